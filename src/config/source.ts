@@ -1,0 +1,46 @@
+import type { Provenance } from '../model/provenance.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+
+/**
+ * Where configuration comes from: a folder of YAML, an xDS server. Runs until `signal` aborts and
+ * reports through the sink. It never throws for bad input: bad input is `reject`ed.
+ */
+export interface ConfigSource {
+  /** For messages: `file:./mesh`. */
+  readonly name: string;
+  run(sink: ConfigSink, signal: AbortSignal): Promise<void>;
+}
+
+/** The three things that can happen to configuration. */
+export interface ConfigSink {
+  /** A new, complete and valid configuration. */
+  update(snapshot: Snapshot, report: EnforcementReport): void;
+  /** The configuration is now bad; the last good one stays in force. */
+  reject(problems: readonly ConfigProblem[]): void;
+  /** The source cannot be reached; the last good configuration stays in force. */
+  lost(reason: Error): void;
+}
+
+/** One reason why a configuration was refused, or a warning about it. */
+export interface ConfigProblem {
+  readonly message: string;
+  /** Resource, file, line and column. Absent when a whole file cannot be read. */
+  readonly at?: Provenance;
+  /** Path of the field: `spec.http[0].route[1].weight`. */
+  readonly field?: string;
+  /** The offending value as JSON, shortened. */
+  readonly value?: string;
+}
+
+/** What happens to each field that was configured. */
+export interface EnforcementReport {
+  readonly entries: readonly EnforcementEntry[];
+}
+
+export interface EnforcementEntry {
+  readonly at: Provenance;
+  readonly field: string;
+  /** `enforced` as documented by Istio, `approximated` (see note), or `ignored` (no effect). */
+  readonly status: 'enforced' | 'approximated' | 'ignored';
+  readonly note?: string;
+}

@@ -1,0 +1,96 @@
+/**
+ * Every way in which inmesh fails, as a closed table: the code, the HTTP status that a proxy would
+ * have answered, and Envoy's response flag where one exists. `docs/reference/errors.md` has a row
+ * for each; a test keeps the two in agreement. A code is never reused with another meaning.
+ */
+export const errorTable = {
+  /** A configuration document was refused; the last good configuration stays in force. */
+  ERR_MESH_CONFIG_INVALID: { status: 500, flag: '' },
+  /** An option, environment variable or argument has a wrong value. */
+  ERR_MESH_OPTION_INVALID: { status: 500, flag: '' },
+  /** No configuration or identity yet: `mesh.ready()` has not resolved. */
+  ERR_MESH_NOT_READY: { status: 503, flag: '' },
+  /** The mesh was closed, or is draining and takes no new calls. */
+  ERR_MESH_CLOSED: { status: 503, flag: '' },
+  /** No service entry for this host, and unknown hosts are refused (REGISTRY_ONLY). */
+  ERR_MESH_HOST_UNKNOWN: { status: 502, flag: 'NR' },
+  /** The host is known, but no route matches the request. */
+  ERR_MESH_NO_ROUTE: { status: 404, flag: 'NR' },
+  /** The route names a cluster that does not exist. */
+  ERR_MESH_NO_CLUSTER: { status: 503, flag: 'NC' },
+  /** The cluster has no endpoint that may be used. */
+  ERR_MESH_NO_HEALTHY_ENDPOINT: { status: 503, flag: 'UH' },
+  /** The connection to the endpoint could not be made. */
+  ERR_MESH_CONNECT_FAILED: { status: 503, flag: 'UF' },
+  /** The TLS handshake with the endpoint failed. */
+  ERR_MESH_TLS_FAILED: { status: 503, flag: 'UF' },
+  /** The endpoint's certificate does not prove the identity that the service must have. */
+  ERR_MESH_PEER_IDENTITY: { status: 503, flag: 'UF' },
+  /** The endpoint closed or reset the connection before the response was complete. */
+  ERR_MESH_UPSTREAM_RESET: { status: 503, flag: 'UC' },
+  /** The time for one try ran out. */
+  ERR_MESH_TRY_TIMEOUT: { status: 504, flag: 'UT' },
+  /** The time for the whole call ran out. */
+  ERR_MESH_TIMEOUT: { status: 504, flag: 'UT' },
+  /** The caller's deadline had passed before the work began. */
+  ERR_MESH_DEADLINE_EXPIRED: { status: 504, flag: 'DT' },
+  /** A connection-pool limit is reached. */
+  ERR_MESH_OVERFLOW: { status: 503, flag: 'UO' },
+  /** Something that cannot pass through the mesh was asked of it. */
+  ERR_MESH_UNSUPPORTED: { status: 501, flag: '' },
+  /** There is no certificate, or it has expired, and policy demands mTLS. */
+  ERR_MESH_NO_IDENTITY: { status: 503, flag: '' },
+  /** The certificate authority refused or could not be reached. */
+  ERR_MESH_CA: { status: 503, flag: '' },
+  /** An inbound request breaks HTTP framing or normalisation rules. */
+  ERR_MESH_BAD_REQUEST: { status: 400, flag: 'DPE' },
+  /** mTLS is required (PeerAuthentication STRICT) and the caller did not use it. */
+  ERR_MESH_MTLS_REQUIRED: { status: 403, flag: '' },
+  /** An AuthorizationPolicy refused the request. */
+  ERR_MESH_FORBIDDEN: { status: 403, flag: 'UAEX' },
+} as const;
+
+/** One of the codes in {@link errorTable}. */
+export type MeshErrorCode = keyof typeof errorTable;
+
+/** What the stage that failed knows. All optional: each stage adds what it has. */
+export interface MeshErrorDetails {
+  readonly cause?: unknown;
+  readonly route?: string;
+  readonly cluster?: string;
+  readonly endpoint?: string;
+}
+
+/**
+ * The only error class of inmesh. `code` says what happened, `status` what a proxy would have
+ * answered, `flag` is Envoy's response flag ('' when Envoy has none).
+ */
+export class MeshError extends Error {
+  readonly code: MeshErrorCode;
+  readonly status: number;
+  readonly flag: string;
+  readonly route: string | undefined;
+  readonly cluster: string | undefined;
+  readonly endpoint: string | undefined;
+
+  constructor(code: MeshErrorCode, message: string, details?: MeshErrorDetails) {
+    super(message, details?.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'MeshError';
+    this.code = code;
+    this.status = errorTable[code].status;
+    this.flag = errorTable[code].flag;
+    this.route = details?.route;
+    this.cluster = details?.cluster;
+    this.endpoint = details?.endpoint;
+  }
+}
+
+/** Walks the `cause` chain and returns the first {@link MeshError} (with this code, when given). */
+export function causeOf(error: unknown, code?: MeshErrorCode): MeshError | undefined {
+  let at: unknown = error;
+  for (let depth = 0; at instanceof Error && depth < 16; depth++) {
+    if (at instanceof MeshError && (code === undefined || at.code === code)) return at;
+    at = at.cause;
+  }
+  return undefined;
+}

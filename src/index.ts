@@ -1,0 +1,1 @@
+export type { Mesh, MeshOptions } from './mesh.ts';

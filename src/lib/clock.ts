@@ -1,0 +1,27 @@
+/**
+ * Time as an input. Everything in inmesh that waits or measures takes a {@link Clock}, so that
+ * tests move time by hand and never sleep.
+ */
+export interface Clock {
+  /** Monotonic time in milliseconds; only differences mean something. Never goes back. */
+  now(): number;
+  /** Wall-clock time in milliseconds since the epoch, for certificates and log lines. */
+  wallNow(): number;
+  /**
+   * Runs `action` once after `delayMs`. The timer does not keep the process alive.
+   * Returns a function that cancels it; cancelling twice is harmless.
+   */
+  after(delayMs: number, action: () => void): () => void;
+}
+
+/** The real clock of this process. Its timers are unreferenced. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wallNow: () => Date.now(),
+  after(delayMs, action) {
+    // setTimeout turns anything above 2^31-1 into 1 ms, which would fire at once.
+    const timer = setTimeout(action, Math.min(delayMs, 2_147_483_647));
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};

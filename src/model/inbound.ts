@@ -1,0 +1,65 @@
+import type { Provenance } from './provenance.ts';
+import type { StringMatch } from './string-match.ts';
+
+/** What this workload demands of its callers. */
+export interface InboundPolicy {
+  readonly mtls: MtlsPolicy;
+  /** Policies that select this workload, in no particular order. */
+  readonly authorization: readonly AuthorizationPolicy[];
+}
+
+/** `STRICT`: mTLS only. `PERMISSIVE` (default): both. `DISABLE`: plaintext only. */
+export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';
+
+/** Result of merging the PeerAuthentications that apply: workload over namespace over mesh. */
+export interface MtlsPolicy {
+  readonly mode: MtlsMode;
+  /** `portLevelMtls`, by the port that the workload listens on. */
+  readonly ports: ReadonlyMap<number, MtlsMode>;
+  readonly provenance?: Provenance;
+}
+
+/** Istio `AuthorizationPolicy` after the selector was applied. */
+export interface AuthorizationPolicy {
+  readonly action: 'ALLOW' | 'DENY';
+  /** No rules: never matches. ALLOW without rules therefore denies everything. */
+  readonly rules: readonly AuthorizationRule[];
+  readonly provenance: Provenance;
+}
+
+/** Matches when one `from` matches (or there is none) and one `to` matches (or there is none). */
+export interface AuthorizationRule {
+  readonly from: readonly AuthorizationSource[];
+  readonly to: readonly AuthorizationOperation[];
+}
+
+/** All present fields must hold; within a field any value; a `not` field excludes. */
+export interface AuthorizationSource {
+  /** Without the `spiffe://`; `*` matches any authenticated peer. */
+  readonly principals?: readonly StringMatch[];
+  readonly notPrincipals?: readonly StringMatch[];
+  readonly namespaces?: readonly StringMatch[];
+  readonly notNamespaces?: readonly StringMatch[];
+  /** `<namespace>/<service account>`. */
+  readonly serviceAccounts?: readonly string[];
+  readonly notServiceAccounts?: readonly string[];
+}
+
+export interface AuthorizationOperation {
+  readonly methods?: readonly StringMatch[];
+  readonly notMethods?: readonly StringMatch[];
+  readonly paths?: readonly StringMatch[];
+  readonly notPaths?: readonly StringMatch[];
+  /** Case-insensitive; an entry without a port matches any port. */
+  readonly hosts?: readonly StringMatch[];
+  readonly notHosts?: readonly StringMatch[];
+  /** Ports that the workload listens on. */
+  readonly ports?: readonly number[];
+  readonly notPorts?: readonly number[];
+}
+
+/** What Istio does without any policy: mTLS accepted but not demanded, everybody allowed. */
+export const defaultInboundPolicy: InboundPolicy = {
+  mtls: { mode: 'PERMISSIVE', ports: new Map() },
+  authorization: [],
+};

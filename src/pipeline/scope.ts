@@ -1,0 +1,45 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Who called, as proven by its certificate. */
+export interface Peer {
+  /** `spiffe://cluster.local/ns/bookinfo/sa/productpage`. */
+  readonly spiffeId: string;
+  readonly trustDomain: string;
+  /** From Istio's `/ns/<namespace>/sa/<service account>`; absent for other SPIFFE IDs. */
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+}
+
+/**
+ * What an inbound request hands to every outbound call that it causes, without user code. A
+ * sidecar cannot do this: applications behind one forward these headers by hand.
+ */
+export interface Scope {
+  /** `x-request-id`. */
+  readonly requestId: string;
+  /**
+   * Trace headers to send on, as a flat list name, value, name, value, lower-case names:
+   * `traceparent`, `tracestate`, `baggage`, B3 in the form that arrived.
+   */
+  readonly traceHeaders: readonly string[];
+  /** When the caller stops waiting, on the monotonic clock in milliseconds; absent means never. */
+  readonly deadline?: number;
+  /** Identity of the caller; absent when it did not use mTLS. */
+  readonly peer?: Peer;
+}
+
+// One store for the process even if two copies of the package are loaded: a request that enters
+// through one copy must be seen by calls that leave through the other.
+const key = Symbol.for('inmesh.scope');
+const registry = globalThis as { [key]?: AsyncLocalStorage<Scope> };
+const storage: AsyncLocalStorage<Scope> = (registry[key] ??= new AsyncLocalStorage<Scope>());
+
+/** The scope of the inbound request being handled, or nothing outside of one. */
+export function currentScope(): Scope | undefined {
+  return storage.getStore();
+}
+
+/** Runs `action` and everything asynchronous that it starts inside `scope`. */
+export function runInScope<T>(scope: Scope, action: () => T): T {
+  return storage.run(scope, action);
+}
