@@ -91,15 +91,25 @@ function install(wanted) {
     say('installing dependencies (once, about half a minute) …');
     const started = Date.now();
     const quiet = ['--loglevel=error', '--no-audit', '--no-fund', '--no-progress', '--no-update-notifier'];
-    const patience = ['--prefer-offline', '--fetch-retries=2', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'];
+    const patience = [
+      '--prefer-offline',
+      '--fetch-retries=2',
+      '--fetch-retry-mintimeout=1000',
+      '--fetch-retry-maxtimeout=5000',
+    ];
     const result = run('npm', ['ci', '--include=dev', '--include=optional', ...quiet, ...patience]);
     if (!result.ok) {
-      const offline = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED)\b/;
+      const offline =
+        /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|ENOTCACHED)\b/;
       const code = offline.exec(result.output)?.[1];
-      if (code !== undefined) fail(`the npm registry cannot be reached (${code}); connect to the network and try again`);
+      if (code !== undefined)
+        fail(`the npm registry cannot be reached (${code}); connect to the network and try again`);
       fail('npm ci failed (see above)', result.output);
     }
-    if (!nodeWorks()) fail('the npm package `node` did not install its binary; are install scripts forbidden (npm config ignore-scripts)?');
+    if (!nodeWorks())
+      fail(
+        'the npm package `node` did not install its binary; are install scripts forbidden (npm config ignore-scripts)?',
+      );
     say(`dependencies are installed (${((Date.now() - started) / 1000).toFixed(0)} s)`);
   }
   // tap writes its test class once for the plugins that package.json chooses; without it the first
@@ -147,7 +157,8 @@ function build() {
   if (buildIsFresh(files, before)) return;
   // The compiler does not remove the output of a source that is gone, and it would be published.
   const gone = Object.keys(before).some((name) => files[name] === undefined);
-  if (gone) for (const folder of workspaceFolders()) rmSync(join(root, folder, 'dist'), { recursive: true, force: true });
+  if (gone)
+    for (const folder of workspaceFolders()) rmSync(join(root, folder, 'dist'), { recursive: true, force: true });
   const result = run('npm', ['run', '--silent', 'build']);
   if (!result.ok) fail('the build failed (see above)', result.output);
   writeFileSync(buildStamp, JSON.stringify(files));
