@@ -1,1 +1,3 @@
+import './lib/require-node.ts';
+
 export type { Mesh, MeshOptions } from './mesh.ts';
