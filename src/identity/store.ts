@@ -23,4 +23,6 @@ export interface IdentityStore {
   /** What the last source said went wrong, until it succeeds again. */
   lastProblem(): Error | undefined;
   readonly sink: IdentitySink;
+  /** Stops the timers that warn of expiry; later updates are ignored. What is in force stays readable. */
+  close(): void;
 }

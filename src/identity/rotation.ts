@@ -1,0 +1,173 @@
+import { createSecureContext } from 'node:tls';
+import { MeshError } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { parseSpiffeId } from '../model/spiffe-id.ts';
+import { checkCredentials, sameBundles } from './credentials.ts';
+import { readPemCertificates } from './pem.ts';
+import type { Credentials } from './source.ts';
+import type { ActiveIdentity, IdentityStore } from './store.ts';
+import { meshTlsOptions } from './tls-options.ts';
+import { verifyPeer } from './verify-peer.ts';
+
+/** Options of {@link createIdentityStore}. */
+export interface IdentityStoreOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Trust domain that this process must be of. Default: whatever the certificate says. */
+  readonly trustDomain?: string;
+  /** SPIFFE ID that this process must have. Default: whatever the certificate says. */
+  readonly spiffeId?: string;
+}
+
+/** Shares of the life that is left at which a certificate that was not renewed is reported. */
+const warningShares = [0.5, 0.25, 0.1] as const;
+
+/**
+ * Holds the newest good credentials. What arrives is checked before it replaces anything: the key
+ * belongs to the certificate, the identity is the expected one, nothing is expired, and there is a
+ * trust bundle. What fails is refused and the last good credentials stay, until they expire: from
+ * then on there is no identity, and whoever needs one fails closed.
+ *
+ * Sources renew at half of a certificate's life, so a healthy process never sees the warnings that
+ * are logged when 50 %, 25 % and 10 % are left.
+ */
+export function createIdentityStore(options: IdentityStoreOptions): IdentityStore {
+  const { clock, logger } = options;
+  const listeners = new Set<(identity: ActiveIdentity) => void>();
+  const { promise: ready, resolve: becomeReady } = Promise.withResolvers<void>();
+  let active: ActiveIdentity | undefined;
+  let problem: Error | undefined;
+  let generation = 0;
+  let cancelTimers = (): void => {};
+  let closed = false;
+
+  const refuse = (error: Error): void => {
+    problem = error;
+    logger.error(
+      { error: error.message, inForce: active?.credentials.spiffeId },
+      'identity refused; the last one stays',
+    );
+  };
+
+  const accept = (offered: Credentials): void => {
+    checkCredentials(offered, { ...options, now: clock.wallNow() });
+    const before = active?.credentials;
+    // Connections remember what they verified against by the identity of the bundle map.
+    const trustBundles =
+      before !== undefined && sameBundles(before.trustBundles, offered.trustBundles)
+        ? before.trustBundles
+        : offered.trustBundles;
+    const credentials: Credentials = { ...offered, trustBundles };
+    if (
+      before !== undefined &&
+      before.certificateChainPem === credentials.certificateChainPem &&
+      before.privateKeyPem === credentials.privateKeyPem &&
+      before.trustBundles === trustBundles
+    ) {
+      problem = undefined;
+      return;
+    }
+    const clientContext = createSecureContext(meshTlsOptions(credentials));
+    active = { credentials, id: parseSpiffeId(credentials.spiffeId), generation: ++generation, clientContext };
+    problem = undefined;
+    warnIfNobodyWouldTrust(credentials);
+    schedule(active);
+    logger.info(
+      { spiffeId: credentials.spiffeId, notAfter: new Date(credentials.notAfter).toISOString(), generation },
+      'identity accepted',
+    );
+    becomeReady();
+    for (const listener of listeners) notify(listener, active);
+  };
+
+  const notify = (listener: (identity: ActiveIdentity) => void, identity: ActiveIdentity): void => {
+    try {
+      listener(identity);
+    } catch (error) {
+      // One listener must not keep the others from the new certificate.
+      logger.error({ error: String(error) }, 'a listener for identities failed');
+    }
+  };
+
+  const warnIfNobodyWouldTrust = (credentials: Credentials): void => {
+    try {
+      const chain = readPemCertificates(credentials.certificateChainPem, 'certificate chain');
+      verifyPeer(chain, credentials.trustBundles, clock.wallNow());
+    } catch (error) {
+      // Not a reason to refuse: keeping the old bundle would keep trust that was just taken away.
+      const fields = { spiffeId: credentials.spiffeId, error: (error as Error).message };
+      logger.warn(fields, 'the own certificate does not chain to the own trust bundle; peers will refuse it');
+    }
+  };
+
+  const schedule = ({ credentials }: ActiveIdentity): void => {
+    cancelTimers();
+    const now = clock.wallNow();
+    const life = credentials.notAfter - now;
+    const { spiffeId } = credentials;
+    const notAfter = new Date(credentials.notAfter).toISOString();
+    const timers = warningShares.map((share) =>
+      atWallTime(clock, now + life * (1 - share), () =>
+        logger.warn({ spiffeId, notAfter, percentLeft: share * 100 }, 'the certificate was not renewed yet'),
+      ),
+    );
+    timers.push(
+      atWallTime(clock, credentials.notAfter, () =>
+        logger.error({ spiffeId, notAfter }, 'the certificate has expired; there is no identity until it is renewed'),
+      ),
+    );
+    cancelTimers = () => {
+      for (const cancel of timers) cancel();
+    };
+  };
+
+  return {
+    current: () => (active !== undefined && clock.wallNow() < active.credentials.notAfter ? active : undefined),
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
+    ready,
+    lastProblem: () => problem,
+    sink: {
+      update: (credentials) => {
+        if (closed) return;
+        try {
+          accept(credentials);
+        } catch (error) {
+          refuse(error instanceof Error ? error : new MeshError('ERR_MESH_NO_IDENTITY', String(error)));
+        }
+      },
+      reject: (error) => {
+        if (!closed) refuse(error);
+      },
+      lost: (reason) => {
+        if (closed) return;
+        problem = reason;
+        logger.warn({ error: reason.message }, 'the source of identities is out of reach; the last one stays');
+      },
+    },
+    close: () => {
+      closed = true;
+      cancelTimers();
+      listeners.clear();
+    },
+  };
+}
+
+/** Runs `action` once the wall clock says `dueMs`, however far away that is, and whatever happens to the clock. */
+function atWallTime(clock: Clock, dueMs: number, action: () => void): () => void {
+  // Timers cannot wait longer than 2^31-1 ms, and a suspended machine or a corrected clock moves the
+  // wall clock against the timer: so look again, at least once a day.
+  let cancel = (): void => {};
+  const wait = (): void => {
+    const left = dueMs - clock.wallNow();
+    if (left <= 0) action();
+    else cancel = clock.after(Math.min(left, 86_400_000), wait);
+  };
+  cancel = clock.after(Math.min(Math.max(dueMs - clock.wallNow(), 0), 86_400_000), wait);
+  return () => cancel();
+}
