@@ -1,0 +1,37 @@
+import type { Dispatcher } from 'undici';
+import { MeshError } from '../errors.ts';
+
+type Fetch = typeof globalThis.fetch;
+type Init = NonNullable<Parameters<Fetch>[1]>;
+
+/**
+ * The fetch of this Node, taken when the module loads and not per call: an application may well
+ * say `globalThis.fetch = mesh.fetch`, which must not make it call itself.
+ */
+const nodeFetch: Fetch = globalThis.fetch;
+
+/**
+ * A drop-in for `fetch` whose calls go through `dispatcher`. It is Node's own fetch underneath, so
+ * `Request`, `Response`, `Headers` and `FormData` are the global ones.
+ *
+ * A `dispatcher` in `init` is refused with `ERR_MESH_OPTION_INVALID`: it would take the call around
+ * mTLS and policy without anyone noticing. Who wants that calls the global fetch. A dispatcher that
+ * a `Request` was made with gives way to the mesh.
+ */
+export function createFetch(dispatcher: Dispatcher): Fetch {
+  const meshed = { dispatcher } as unknown as Init;
+  return async function fetch(input, init) {
+    if (init === undefined || init === null) return nodeFetch(input, meshed);
+    const other = (init as { dispatcher?: unknown }).dispatcher;
+    if (other !== undefined && other !== null && other !== dispatcher) {
+      throw new MeshError(
+        'ERR_MESH_OPTION_INVALID',
+        'mesh.fetch does not take a dispatcher: the call would leave the mesh. Use the global fetch for that',
+      );
+    }
+    const prototype = Object.getPrototypeOf(init) as unknown;
+    if (prototype === Object.prototype || prototype === null) return nodeFetch(input, { ...init, ...meshed });
+    // A Request as init keeps its values in getters of its class, which a copy would lose.
+    return nodeFetch(new Request(input, init), meshed);
+  };
+}
