@@ -12,6 +12,8 @@ export interface Clock {
    * Returns a function that cancels it; cancelling twice is harmless.
    */
   after(delayMs: number, action: () => void): () => void;
+  /** Runs `action` once, after input and output that is already waiting was handled. */
+  afterIo(action: () => void): void;
 }
 
 /** The real clock of this process. Its timers are unreferenced. */
@@ -23,5 +25,8 @@ export const systemClock: Clock = {
     const timer = setTimeout(action, Math.min(delayMs, 2_147_483_647));
     timer.unref();
     return () => clearTimeout(timer);
+  },
+  afterIo(action) {
+    setImmediate(action);
   },
 };

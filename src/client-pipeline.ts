@@ -1,0 +1,191 @@
+import { Agent } from 'undici';
+import { balanceFilter } from './balance/filter.ts';
+import { MeshError } from './errors.ts';
+import type { Clock } from './lib/clock.ts';
+import { createDeadlines } from './lib/deadlines.ts';
+import { headerValue, setHeader } from './lib/header-list.ts';
+import type { Random } from './lib/random.ts';
+import { limitFilter } from './limit/filter.ts';
+import type { Route } from './model/route.ts';
+import { outlierFilter } from './outlier/filter.ts';
+import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
+import { compose, type Filter, type Service } from './pipeline/filter.ts';
+import { retryFilter } from './retry/filter.ts';
+import type { HostTable } from './route/host-table.ts';
+import { rewritePath } from './route/rewrite.ts';
+import { createWeightedChoice } from './route/weighted.ts';
+import type { ClusterState } from './runtime/cluster.ts';
+import type { Clusters } from './runtime/clusters.ts';
+import { EndpointState } from './runtime/endpoint.ts';
+import { clientMetricsFilter } from './telemetry/client-filter.ts';
+import type { Series } from './telemetry/metrics.ts';
+import { deadlineFilter } from './timeout/deadline-filter.ts';
+import { tryTimeoutFilter } from './timeout/try-filter.ts';
+import { addOutboundHeaders } from './trace/outbound-headers.ts';
+import { sendDirect, sendTry } from './transport/terminal.ts';
+
+/** What the pipeline is made of. */
+export interface ClientPipelineDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly clusters: Clusters;
+  /** The table of the snapshot in force; read once for each call. */
+  hosts(): HostTable | undefined;
+  /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
+  series(service: string): Series;
+}
+
+/** The way of a call from the application to an endpoint. */
+export interface ClientPipeline {
+  readonly send: Service<ClientCall, Reply>;
+  /** Closes the connections to hosts outside of the mesh; those inside belong to the clusters. */
+  close(): Promise<void>;
+}
+
+/**
+ * The order of the client side, outermost first; `docs/architecture.md` gives the reasons. What a
+ * route or cluster does not configure is not in its chain.
+ */
+export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
+  const { clock, clusters, random } = dependencies;
+  const deadlines = createDeadlines(clock);
+  const outside = new Agent();
+  const passthrough: CallEndpoint = { name: 'passthrough', dispatcher: () => outside };
+  const routes = new WeakMap<Route, () => Destination>();
+
+  /** Inside of `route`: everything that one route and one cluster configure. */
+  const composeDestination = (route: Route, state: ClusterState): Service<ClientCall, Reply> => {
+    const { name, outlier, limits } = state.cluster;
+    const filters: Filter<ClientCall, Reply>[] = [
+      // outside retry: the total budget
+      deadlineFilter({ timeoutMs: route.timeoutMs, clock, deadlines }),
+    ];
+    if (route.retry !== undefined && route.retry.attempts > 0) {
+      // outside limit and balance: every try is admitted and picks anew
+      filters.push(retryFilter({ policy: route.retry, clock, random, limiter: state.retries }));
+    }
+    if (Number.isFinite(limits.maxRequests)) {
+      // inside retry: tries count against the limits
+      filters.push(limitFilter(name, state.requests));
+    }
+    // inside retry: hands the chosen endpoint on
+    filters.push(balanceFilter(name, state));
+    if (outlier !== undefined) {
+      // inside balance, outside try-timeout: it must see per-try timeouts
+      filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
+    }
+    const perTry = route.retry?.perTryTimeoutMs;
+    if (perTry !== undefined) {
+      // innermost policy: connect and response headers of one try
+      filters.push(tryTimeoutFilter(perTry, deadlines(perTry)));
+    }
+    return compose(filters, sendTry);
+  };
+
+  const destinationOf = (route: Route): Destination => {
+    let choose = routes.get(route);
+    if (choose === undefined) {
+      choose = createWeightedChoice(
+        route.destinations.map(({ cluster, weight }) => ({ weight, value: new Destination(cluster) })),
+        random,
+      );
+      routes.set(route, choose);
+    }
+    return choose();
+  };
+
+  const toRoute: Service<ClientCall, Reply> = (call) => {
+    const hosts = dependencies.hosts();
+    if (hosts === undefined) {
+      return Promise.reject(
+        new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()'),
+      );
+    }
+    const target = hosts.find(call.origin);
+    if (target.kind === 'passthrough') {
+      call.cluster = 'PassthroughCluster';
+      call.endpoint = passthrough;
+      return sendDirect(call);
+    }
+    if (target.kind === 'refused') {
+      call.cluster = 'BlackHoleCluster';
+      const message = `${call.origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
+      return Promise.reject(new MeshError('ERR_MESH_HOST_UNKNOWN', message));
+    }
+    const { headers } = call.request;
+    const choice = target.match({ path: call.path, headers });
+    if (choice === undefined) {
+      return Promise.reject(new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${call.path}`));
+    }
+    const { route } = choice;
+    call.route = route.name;
+    const destination = destinationOf(route);
+    call.cluster = destination.cluster;
+    const state =
+      target.tlsHost === undefined
+        ? clusters.get(destination.cluster)
+        : clusters.getForTls(destination.cluster, target.tlsHost);
+    if (state === undefined) {
+      const message = `route ${route.name} leads to ${destination.cluster}, which does not exist`;
+      return Promise.reject(new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name }));
+    }
+    if (state.cluster.discovery.kind === 'original') {
+      // The address that the caller named is the endpoint (`resolution: NONE`).
+      call.endpoint = passthrough;
+      return sendDirect(call);
+    }
+    if (target.tlsHost !== undefined && !speaksTls.has(state.cluster.protocol)) {
+      const message = `${call.origin}: the mesh knows this port as ${state.cluster.protocol}; call it with http: and let the mesh encrypt`;
+      return Promise.reject(new MeshError('ERR_MESH_UNSUPPORTED', message));
+    }
+    addOutboundHeaders(headers, call.scope);
+    if (headerValue(headers, 'host') === undefined) headers.push('host', target.hostHeader);
+    const { rewrite } = route;
+    if (rewrite !== undefined) {
+      const path = rewritePath(call.path, rewrite, choice.match);
+      if (path !== call.path) {
+        setHeader(headers, 'x-envoy-original-path', call.path);
+        call.path = path;
+      }
+      if (rewrite.authority !== undefined) setHeader(headers, 'host', rewrite.authority);
+    }
+    return destination.service(route, state, composeDestination)(call);
+  };
+
+  const seriesOf = (call: ClientCall): Series =>
+    call.endpoint instanceof EndpointState ? call.endpoint.series : dependencies.series(call.cluster);
+
+  return {
+    // metrics outside route: a call without a route counts too
+    send: compose([clientMetricsFilter(clock, seriesOf)], toRoute),
+    close: () => outside.close(),
+  };
+}
+
+const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
+
+type Composer = (route: Route, state: ClusterState) => Service<ClientCall, Reply>;
+
+/** One destination of one route with its chain, made on first use and again when the cluster changed. */
+class Destination {
+  readonly cluster: string;
+  #state: ClusterState | undefined;
+  #revision: number;
+  #service: Service<ClientCall, Reply> | undefined;
+
+  constructor(cluster: string) {
+    this.cluster = cluster;
+    this.#state = undefined;
+    this.#revision = -1;
+    this.#service = undefined;
+  }
+
+  service(route: Route, state: ClusterState, compile: Composer): Service<ClientCall, Reply> {
+    if (this.#service === undefined || this.#state !== state || this.#revision !== state.revision) {
+      this.#service = compile(route, state);
+      this.#state = state;
+      this.#revision = state.revision;
+    }
+    return this.#service;
+  }
+}

@@ -1,0 +1,39 @@
+import type { MeshError } from '../errors.ts';
+import type { ClientCall } from '../pipeline/client-call.ts';
+
+/** Tells an answer that the mesh made from one that the service gave: the code of the error. */
+export const errorHeader = 'x-inmesh-error';
+
+/**
+ * Answers a call that the mesh itself failed, as a sidecar would: with a status and a short text.
+ * Only the status, the code and one line leave the mesh; the details are on the error.
+ */
+export function localReply(call: ClientCall, error: MeshError): void {
+  const body = Buffer.from(`${error.message}\n`);
+  const headers: Record<string, string> = {
+    'content-type': 'text/plain',
+    'content-length': String(body.byteLength),
+    [errorHeader]: error.code,
+  };
+  // Envoy's mark for an answer given because of a limit: callers must not retry it blindly.
+  if (error.code === 'ERR_MESH_OVERFLOW') headers['x-envoy-overloaded'] = 'true';
+  call.rawHeaders = Object.entries(headers).flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)]);
+  const { handler } = call;
+  try {
+    handler.onResponseStart?.(call, error.status, headers, statusText[error.status] ?? '');
+    if (call.request.method !== 'HEAD') handler.onResponseData?.(call, body);
+    call.rawTrailers = [];
+    handler.onResponseEnd?.(call, {});
+  } catch (thrown) {
+    handler.onResponseError?.(call, thrown as Error);
+  }
+}
+
+const statusText: Readonly<Record<number, string>> = {
+  404: 'Not Found',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+};

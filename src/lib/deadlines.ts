@@ -1,0 +1,111 @@
+import type { Clock } from './clock.ts';
+
+/** Something that may run out of time. */
+export interface DeadlineOwner {
+  /** Called once, unless the deadline was cancelled before. */
+  deadlineExpired(): void;
+}
+
+/** A running deadline. `cancel` is cheap, idempotent, and what nearly every call does. */
+export interface Deadline {
+  cancel(): void;
+}
+
+/**
+ * Deadlines of one and the same length. They expire in the order in which they began, so a linked
+ * list and one timer for its head are enough: starting and cancelling cost about 10 ns, where a
+ * timer or an `AbortSignal` for each call costs up to 11 µs.
+ */
+export interface DeadlineClass {
+  start(owner: DeadlineOwner): Deadline;
+}
+
+/** Hands out one {@link DeadlineClass} for each length that is in use. */
+export function createDeadlines(clock: Clock): (timeoutMs: number) => DeadlineClass {
+  const classes = new Map<number, DeadlineClass>();
+  return (timeoutMs) => {
+    let found = classes.get(timeoutMs);
+    if (found === undefined) {
+      found = deadlineClass(clock, timeoutMs);
+      classes.set(timeoutMs, found);
+    }
+    return found;
+  };
+}
+
+class Entry implements Deadline {
+  owner: DeadlineOwner | undefined;
+  readonly expiresAt: number;
+  previous: Entry | undefined;
+  next: Entry | undefined;
+  readonly #list: List;
+
+  constructor(list: List, owner: DeadlineOwner | undefined, expiresAt: number) {
+    this.#list = list;
+    this.owner = owner;
+    this.expiresAt = expiresAt;
+  }
+
+  cancel(): void {
+    if (this.owner === undefined) return;
+    this.owner = undefined;
+    this.#list.unlink(this);
+  }
+}
+
+interface List {
+  unlink(entry: Entry): void;
+}
+
+function deadlineClass(clock: Clock, timeoutMs: number): DeadlineClass {
+  let head: Entry | undefined;
+  let tail: Entry | undefined;
+  let armed = false;
+
+  const list: List = {
+    unlink(entry) {
+      if (entry.previous === undefined) head = entry.next;
+      else entry.previous.next = entry.next;
+      if (entry.next === undefined) tail = entry.previous;
+      else entry.next.previous = entry.previous;
+      entry.previous = undefined;
+      entry.next = undefined;
+    },
+  };
+
+  // The timer is left running when its deadline is cancelled and looks again when it fires: a call
+  // that ends in time must not pay for stopping a timer.
+  const arm = (delayMs: number): void => {
+    armed = true;
+    clock.after(Math.max(1, delayMs), () => {
+      // Answers that have arrived but were not read yet, because the process was busy, count as
+      // in time: let one turn of the event loop deliver them first.
+      clock.afterIo(expire);
+    });
+  };
+
+  const expire = (): void => {
+    armed = false;
+    const now = clock.now();
+    while (head !== undefined && head.expiresAt <= now) {
+      const { owner } = head;
+      head.cancel();
+      owner?.deadlineExpired();
+    }
+    if (head !== undefined && !armed) arm(head.expiresAt - now);
+  };
+
+  return {
+    start(owner) {
+      const entry = new Entry(list, owner, clock.now() + timeoutMs);
+      if (tail === undefined) head = entry;
+      else {
+        tail.next = entry;
+        entry.previous = tail;
+      }
+      tail = entry;
+      if (!armed) arm(timeoutMs);
+      return entry;
+    },
+  };
+}

@@ -1,0 +1,60 @@
+/** Headers as undici takes them fastest: name, value, name, value. A value may be a list. */
+export type HeaderList = (string | string[])[];
+
+/** Every shape of headers that undici accepts. */
+export type HeaderInput =
+  | Readonly<Record<string, string | readonly string[] | undefined>>
+  | readonly (string | readonly string[])[]
+  | Iterable<readonly [string, string | readonly string[] | undefined]>
+  | null
+  | undefined;
+
+/** Copies headers of any shape into a new list, with room to add to. The input is not changed. */
+export function toHeaderList(input: HeaderInput): HeaderList {
+  if (input === null || input === undefined) return [];
+  if (Array.isArray(input)) return input.slice() as HeaderList;
+  const list: HeaderList = [];
+  if (Symbol.iterator in input) {
+    for (const [name, value] of input as Iterable<readonly [string, string | string[] | undefined]>) {
+      if (value !== undefined) list.push(name, value);
+    }
+    return list;
+  }
+  const record = input as Record<string, string | string[] | undefined>;
+  for (const name in record) {
+    const value = record[name];
+    if (value !== undefined) list.push(name, value);
+  }
+  return list;
+}
+
+/** First value of a header, or nothing. `name` must be lower case. */
+export function headerValue(list: HeaderList, name: string): string | undefined {
+  for (let i = 0; i < list.length; i += 2) {
+    const key = list[i] as string;
+    // Comparing lengths first avoids lower-casing nearly every name.
+    if (key.length === name.length && (key === name || key.toLowerCase() === name)) {
+      const value = list[i + 1];
+      // Several values are one, joined with commas (RFC 9110 section 5.3).
+      return Array.isArray(value) ? value.join(',') : String(value);
+    }
+  }
+  return undefined;
+}
+
+/** Replaces every occurrence of a header with one value, or adds it. `name` must be lower case. */
+export function setHeader(list: HeaderList, name: string, value: string): void {
+  let found = false;
+  for (let i = 0; i < list.length; i += 2) {
+    const key = list[i] as string;
+    if (key.length !== name.length || key.toLowerCase() !== name) continue;
+    if (found) {
+      list.splice(i, 2);
+      i -= 2;
+    } else {
+      list[i + 1] = value;
+      found = true;
+    }
+  }
+  if (!found) list.push(name, value);
+}

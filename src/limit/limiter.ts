@@ -1,0 +1,30 @@
+/** Counts what is under way and refuses more than the limit (Envoy circuit breaker `max_requests`). */
+export interface RequestLimiter {
+  readonly limit: number;
+  readonly active: number;
+  /** Takes a place; false when there is none. */
+  enter(): boolean;
+  leave(): void;
+  /** {@link leave}, as a listener of replies. */
+  replyEnded(): void;
+}
+
+export function createRequestLimiter(limit: number): RequestLimiter {
+  let active = 0;
+  const leave = (): void => {
+    active--;
+  };
+  return {
+    limit,
+    get active() {
+      return active;
+    },
+    enter() {
+      if (active >= limit) return false;
+      active++;
+      return true;
+    },
+    leave,
+    replyEnded: leave,
+  };
+}

@@ -1,0 +1,86 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Random } from '../lib/random.ts';
+import type { RetryPolicy } from '../model/route.ts';
+import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { Filter, Service } from '../pipeline/filter.ts';
+import { backoffMs } from './backoff.ts';
+import { compileRetryDecision, neverSent } from './decide.ts';
+import { isReplayable } from './replay.ts';
+
+/** Limits how many retries are under way at once (Istio `maxRetries`). */
+export interface RetryLimiter {
+  enter(): boolean;
+  leave(): void;
+}
+
+/** Tries again as the policy says, elsewhere if possible, until the call's time or tries are used up. */
+export function retryFilter(options: {
+  readonly policy: RetryPolicy;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limiter: RetryLimiter;
+}): Filter<ClientCall, Reply> {
+  const { policy, clock, random, limiter } = options;
+  const decide = compileRetryDecision(policy);
+
+  const mayRetry = (call: ClientCall): boolean =>
+    call.tries <= policy.attempts && call.reason === null && !call.request.upgrade;
+
+  const again = async (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
+    if (call.endpoint !== undefined) {
+      if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
+      else call.failedEndpoints.push(call.endpoint);
+    }
+    try {
+      const waitMs = backoffMs(call.tries, policy.backoffBaseMs, random);
+      await call.until(new Promise<void>((resolve) => void clock.after(waitMs, resolve)));
+    } catch (error) {
+      limiter.leave();
+      throw error;
+    }
+    return attempt(call, next, true);
+  };
+
+  const attempt = (call: ClientCall, next: Service<ClientCall, Reply>, isRetry: boolean): Promise<Reply> => {
+    call.tries++;
+    stampAttempt(call);
+    return next(call).then(
+      (reply) => {
+        if (isRetry) limiter.leave();
+        if (reply.status < 400 && reply.headers['grpc-status'] === undefined) return reply;
+        const grpcStatus = reply.headers['grpc-status'];
+        const wanted = decide({
+          kind: 'response',
+          status: reply.status,
+          ...(typeof grpcStatus === 'string' ? { grpcStatus } : {}),
+          rateLimited: reply.headers['x-envoy-ratelimited'] !== undefined,
+        });
+        if (!wanted) return reply;
+        // What has been sent must be sendable again; then, and only then, is this answer given up.
+        if (!mayRetry(call) || !isReplayable(call.request.body)) {
+          call.flag = call.tries > policy.attempts ? 'URX' : '';
+          return reply;
+        }
+        if (!limiter.enter()) return reply;
+        reply.discard();
+        return again(call, next);
+      },
+      (error: unknown) => {
+        if (isRetry) limiter.leave();
+        const untouched = isReplayable(call.request.body) || neverSent(error);
+        if (!mayRetry(call) || !untouched || !decide({ kind: 'error', error }) || !limiter.enter()) throw error;
+        return again(call, next);
+      },
+    );
+  };
+  return (call, next) => attempt(call, next, false);
+}
+
+/** `x-envoy-attempt-count`: 1 for the first try. Istio's sidecars send it. */
+function stampAttempt(call: ClientCall): void {
+  const { headers } = call.request;
+  if (call.attemptHeaderAt === -1) {
+    headers.push('x-envoy-attempt-count', '1');
+    call.attemptHeaderAt = headers.length - 1;
+  } else headers[call.attemptHeaderAt] = String(call.tries);
+}

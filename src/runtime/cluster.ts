@@ -1,0 +1,164 @@
+import { isDeepStrictEqual } from 'node:util';
+import { createPicker, type Picker } from '../balance/picker.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Random } from '../lib/random.ts';
+import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
+import type { Cluster, Endpoint } from '../model/cluster.ts';
+import { createOutlierDetector, type OutlierDetector } from '../outlier/detector.ts';
+import { type NameWatch, watchNames } from './dns.ts';
+import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
+
+/** What a cluster needs from outside. */
+export interface ClusterDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  hooks(cluster: Cluster): EndpointHooks;
+  /** An endpoint was ejected or came back. */
+  healthChanged(cluster: Cluster, endpoint: EndpointState): void;
+}
+
+/** The live side of one {@link Cluster}: its endpoints with their memory. */
+export class ClusterState {
+  cluster: Cluster;
+  /** Grows when the policy changes, so that pipelines composed for the old one are made anew. */
+  revision: number;
+  requests: RequestLimiter;
+  retries: RequestLimiter;
+  readonly #dependencies: ClusterDependencies;
+  #endpoints: EndpointState[];
+  #detector: OutlierDetector<EndpointState> | undefined;
+  #picker: Picker<EndpointState>;
+  #usable: readonly EndpointState[];
+  #names: NameWatch | undefined;
+
+  constructor(cluster: Cluster, dependencies: ClusterDependencies) {
+    this.cluster = cluster;
+    this.revision = 0;
+    this.requests = createRequestLimiter(cluster.limits.maxRequests);
+    this.retries = createRequestLimiter(cluster.limits.maxRetries);
+    this.#dependencies = dependencies;
+    this.#endpoints = [];
+    this.#usable = [];
+    this.#picker = () => undefined;
+    this.#names = undefined;
+    this.#detector = this.#makeDetector();
+    this.#discover();
+  }
+
+  get endpoints(): readonly EndpointState[] {
+    return this.#endpoints;
+  }
+
+  /** The endpoint for a try, not one that failed this call already if there is another. */
+  pick(avoid: readonly object[] | undefined): EndpointState | undefined {
+    const first = this.#picker();
+    if (avoid === undefined || first === undefined || !avoid.includes(first)) return first;
+    for (let i = 0; i < reselections; i++) {
+      const next = this.#picker();
+      if (next !== undefined && !avoid.includes(next)) return next;
+    }
+    return this.#usable.find((endpoint) => !avoid.includes(endpoint)) ?? first;
+  }
+
+  warming(): Promise<void> | undefined {
+    return this.#names?.warming();
+  }
+
+  report(endpoint: object, status: number): void {
+    if (endpoint instanceof EndpointState) this.#detector?.report(endpoint, status);
+  }
+
+  /** Takes over a changed configuration; endpoints that stay keep their connections and memory. */
+  update(cluster: Cluster): void {
+    const previous = this.cluster;
+    this.cluster = cluster;
+    this.revision++;
+    if (!isDeepStrictEqual(previous.limits, cluster.limits)) {
+      this.requests = createRequestLimiter(cluster.limits.maxRequests);
+      this.retries = createRequestLimiter(cluster.limits.maxRetries);
+    }
+    if (!isDeepStrictEqual(previous.outlier, cluster.outlier)) {
+      this.#detector?.close();
+      this.#detector = this.#makeDetector();
+      // Nobody would let them back in.
+      if (cluster.outlier === undefined) for (const endpoint of this.#endpoints) endpoint.ejectedUntil = 0;
+    }
+    const reconnect =
+      previous.tls !== cluster.tls ||
+      !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
+      !isDeepStrictEqual(previous.limits, cluster.limits);
+    if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();
+    this.#discover();
+  }
+
+  /** Lets running requests finish, then closes. */
+  async close(): Promise<void> {
+    this.#names?.close();
+    this.#detector?.close();
+    await Promise.all(this.#endpoints.map((endpoint) => endpoint.drain()));
+  }
+
+  #discover(): void {
+    const { discovery } = this.cluster;
+    this.#names?.close();
+    this.#names = undefined;
+    if (discovery.kind === 'static') this.#setEndpoints(discovery.endpoints);
+    else if (discovery.kind === 'dns') {
+      this.#names = watchNames({
+        endpoints: discovery.endpoints,
+        clock: this.#dependencies.clock,
+        random: this.#dependencies.random,
+        resolved: (endpoints) => this.#setEndpoints(endpoints),
+      });
+    }
+  }
+
+  #setEndpoints(endpoints: readonly Endpoint[]): void {
+    const known = new Map(this.#endpoints.map((state) => [state.name, state]));
+    const hooks = this.#dependencies.hooks(this.cluster);
+    const next: EndpointState[] = [];
+    for (const endpoint of endpoints) {
+      const key = endpointKey(endpoint);
+      const state = known.get(key);
+      known.delete(key);
+      if (state === undefined) {
+        next.push(new EndpointState(endpoint, hooks));
+        continue;
+      }
+      const moved = state.endpoint.speaksMtls !== endpoint.speaksMtls || state.endpoint.spiffeId !== endpoint.spiffeId;
+      state.endpoint = endpoint;
+      state.weight = endpoint.weight;
+      if (moved) void state.drain();
+      next.push(state);
+    }
+    this.#endpoints = next;
+    for (const gone of known.values()) void gone.drain();
+    this.#rebuild();
+  }
+
+  #rebuild(): void {
+    const healthy = this.#endpoints.filter((endpoint) => endpoint.ejectedUntil === 0);
+    const share = (100 * healthy.length) / Math.max(1, this.#endpoints.length);
+    // Panic: with too few healthy endpoints left, spreading over all is the smaller harm.
+    const panic = share < (this.cluster.outlier?.minHealthPercent ?? 0);
+    this.#usable = panic ? this.#endpoints : healthy;
+    this.#picker = createPicker(this.cluster.balance, this.#usable, this.#dependencies.random);
+  }
+
+  #makeDetector(): OutlierDetector<EndpointState> | undefined {
+    const policy = this.cluster.outlier;
+    if (policy === undefined) return undefined;
+    return createOutlierDetector<EndpointState>({
+      policy,
+      clock: this.#dependencies.clock,
+      hosts: () => this.#endpoints,
+      changed: (endpoint) => {
+        this.#rebuild();
+        this.#dependencies.healthChanged(this.cluster, endpoint);
+      },
+    });
+  }
+}
+
+/** How often another endpoint is drawn before looking for one (Istio: 5). */
+const reselections = 5;

@@ -1,0 +1,58 @@
+import type { Cluster } from '../model/cluster.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { type ClusterDependencies, ClusterState } from './cluster.ts';
+
+/** All clusters that were called so far. */
+export interface Clusters {
+  /** The live cluster of this name, made on first use; nothing when the snapshot has none. */
+  get(name: string): ClusterState | undefined;
+  /**
+   * The same endpoints for connections on which the application itself speaks TLS to `host`:
+   * other connections, and a memory of their own.
+   */
+  getForTls(name: string, host: string): ClusterState | undefined;
+  /** Takes over a new snapshot: costs what changed among the clusters in use. */
+  reconcile(snapshot: Snapshot): void;
+  all(): Iterable<ClusterState>;
+  close(): Promise<void>;
+}
+
+export function createClusters(dependenciesFor: (tlsHost: string | undefined) => ClusterDependencies): Clusters {
+  let configured: ReadonlyMap<string, Cluster> = new Map();
+  const live = new Map<string, { readonly name: string; readonly state: ClusterState }>();
+
+  const find = (key: string, name: string, tlsHost: string | undefined): ClusterState | undefined => {
+    const found = live.get(key);
+    if (found !== undefined) return found.state;
+    const cluster = configured.get(name);
+    if (cluster === undefined) return undefined;
+    const state = new ClusterState(cluster, dependenciesFor(tlsHost));
+    live.set(key, { name, state });
+    return state;
+  };
+
+  return {
+    get: (name) => find(name, name, undefined),
+    getForTls: (name, host) => find(`${name}\0${host}`, name, host),
+    reconcile(snapshot) {
+      configured = snapshot.clusters;
+      for (const [key, { name, state }] of live) {
+        const next = configured.get(name);
+        if (next === state.cluster) continue;
+        if (next !== undefined) state.update(next);
+        else {
+          live.delete(key);
+          void state.close();
+        }
+      }
+    },
+    *all() {
+      for (const { state } of live.values()) yield state;
+    },
+    async close() {
+      const states = [...live.values()];
+      live.clear();
+      await Promise.all(states.map(({ state }) => state.close()));
+    },
+  };
+}

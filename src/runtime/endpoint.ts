@@ -1,0 +1,63 @@
+import type { Dispatcher } from 'undici';
+import type { Endpoint } from '../model/cluster.ts';
+import { newOutlierHost, type OutlierHost } from '../outlier/detector.ts';
+import type { Series } from '../telemetry/metrics.ts';
+
+/** How the runtime reaches the world; given by whoever wires it. */
+export interface EndpointHooks {
+  /** Makes the connections to an endpoint; called on first use. */
+  open(endpoint: Endpoint): Dispatcher;
+  series(endpoint: Endpoint): Series;
+}
+
+/** `10.0.0.7:9080`: what identifies an endpoint within its cluster. */
+export function endpointKey(endpoint: Endpoint): string {
+  return `${endpoint.address}:${endpoint.port}`;
+}
+
+/** What the mesh remembers of one endpoint of one cluster: connections, load, failures. */
+export class EndpointState implements OutlierHost {
+  readonly name: string;
+  endpoint: Endpoint;
+  weight: number;
+  inFlight: number;
+  consecutive5xx: number;
+  consecutiveGateway: number;
+  ejectedUntil: number;
+  ejectionCount: number;
+  readonly series: Series;
+  readonly #hooks: EndpointHooks;
+  #dispatcher: Dispatcher | undefined;
+
+  constructor(endpoint: Endpoint, hooks: EndpointHooks) {
+    const outlier = newOutlierHost();
+    this.name = endpointKey(endpoint);
+    this.endpoint = endpoint;
+    this.weight = endpoint.weight;
+    this.inFlight = 0;
+    this.consecutive5xx = outlier.consecutive5xx;
+    this.consecutiveGateway = outlier.consecutiveGateway;
+    this.ejectedUntil = outlier.ejectedUntil;
+    this.ejectionCount = outlier.ejectionCount;
+    this.series = hooks.series(endpoint);
+    this.#hooks = hooks;
+    this.#dispatcher = undefined;
+  }
+
+  dispatcher(): Dispatcher {
+    this.#dispatcher ??= this.#hooks.open(this.endpoint);
+    return this.#dispatcher;
+  }
+
+  /** A try on this endpoint received its last byte, or failed. */
+  replyEnded(): void {
+    this.inFlight--;
+  }
+
+  /** Lets the connections finish what they carry and closes them; the next try opens new ones. */
+  async drain(): Promise<void> {
+    const dispatcher = this.#dispatcher;
+    this.#dispatcher = undefined;
+    await dispatcher?.close();
+  }
+}

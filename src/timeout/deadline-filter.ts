@@ -1,0 +1,92 @@
+import { MeshError } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
+import { setHeader } from '../lib/header-list.ts';
+import type { ClientCall, Reply, ReplyListener } from '../pipeline/client-call.ts';
+import type { Filter } from '../pipeline/filter.ts';
+
+/** What is kept of the caller's time so that our answer still reaches it. */
+export const marginMs = 5;
+
+/** The header in which the time that is left travels, in milliseconds (Envoy). */
+export const remainingHeader = 'x-envoy-expected-rq-timeout-ms';
+
+/**
+ * The total time of a call, all tries, waits and the body included: the route's timeout or what
+ * the caller of this service has left, whichever is less (Istio `timeout`; gRPC deadline
+ * propagation). The next hop is told, so that it does not work for nobody.
+ */
+export function deadlineFilter(options: {
+  readonly timeoutMs: number | undefined;
+  readonly clock: Clock;
+  readonly deadlines: (timeoutMs: number) => DeadlineClass;
+}): Filter<ClientCall, Reply> {
+  const { timeoutMs, clock } = options;
+  const routeClass = timeoutMs === undefined ? undefined : options.deadlines(timeoutMs);
+  const routeHeader = timeoutMs === undefined ? '' : String(Math.ceil(timeoutMs));
+
+  return (call, next) => {
+    const callerDeadline = call.scope?.deadline;
+    if (callerDeadline === undefined) {
+      if (routeClass === undefined) return next(call);
+      call.request.headers.push(remainingHeader, routeHeader);
+      const expiry = new Expiry(call, timeoutMs as number, 'ERR_MESH_TIMEOUT');
+      expiry.running = routeClass.start(expiry);
+      return guard(next(call), expiry);
+    }
+    const remaining = callerDeadline - clock.now() - marginMs;
+    if (remaining <= 0) {
+      const message = 'the deadline of the request that causes this call has passed';
+      return Promise.reject(new MeshError('ERR_MESH_DEADLINE_EXPIRED', message, { route: call.route }));
+    }
+    const total = timeoutMs === undefined ? remaining : Math.min(timeoutMs, remaining);
+    setHeader(call.request.headers, remainingHeader, String(Math.ceil(total)));
+    const code = total === timeoutMs ? 'ERR_MESH_TIMEOUT' : 'ERR_MESH_DEADLINE_EXPIRED';
+    const expiry = new Expiry(call, total, code);
+    // Every value is different here, so a shared list of one length would not help.
+    const cancel = clock.after(total, () => clock.afterIo(() => expiry.deadlineExpired()));
+    expiry.running = { cancel };
+    return guard(next(call), expiry);
+  };
+}
+
+function guard(result: Promise<Reply>, expiry: Expiry): Promise<Reply> {
+  return result.then(
+    (reply) => {
+      reply.whenEnded(expiry);
+      return reply;
+    },
+    (error: unknown) => {
+      expiry.replyEnded();
+      throw error;
+    },
+  );
+}
+
+class Expiry implements DeadlineOwner, ReplyListener {
+  running: { cancel(): void } | undefined;
+  #done: boolean;
+  readonly #call: ClientCall;
+  readonly #totalMs: number;
+  readonly #code: 'ERR_MESH_TIMEOUT' | 'ERR_MESH_DEADLINE_EXPIRED';
+
+  constructor(call: ClientCall, totalMs: number, code: 'ERR_MESH_TIMEOUT' | 'ERR_MESH_DEADLINE_EXPIRED') {
+    this.running = undefined;
+    this.#done = false;
+    this.#call = call;
+    this.#totalMs = totalMs;
+    this.#code = code;
+  }
+
+  deadlineExpired(): void {
+    if (this.#done) return;
+    const { route, cluster, endpoint } = this.#call;
+    const message = `no complete answer within ${Math.round(this.#totalMs)} ms`;
+    this.#call.abort(new MeshError(this.#code, message, { route, cluster, endpoint: endpoint?.name ?? '' }));
+  }
+
+  replyEnded(): void {
+    this.#done = true;
+    this.running?.cancel();
+  }
+}

@@ -1,0 +1,26 @@
+import { randomUUID } from 'node:crypto';
+import { type HeaderList, headerValue } from '../lib/header-list.ts';
+import type { Scope } from '../pipeline/scope.ts';
+
+/**
+ * Adds what ties this call to the request that caused it: `x-request-id` and the trace headers of
+ * the scope. What the application (or its tracer) has set itself is left alone, never doubled.
+ * A call outside of any request gets a request id, as a sidecar would give it, and no trace:
+ * inventing one here would decide about sampling for everyone downstream.
+ */
+export function addOutboundHeaders(headers: HeaderList, scope: Scope | undefined): void {
+  const own = headers.length > 0;
+  if (!own || headerValue(headers, 'x-request-id') === undefined) {
+    headers.push('x-request-id', scope?.requestId ?? randomUUID());
+  }
+  if (scope === undefined) return;
+  const { traceHeaders } = scope;
+  if (traceHeaders.length === 0) return;
+  // One trace, from one origin: if the application carries any trace of its own, ours stays out.
+  const traced = own && (headerValue(headers, 'traceparent') ?? headerValue(headers, 'b3')) !== undefined;
+  for (let i = 0; i < traceHeaders.length; i += 2) {
+    const name = traceHeaders[i] as string;
+    if (own && (traced || headerValue(headers, name) !== undefined)) continue;
+    headers.push(name, traceHeaders[i + 1] as string);
+  }
+}

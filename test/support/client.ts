@@ -1,0 +1,74 @@
+import type { Dispatcher } from 'undici';
+import { type ClientPipeline, createClientPipeline } from '../../src/client-pipeline.ts';
+import { MeshDispatcher } from '../../src/host/dispatcher.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import { seededRandom } from '../../src/lib/random.ts';
+import type { Snapshot } from '../../src/model/snapshot.ts';
+import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
+import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { createPool } from '../../src/transport/pool.ts';
+
+export interface TestClient {
+  readonly dispatcher: Dispatcher;
+  readonly pipeline: ClientPipeline;
+  readonly clusters: Clusters;
+  readonly metrics: Metrics;
+  use(snapshot: Snapshot): void;
+  close(): Promise<void>;
+}
+
+/** The whole client side over plaintext, without configuration files, identity or server. */
+export function testClient(
+  first: Snapshot | undefined,
+  options: { readonly clock?: Clock; readonly onFailure?: 'response' | 'throw'; readonly seed?: number } = {},
+): TestClient {
+  const clock = options.clock ?? systemClock;
+  const random = seededRandom(options.seed ?? 1);
+  const metrics = createMetrics();
+  const series = (destinationService: string, destinationWorkload = 'unknown') =>
+    metrics.series({
+      reporter: 'source',
+      sourceWorkload: 'test',
+      sourcePrincipal: 'unknown',
+      destinationService,
+      destinationWorkload,
+      destinationVersion: '',
+    });
+  const clusters = createClusters(() => ({
+    clock,
+    random,
+    hooks: (cluster) => ({
+      open: (endpoint) =>
+        createPool({
+          address: endpoint.address,
+          port: endpoint.port,
+          timeoutMs: cluster.limits.connectTimeoutMs,
+          maxConnections: cluster.limits.maxConnections,
+          idleTimeoutMs: cluster.limits.idleTimeoutMs,
+          clock: systemClock,
+          security: () => ({ kind: 'plaintext' }),
+        }),
+      series: (endpoint) => series(cluster.host, endpoint.workload),
+    }),
+    healthChanged: () => {},
+  }));
+  let hosts: HostTable | undefined;
+  const use = (snapshot: Snapshot): void => {
+    clusters.reconcile(snapshot);
+    hosts = createHostTable(snapshot);
+  };
+  if (first !== undefined) use(first);
+  const pipeline = createClientPipeline({ clock, random, clusters, hosts: () => hosts, series });
+  const close = async (): Promise<void> => {
+    await clusters.close();
+    await pipeline.close();
+  };
+  const dispatcher = new MeshDispatcher({
+    send: pipeline.send,
+    clock,
+    onFailure: options.onFailure ?? 'response',
+    close,
+  });
+  return { dispatcher, pipeline, clusters, metrics, use, close: () => dispatcher.close() };
+}
