@@ -1,0 +1,120 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { filesOf, root } from '../support/source-files.ts';
+import { type Fence, fencesOf, pages } from './fences.ts';
+
+// Inside the repository, so that `import 'inmesh'` finds the workspace. One folder for each page:
+// blocks with a file name lie beside the programs that read them.
+const work = join(root, '.cache/docs');
+const folderOf = (page: string): string => join(work, page.replace(/[^\w]+/g, '-'));
+const fileOf = (fence: Fence): string =>
+  join(folderOf(fence.page), fence.file ?? `line-${fence.line}.${fence.language}`);
+const nameOf = (fence: Fence): string => `${fence.page}:${fence.line}`;
+
+const fences = pages().flatMap((page) => [...fencesOf(page)]);
+const programs = fences.filter(({ language, marks }) => /^[jt]s$/.test(language) && !marks.includes('fragment'));
+
+const known: Readonly<Record<string, readonly string[]>> = {
+  ts: ['fragment', 'types'],
+  js: ['fragment', 'types'],
+  yaml: ['fragment', 'refused'],
+  json: ['fragment'],
+  sh: ['run'],
+  text: [],
+  mermaid: [],
+  diff: [],
+};
+
+t.before(() => {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  for (const fence of fences) {
+    if (fence.file === undefined && !programs.includes(fence)) continue;
+    mkdirSync(dirname(fileOf(fence)), { recursive: true });
+    writeFileSync(fileOf(fence), fence.text);
+  }
+  const compilerOptions = {
+    rootDir: '../..',
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+    moduleDetection: 'force',
+  };
+  const config = { extends: '../../tsconfig.json', compilerOptions, include: ['**/*.ts'], exclude: [] };
+  writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
+});
+
+t.test('every block has a language and marks that mean something', async (t) => {
+  for (const fence of fences) {
+    const marks = known[fence.language];
+    t.ok(marks !== undefined, `${nameOf(fence)}: language "${fence.language}"`);
+    for (const mark of fence.marks) t.ok(marks?.includes(mark), `${nameOf(fence)}: mark "${mark}"`);
+  }
+});
+
+t.test('every TypeScript block passes the type check', async (t) => {
+  if (!programs.some(({ language }) => language === 'ts')) return;
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', work], { encoding: 'utf8' });
+  t.equal(status, 0, stdout);
+});
+
+for (const page of pages()) {
+  const runnable = programs.filter((fence) => fence.page === page && !fence.marks.includes('types'));
+  if (runnable.length === 0) continue;
+  t.test(`the programs of ${page} run`, async (t) => {
+    const host = fileURLToPath(new URL('./snippet-host.ts', import.meta.url));
+    const args = [
+      '--conditions=@inmesh/source',
+      '--disable-warning=ExperimentalWarning',
+      host,
+      ...runnable.map(fileOf),
+    ];
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INMESH_')));
+    const child = spawn(process.execPath, args, { cwd: folderOf(page), env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
+    t.teardown(() => child.kill('SIGKILL'));
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    t.equal(code, 0, output);
+  });
+}
+
+t.test('YAML and JSON blocks can be read', async (t) => {
+  for (const fence of fences) {
+    if (fence.marks.includes('fragment') || fence.marks.includes('refused')) continue;
+    if (fence.language === 'json') t.doesNotThrow(() => JSON.parse(fence.text), nameOf(fence));
+    if (fence.language !== 'yaml') continue;
+    for (const document of parseAllDocuments(fence.text)) {
+      if ('errors' in document) t.same(document.errors, [], nameOf(fence));
+    }
+  }
+});
+
+t.test('npm scripts and files that commands name exist', async (t) => {
+  const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+  for (const fence of fences.filter(({ language }) => language === 'sh')) {
+    for (const [, run, script = run ?? ''] of fence.text.matchAll(/^\s*npm (?:run ([\w:-]+)|(start|test)\b)/gm)) {
+      t.ok(script in manifest.scripts, `${nameOf(fence)}: npm script "${script}"`);
+    }
+    for (const [file] of fence.text.matchAll(/\b(?:examples|packages|docs|src|test|\.ci)\/[\w./-]+/g)) {
+      t.ok(existsSync(join(root, file)) || filesOf(file).length > 0, `${nameOf(fence)}: ${file}`);
+    }
+  }
+});
+
+t.test('commands marked "run" succeed', async (t) => {
+  for (const fence of fences.filter(({ language, marks }) => language === 'sh' && marks.includes('run'))) {
+    mkdirSync(folderOf(fence.page), { recursive: true });
+    const cli = join(root, 'packages/cli/src/main.ts');
+    const prelude = `inmesh() { "${process.execPath}" --conditions=@inmesh/source "${cli}" "$@"; }\nset -e\n`;
+    const { status, stdout, stderr } = spawnSync('sh', ['-c', prelude + fence.text], {
+      cwd: folderOf(fence.page),
+      encoding: 'utf8',
+    });
+    t.equal(status, 0, `${nameOf(fence)}\n${stdout}${stderr}`);
+  }
+});
