@@ -1,0 +1,38 @@
+export { MeshError } from '../errors.ts';
+export { type CaSourceOptions, caSource } from '../identity/ca-source.ts';
+export {
+  type CertificateFacts,
+  type Extension,
+  factsOf,
+  type KeyUsage,
+  readExtensions,
+} from '../identity/certificate.ts';
+export { type CredentialParts, credentialsOf } from '../identity/credentials.ts';
+export { createCsr, generateIdentityKey } from '../identity/csr.ts';
+export {
+  type DerNode,
+  derChildren,
+  derTag,
+  expectTag,
+  readBitString,
+  readDer,
+  readOid,
+  readSmallInteger,
+} from '../identity/der.ts';
+export { type FileIdentityOptions, fileIdentitySource } from '../identity/file-source.ts';
+export { readPemCertificates } from '../identity/pem.ts';
+export { createIdentityStore, type IdentityStoreOptions } from '../identity/rotation.ts';
+export type { Credentials, IdentitySink, IdentitySource } from '../identity/source.ts';
+export type { ActiveIdentity, IdentityStore } from '../identity/store.ts';
+export { meshCiphers, meshTlsOptions } from '../identity/tls-options.ts';
+export type { TrustBundles } from '../identity/trust.ts';
+export {
+  checkServerSpiffe,
+  expiryGraceMs,
+  type PeerIdentity,
+  peerOfSocket,
+  verifyPeer,
+} from '../identity/verify-peer.ts';
+export { type Clock, systemClock } from '../lib/clock.ts';
+export { type Logger, silentLogger } from '../lib/logger.ts';
+export { parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';

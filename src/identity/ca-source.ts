@@ -1,0 +1,166 @@
+import { readFile } from 'node:fs/promises';
+import { MeshError } from '../errors.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { type Random, systemRandom } from '../lib/random.ts';
+import { parseSpiffeId } from '../model/spiffe-id.ts';
+import { type Workload, workloadSpiffeId } from '../model/workload.ts';
+import { type CertificateAnswer, requestCertificate } from './ca-client.ts';
+import { checkCredentials } from './credentials.ts';
+import { createCsr, generateIdentityKey } from './csr.ts';
+import { readPemCertificates } from './pem.ts';
+import type { Credentials, IdentitySink, IdentitySource } from './source.ts';
+import { waitFor } from './wait.ts';
+
+/** Options of {@link caSource}. */
+export interface CaSourceOptions {
+  /** Where the authority serves: `https://127.0.0.1:8443`. */
+  readonly url: string;
+  /** The authority's root: PEM text, or the path of a PEM file, read anew for every request. */
+  readonly trustRoot: string;
+  /** Who this process is. One of the two is needed. */
+  readonly workload?: Workload;
+  readonly spiffeId?: string;
+  /** Join token for the first certificate. Renewals prove themselves with the certificate in hand. */
+  readonly token?: string;
+  /** File with the join token, read anew whenever one is needed. */
+  readonly tokenFile?: string;
+  /** Share of a certificate's life after which it is renewed, less up to a tenth at random. Default 0.5. */
+  readonly renewAtShare?: number;
+  /** Time for one request, milliseconds. Default 30,000. */
+  readonly timeoutMs?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+const firstBackoffMs = 50;
+const maxBackoffMs = 60_000;
+const maxBackoffWithoutMs = 2_000;
+
+/**
+ * Certificates from an inmesh certificate authority (`@inmesh/ca`). Makes a key, asks with a join
+ * token, and renews well before expiry with the certificate in hand; when that has expired, with
+ * the token again. The key is made anew every time and never leaves the process. Failures are
+ * reported and tried again, after 50 ms at first and up to a minute later on.
+ *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that can never work.
+ *
+ * @example
+ * caSource({ url: 'https://127.0.0.1:8443', trustRoot: './ca/root.pem', spiffeId: 'spiffe://cluster.local/ns/shop/sa/web', token });
+ */
+export function caSource(options: CaSourceOptions): IdentitySource {
+  const { clock = systemClock, random = systemRandom, renewAtShare = 0.5, timeoutMs = 30_000 } = options;
+  const url = authorityUrl(options.url);
+  const spiffeId = options.spiffeId ?? (options.workload && workloadSpiffeId(options.workload));
+  if (spiffeId === undefined) throw invalid('spiffeId', 'one of workload and spiffeId is needed');
+  if (!(renewAtShare > 0 && renewAtShare < 1)) throw invalid('renewAtShare', 'expected more than 0 and less than 1');
+  if (options.token === undefined && options.tokenFile === undefined) {
+    throw invalid('token', 'one of token and tokenFile is needed for the first certificate');
+  }
+
+  /** Still good for proving who we are, with enough time for the request. */
+  const usable = (held: Credentials | undefined): held is Credentials =>
+    held !== undefined && clock.wallNow() + 1_000 < held.notAfter;
+
+  const ask = async (held: Credentials | undefined, signal: AbortSignal): Promise<CertificateAnswer> => {
+    const key = generateIdentityKey();
+    const answer = await requestCertificate({
+      url,
+      trustRoots: await readRoots(options.trustRoot, held),
+      csrPem: createCsr(spiffeId, key),
+      privateKeyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      proof: held === undefined ? { token: await readToken(options) } : { credentials: held },
+      timeoutMs,
+      clock,
+      signal,
+    });
+    if ('credentials' in answer) checkCredentials(answer.credentials, { now: clock.wallNow(), spiffeId });
+    return answer;
+  };
+
+  const obtain = async (held: Credentials | undefined, signal: AbortSignal): Promise<CertificateAnswer> => {
+    if (!usable(held)) return ask(undefined, signal);
+    const answer = await ask(held, signal);
+    // An authority that lost its root knows our certificate no longer; a token may still serve.
+    if (!('status' in answer) || (answer.status !== 401 && answer.status !== 403)) return answer;
+    const second = await ask(undefined, signal);
+    return 'credentials' in second ? second : answer;
+  };
+
+  const run = async (sink: IdentitySink, signal: AbortSignal): Promise<void> => {
+    let held: Credentials | undefined;
+    let failures = 0;
+    /** Reports what happened and says how long to wait until the next attempt. */
+    const attempt = async (): Promise<number> => {
+      let transient = true;
+      try {
+        const answer = await obtain(held, signal);
+        if (signal.aborted) return 0;
+        if ('credentials' in answer) {
+          held = answer.credentials;
+          failures = 0;
+          sink.update(held);
+          // Jitter only ever renews earlier: a healthy process is done before half of the life is over.
+          return (held.notAfter - clock.wallNow()) * renewAtShare * (1 - random() / 10);
+        }
+        transient = answer.status >= 500 || answer.status === 429;
+        if (transient) sink.lost(answer.problem);
+        else sink.reject(answer.problem);
+      } catch (error) {
+        if (signal.aborted) return 0;
+        const problem = error instanceof Error ? error : new MeshError('ERR_MESH_CA', String(error));
+        transient = problem instanceof MeshError && problem.code === 'ERR_MESH_CA';
+        if (transient) sink.lost(problem);
+        else sink.reject(problem);
+      }
+      // Without an identity nothing works, so look often; with one, do not let a tenth of its rest pass.
+      const left = usable(held)
+        ? (held.notAfter - clock.wallNow()) / 10
+        : transient
+          ? maxBackoffWithoutMs
+          : maxBackoffMs;
+      const ceiling = Math.max(firstBackoffMs, Math.min(maxBackoffMs, left));
+      return Math.min(ceiling, firstBackoffMs * 2 ** Math.min(failures++, 20)) * (0.5 + random() / 2);
+    };
+    while (!signal.aborted) await waitFor(clock, await attempt(), signal);
+  };
+
+  return { name: `ca:${url.origin}`, run };
+}
+
+function authorityUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url === null || url.protocol !== 'https:') throw invalid('url', 'expected an https URL', text);
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw invalid('url', 'expected an https URL without user, query and fragment');
+  }
+  // So that `new URL('v1/…', url)` goes below a path and does not replace it.
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+function invalid(option: string, reason: string, value?: string): MeshError {
+  const given = value === undefined ? '' : `, not ${JSON.stringify(value.slice(0, 200))}`;
+  return new MeshError('ERR_MESH_OPTION_INVALID', `caSource: ${option}: ${reason}${given}`);
+}
+
+/** The configured root, and the roots of our own trust domain as last received: the authority may have a new one. */
+async function readRoots(trustRoot: string, held: Credentials | undefined): Promise<readonly string[]> {
+  const text = trustRoot.includes('-----BEGIN') ? trustRoot : await readText(trustRoot, 'the root of the authority');
+  const roots = readPemCertificates(text, 'the root of the authority').map((root) => root.toString());
+  const known = held?.trustBundles.get(parseSpiffeId(held.spiffeId).trustDomain) ?? [];
+  return [...new Set([...roots, ...known])];
+}
+
+async function readToken({ token, tokenFile }: CaSourceOptions): Promise<string> {
+  if (tokenFile === undefined) return token ?? '';
+  return (await readText(tokenFile, 'the join token')).trim();
+}
+
+async function readText(path: string, what: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MeshError('ERR_MESH_CA', `${what} cannot be read: ${reason}`, { cause });
+  }
+}
