@@ -26,7 +26,7 @@ type RawHeaders = Dispatcher.DispatchController['rawHeaders'];
  * is bundled there. A handler of generation 8 comes back as it is.
  *
  * undici 8 has such an adapter too, but it takes the `false` with which Node 24's fetch answers a
- * 1xx response as a wish to pause: a response without body would then never end.
+ * 1xx response as a wish to pause: a final response without body would then hold its connection for ever.
  *
  * @throws undici's `InvalidArgumentError` when `handler` is not an object.
  */

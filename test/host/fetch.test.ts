@@ -15,7 +15,8 @@ import { asHandler } from '../../src/host/handler.ts';
 
 /** Like the dispatcher of the mesh: undici 8 underneath, any generation of handlers above. */
 class Translating extends Dispatcher {
-  readonly #agent = new Agent();
+  // One connection: a response that does not end would block all that follow.
+  readonly #agent = new Agent({ connections: 1 });
   calls = 0;
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     this.calls++;
