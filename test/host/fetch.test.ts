@@ -37,9 +37,10 @@ const answers: Record<string, Answer> = {
     response.setHeader('content-encoding', 'gzip').end(gzipSync('squeezed '.repeat(1_000))),
   '/brotli': (_request, response) => response.setHeader('content-encoding', 'br').end(brotliCompressSync('squeezed')),
   '/redirect': (_request, response) => response.writeHead(302, { location: '/hello' }).end('moved'),
-  '/empty': (_request, response) => response.writeHead(204).end(),
-  '/hints': (_request, response) => {
-    response.writeEarlyHints({ link: '</style.css>; rel=preload' }, () => response.writeHead(204).end());
+  '/empty': (request, response) => response.writeHead(204, { 'x-port': request.socket.remotePort }).end(),
+  '/hints': (request, response) => {
+    const link = '</style.css>; rel=preload';
+    response.writeEarlyHints({ link }, () => answers['/empty']?.(request, response));
   },
   '/cut': (_request, response) => {
     response.writeHead(200, { 'content-length': '10' });
@@ -155,12 +156,15 @@ for (const [name, call] of Object.entries(variants)) {
       await manual.arrayBuffer();
     });
 
-    t.test('a response without body ends, early hints or not', async (t) => {
+    t.test('a response without body frees its connection, early hints or not', async (t) => {
+      const connections = new Set<string | null>();
       for (const path of ['/empty', '/hints', '/empty']) {
         const response = await call(`${base}${path}`);
         t.equal(response.status, 204, path);
         t.equal(await response.text(), '');
+        connections.add(response.headers.get('x-port'));
       }
+      t.equal(connections.size, 1);
     });
 
     t.test('HEAD has headers and no body', async (t) => {
