@@ -1,3 +1,5 @@
+import '../lib/require-node.ts';
+
 export { MeshError } from '../errors.ts';
 export { type CaSourceOptions, caSource } from '../identity/ca-source.ts';
 export {
