@@ -1,0 +1,94 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { oldestNode } from '../../src/lib/require-node.ts';
+import { root } from '../support/source-files.ts';
+import { freshApplication, olderNode, packAll, run, temporaryFolder } from './tarballs.ts';
+
+const folder = temporaryFolder('installed');
+t.teardown(() => folder.remove());
+const tarballs = packAll(folder.path);
+const pathOf = (name: string): string => tarballs.find((tarball) => tarball.name === name)?.path ?? name;
+
+const { devDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const framework = (name: string): string => `${name}@${devDependencies[name]}`;
+
+/** Every supported line of Node.js, the oldest release of the first one included. */
+const nodes = ['oldest', '22', '24', '26'].map((line) => ({
+  line,
+  path: execFileSync(process.execPath, [`${root}.ci/node-versions.mjs`, line], { encoding: 'utf8' }).trim(),
+}));
+
+const applications = ['express', 'fastify'].map((name) => {
+  const home = join(folder.path, name);
+  const packages = ['inmesh', '@inmesh/ca', `@inmesh/${name}`].map(pathOf);
+  freshApplication(home, [...packages, framework(name)]);
+  cpSync(fileURLToPath(new URL('./apps', import.meta.url)), home, { recursive: true });
+  return { name, home };
+});
+
+t.test(`the oldest Node.js tried is the oldest supported one, ${oldestNode}`, async (t) => {
+  const oldest = nodes.find(({ line }) => line === 'oldest')?.path ?? '';
+  t.equal(run(oldest, ['--version'], folder.path).stdout.trim(), `v${oldestNode}`);
+});
+
+for (const { name, home } of applications) {
+  for (const { line, path } of nodes) {
+    for (const kind of ['mjs', 'cjs']) {
+      t.test(`a fresh ${name} application, ${kind === 'mjs' ? 'import' : 'require()'}, Node ${line}`, async (t) => {
+        const { status, stdout, stderr } = run(path, [`${name}.${kind}`], home, 60);
+        t.equal(status, 0, stdout + stderr);
+        t.match(stdout, /^called as spiffe:\/\/[\w./-]+ and got 200\n$/, 'a call through the mesh');
+        t.equal(stderr, '', 'no warning');
+      });
+    }
+  }
+}
+
+t.test('import and require() give the same instance', async (t) => {
+  const home = applications[0]?.home ?? '';
+  const names = tarballs
+    .filter(({ name }) => !/fastify|cli/.test(name))
+    .flatMap(({ name, entries }) => entries.map((entry) => name + entry.slice(1)));
+  const program = `
+    import { createRequire } from 'node:module';
+    const require = createRequire(import.meta.url);
+    for (const name of ${JSON.stringify(names)}) {
+      const [imported, required] = [await import(name), require(name)];
+      for (const key of Object.keys(imported)) if (imported[key] !== required[key]) throw new Error(name + ' ' + key);
+      if (Object.keys(imported).length === 0) throw new Error(name + ' is empty');
+    }`;
+  writeFileSync(join(home, 'same.mjs'), program);
+  for (const { line, path } of nodes) {
+    const { status, stdout, stderr } = run(path, ['same.mjs'], home, 60);
+    t.equal(status, 0, `Node ${line}: ${stdout}${stderr}`);
+  }
+});
+
+const older = olderNode();
+t.test(
+  'an older Node.js is told in one line what is needed',
+  { skip: older === undefined && 'no older Node' },
+  async (t) => {
+    const version = run(older ?? '', ['--version'], folder.path).stdout.trim();
+    for (const { home, name } of applications) {
+      for (const { name: published, entries } of tarballs.filter(
+        ({ name: n }) => !/express|fastify|cli/.test(n) || n.endsWith(name),
+      )) {
+        for (const entry of entries) {
+          const { status, stdout, stderr } = run(
+            older ?? '',
+            ['--input-type=module', '--eval', `import '${published}${entry.slice(1)}'`],
+            home,
+            60,
+          );
+          t.equal(status, 1, `${published}${entry.slice(1)}`);
+          t.equal(stderr, `inmesh needs Node.js ${oldestNode} or newer; this is ${version}\n`);
+          t.equal(stdout, '');
+        }
+      }
+    }
+  },
+);
