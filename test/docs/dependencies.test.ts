@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { filesOf, root } from '../support/source-files.ts';
@@ -56,4 +57,11 @@ t.test('versions are exact; ranges are for peers', async (t) => {
       t.match(version, /^\d+\.\d+\.\d+$/, `${name}: ${dependency} ${version}`);
     }
   }
+});
+
+t.test('the lock file is complete, also for other platforms than this one', async (t) => {
+  const { status, stderr } = spawnSync(process.execPath, [`${root}.ci/complete-lock.mjs`, '--check'], {
+    encoding: 'utf8',
+  });
+  t.equal(status, 0, stderr);
 });
