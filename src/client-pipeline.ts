@@ -3,7 +3,7 @@ import { balanceFilter } from './balance/filter.ts';
 import { MeshError } from './errors.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
-import { headerValue, setHeader } from './lib/header-list.ts';
+import { type HeaderList, headerValue, setHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Route } from './model/route.ts';
@@ -35,9 +35,34 @@ export interface ClientPipelineDependencies {
   series(service: string): Series;
 }
 
+/** Where a request goes. */
+export type Selection =
+  /** Not through the mesh: the host is unknown to it, or is reached at its own address. */
+  | { readonly kind: 'outside'; readonly cluster: string }
+  | {
+      readonly kind: 'inside';
+      readonly route: Route;
+      readonly state: ClusterState;
+      readonly destination: Destination;
+      /** After rewriting. */
+      readonly path: string;
+      /** For requests without a Host header of their own. */
+      readonly hostHeader: string;
+      /** Replaces the Host header in any case. */
+      readonly authority: string | undefined;
+    };
+
+const outsideOfMesh: Selection = { kind: 'outside', cluster: 'PassthroughCluster' };
+
 /** The way of a call from the application to an endpoint. */
 export interface ClientPipeline {
   readonly send: Service<ClientCall, Reply>;
+  /**
+   * Where a request goes: for hosts that make their own connections (`node:http`).
+   *
+   * @throws MeshError when it may go nowhere.
+   */
+  select(origin: string, path: string, headers: HeaderList): Selection;
   /** Closes the connections to hosts outside of the mesh; those inside belong to the clusters. */
   close(): Promise<void>;
 }
@@ -50,7 +75,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const { clock, clusters, random } = dependencies;
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
-  const passthrough: CallEndpoint = { name: 'passthrough', dispatcher: () => outside };
+  const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
   const routes = new WeakMap<Route, () => Destination>();
 
   /** Inside of `route`: everything that one route and one cluster configure. */
@@ -94,60 +119,65 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     return choose();
   };
 
-  const toRoute: Service<ClientCall, Reply> = (call) => {
+  const select = (origin: string, path: string, headers: HeaderList): Selection => {
     const hosts = dependencies.hosts();
     if (hosts === undefined) {
-      return Promise.reject(
-        new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()'),
-      );
+      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
     }
-    const target = hosts.find(call.origin);
-    if (target.kind === 'passthrough') {
-      call.cluster = 'PassthroughCluster';
-      call.endpoint = passthrough;
-      return sendDirect(call);
-    }
+    const target = hosts.find(origin);
+    if (target.kind === 'passthrough') return outsideOfMesh;
     if (target.kind === 'refused') {
-      call.cluster = 'BlackHoleCluster';
-      const message = `${call.origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
-      return Promise.reject(new MeshError('ERR_MESH_HOST_UNKNOWN', message));
+      const message = `${origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
+      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
     }
-    const { headers } = call.request;
-    const choice = target.match({ path: call.path, headers });
+    const { tlsHost } = target;
+    const choice = target.match({ path, headers });
     if (choice === undefined) {
-      return Promise.reject(new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${call.path}`));
+      throw new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${path}`);
     }
     const { route } = choice;
-    call.route = route.name;
     const destination = destinationOf(route);
-    call.cluster = destination.cluster;
-    const state =
-      target.tlsHost === undefined
-        ? clusters.get(destination.cluster)
-        : clusters.getForTls(destination.cluster, target.tlsHost);
+    const { cluster } = destination;
+    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
     if (state === undefined) {
-      const message = `route ${route.name} leads to ${destination.cluster}, which does not exist`;
-      return Promise.reject(new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name }));
+      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
+      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
     }
-    if (state.cluster.discovery.kind === 'original') {
-      // The address that the caller named is the endpoint (`resolution: NONE`).
+    // The address that the caller named is the endpoint (`resolution: NONE`).
+    if (state.cluster.discovery.kind === 'original') return { kind: 'outside', cluster };
+    if (tlsHost !== undefined && !speaksTls.has(state.cluster.protocol)) {
+      const message = `${origin}: the mesh knows this port as ${state.cluster.protocol}; call it with http: and let the mesh encrypt`;
+      throw new MeshError('ERR_MESH_UNSUPPORTED', message, { route: route.name, cluster });
+    }
+    const { rewrite } = route;
+    return {
+      kind: 'inside',
+      route,
+      state,
+      destination,
+      path: rewrite === undefined ? path : rewritePath(path, rewrite, choice.match),
+      hostHeader: target.hostHeader,
+      authority: rewrite?.authority,
+    };
+  };
+
+  const toRoute: Service<ClientCall, Reply> = (call) => {
+    const { headers } = call.request;
+    const selection = select(call.origin, call.path, headers);
+    if (selection.kind === 'outside') {
+      call.cluster = selection.cluster;
       call.endpoint = passthrough;
       return sendDirect(call);
     }
-    if (target.tlsHost !== undefined && !speaksTls.has(state.cluster.protocol)) {
-      const message = `${call.origin}: the mesh knows this port as ${state.cluster.protocol}; call it with http: and let the mesh encrypt`;
-      return Promise.reject(new MeshError('ERR_MESH_UNSUPPORTED', message));
-    }
+    const { destination, route, state } = selection;
+    call.route = route.name;
+    call.cluster = destination.cluster;
     addOutboundHeaders(headers, call.scope);
-    if (headerValue(headers, 'host') === undefined) headers.push('host', target.hostHeader);
-    const { rewrite } = route;
-    if (rewrite !== undefined) {
-      const path = rewritePath(call.path, rewrite, choice.match);
-      if (path !== call.path) {
-        setHeader(headers, 'x-envoy-original-path', call.path);
-        call.path = path;
-      }
-      if (rewrite.authority !== undefined) setHeader(headers, 'host', rewrite.authority);
+    if (selection.authority !== undefined) setHeader(headers, 'host', selection.authority);
+    else if (headerValue(headers, 'host') === undefined) call.host = selection.hostHeader;
+    if (selection.path !== call.path) {
+      setHeader(headers, 'x-envoy-original-path', call.path);
+      call.path = selection.path;
     }
     return destination.service(route, state, composeDestination)(call);
   };
@@ -157,7 +187,15 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 
   return {
     // metrics outside route: a call without a route counts too
-    send: compose([clientMetricsFilter(clock, seriesOf)], toRoute),
+    send: compose([clientMetricsFilter(clock, seriesOf)], (call) => {
+      try {
+        return toRoute(call);
+      } catch (error) {
+        if (error instanceof MeshError && error.cluster !== undefined) call.cluster = error.cluster;
+        return Promise.reject(error);
+      }
+    }),
+    select,
     close: () => outside.close(),
   };
 }
@@ -167,7 +205,7 @@ const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
 type Composer = (route: Route, state: ClusterState) => Service<ClientCall, Reply>;
 
 /** One destination of one route with its chain, made on first use and again when the cluster changed. */
-class Destination {
+export class Destination {
   readonly cluster: string;
   #state: ClusterState | undefined;
   #revision: number;

@@ -1,9 +1,9 @@
 import { MeshError } from '../errors.ts';
-import type { CallEndpoint, ClientCall, Reply, ReplyListener } from '../pipeline/client-call.ts';
+import type { CallEndpoint, ClientCall, Reply, TryWatcher } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 
 /** An endpoint that can be chosen; it counts its own tries. */
-export interface BalancedEndpoint extends CallEndpoint, ReplyListener {
+export interface BalancedEndpoint extends CallEndpoint, TryWatcher {
   inFlight: number;
 }
 
@@ -21,23 +21,19 @@ export function balanceFilter(cluster: string, chooser: EndpointChooser): Filter
     const endpoint = chooser.pick(call.failedEndpoints);
     if (endpoint === undefined) {
       const message = `cluster ${cluster} has no healthy endpoint`;
-      return Promise.reject(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { cluster, route: call.route }));
+      return call.failTry(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { cluster, route: call.route }));
     }
     call.endpoint = endpoint;
     endpoint.inFlight++;
-    return next(call).then(
-      (reply) => {
-        reply.whenEnded(endpoint);
-        return reply;
-      },
-      (error: unknown) => {
-        endpoint.inFlight--;
-        throw error;
-      },
-    );
+    call.watchTry(endpoint);
+    return next(call);
   };
   return (call, next) => {
     const warming = chooser.warming();
-    return warming === undefined ? send(call, next) : call.until(warming).then(() => send(call, next));
+    if (warming === undefined) return send(call, next);
+    return call.until(warming).then(
+      () => send(call, next),
+      (error: unknown) => call.failTry(error as Error),
+    );
   };
 }

@@ -2,7 +2,7 @@ import { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type HeaderInput, toHeaderList } from '../lib/header-list.ts';
-import { ClientCall, type Handler, type Reply } from '../pipeline/client-call.ts';
+import { type CallWatcher, ClientCall, type Handler, type Reply } from '../pipeline/client-call.ts';
 import type { Service } from '../pipeline/filter.ts';
 import { currentScope } from '../pipeline/scope.ts';
 import { asHandler } from './handler.ts';
@@ -89,29 +89,29 @@ export class MeshDispatcher extends Dispatcher {
 
   #run(call: ClientCall): void {
     this.#inFlight++;
-    const fail = (error: unknown): void => {
-      this.#ended();
-      this.#fail(call, error as Error);
-    };
+    call.watch(this.#watcher);
     try {
       if (call.reason !== null) throw call.reason;
       if (this.#closing !== undefined) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
-      this.#options.send(call).then((reply) => {
-        reply.whenEnded(this.#listener);
-        if (call.reason === null) reply.deliver(call);
-        else {
-          reply.discard();
-          this.#fail(call, call.reason);
-        }
-      }, fail);
+      this.#options.send(call).then(
+        (reply) => {
+          if (call.reason === null) reply.deliver(call);
+          else {
+            reply.discard();
+            this.#fail(call, call.reason);
+          }
+        },
+        (error: unknown) => this.#fail(call, error as Error),
+      );
     } catch (error) {
-      fail(error);
+      this.#fail(call, error as Error);
     }
   }
 
-  readonly #listener = { replyEnded: (): void => this.#ended() };
+  readonly #watcher: CallWatcher = { callEnded: () => this.#ended() };
 
   #fail(call: ClientCall, error: Error): void {
+    call.ended(error instanceof MeshError ? error.status : 0, error);
     const answer = error instanceof MeshError && this.#options.onFailure === 'response' && !call.request.upgrade;
     if (answer) localReply(call, error);
     else call.handler.onResponseError?.(call, error);

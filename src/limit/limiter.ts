@@ -5,15 +5,10 @@ export interface RequestLimiter {
   /** Takes a place; false when there is none. */
   enter(): boolean;
   leave(): void;
-  /** {@link leave}, as a listener of replies. */
-  replyEnded(): void;
 }
 
 export function createRequestLimiter(limit: number): RequestLimiter {
   let active = 0;
-  const leave = (): void => {
-    active--;
-  };
   return {
     limit,
     get active() {
@@ -24,7 +19,8 @@ export function createRequestLimiter(limit: number): RequestLimiter {
       active++;
       return true;
     },
-    leave,
-    replyEnded: leave,
+    leave() {
+      active--;
+    },
   };
 }

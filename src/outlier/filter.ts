@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import type { CallEndpoint, ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { CallEndpoint, ClientCall, Reply, TryWatcher } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 
 const localFailures: ReadonlySet<string> = new Set([
@@ -12,17 +12,18 @@ const localFailures: ReadonlySet<string> = new Set([
 
 /** Tells the outlier detector how each try ended: its status, or 0 when the endpoint failed. */
 export function outlierFilter(report: (endpoint: CallEndpoint, status: number) => void): Filter<ClientCall, Reply> {
-  return (call, next) =>
-    next(call).then(
-      (reply) => {
-        if (call.endpoint !== undefined) report(call.endpoint, reply.status);
-        return reply;
-      },
-      (error: unknown) => {
-        // What the application did (abort, bad header) says nothing about the endpoint.
-        const failed = error instanceof MeshError && localFailures.has(error.code);
-        if (failed && call.endpoint !== undefined) report(call.endpoint, 0);
-        throw error;
-      },
-    );
+  const watcher: TryWatcher = {
+    tryReplied(call, status) {
+      if (call.endpoint !== undefined) report(call.endpoint, status);
+    },
+    tryEnded(call, error) {
+      if (error === undefined || call.endpoint === undefined) return;
+      // What the application did (abort, bad header) says nothing about the endpoint.
+      if (error instanceof MeshError && localFailures.has(error.code)) report(call.endpoint, 0);
+    },
+  };
+  return (call, next) => {
+    call.watchTry(watcher);
+    return next(call);
+  };
 }

@@ -15,12 +15,23 @@ export interface Reply {
   deliver(call: ClientCall): void;
   /** Gives the reply up: another try follows. */
   discard(): void;
-  /** Calls `listener` once when the last byte arrived or the reply failed. */
-  whenEnded(listener: ReplyListener): void;
 }
 
-export interface ReplyListener {
-  replyEnded(reply: Reply, error: Error | undefined): void;
+/**
+ * Follows one try: what a filter that only watches needs. Told at once and without a promise,
+ * since each promise between application and connection costs every call.
+ */
+export interface TryWatcher {
+  /** Response headers have arrived. */
+  tryReplied(call: ClientCall, status: number): void;
+  /** The last byte has arrived, or the try failed; exactly once for each try watched. */
+  tryEnded(call: ClientCall, error: Error | undefined): void;
+}
+
+/** Follows the whole call. */
+export interface CallWatcher {
+  /** Exactly once. `status` is what the application got, 0 for nothing. */
+  callEnded(call: ClientCall, status: number, error: Error | undefined): void;
 }
 
 /** The try that is under way. */
@@ -35,8 +46,10 @@ export interface RunningTry {
 export interface CallEndpoint {
   /** `10.0.0.7:9080`, for messages. */
   readonly name: string;
-  /** Connections to this endpoint. Made on first use. */
-  dispatcher(): Dispatcher;
+  /** Connections to this endpoint. Made on first use, when `host` becomes {@link host}. */
+  dispatcher(host: string): Dispatcher;
+  /** Host header of requests without one. */
+  readonly host: string;
 }
 
 /** What the application asked for, in one shape for all hosts. */
@@ -71,6 +84,8 @@ export class ClientCall implements Dispatcher.DispatchController {
 
   /** Path to send: the request's, or rewritten. */
   path: string;
+  /** Host header to send; '' when it stands in the header list. */
+  host: string;
   /** Name of the chosen route and cluster, for messages and telemetry; '' before routing. */
   route: string;
   cluster: string;
@@ -91,6 +106,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   #paused: boolean;
   #running: RunningTry | undefined;
   #wake: ((reason: Error) => void) | undefined;
+  #tryWatchers: TryWatcher[] | undefined;
+  #callWatchers: CallWatcher[] | undefined;
 
   constructor(origin: string, request: ClientRequest, handler: Handler, scope: Scope | undefined, startedAt: number) {
     this.origin = origin;
@@ -99,6 +116,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.scope = scope;
     this.startedAt = startedAt;
     this.path = request.path;
+    this.host = '';
     this.route = '';
     this.cluster = '';
     this.tries = 0;
@@ -112,6 +130,42 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.#paused = false;
     this.#running = undefined;
     this.#wake = undefined;
+    this.#tryWatchers = undefined;
+    this.#callWatchers = undefined;
+  }
+
+  /** Adds a watcher to the try that is about to be made. */
+  watchTry(watcher: TryWatcher): void {
+    if (this.#tryWatchers === undefined) this.#tryWatchers = [watcher];
+    else this.#tryWatchers.push(watcher);
+  }
+
+  /** Hands the watchers over to the try that now begins. */
+  takeTryWatchers(): readonly TryWatcher[] | undefined {
+    const watchers = this.#tryWatchers;
+    this.#tryWatchers = undefined;
+    return watchers;
+  }
+
+  /** Ends a try that could not even begin; whatever it holds is given back. */
+  failTry(error: Error): Promise<never> {
+    const watchers = this.takeTryWatchers();
+    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this, error);
+    return Promise.reject(error);
+  }
+
+  /** Adds a watcher to the call. */
+  watch(watcher: CallWatcher): void {
+    if (this.#callWatchers === undefined) this.#callWatchers = [watcher];
+    else this.#callWatchers.push(watcher);
+  }
+
+  /** Tells the watchers that the call is over; the first time counts. */
+  ended(status: number, error: Error | undefined): void {
+    const watchers = this.#callWatchers;
+    if (watchers === undefined) return;
+    this.#callWatchers = undefined;
+    for (const watcher of watchers) watcher.callEnded(this, status, error);
   }
 
   /** Why the call was stopped: the application's abort reason, or a deadline. No more tries. */

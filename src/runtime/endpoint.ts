@@ -6,7 +6,7 @@ import type { Series } from '../telemetry/metrics.ts';
 /** How the runtime reaches the world; given by whoever wires it. */
 export interface EndpointHooks {
   /** Makes the connections to an endpoint; called on first use. */
-  open(endpoint: Endpoint): Dispatcher;
+  open(endpoint: Endpoint, host: string): Dispatcher;
   series(endpoint: Endpoint): Series;
 }
 
@@ -15,12 +15,20 @@ export function endpointKey(endpoint: Endpoint): string {
   return `${endpoint.address}:${endpoint.port}`;
 }
 
+function urlHost({ address, port }: Endpoint): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** What the mesh remembers of one endpoint of one cluster: connections, load, failures. */
 export class EndpointState implements OutlierHost {
   readonly name: string;
+  /** Host header that the connections send by themselves: that of the first request. */
+  host: string;
   endpoint: Endpoint;
   weight: number;
   inFlight: number;
+  /** Counts the sets of connections; grows with each {@link drain}. */
+  generation: number;
   consecutive5xx: number;
   consecutiveGateway: number;
   ejectedUntil: number;
@@ -32,9 +40,11 @@ export class EndpointState implements OutlierHost {
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
     const outlier = newOutlierHost();
     this.name = endpointKey(endpoint);
+    this.host = '';
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
     this.inFlight = 0;
+    this.generation = 0;
     this.consecutive5xx = outlier.consecutive5xx;
     this.consecutiveGateway = outlier.consecutiveGateway;
     this.ejectedUntil = outlier.ejectedUntil;
@@ -44,13 +54,20 @@ export class EndpointState implements OutlierHost {
     this.#dispatcher = undefined;
   }
 
-  dispatcher(): Dispatcher {
-    this.#dispatcher ??= this.#hooks.open(this.endpoint);
+  dispatcher(host: string): Dispatcher {
+    if (this.#dispatcher === undefined) {
+      this.host = host === '' ? urlHost(this.endpoint) : host;
+      this.#dispatcher = this.#hooks.open(this.endpoint, this.host);
+    }
     return this.#dispatcher;
   }
 
+  tryReplied(): void {
+    // only the end counts
+  }
+
   /** A try on this endpoint received its last byte, or failed. */
-  replyEnded(): void {
+  tryEnded(): void {
     this.inFlight--;
   }
 
@@ -58,6 +75,7 @@ export class EndpointState implements OutlierHost {
   async drain(): Promise<void> {
     const dispatcher = this.#dispatcher;
     this.#dispatcher = undefined;
+    this.generation++;
     await dispatcher?.close();
   }
 }

@@ -2,7 +2,7 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
 import { setHeader } from '../lib/header-list.ts';
-import type { ClientCall, Reply, ReplyListener } from '../pipeline/client-call.ts';
+import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 
 /** What is kept of the caller's time so that our answer still reaches it. */
@@ -32,7 +32,8 @@ export function deadlineFilter(options: {
       call.request.headers.push(remainingHeader, routeHeader);
       const expiry = new Expiry(call, timeoutMs as number, 'ERR_MESH_TIMEOUT');
       expiry.running = routeClass.start(expiry);
-      return guard(next(call), expiry);
+      call.watch(expiry);
+      return next(call);
     }
     const remaining = callerDeadline - clock.now() - marginMs;
     if (remaining <= 0) {
@@ -46,24 +47,12 @@ export function deadlineFilter(options: {
     // Every value is different here, so a shared list of one length would not help.
     const cancel = clock.after(total, () => clock.afterIo(() => expiry.deadlineExpired()));
     expiry.running = { cancel };
-    return guard(next(call), expiry);
+    call.watch(expiry);
+    return next(call);
   };
 }
 
-function guard(result: Promise<Reply>, expiry: Expiry): Promise<Reply> {
-  return result.then(
-    (reply) => {
-      reply.whenEnded(expiry);
-      return reply;
-    },
-    (error: unknown) => {
-      expiry.replyEnded();
-      throw error;
-    },
-  );
-}
-
-class Expiry implements DeadlineOwner, ReplyListener {
+class Expiry implements DeadlineOwner, CallWatcher {
   running: { cancel(): void } | undefined;
   #done: boolean;
   readonly #call: ClientCall;
@@ -85,7 +74,7 @@ class Expiry implements DeadlineOwner, ReplyListener {
     this.#call.abort(new MeshError(this.#code, message, { route, cluster, endpoint: endpoint?.name ?? '' }));
   }
 
-  replyEnded(): void {
+  callEnded(): void {
     this.#done = true;
     this.running?.cancel();
   }

@@ -1,6 +1,6 @@
 import { MeshError } from '../errors.ts';
-import type { DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
-import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { Deadline, DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
+import type { ClientCall, Reply, TryWatcher } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 
 /**
@@ -9,25 +9,34 @@ import type { Filter } from '../pipeline/filter.ts';
  */
 export function tryTimeoutFilter(timeoutMs: number, deadlines: DeadlineClass): Filter<ClientCall, Reply> {
   return (call, next) => {
-    const owner: DeadlineOwner = {
-      deadlineExpired() {
-        const { route, cluster, endpoint } = call;
-        const message = `no answer from ${endpoint?.name ?? 'the endpoint'} within ${timeoutMs} ms`;
-        call.running?.abort(
-          new MeshError('ERR_MESH_TRY_TIMEOUT', message, { route, cluster, endpoint: endpoint?.name ?? '' }),
-        );
-      },
-    };
-    const deadline = deadlines.start(owner);
-    return next(call).then(
-      (reply) => {
-        deadline.cancel();
-        return reply;
-      },
-      (error: unknown) => {
-        deadline.cancel();
-        throw error;
-      },
-    );
+    call.watchTry(new TryExpiry(call, timeoutMs, deadlines));
+    return next(call);
   };
+}
+
+class TryExpiry implements DeadlineOwner, TryWatcher {
+  readonly #call: ClientCall;
+  readonly #timeoutMs: number;
+  readonly #deadline: Deadline;
+
+  constructor(call: ClientCall, timeoutMs: number, deadlines: DeadlineClass) {
+    this.#call = call;
+    this.#timeoutMs = timeoutMs;
+    this.#deadline = deadlines.start(this);
+  }
+
+  deadlineExpired(): void {
+    const { route, cluster } = this.#call;
+    const endpoint = this.#call.endpoint?.name ?? 'the endpoint';
+    const message = `no answer from ${endpoint} within ${this.#timeoutMs} ms`;
+    this.#call.running?.abort(new MeshError('ERR_MESH_TRY_TIMEOUT', message, { route, cluster, endpoint }));
+  }
+
+  tryReplied(): void {
+    this.#deadline.cancel();
+  }
+
+  tryEnded(): void {
+    this.#deadline.cancel();
+  }
 }

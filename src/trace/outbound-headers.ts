@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { type HeaderList, headerValue } from '../lib/header-list.ts';
+import { randomUuid } from '../lib/uuid.ts';
 import type { Scope } from '../pipeline/scope.ts';
 
 /**
@@ -11,7 +11,7 @@ import type { Scope } from '../pipeline/scope.ts';
 export function addOutboundHeaders(headers: HeaderList, scope: Scope | undefined): void {
   const own = headers.length > 0;
   if (!own || headerValue(headers, 'x-request-id') === undefined) {
-    headers.push('x-request-id', scope?.requestId ?? randomUUID());
+    headers.push('x-request-id', scope?.requestId ?? randomUuid());
   }
   if (scope === undefined) return;
   const { traceHeaders } = scope;

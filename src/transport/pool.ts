@@ -2,18 +2,19 @@ import { Pool } from 'undici';
 import { type ConnectTarget, openConnection } from './connector.ts';
 
 export interface PoolOptions extends ConnectTarget {
-  /** `http` even over our TLS: undici must not derive names from the Host header. */
+  /** Host header of requests that have none of their own. */
+  readonly host: string;
   readonly maxConnections: number;
   readonly idleTimeoutMs: number;
 }
 
 /**
- * The connections to one endpoint. undici takes the URL of the pool only for the Host header of
- * requests without one, and every request of ours has one; the real address and the TLS are ours.
+ * The connections to one endpoint. undici takes the URL of the pool for the Host header only; the
+ * real address and the TLS are ours. Always `http:`, even over our TLS: for `https:` undici would
+ * derive the server name from the Host header, and drop the connection when that changes.
  */
 export function createPool(options: PoolOptions): Pool {
-  const host = options.address.includes(':') ? `[${options.address}]` : options.address;
-  return new Pool(`http://${host}:${options.port}`, {
+  return new Pool(`http://${options.host}`, {
     connect: (_, callback) => openConnection(options, callback as Parameters<typeof openConnection>[1]),
     ...(Number.isFinite(options.maxConnections) ? { connections: options.maxConnections } : {}),
     // A server that says how long it keeps idle connections is believed; for one that does not,

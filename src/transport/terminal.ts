@@ -11,14 +11,21 @@ export const sendDirect: Service<ClientCall, Reply> = (call) => send(call, (erro
 
 function send(call: ClientCall, translate: (error: Error, call: ClientCall) => Error): Promise<Reply> {
   const { endpoint, request } = call;
-  if (endpoint === undefined)
-    return Promise.reject(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', 'no endpoint chosen'));
-  if (call.reason !== null) return Promise.reject(call.reason);
+  if (endpoint === undefined) {
+    return call.failTry(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', 'no endpoint chosen'));
+  }
+  if (call.reason !== null) return call.failTry(call.reason);
   return new Promise<Reply>((resolve, reject) => {
     const attempt = new Try(call, resolve, (error) => reject(translate(error, call)));
     call.running = attempt;
+    const dispatcher = endpoint.dispatcher(call.host);
+    if (call.host !== endpoint.host && call.host !== '') {
+      // undici has the endpoint's usual Host header ready; any other is a header to be written.
+      request.headers.push('host', call.host);
+      call.host = '';
+    }
     // One literal with every key: undici reads them all, and one shape keeps its code fast.
-    endpoint.dispatcher().dispatch(
+    dispatcher.dispatch(
       {
         origin: call.origin,
         path: call.path,
@@ -32,6 +39,8 @@ function send(call: ClientCall, translate: (error: Error, call: ClientCall) => E
         expectContinue: request.expectContinue,
         idempotent: request.idempotent,
         blocking: request.blocking,
+        // Never used over our connections, but without it undici examines the Host header each time.
+        servername: call.cluster,
       } as never,
       attempt,
     );

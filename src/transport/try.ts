@@ -1,13 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type {
-  ClientCall,
-  Handler,
-  Reply,
-  ReplyListener,
-  ResponseHeaders,
-  RunningTry,
-} from '../pipeline/client-call.ts';
+import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
 
 type Controller = Dispatcher.DispatchController;
 
@@ -35,7 +28,7 @@ export class Try implements Handler, Reply, RunningTry {
   #socket: Duplex | undefined;
   #failure: Error | undefined;
   #finished: boolean;
-  #listeners: ReplyListener[] | undefined;
+  readonly #watchers: readonly TryWatcher[] | undefined;
 
   constructor(call: ClientCall, resolve: (reply: Reply) => void, reject: (error: Error) => void) {
     this.#call = call;
@@ -55,7 +48,7 @@ export class Try implements Handler, Reply, RunningTry {
     this.#socket = undefined;
     this.#failure = undefined;
     this.#finished = false;
-    this.#listeners = undefined;
+    this.#watchers = call.takeTryWatchers();
   }
 
   // ---- undici's side
@@ -87,16 +80,14 @@ export class Try implements Handler, Reply, RunningTry {
     this.status = status;
     this.headers = headers;
     this.#statusText = statusText;
-    this.#settled = true;
-    this.#resolve(this);
+    this.#settle();
   }
 
   onRequestUpgrade(_controller: Controller, status: number, headers: ResponseHeaders, socket: Duplex): void {
     this.status = status;
     this.headers = headers;
     this.#socket = socket;
-    this.#settled = true;
-    this.#resolve(this);
+    this.#settle();
   }
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
@@ -134,6 +125,7 @@ export class Try implements Handler, Reply, RunningTry {
   deliver(call: ClientCall): void {
     const { handler } = call;
     this.#delivered = true;
+    if (this.#finished) call.ended(this.status, this.#failure);
     if (this.#failure !== undefined) {
       handler.onResponseError?.(call, this.#failure);
       return;
@@ -161,12 +153,6 @@ export class Try implements Handler, Reply, RunningTry {
     // What is on its way is read to its end so that the connection can be used again, unless it is
     // long: then a new connection is cheaper than the bytes.
     else if (!this.#ended && !this.#isShort()) this.abort(discarded);
-  }
-
-  whenEnded(listener: ReplyListener): void {
-    if (this.#finished) listener.replyEnded(this, this.#failure);
-    else if (this.#listeners === undefined) this.#listeners = [listener];
-    else this.#listeners.push(listener);
   }
 
   abort(reason: Error): void {
@@ -232,10 +218,16 @@ export class Try implements Handler, Reply, RunningTry {
   #finish(error: Error | undefined): void {
     if (this.#finished) return;
     this.#finished = true;
-    const listeners = this.#listeners;
-    if (listeners === undefined) return;
-    this.#listeners = undefined;
-    for (const listener of listeners) listener.replyEnded(this, error);
+    const watchers = this.#watchers;
+    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this.#call, error);
+    if (this.#delivered) this.#call.ended(this.status, error);
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    const watchers = this.#watchers;
+    if (watchers !== undefined) for (const watcher of watchers) watcher.tryReplied(this.#call, this.status);
+    this.#resolve(this);
   }
 
   #isShort(): boolean {

@@ -39,8 +39,9 @@ export function testClient(
     clock,
     random,
     hooks: (cluster) => ({
-      open: (endpoint) =>
+      open: (endpoint, host) =>
         createPool({
+          host,
           address: endpoint.address,
           port: endpoint.port,
           timeoutMs: cluster.limits.connectTimeoutMs,

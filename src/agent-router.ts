@@ -1,0 +1,77 @@
+import type { Duplex } from 'node:stream';
+import type { Selection } from './client-pipeline.ts';
+import { MeshError } from './errors.ts';
+import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
+import type { Clock } from './lib/clock.ts';
+import type { HeaderList } from './lib/header-list.ts';
+import { currentScope } from './pipeline/scope.ts';
+import type { ClusterState } from './runtime/cluster.ts';
+import type { EndpointState } from './runtime/endpoint.ts';
+import { remainingHeader } from './timeout/deadline-filter.ts';
+import { addOutboundHeaders } from './trace/outbound-headers.ts';
+
+/**
+ * Decides for `node:http` requests: the same routes, balancing, outlier detection and mTLS as for
+ * fetch. Retries and timeouts belong to the library above (axios, got): the mesh does not hold
+ * these requests and cannot send them again.
+ */
+export function agentRouter(options: {
+  readonly clock: Clock;
+  select(origin: string, path: string, headers: HeaderList): Selection;
+  /** `tlsHost`: the application itself speaks TLS to this name. */
+  connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined): Promise<Duplex>;
+}): AgentRouter {
+  const { clock, connect, select } = options;
+
+  const choose = (request: AgentRequest, selection: Extract<Selection, { kind: 'inside' }>): AgentTarget => {
+    const { route, state } = selection;
+    const tlsHost = request.secure ? request.hostname : undefined;
+    const endpoint = state.pick(undefined);
+    if (endpoint === undefined) {
+      const message = `cluster ${state.cluster.name} has no healthy endpoint`;
+      throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
+    }
+    const startedAt = clock.now();
+    const scope = currentScope();
+    const headers: HeaderList = [];
+    // Shown so that a trace of the application's own keeps ours out.
+    const own = ['traceparent', 'b3'].find((name) => request.header(name) !== undefined);
+    if (own !== undefined) headers.push(own, request.header(own) as string);
+    addOutboundHeaders(headers, scope);
+    if (scope?.deadline !== undefined) {
+      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - startedAt))));
+    }
+    endpoint.inFlight++;
+    let done = false;
+    return {
+      // A new generation of connections has a new key, so that sockets of the old one are not reused.
+      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? ''}`,
+      path: selection.path,
+      ...(selection.authority === undefined ? {} : { authority: selection.authority }),
+      headers: headers as string[],
+      connect: () => connect(state, endpoint, tlsHost),
+      done(status, error) {
+        if (done) return;
+        done = true;
+        endpoint.inFlight--;
+        const flag = error instanceof MeshError ? error.flag : error === undefined ? '' : 'UC';
+        state.report(endpoint, status);
+        endpoint.series.record(status, flag, clock.now() - startedAt);
+      },
+    };
+  };
+
+  return (request) => {
+    const headers: HeaderList = [];
+    for (const [name, value] of request.headers()) headers.push(name, value);
+    const selection = select(originOf(request), request.path, headers);
+    if (selection.kind === 'outside') return 'direct';
+    const warming = selection.state.warming();
+    return warming === undefined ? choose(request, selection) : warming.then(() => choose(request, selection));
+  };
+}
+
+function originOf({ hostname, port, secure }: AgentRequest): string {
+  const host = hostname.includes(':') ? `[${hostname}]` : hostname;
+  return `${secure ? 'https' : 'http'}://${host}:${port}`;
+}
