@@ -1,0 +1,39 @@
+import { AsyncResource } from 'node:async_hooks';
+
+/**
+ * Counts requests per key and lets the rest wait in order. node:http's own limit (`maxSockets`) is
+ * not used: its queue stands still when a connection fails.
+ */
+export class Slots {
+  readonly #limit: number;
+  readonly #byKey = new Map<string, { taken: number; waiting: (() => void)[] }>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Runs `go` now and returns nothing, or later and returns how to leave the queue. */
+  enter(key: string, go: () => void): (() => void) | undefined {
+    let slot = this.#byKey.get(key);
+    if (slot === undefined) this.#byKey.set(key, (slot = { taken: 0, waiting: [] }));
+    if (slot.taken < this.#limit) {
+      slot.taken++;
+      go();
+      return undefined;
+    }
+    // Later it runs because another request ended, but it belongs to the context of its own.
+    const turn = AsyncResource.bind(go);
+    const { waiting } = slot;
+    waiting.push(turn);
+    return () => void waiting.splice(waiting.indexOf(turn), 1);
+  }
+
+  /** A request that went ended: the next in the queue goes. */
+  release(key: string): void {
+    const slot = this.#byKey.get(key);
+    if (slot === undefined) return;
+    const next = slot.waiting.shift();
+    if (next !== undefined) next();
+    else if (--slot.taken === 0) this.#byKey.delete(key);
+  }
+}

@@ -1,0 +1,47 @@
+import type { Duplex } from 'node:stream';
+
+/** One node:http request, as far as a decision about it needs to know. */
+export interface AgentRequest {
+  readonly hostname: string;
+  readonly port: number;
+  /** The application asked for `https:`. */
+  readonly secure: boolean;
+  readonly method: string;
+  /** With query. */
+  readonly path: string;
+  /** Value of a header, several joined with commas; `name` must be lower case. */
+  header(name: string): string | undefined;
+  /** All headers, names in lower case; one entry for each value. */
+  headers(): readonly (readonly [name: string, value: string])[];
+}
+
+/** Where one node:http request goes. */
+export interface AgentTarget {
+  /** Sockets with the same key are interchangeable. */
+  readonly key: string;
+  /** With query, after a rewrite. */
+  readonly path: string;
+  /** New Host header; absent: the application's stays. */
+  readonly authority?: string;
+  /** Flat list name, value, name, value: set where the application has not set them. */
+  readonly headers: readonly string[];
+  /**
+   * A connected `net.Socket` or `tls.TLSSocket`, its peer verified. `signal` aborts when the
+   * request was given up meanwhile; a socket that arrives nevertheless is destroyed.
+   */
+  connect(signal: AbortSignal): Promise<Duplex>;
+  /**
+   * Told exactly once: `status` when response headers arrived, else 0 with the error. The error is
+   * a `MeshError` when the endpoint failed, and something else (or nothing) when the application
+   * gave the request up.
+   */
+  done(status: number, error?: Error): void;
+}
+
+/**
+ * Decides where one node:http request goes; `direct`: past the mesh. What it throws, or rejects
+ * with, fails the request.
+ */
+export type AgentRouter = (request: AgentRequest) => Routed | PromiseLike<Routed>;
+
+export type Routed = AgentTarget | 'direct';

@@ -1,0 +1,89 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { AgentTarget } from './agent-target.ts';
+
+/** One request between its routing and its end. */
+export interface Watch {
+  /**
+   * Set while the request waits for a socket: stops the wait because the application destroyed
+   * the request. Called at most once.
+   */
+  stopWaiting: (() => void) | undefined;
+  /** Where the request goes, once that is known. */
+  target: AgentTarget | undefined;
+  /** Ends the watch: the request turned out to go past the mesh. */
+  end(): void;
+}
+
+/**
+ * Follows a request to its end: tells the target how it went, makes the errors of the endpoint
+ * {@link MeshError}s, and notices when the application gives up.
+ *
+ * It looks at the request's own `emit` and `destroy` and adds no listeners, because listeners change
+ * what node:http does: with one for `error` nothing is uncaught any more, with one for `response`
+ * a body that nobody wants is not drained, with one for `upgrade` a refused upgrade stays open.
+ */
+export function watchRequest(request: ClientRequest, clock: Clock): Watch {
+  const { emit, destroy } = request;
+  let givenUp = false;
+  let told = false;
+  const tell = (status: number, error?: Error): void => {
+    if (told) return;
+    told = true;
+    watch.target?.done(status, error);
+  };
+  // node:http starts this clock together with a socket; ours comes later, when it is connected.
+  const { timeout } = request as { timeout?: number };
+  const stopClock = timeout ? clock.after(timeout, () => request.emit('timeout')) : undefined;
+
+  const watch: Watch = {
+    stopWaiting: undefined,
+    target: undefined,
+    end() {
+      stopClock?.();
+      Object.assign(request, { emit, destroy });
+    },
+  };
+
+  request.destroy = (error) => {
+    givenUp = true;
+    const result = destroy.call(request, error);
+    watch.stopWaiting?.();
+    return result;
+  };
+  const observed = (event: string | symbol, ...details: unknown[]): boolean => {
+    switch (event) {
+      case 'socket':
+        stopClock?.();
+        break;
+      case 'response':
+      case 'upgrade':
+      case 'connect':
+        tell((details[0] as IncomingMessage).statusCode ?? 0);
+        break;
+      case 'error':
+        if (!givenUp) details[0] = meshErrorFrom(details[0], 'ERR_MESH_UPSTREAM_RESET');
+        tell(0, details[0] as Error);
+        break;
+      case 'close':
+        stopClock?.();
+        tell(0);
+        break;
+    }
+    return emit.call(request, event, ...details);
+  };
+  request.emit = observed as typeof request.emit;
+  return watch;
+}
+
+const meanings: Partial<Record<MeshErrorCode, string>> = {
+  ERR_MESH_UPSTREAM_RESET: 'the connection ended before the response',
+  ERR_MESH_CONNECT_FAILED: 'no connection',
+};
+
+/** The {@link MeshError} in this error or its causes; else a new one with this error as its cause. */
+export function meshErrorFrom(error: unknown, code: MeshErrorCode): MeshError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return causeOf(error) ?? new MeshError(code, `${meanings[code] ?? code}: ${reason}`, { cause: error });
+}
