@@ -24,6 +24,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
   yaml: ['fragment', 'refused'],
   json: ['fragment'],
   sh: ['run'],
+  '': [],
   text: [],
   mermaid: [],
   diff: [],
