@@ -8,6 +8,7 @@ import { readPemCertificates } from './pem.ts';
 import type { Credentials } from './source.ts';
 import type { ActiveIdentity, IdentityStore } from './store.ts';
 import { meshTlsOptions } from './tls-options.ts';
+import { rememberIntermediates } from './trust.ts';
 import { verifyPeer } from './verify-peer.ts';
 
 /** Options of {@link createIdentityStore}. */
@@ -71,7 +72,7 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
     const clientContext = createSecureContext(meshTlsOptions(credentials));
     active = { credentials, id: parseSpiffeId(credentials.spiffeId), generation: ++generation, clientContext };
     problem = undefined;
-    warnIfNobodyWouldTrust(credentials);
+    checkOwnChain(credentials);
     schedule(active);
     logger.info(
       { spiffeId: credentials.spiffeId, notAfter: new Date(credentials.notAfter).toISOString(), generation },
@@ -90,9 +91,10 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
     }
   };
 
-  const warnIfNobodyWouldTrust = (credentials: Credentials): void => {
+  const checkOwnChain = (credentials: Credentials): void => {
     try {
       const chain = readPemCertificates(credentials.certificateChainPem, 'certificate chain');
+      rememberIntermediates(credentials.trustBundles, chain.slice(1));
       verifyPeer(chain, credentials.trustBundles, clock.wallNow());
     } catch (error) {
       // Not a reason to refuse: keeping the old bundle would keep trust that was just taken away.

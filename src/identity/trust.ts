@@ -36,6 +36,17 @@ export function rootsOf(bundles: TrustBundles, trustDomain: string): readonly Re
   return roots;
 }
 
+const hints = new WeakMap<TrustBundles, readonly ReadCertificate[]>();
+
+/**
+ * Authorities between leaves and these roots that are known from elsewhere: those of the own
+ * chain. They help where a peer's chain cannot be seen (nodejs/node#65579: on the server side of
+ * some releases only the leaf can), and are checked like those that a peer presents.
+ */
+export function rememberIntermediates(bundles: TrustBundles, intermediates: readonly X509Certificate[]): void {
+  hints.set(bundles, intermediates.slice(0, maxChainLength).map(withFacts));
+}
+
 /** All roots of all trust domains, each once: what TLS verifies chains against before the SPIFFE checks. */
 export function allRoots(bundles: TrustBundles): readonly string[] {
   return [...new Set([...bundles.values()].flat())];
@@ -79,7 +90,7 @@ export function findPath(
     throw peerProblem(`a chain of more than ${maxChainLength} certificates was presented for ${id.uri}`);
   }
   const search: Search = { roots, id, now, problem: undefined };
-  const path = climb(search, leaf, 0, presented.map(withFacts));
+  const path = climb(search, leaf, 0, [...presented.map(withFacts), ...(hints.get(bundles) ?? [])]);
   if (path !== undefined) return path;
   throw peerProblem(
     `the certificate of ${id.uri} does not chain to a root of trust domain ${id.trustDomain}`,

@@ -2,8 +2,17 @@ import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { SpiffeId } from '../model/spiffe-id.ts';
 import { checkLeaf, peerProblem } from './svid.ts';
-import { checkDates, findPath, maxChainLength, type TrustBundles, validityOf, withFacts } from './trust.ts';
+import {
+  checkDates,
+  findPath,
+  maxChainLength,
+  type ReadCertificate,
+  type TrustBundles,
+  validityOf,
+  withFacts,
+} from './trust.ts';
 
 /** Who a peer is, as its certificate proves. Has all fields of a `Peer` of the pipeline. */
 export interface PeerIdentity {
@@ -25,13 +34,26 @@ export interface PeerIdentity {
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` naming what was expected and what was presented.
  */
 export function verifyPeer(chain: readonly X509Certificate[], bundles: TrustBundles, now: number): PeerIdentity {
-  const [first, ...presented] = chain;
+  const leaf = checkLeafOf(chain, now);
+  const path = findPath(leaf.certificate, chain.slice(1), leaf.id, bundles, now);
+  return identityOf(leaf, path);
+}
+
+interface CheckedLeaf {
+  readonly certificate: ReadCertificate;
+  readonly id: SpiffeId;
+}
+
+function checkLeafOf([first]: readonly X509Certificate[], now: number): CheckedLeaf {
   if (first === undefined) throw peerProblem('no certificate was presented');
-  const leaf = withFacts(first);
-  const id = checkLeaf(leaf.facts);
+  const certificate = withFacts(first);
+  const id = checkLeaf(certificate.facts);
   checkDates(first, now, `the certificate of ${id.uri}`);
-  const path = findPath(leaf, presented, id, bundles, now);
-  const spans = [first, ...path.map(({ x509 }) => x509)].map(validityOf);
+  return { certificate, id };
+}
+
+function identityOf({ certificate, id }: CheckedLeaf, path: readonly ReadCertificate[]): PeerIdentity {
+  const spans = [certificate, ...path].map(({ x509 }) => validityOf(x509));
   const { uri: spiffeId, trustDomain, namespace, serviceAccount } = id;
   return {
     spiffeId,
@@ -43,11 +65,13 @@ export function verifyPeer(chain: readonly X509Certificate[], bundles: TrustBund
   };
 }
 
-interface CachedPeer {
+/** What is known of a connection. The chain is kept: Node does not promise to show it twice. */
+interface KnownPeer {
+  readonly chain: readonly X509Certificate[];
   readonly bundles: TrustBundles;
   readonly peer: PeerIdentity | MeshError;
 }
-const peers = new WeakMap<TLSSocket, CachedPeer>();
+const peers = new WeakMap<TLSSocket, KnownPeer>();
 
 /**
  * How long a connection may go on after the certificate that opened it has expired, milliseconds.
@@ -61,20 +85,19 @@ export const expiryGraceMs = 60_000;
  * called for every request. A connection whose root was removed from the bundle, or whose
  * certificate expired more than {@link expiryGraceMs} ago, is refused from then on.
  *
+ * Call it first when the handshake is done, with the bundles that the TLS context was made of.
+ *
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` when what was presented does not prove an identity.
  */
 export function peerOfSocket(socket: TLSSocket, bundles: TrustBundles, clock: Clock): PeerIdentity | undefined {
   const now = clock.wallNow();
-  let cached = peers.get(socket);
-  if (cached === undefined || cached.bundles !== bundles) {
-    const chain = chainOfSocket(socket);
+  let known = peers.get(socket);
+  if (known === undefined || known.bundles !== bundles) {
+    const chain = known?.chain ?? chainOf(socket.getPeerCertificate(true));
     if (chain.length === 0) return undefined;
-    // A connection that stays open over its expiry is judged as of its last valid moment when
-    // the bundle changes; the grace below then decides whether it is too late.
-    const judged = cached !== undefined && !(cached.peer instanceof MeshError) ? cached.peer.notAfter : now;
-    peers.set(socket, (cached = { bundles, peer: judge(socket, chain, bundles, Math.min(now, judged)) }));
+    peers.set(socket, (known = { chain, bundles, peer: judge(socket, chain, bundles, now, known) }));
   }
-  const { peer } = cached;
+  const { peer } = known;
   if (peer instanceof MeshError) throw peer;
   if (now > peer.notAfter + expiryGraceMs) {
     throw peerProblem(`the certificate of ${peer.spiffeId} expired at ${new Date(peer.notAfter).toISOString()}`);
@@ -87,24 +110,46 @@ function judge(
   chain: readonly X509Certificate[],
   bundles: TrustBundles,
   now: number,
+  before: KnownPeer | undefined,
 ): PeerIdentity | MeshError {
   if (!socket.authorized) {
     const reason: unknown = socket.authorizationError;
     return peerProblem(`TLS did not verify the certificate: ${String(reason ?? 'unknown reason').slice(0, 200)}`);
   }
+  // What was refused once stays refused, whatever is trusted later: the peer can connect again.
+  if (before?.peer instanceof MeshError) return before.peer;
+  // An open connection is judged as of its last valid moment: the grace says when that is too long ago.
+  const at = before === undefined ? now : Math.min(now, before.peer.notAfter);
   try {
-    return verifyPeer(chain, bundles, now);
+    const leaf = checkLeafOf(chain, at);
+    return chain.length === 1 && tlsProvesDomain(leaf.id, bundles, before)
+      ? identityOf(leaf, pathIfAny(leaf, bundles, at))
+      : verifyPeer(chain, bundles, at);
   } catch (error) {
     return asMeshError(error);
   }
 }
 
-function chainOfSocket(socket: TLSSocket): readonly X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let at = socket.getPeerX509Certificate();
-  // One more than allowed is enough to be refused.
-  for (; at !== undefined && chain.length <= maxChainLength; at = at.issuerCertificate) chain.push(at);
-  return chain;
+/**
+ * Whether the verdict of TLS is enough to know that the chain ends at a root of the leaf's own
+ * trust domain, without having seen the authorities in between: there is no other trust domain
+ * that the roots could belong to, or it was so before and no root was taken away since.
+ *
+ * Needed because the server side of some releases of Node cannot see them: nodejs/node#65579,
+ * in 24.21 and 26.8.
+ */
+function tlsProvesDomain({ trustDomain }: SpiffeId, bundles: TrustBundles, before: KnownPeer | undefined): boolean {
+  const roots = bundles.get(trustDomain) ?? [];
+  if (before === undefined) return roots.length > 0 && bundles.size === 1;
+  return (before.bundles.get(trustDomain) ?? []).every((root) => roots.includes(root));
+}
+
+function pathIfAny(leaf: CheckedLeaf, bundles: TrustBundles, at: number): readonly ReadCertificate[] {
+  try {
+    return findPath(leaf.certificate, [], leaf.id, bundles, at);
+  } catch {
+    return [];
+  }
 }
 
 /**
@@ -126,7 +171,7 @@ export function checkServerSpiffe(
 ): (host: string, certificate: PeerCertificate) => Error | undefined {
   return (_host, certificate) => {
     try {
-      const { spiffeId } = verifyPeer(chainOfLegacy(certificate), bundles, clock.wallNow());
+      const { spiffeId } = verifyPeer(chainOf(certificate), bundles, clock.wallNow());
       if (allowed.length === 0 || allowed.includes(spiffeId)) return undefined;
       return peerProblem(`expected ${allowed.slice(0, 10).join(' or ')}, presented ${spiffeId}`);
     } catch (error) {
@@ -135,10 +180,12 @@ export function checkServerSpiffe(
   };
 }
 
-// Node hands the chain over as linked plain objects; the root links to itself.
-function chainOfLegacy(certificate: PeerCertificate): readonly X509Certificate[] {
+// Node hands the chain over as linked plain objects; the root links to itself. `getPeerX509Certificate` is no
+// alternative: it takes the chain out of the connection, so that it is there for whoever calls first.
+function chainOf(certificate: PeerCertificate | null): readonly X509Certificate[] {
   const chain: X509Certificate[] = [];
-  let at = certificate as Partial<DetailedPeerCertificate> | undefined;
+  let at = certificate as Partial<DetailedPeerCertificate> | null | undefined;
+  // One more than is allowed is enough to be refused.
   while (at?.raw !== undefined && chain.length <= maxChainLength) {
     chain.push(new X509Certificate(at.raw));
     const above: Partial<DetailedPeerCertificate> | undefined = at.issuerCertificate;

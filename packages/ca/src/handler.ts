@@ -1,0 +1,135 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { type Clock, type Logger, peerOfSocket } from 'inmesh/identity';
+import type { Authority, IssuedCertificate } from './authority.ts';
+import type { RateLimiter } from './rate-limit.ts';
+import { reasonOf, refusal, refusals } from './refusal.ts';
+
+/** Largest body that is read: a certificate request of 16 KiB, a token, and JSON around them. */
+const maxBodyBytes = 24_576;
+
+/** What answers the requests of an authority's server. */
+export interface HandlerParts {
+  readonly authority: Authority;
+  readonly limiter: RateLimiter;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Answers `POST /v1/certificates`, `GET /v1/bundle` and `GET /healthz`, in JSON, also when it refuses. */
+export function createHandler(parts: HandlerParts): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => {
+    answer(parts, request, response).catch((error: unknown) => {
+      // Only a response that broke off can get here.
+      parts.logger.debug({ error: String(error) }, 'an answer could not be sent');
+      response.destroy();
+    });
+  };
+}
+
+async function answer(parts: HandlerParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const remote = request.socket.remoteAddress ?? 'unknown';
+  try {
+    send(response, 200, await route(parts, request, remote));
+  } catch (error) {
+    const reason = reasonOf(error) ?? 'internal';
+    const message = reason === 'internal' ? 'the authority failed; see its log' : (error as Error).message;
+    const fields = { reason, error: error instanceof Error ? error.message : String(error), remote };
+    if (refusals[reason] >= 500) parts.logger.error(fields, 'a request failed');
+    else parts.logger.warn(fields, 'a request was refused');
+    if (reason === 'rate_limited') response.setHeader('retry-after', '1');
+    // The rest of a body that is too large is not read: the connection cannot be used again.
+    if (reason === 'too_large' || !request.complete) response.setHeader('connection', 'close');
+    send(response, refusals[reason], { error: reason, message });
+  }
+}
+
+async function route(parts: HandlerParts, request: IncomingMessage, remote: string): Promise<object> {
+  const { authority, limiter } = parts;
+  const [path] = (request.url ?? '').split('?', 1);
+  const handler = path === undefined || !Object.hasOwn(routes, path) ? undefined : routes[path];
+  if (handler === undefined)
+    throw refusal('not_found', 'there is POST /v1/certificates, GET /v1/bundle and GET /healthz');
+  if (request.method !== handler.method) throw refusal('method_not_allowed', `${path} takes ${handler.method}`);
+  if (!limiter.take(remote)) throw refusal('rate_limited', 'too many requests; try again in a second');
+  if (handler.run === 'certificates') return certificates(parts, request, remote);
+  const trustBundles = Object.fromEntries(authority.trustBundles);
+  if (handler.run === 'bundle') return { trustDomain: authority.trustDomain, trustBundles };
+  if (parts.clock.wallNow() >= authority.signsUntil())
+    throw refusal('unavailable', 'the authority cannot sign any more');
+  return { status: 'ok', trustDomain: authority.trustDomain };
+}
+
+const routes: Readonly<
+  Record<string, { readonly method: string; readonly run: 'certificates' | 'bundle' | 'health' }>
+> = {
+  '/v1/certificates': { method: 'POST', run: 'certificates' },
+  '/v1/bundle': { method: 'GET', run: 'bundle' },
+  '/healthz': { method: 'GET', run: 'health' },
+};
+
+async function certificates(parts: HandlerParts, request: IncomingMessage, remote: string): Promise<object> {
+  const { authority, logger } = parts;
+  const { csr, token } = parseBody(await readBody(request));
+  let issued: IssuedCertificate;
+  if (token === undefined) issued = authority.renew(csr, callerOf(parts, request));
+  else issued = authority.enroll(csr, token);
+  const { spiffeId, serial, notBefore, notAfter } = issued;
+  logger.info({ spiffeId, serial, remote, renewal: token === undefined }, 'issued a certificate');
+  return {
+    spiffeId,
+    certificateChain: issued.certificateChainPem,
+    trustBundles: Object.fromEntries(authority.trustBundles),
+    notBefore,
+    notAfter,
+  };
+}
+
+/** The identity that the client's certificate proves. */
+function callerOf({ authority, clock }: HandlerParts, request: IncomingMessage): string {
+  let peer: ReturnType<typeof peerOfSocket>;
+  try {
+    peer = peerOfSocket(request.socket as TLSSocket, authority.trustBundles, clock);
+  } catch (cause) {
+    throw refusal('unauthenticated', (cause as Error).message, cause);
+  }
+  if (peer === undefined) throw refusal('unauthenticated', 'a join token or a valid client certificate is needed');
+  // Other than a request to a neighbour, a renewal has no grace: it would make an expired identity live on.
+  if (clock.wallNow() >= peer.notAfter)
+    throw refusal('unauthenticated', `the certificate of ${peer.spiffeId} has expired`);
+  return peer.spiffeId;
+}
+
+function parseBody(text: string): { readonly csr: string; readonly token: string | undefined } {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw refusal('bad_request', 'the body is not JSON');
+  }
+  const { csr, token } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  if (typeof csr !== 'string') throw refusal('bad_request', 'expected {"csr": "<PEM>", "token": "<join token>"}');
+  if (token !== undefined && typeof token !== 'string') throw refusal('bad_request', 'expected a token that is text');
+  return { csr, token };
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBodyBytes) throw refusal('too_large', `a body of more than ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  });
+  response.end(text);
+}

@@ -1,0 +1,71 @@
+import { type Clock, type Logger, MeshError, parseSpiffeId, silentLogger, systemClock } from 'inmesh/identity';
+
+/** Options of an authority. */
+export interface AuthorityOptions {
+  /** Default `cluster.local`. Of a folder that holds an authority already, it must be the same. */
+  readonly trustDomain?: string;
+  /** Life of workload certificates, milliseconds. Default one hour, at least a second, at most 24 hours. */
+  readonly leafTtlMs?: number;
+  /** Encrypts the keys on disk. */
+  readonly passphrase?: string;
+  /** Further roots (PEM) to hand out in the trust bundle: the old or the next one while roots are exchanged. */
+  readonly extraRoots?: string;
+  /** Refuse a key that was certified for another identity before. Default true. */
+  readonly refuseKeyReuse?: boolean;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+/** Options with their defaults. */
+export interface AuthoritySettings {
+  readonly trustDomain: string;
+  readonly leafTtlMs: number;
+  readonly passphrase: string | undefined;
+  readonly extraRoots: string | undefined;
+  readonly refuseKeyReuse: boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const maxLeafTtlMs = 86_400_000;
+
+/** Fills in the defaults: those given, then those that a folder remembers. */
+export function resolveOptions(
+  options: AuthorityOptions,
+  remembered: { readonly trustDomain?: string; readonly leafTtlMs?: number } = {},
+): AuthoritySettings {
+  const trustDomain = options.trustDomain ?? remembered.trustDomain ?? 'cluster.local';
+  if (remembered.trustDomain !== undefined && trustDomain !== remembered.trustDomain) {
+    throw invalid('trustDomain', `the folder holds an authority of ${remembered.trustDomain}`, trustDomain);
+  }
+  try {
+    parseSpiffeId(`spiffe://${trustDomain}`);
+  } catch {
+    throw invalid('trustDomain', 'expected up to 255 of a-z, 0-9, dot, dash and underscore', trustDomain);
+  }
+  const leafTtlMs = options.leafTtlMs ?? remembered.leafTtlMs ?? 3_600_000;
+  checkRange('leafTtlMs', leafTtlMs, 1_000, maxLeafTtlMs);
+  if (options.passphrase === '') throw invalid('passphrase', 'expected some text');
+  return {
+    trustDomain,
+    leafTtlMs,
+    passphrase: options.passphrase,
+    extraRoots: options.extraRoots,
+    refuseKeyReuse: options.refuseKeyReuse ?? true,
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+  };
+}
+
+/** Refuses a number outside of its range, or something else. */
+export function checkRange(option: string, value: number, least: number, most: number): void {
+  if (!Number.isFinite(value) || value < least || value > most) {
+    throw invalid(option, `expected ${least} to ${most}`, value);
+  }
+}
+
+/** What a wrong option is reported as. */
+export function invalid(option: string, reason: string, value?: unknown): MeshError {
+  const given = value === undefined ? '' : `, not ${JSON.stringify(value)?.slice(0, 200)}`;
+  return new MeshError('ERR_MESH_OPTION_INVALID', `certificate authority: ${option}: ${reason}${given}`);
+}

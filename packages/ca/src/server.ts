@@ -1,0 +1,159 @@
+import { createServer, type Server } from 'node:https';
+import { type AddressInfo, isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
+import type { SecureContextOptions } from 'node:tls';
+import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
+import type { Authority } from './authority.ts';
+import { createHandler } from './handler.ts';
+import { checkRange, invalid } from './options.ts';
+import { createRateLimiter } from './rate-limit.ts';
+
+/** Options of {@link serveAuthority}. */
+export interface ServeOptions {
+  /** Address to listen on. Default `127.0.0.1`. */
+  readonly host?: string;
+  /** Default 0: a port that the system chooses. */
+  readonly port?: number;
+  /** Host names and addresses by which clients call it. Default: those of `host` and of this machine. */
+  readonly names?: readonly string[];
+  /** Requests a second from one address. Default 20, with bursts of 100. */
+  readonly requestsPerSecond?: number;
+  readonly burst?: number;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+/** A serving authority. */
+export interface AuthorityServer {
+  /** `https://127.0.0.1:8443`. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** Stops serving. Requests in progress get five seconds. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves an authority over HTTPS. Its server certificate comes from the authority itself and is
+ * renewed at half of its life (24 hours). Clients prove themselves with a join token, or with the
+ * certificate that they have.
+ *
+ * | request | answer |
+ * |---|---|
+ * | `POST /v1/certificates` `{"csr": "…", "token": "…"}` | `{"spiffeId", "certificateChain", "trustBundles", "notBefore", "notAfter"}` |
+ * | `GET /v1/bundle` | `{"trustDomain", "trustBundles"}` |
+ * | `GET /healthz` | `{"status": "ok", "trustDomain"}` |
+ *
+ * A refusal is `{"error": "<reason>", "message": "…"}`; the reasons are the keys of `refusals`.
+ */
+export async function serveAuthority(authority: Authority, options: ServeOptions = {}): Promise<AuthorityServer> {
+  const { host = '127.0.0.1', port = 0, clock = systemClock, logger = silentLogger } = options;
+  const { requestsPerSecond = 20, burst = 100 } = options;
+  checkRange('requestsPerSecond', requestsPerSecond, 0.001, 1_000_000);
+  checkRange('burst', burst, 1, 1_000_000);
+  const names = options.names ?? defaultNames(host);
+  const limiter = createRateLimiter(requestsPerSecond, burst, clock);
+
+  let current = authority.issueServer(names);
+  const tlsOptions = (): SecureContextOptions => {
+    // The mesh's rules for suites and tickets, with the authority's own certificate.
+    const { certificateChainPem, privateKeyPem, notAfter } = current;
+    return meshTlsOptions({
+      spiffeId: '',
+      certificateChainPem,
+      privateKeyPem,
+      trustBundles: authority.trustBundles,
+      notBefore: 0,
+      notAfter,
+    });
+  };
+  const server = createServer(
+    {
+      ...tlsOptions(),
+      // A client without certificate comes with a token; what is presented is checked by the handler.
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: 10_000,
+      headersTimeout: 10_000,
+      requestTimeout: 15_000,
+      keepAliveTimeout: 5_000,
+      maxHeaderSize: 16_384,
+    },
+    createHandler({ authority, limiter, clock, logger }),
+  );
+  server.maxConnections = 1_000;
+  server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'a TLS handshake failed'));
+  server.on('clientError', (_error, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    else socket.destroy();
+  });
+  await listen(server, host, port);
+
+  let cancel = (): void => {};
+  const rotateLater = (delayMs: number): void => {
+    cancel = clock.after(delayMs, () => {
+      try {
+        current = authority.issueServer(names);
+        server.setSecureContext(tlsOptions());
+        rotateLater(halfOf(current.notAfter));
+      } catch (error) {
+        logger.error({ error: (error as Error).message }, 'the server certificate could not be renewed; trying again');
+        rotateLater(60_000);
+      }
+    });
+  };
+  const halfOf = (notAfter: number): number => Math.max(1_000, (notAfter - clock.wallNow()) / 2);
+  rotateLater(halfOf(current.notAfter));
+
+  const address = server.address() as AddressInfo;
+  const shown = isUnspecified(host) ? '127.0.0.1' : host;
+  const url = `https://${isIP(shown) === 6 ? `[${shown}]` : shown}:${address.port}`;
+  logger.info({ url, trustDomain: authority.trustDomain }, 'the certificate authority serves');
+  return {
+    url,
+    host,
+    port: address.port,
+    close: () => {
+      cancel();
+      return close(server, clock);
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(invalid('host and port', `cannot listen: ${error.message}`, `${host}:${port}`)),
+    );
+    server.listen(port, host, resolve);
+  });
+}
+
+function close(server: Server, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const stopWaiting = clock.after(5_000, () => server.closeAllConnections());
+    server.close(() => {
+      stopWaiting();
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function isUnspecified(host: string): boolean {
+  return host === '0.0.0.0' || host === '::' || host === '';
+}
+
+/** What clients on this machine and beside it would put into a URL. */
+function defaultNames(host: string): readonly string[] {
+  const loopback = ['localhost', '127.0.0.1', '::1'];
+  if (loopback.includes(host)) return loopback;
+  if (!isUnspecified(host)) return [host];
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  // Link-local addresses carry a zone and mean nothing to others.
+  return [
+    ...loopback,
+    hostname(),
+    ...addresses.filter((address) => !address.includes('%') && !address.startsWith('fe80:')),
+  ];
+}
