@@ -43,4 +43,6 @@ export interface EnforcementEntry {
   /** `enforced` as documented by Istio, `approximated` (see note), or `ignored` (no effect). */
   readonly status: 'enforced' | 'approximated' | 'ignored';
   readonly note?: string;
+  /** Probably not what the author meant: a host that does not exist, a resource that another shadows. */
+  readonly warning?: true;
 }

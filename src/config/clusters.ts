@@ -1,0 +1,87 @@
+import type { Cluster, Discovery, Endpoint } from '../model/cluster.ts';
+import { clusterName } from '../model/cluster.ts';
+import type { Workload } from '../model/workload.ts';
+import type { DestinationRules } from './destination-rules.ts';
+import { compilePolicy, mergePolicies } from './istio-destination-rule.ts';
+import type { PeerAuthentications } from './istio-peer-authentication.ts';
+import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
+import { selects } from './values.ts';
+
+/** Makes clusters on demand, each once. */
+export interface Clusters {
+  readonly byName: ReadonlyMap<string, Cluster>;
+  /** Name of the cluster of a service, port and subset; nothing when the subset is not defined. */
+  use(service: MeshService, port: ServicePort, subset?: string): string | undefined;
+}
+
+export function createClusters(rules: DestinationRules, peers: PeerAuthentications, workload: Workload): Clusters {
+  const byName = new Map<string, Cluster>();
+  return {
+    byName,
+    use(service, port, subset = '') {
+      const name = clusterName(service.host, port.number, subset);
+      if (byName.has(name)) return name;
+      const rule = rules.find(service);
+      const definition = subset === '' ? undefined : rule?.subsets.get(subset);
+      if (subset !== '' && definition === undefined) return undefined;
+      const policy = compilePolicy(mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number));
+      const labels = definition?.labels ?? {};
+      const own = policy.subjectAltNames;
+      const endpoints = service.endpoints
+        .filter((endpoint) => selects(labels, endpoint.labels))
+        .flatMap((endpoint) => compileEndpoint(endpoint, port, own === undefined) ?? []);
+      byName.set(name, {
+        name,
+        host: service.host,
+        port: port.number,
+        subset,
+        protocol: port.protocol,
+        discovery: policy.passthrough ? { kind: 'original' } : discovery(service, endpoints),
+        balance: policy.balance,
+        tls: policy.tls ?? (service.meshExternal ? 'disable' : 'auto'),
+        ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
+        limits: policy.limits,
+        serverIdentities: own ?? identitiesOf(service),
+      });
+      return name;
+    },
+  };
+
+  function compileEndpoint(endpoint: ServiceEndpoint, port: ServicePort, pinned: boolean): Endpoint | undefined {
+    const target = endpoint.portOf(port);
+    if (target === undefined) return undefined;
+    const identity = spiffeIdOf(endpoint);
+    return {
+      address: endpoint.address,
+      port: target,
+      weight: endpoint.weight,
+      labels: endpoint.labels,
+      // As istiod tells its clients: not where a PeerAuthentication of the server turns it off.
+      speaksMtls: endpoint.speaksMtls && modeAt(endpoint, target) !== 'DISABLE',
+      ...(pinned && identity !== undefined ? { spiffeId: identity } : {}),
+      locality: endpoint.locality,
+      workload: endpoint.workload,
+    };
+  }
+
+  function modeAt(endpoint: ServiceEndpoint, port: number): string {
+    const policy = peers.policyFor(endpoint.namespace, endpoint.labels);
+    return policy.ports.get(port) ?? policy.mode;
+  }
+
+  function spiffeIdOf({ namespace, serviceAccount }: ServiceEndpoint): string | undefined {
+    return serviceAccount === undefined
+      ? undefined
+      : `spiffe://${workload.trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+  }
+
+  /** Istio's secure naming: the service accounts behind the service, and `subjectAltNames`. */
+  function identitiesOf(service: MeshService): readonly string[] {
+    const accounts = service.endpoints.flatMap((endpoint) => spiffeIdOf(endpoint) ?? []);
+    return [...new Set([...service.identities, ...accounts])].sort();
+  }
+}
+
+function discovery(service: MeshService, endpoints: readonly Endpoint[]): Discovery {
+  return service.resolution === 'original' ? { kind: 'original' } : { kind: service.resolution, endpoints };
+}

@@ -1,0 +1,73 @@
+import type { Provenance } from '../model/provenance.ts';
+import type { ConfigDocument, Path } from './document.ts';
+import { formatPath } from './document.ts';
+import { showValue } from './problem.ts';
+import type { ConfigProblem, EnforcementEntry } from './source.ts';
+
+/** A resource, or as much of it as a message needs. */
+export interface Subject {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly document: ConfigDocument;
+  /** Where the resource begins in its document: not empty inside a `List`. */
+  readonly base: Path;
+}
+
+/** Collects what a compilation has to say. One per compilation. */
+export interface Collector {
+  readonly problems: ConfigProblem[];
+  readonly entries: EnforcementEntry[];
+  /** The configuration is refused. `value` present: the message goes on with what was there. */
+  problem(subject: Subject, path: Path, message: string, ...value: readonly unknown[]): void;
+  /** As `problem`, placed at the key instead of the value. */
+  problemAtKey(subject: Subject, path: Path, message: string): void;
+  entry(subject: Subject, path: Path, status: EnforcementEntry['status'], note?: string): void;
+  /** Accepted, but the author should know. */
+  warn(subject: Subject, path: Path, status: EnforcementEntry['status'], note: string): void;
+  at(subject: Subject, path: Path, key?: boolean): Provenance;
+}
+
+export function createCollector(): Collector {
+  const problems: ConfigProblem[] = [];
+  const entries: EnforcementEntry[] = [];
+  const at = (subject: Subject, path: Path, key = false): Provenance => {
+    const { kind, namespace, name, document, base } = subject;
+    const place = document.locate([...base, ...path], key);
+    return {
+      kind,
+      namespace,
+      name,
+      ...(document.file === undefined ? {} : { file: document.file }),
+      ...(place === undefined ? {} : place),
+    };
+  };
+  return {
+    problems,
+    entries,
+    at,
+    problem(subject, path, message, ...value) {
+      const field = formatPath(path);
+      problems.push({
+        message,
+        at: at(subject, path),
+        ...(field === '' ? {} : { field }),
+        ...(value.length === 0 ? {} : { value: showValue(value[0]) }),
+      });
+    },
+    problemAtKey(subject, path, message) {
+      problems.push({ message, at: at(subject, path, true), field: formatPath(path) });
+    },
+    entry(subject, path, status, note) {
+      entries.push({
+        at: at(subject, path, true),
+        field: formatPath(path),
+        status,
+        ...(note === undefined ? {} : { note }),
+      });
+    },
+    warn(subject, path, status, note) {
+      entries.push({ at: at(subject, path, true), field: formatPath(path), status, note, warning: true });
+    },
+  };
+}

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
+import { shareUnchanged } from '../model/snapshot.ts';
+import type { Workload } from '../model/workload.ts';
+import { createClusters } from './clusters.ts';
+import { createCollector } from './collector.ts';
+import { createDestinationRules } from './destination-rules.ts';
+import type { ConfigDocument } from './document.ts';
+import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
+import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
+import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
+import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
+import { checkVirtualService, type VirtualServiceBody } from './istio-virtual-service.ts';
+import { compileWorkloadEntry, type WorkloadEntryBody } from './istio-workload-entry.ts';
+import {
+  compileKubernetesService,
+  type EndpointSliceBody,
+  groupSlices,
+  type PodBody,
+  type ServiceBody,
+} from './kubernetes-service.ts';
+import { createRegistry } from './registry.ts';
+import { type Resource, readResources } from './resource.ts';
+import type { ConfigProblem, EnforcementReport } from './source.ts';
+import { compileVirtualHosts } from './virtual-hosts.ts';
+
+export interface CompileOptions {
+  /** The process that the snapshot is for. Resources without a namespace belong to its namespace. */
+  readonly workload: Workload;
+  /** Default `ALLOW_ANY`. */
+  readonly outboundPolicy?: OutboundPolicy;
+  /** What did not change since then keeps its object identity. */
+  readonly previous?: Snapshot;
+}
+
+/** A whole snapshot, or the reasons why there is none. */
+export type CompileResult =
+  | { readonly ok: true; readonly snapshot: Snapshot; readonly report: EnforcementReport }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/**
+ * Compiles Istio and Kubernetes resources to the snapshot of one workload. Pure, and all or
+ * nothing: one problem in one resource refuses the whole.
+ */
+export function compile(documents: readonly ConfigDocument[], options: CompileOptions): CompileResult {
+  const { workload, outboundPolicy = 'ALLOW_ANY', previous } = options;
+  const collector = createCollector();
+  const resources = readResources(documents, workload.namespace, collector);
+  const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
+    // Kinds that have the same name in two groups are not both known, and a table checked the body.
+    resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];
+
+  const workloads = ofKind<WorkloadEntryBody>('WorkloadEntry').flatMap(
+    (resource) => compileWorkloadEntry(resource, collector) ?? [],
+  );
+  const sources = {
+    slices: groupSlices(ofKind<EndpointSliceBody>('EndpointSlice'), collector),
+    pods: new Map(ofKind<PodBody>('Pod').map((pod) => [`${pod.namespace}/${pod.name}`, pod])),
+    workloads,
+    clusterDomain: workload.clusterDomain,
+  };
+  const services = [
+    ...ofKind<ServiceBody>('Service').map((resource) => compileKubernetesService(resource, sources, collector)),
+    ...ofKind<ServiceEntryBody>('ServiceEntry').flatMap((resource) =>
+      compileServiceEntry(resource, workloads, collector),
+    ),
+  ];
+  const destinationRules = ofKind<DestinationRuleBody>('DestinationRule');
+  for (const resource of destinationRules) checkDestinationRule(resource, collector);
+  const virtualServices = ofKind<VirtualServiceBody>('VirtualService');
+  for (const resource of virtualServices) checkVirtualService(resource, collector);
+  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), collector);
+  const authorization = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy').flatMap(
+    (resource) => compileAuthorizationPolicy(resource, workload, collector) ?? [],
+  );
+  const registry = createRegistry(services, workload.namespace, collector);
+  const rules = createDestinationRules(destinationRules, workload, collector);
+  const clusters = createClusters(rules, peers, workload);
+  const { hosts, wildcardHosts } = compileVirtualHosts(
+    { registry, clusters, rules, virtualServices, workload },
+    collector,
+  );
+  // What was said while compiling on after a mistake may be wrong; the mistake is not.
+  if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
+  const content = {
+    hosts,
+    wildcardHosts,
+    clusters: clusters.byName,
+    outboundPolicy,
+    inbound: { mtls: peers.policyFor(workload.namespace, workload.labels), authorization },
+  };
+  const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
+  return { ok: true, snapshot, report: { entries: collector.entries } };
+}
+
+/** The same input has the same version, in every process. */
+function versionOf(documents: readonly ConfigDocument[], { workload, outboundPolicy }: CompileOptions): string {
+  const hash = createHash('sha256').update(JSON.stringify([workload, outboundPolicy]));
+  for (const { value } of documents) hash.update(JSON.stringify(value) ?? '').update('\n');
+  return hash.digest('hex').slice(0, 12);
+}

@@ -1,0 +1,81 @@
+import { exportTo, selectorLabels } from './fields-destination-rule.ts';
+import type { Field, KindTable } from './schema.ts';
+import {
+  approximated,
+  enforced,
+  ignored,
+  integer,
+  list,
+  map,
+  nonEmptyList,
+  object,
+  oneOfValues,
+  required,
+  string,
+} from './schema.ts';
+
+const portName = { pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?$/, mustBe: 'the name of a port' } as const;
+
+const workload: Readonly<Record<string, Field>> = object({
+  address: enforced(string({ maxLength: 256 }), 'an IP address or a DNS name; `unix://` is left out'),
+  ports: map(integer(1, 65_535), portName),
+  labels: map(string()),
+  network: ignored(string({ maxLength: 2_048 }), 'an entry without an address is left out'),
+  locality: approximated(string({ maxLength: 2_048 }), 'shown, not yet used to prefer near endpoints'),
+  weight: integer(0, 4_294_967_295),
+  serviceAccount: string({ pattern: /^[A-Za-z0-9._-]{0,253}$/, mustBe: 'the name of a service account' }),
+}).fields;
+
+/** `networking.istio.io` ServiceEntry. */
+export const serviceEntryTable: KindTable = {
+  kind: 'ServiceEntry',
+  group: 'networking.istio.io',
+  versions: ['v1', 'v1beta1', 'v1alpha3'],
+  status: 'enforced',
+  reference: 'https://istio.io/latest/docs/reference/config/networking/service-entry/',
+  fields: {
+    spec: required(
+      object(
+        {
+          hosts: required(nonEmptyList(string())),
+          addresses: enforced(
+            list(string({ maxLength: 64 })),
+            'an address is a name for the service; address ranges have no effect',
+          ),
+          ports: list(
+            object({
+              number: required(integer(1, 65_535)),
+              name: required(string({ maxLength: 256 })),
+              protocol: enforced(string({ maxLength: 256 }), 'absent: HTTP, where Istio looks at the traffic'),
+              targetPort: integer(1, 65_535),
+            }),
+          ),
+          location: enforced(
+            oneOfValues('MESH_EXTERNAL', 'MESH_INTERNAL'),
+            'MESH_EXTERNAL, the default, gets no automatic mTLS',
+          ),
+          resolution: enforced(
+            oneOfValues('NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS'),
+            'DNS_ROUND_ROBIN is DNS; DYNAMIC_DNS is NONE: the name that the caller used is resolved',
+          ),
+          endpoints: list({ kind: 'object', fields: workload, open: false }),
+          workloadSelector: object({ labels: selectorLabels }),
+          exportTo,
+          subjectAltNames: list(string()),
+        },
+        ['endpoints', 'workloadSelector'],
+      ),
+    ),
+  },
+};
+
+/** `networking.istio.io` WorkloadEntry. */
+export const workloadEntryTable: KindTable = {
+  kind: 'WorkloadEntry',
+  group: 'networking.istio.io',
+  versions: ['v1', 'v1beta1', 'v1alpha3'],
+  status: 'enforced',
+  note: 'an endpoint of every ServiceEntry and Service of its namespace whose selector matches its labels',
+  reference: 'https://istio.io/latest/docs/reference/config/networking/workload-entry/',
+  fields: { spec: required({ kind: 'object', fields: workload, open: false }) },
+};

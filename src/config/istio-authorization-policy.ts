@@ -1,0 +1,208 @@
+import type {
+  AuthorizationOperation,
+  AuthorizationPolicy,
+  AuthorizationRule,
+  AuthorizationSource,
+} from '../model/inbound.ts';
+import type { StringMatch } from '../model/string-match.ts';
+import type { Workload } from '../model/workload.ts';
+import type { Collector } from './collector.ts';
+import { rootNamespace } from './destination-rules.ts';
+import type { Path } from './document.ts';
+import type { Resource } from './resource.ts';
+import { selects } from './values.ts';
+
+type Texts = readonly string[];
+
+interface SourceSpec {
+  readonly principals?: Texts;
+  readonly notPrincipals?: Texts;
+  readonly namespaces?: Texts;
+  readonly notNamespaces?: Texts;
+  readonly serviceAccounts?: Texts;
+  readonly notServiceAccounts?: Texts;
+}
+
+interface OperationSpec {
+  readonly hosts?: Texts;
+  readonly notHosts?: Texts;
+  readonly ports?: Texts;
+  readonly notPorts?: Texts;
+  readonly methods?: Texts;
+  readonly notMethods?: Texts;
+  readonly paths?: Texts;
+  readonly notPaths?: Texts;
+}
+
+export interface AuthorizationPolicyBody {
+  readonly spec?: {
+    readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+    readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
+    readonly rules?: readonly {
+      readonly from?: readonly { readonly source: SourceSpec }[];
+      readonly to?: readonly { readonly operation: OperationSpec }[];
+    }[];
+  };
+}
+
+const dryRun = 'istio.io/dry-run';
+
+/**
+ * Compiles one policy, also one for other workloads: a mistake in it is a mistake of the folder.
+ * Nothing when it is not for this workload, or only tried out (`istio.io/dry-run`).
+ */
+export function compileAuthorizationPolicy(
+  resource: Resource<AuthorizationPolicyBody>,
+  workload: Workload,
+  collector: Collector,
+): AuthorizationPolicy | undefined {
+  const { spec = {} } = resource.body;
+  const action = spec.action ?? 'ALLOW';
+  if (action === 'AUDIT' || action === 'CUSTOM') {
+    collector.problem(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
+    return undefined;
+  }
+  const rules = (spec.rules ?? []).map((rule, index): AuthorizationRule => {
+    const path = ['spec', 'rules', index];
+    return {
+      from: (rule.from ?? []).map(({ source }, at) =>
+        compileSource(source, { resource, workload, collector, action }, [...path, 'from', at, 'source']),
+      ),
+      to: (rule.to ?? []).map(({ operation }, at) =>
+        compileOperation(operation, { resource, workload, collector, action }, [...path, 'to', at, 'operation']),
+      ),
+    };
+  });
+  if (resource.annotations[dryRun] === 'true') {
+    collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', 'dry run: this policy is not enforced');
+    return undefined;
+  }
+  if (resource.namespace !== rootNamespace && resource.namespace !== workload.namespace) return undefined;
+  if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
+  return { action, rules, provenance: collector.at(resource, ['kind'], true) };
+}
+
+interface Context {
+  readonly resource: Resource;
+  readonly workload: Workload;
+  readonly collector: Collector;
+  readonly action: 'ALLOW' | 'DENY';
+}
+
+function compileSource(source: SourceSpec, context: Context, path: Path): AuthorizationSource {
+  const { collector, resource } = context;
+  if (Object.keys(source).length === 0)
+    collector.problem(resource, path, 'must say something: an empty source is an error');
+  const accounts = source.serviceAccounts ?? source.notServiceAccounts;
+  const others = ['principals', 'notPrincipals', 'namespaces', 'notNamespaces'].filter((name) => name in source);
+  if (accounts !== undefined && others.length > 0) {
+    collector.problem(resource, path, `service accounts cannot be combined with ${others.join(', ')}, as in Istio`);
+  }
+  return {
+    ...each('principals', source.principals, (text, at) => principalMatch(text, context, at), path),
+    ...each('notPrincipals', source.notPrincipals, (text, at) => principalMatch(text, context, at), path),
+    ...each('namespaces', source.namespaces, (text, at) => stringMatch(text, context, at), path),
+    ...each('notNamespaces', source.notNamespaces, (text, at) => stringMatch(text, context, at), path),
+    ...each('serviceAccounts', source.serviceAccounts, (text, at) => serviceAccount(text, context, at), path),
+    ...each('notServiceAccounts', source.notServiceAccounts, (text, at) => serviceAccount(text, context, at), path),
+  };
+}
+
+function compileOperation(operation: OperationSpec, context: Context, path: Path): AuthorizationOperation {
+  const { collector, resource } = context;
+  if (Object.keys(operation).length === 0) {
+    collector.problem(resource, path, 'must say something: an empty operation is an error');
+  }
+  return {
+    ...each('methods', operation.methods, (text, at) => methodMatch(text, context, at), path),
+    ...each('notMethods', operation.notMethods, (text, at) => methodMatch(text, context, at), path),
+    ...each('paths', operation.paths, (text, at) => pathMatch(text, context, at), path),
+    ...each('notPaths', operation.notPaths, (text, at) => pathMatch(text, context, at), path),
+    ...each('hosts', operation.hosts, (text, at) => stringMatch(text.toLowerCase(), context, at), path),
+    ...each('notHosts', operation.notHosts, (text, at) => stringMatch(text.toLowerCase(), context, at), path),
+    ...each('ports', operation.ports, (text, at) => portNumber(text, context, at), path),
+    ...each('notPorts', operation.notPorts, (text, at) => portNumber(text, context, at), path),
+  };
+}
+
+/** The field with each of its texts compiled, or nothing when it is absent. */
+function each<K extends string, T>(
+  name: K,
+  texts: Texts | undefined,
+  compile: (text: string, path: Path) => T,
+  path: Path,
+): Partial<Readonly<Record<K, readonly T[]>>> {
+  const result: Partial<Record<K, readonly T[]>> = {};
+  if (texts !== undefined) result[name] = texts.map((text, index) => compile(text, [...path, name, index]));
+  return result;
+}
+
+/** Istio's notation: `*` for anything that is there, `abc*`, `*abc`, or the exact text. */
+function stringMatch(text: string, context: Context, path: Path): StringMatch {
+  if (text === '*') return { kind: 'present' };
+  const star = text.indexOf('*');
+  if (star === -1) return { kind: 'exact', value: text };
+  if (star === text.length - 1) return { kind: 'prefix', value: text.slice(0, -1) };
+  if (star === 0 && !text.includes('*', 1)) return { kind: 'suffix', value: text.slice(1) };
+  // Istio would take such a star literally, and a DENY rule would never match.
+  context.collector.problem(context.resource, path, 'may have one *, at its beginning or its end', text);
+  return { kind: 'exact', value: text };
+}
+
+function principalMatch(text: string, context: Context, path: Path): StringMatch {
+  const { resource, workload, collector, action } = context;
+  if (text.includes('://')) {
+    collector.problem(resource, path, 'must be written without spiffe://, as in Istio', text);
+  }
+  const match = stringMatch(text, context, path);
+  if (match.kind === 'suffix' && action === 'ALLOW') {
+    collector.warn(resource, path, 'enforced', 'allows this suffix in every namespace and trust domain');
+  }
+  if (match.kind !== 'exact' && match.kind !== 'prefix') return match;
+  // In policies cluster.local stands for the local trust domain, whatever its name.
+  const alias = 'cluster.local/';
+  return match.value.startsWith(alias)
+    ? { kind: match.kind, value: `${workload.trustDomain}/${match.value.slice(alias.length)}` }
+    : match;
+}
+
+function serviceAccount(text: string, context: Context, path: Path): string {
+  const parts = text.split('/');
+  const valid = parts.length <= 2 && parts.every((part) => /^[A-Za-z0-9._-]+$/.test(part));
+  if (!valid) {
+    context.collector.problem(
+      context.resource,
+      path,
+      'must be <service account> or <namespace>/<service account>',
+      text,
+    );
+  }
+  return parts.length === 1 ? `${context.resource.namespace}/${text}` : text;
+}
+
+function methodMatch(text: string, context: Context, path: Path): StringMatch {
+  if (text !== text.toUpperCase()) {
+    context.collector.problem(context.resource, path, 'must be upper case: methods are compared as they are', text);
+  }
+  return stringMatch(text, context, path);
+}
+
+function pathMatch(text: string, context: Context, path: Path): StringMatch {
+  const { resource, collector } = context;
+  if (text.includes('{*}') || text.includes('{**}')) {
+    collector.problem(resource, path, 'is refused: path templates are not supported yet', text);
+    return { kind: 'exact', value: text };
+  }
+  if (!text.startsWith('/') && !text.startsWith('*')) {
+    collector.problem(resource, path, 'must begin with / or *: it could never match', text);
+  }
+  return stringMatch(text, context, path);
+}
+
+function portNumber(text: string, context: Context, path: Path): number {
+  const port = /^[1-9][0-9]{0,4}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 65_535)) {
+    context.collector.problem(context.resource, path, 'must be a port from 1 to 65535', text);
+  }
+  return port;
+}

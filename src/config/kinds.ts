@@ -1,0 +1,54 @@
+import { destinationRuleTable } from './fields-destination-rule.ts';
+import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
+import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
+import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
+import { virtualServiceTable } from './fields-virtual-service.ts';
+import type { KindTable } from './schema.ts';
+import { any } from './schema.ts';
+
+function withoutEffect(kind: string, group: string, versions: readonly string[], note: string): KindTable {
+  return {
+    kind,
+    group,
+    versions,
+    status: 'ignored',
+    note,
+    fields: { spec: { type: any } },
+    reference: 'https://istio.io/latest/docs/reference/config/',
+  };
+}
+
+const networking = ['v1', 'v1beta1', 'v1alpha3'];
+const proxyOnly = 'configures the proxy, and there is none';
+
+/** Every kind that inmesh knows by name. */
+export const kindTables: readonly KindTable[] = [
+  virtualServiceTable,
+  destinationRuleTable,
+  serviceEntryTable,
+  workloadEntryTable,
+  serviceTable,
+  endpointSliceTable,
+  podTable,
+  peerAuthenticationTable,
+  authorizationPolicyTable,
+  requestAuthenticationTable,
+  withoutEffect('Gateway', 'networking.istio.io', networking, 'configures edge proxies'),
+  withoutEffect(
+    'Sidecar',
+    'networking.istio.io',
+    networking,
+    'every process sees all services that are exported to it',
+  ),
+  withoutEffect('EnvoyFilter', 'networking.istio.io', ['v1alpha3'], proxyOnly),
+  withoutEffect('ProxyConfig', 'networking.istio.io', ['v1beta1'], proxyOnly),
+  withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
+  withoutEffect('WasmPlugin', 'extensions.istio.io', ['v1alpha1'], proxyOnly),
+  withoutEffect('TrafficExtension', 'extensions.istio.io', ['v1alpha1'], proxyOnly),
+  withoutEffect('Telemetry', 'telemetry.istio.io', ['v1', 'v1alpha1'], 'not read yet'),
+];
+
+/** Table of a kind, by API group and kind. */
+export function findKind(group: string, kind: string): KindTable | undefined {
+  return kindTables.find((table) => table.group === group && table.kind === kind);
+}

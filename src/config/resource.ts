@@ -1,0 +1,256 @@
+import { checkFields } from './check.ts';
+import type { Collector, Subject } from './collector.ts';
+import type { ConfigDocument, Path } from './document.ts';
+import { findKind, kindTables } from './kinds.ts';
+import { describePlace } from './problem.ts';
+import type { Field, KindTable } from './schema.ts';
+import { any, list, map, object, required, string } from './schema.ts';
+import { editDistance, suggest } from './values.ts';
+
+/** A checked resource of a kind that has a compiler. */
+export interface Resource<Body = unknown> extends Subject {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch, from `metadata.creationTimestamp`; Infinity when absent. */
+  readonly createdAt: number;
+  /** Position among all resources that were read. */
+  readonly order: number;
+  /** The whole resource. Its table has checked it, so the compiler of its kind knows its shape. */
+  readonly body: Body;
+}
+
+/** Kubernetes' core kinds without meaning here; a `v1` kind outside this list is a mistake. */
+const otherCoreKinds = new Set([
+  'Binding',
+  'ComponentStatus',
+  'ConfigMap',
+  'Endpoints',
+  'Event',
+  'LimitRange',
+  'Namespace',
+  'Node',
+  'PersistentVolume',
+  'PersistentVolumeClaim',
+  'PodTemplate',
+  'ReplicationController',
+  'ResourceQuota',
+  'Secret',
+  'ServiceAccount',
+]);
+/** Kubernetes' groups without a dot. */
+const shortGroups = new Set(['apps', 'autoscaling', 'batch', 'extensions', 'policy']);
+const ownGroup = /(^|\.)(istio\.io|inmesh\.dev)$/;
+
+const metadataFields: Readonly<Record<string, Field>> = {
+  metadata: required(
+    object({
+      name: required(
+        string({
+          pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9._:]{0,251}[a-zA-Z0-9])?$/,
+          mustBe: 'a name of letters, digits, - and .',
+        }),
+      ),
+      namespace: string({ pattern: /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, mustBe: 'a namespace of a-z, 0-9 and -' }),
+      labels: map(string()),
+      annotations: map(any),
+      creationTimestamp: any,
+      deletionGracePeriodSeconds: any,
+      deletionTimestamp: any,
+      finalizers: list(any),
+      generateName: any,
+      generation: any,
+      managedFields: any,
+      ownerReferences: list(any),
+      resourceVersion: any,
+      selfLink: any,
+      uid: any,
+    }),
+  ),
+};
+
+/**
+ * Turns documents into checked resources. Kinds without a compiler end in the report as ignored;
+ * what is unknown in an Istio group, or looks like a mistyped kind, is a problem: a policy that is
+ * skipped in silence is a hole. A resource without a namespace belongs to `defaultNamespace`.
+ */
+export function readResources(
+  documents: readonly ConfigDocument[],
+  defaultNamespace: string,
+  collector: Collector,
+): readonly Resource[] {
+  const resources: Resource[] = [];
+  const seen = new Map<string, Resource>();
+  for (const document of documents) {
+    readItem(document, document.value, [], 0);
+  }
+  return resources;
+
+  function readItem(document: ConfigDocument, value: unknown, base: Path, depth: number): void {
+    if (value === null || value === undefined) return;
+    const nobody: Subject = { kind: '', namespace: '', name: '', document, base };
+    if (!isRecord(value)) {
+      collector.problem(nobody, [], 'must be a resource: a map with apiVersion, kind and metadata', value);
+      return;
+    }
+    const subject = identify(value, document, base, defaultNamespace);
+    const { apiVersion, kind } = value;
+    if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
+      const missing = typeof apiVersion === 'string' ? 'kind' : 'apiVersion';
+      const text = 'must be there: a resource has apiVersion, kind and metadata';
+      collector.problem(subject, [missing], text, ...(Object.hasOwn(value, missing) ? [value[missing]] : []));
+      return;
+    }
+    if (kind === 'List' && apiVersion === 'v1' && depth === 0) {
+      if (!Array.isArray(value['items'])) collector.problem(subject, ['items'], 'must be a list of resources');
+      else value['items'].forEach((item, index) => void readItem(document, item, [...base, 'items', index], 1));
+      return;
+    }
+    const table = chooseTable(subject, apiVersion, kind);
+    if (table === undefined) return;
+    if (table.status === 'refused') {
+      collector.problem(subject, ['kind'], `is refused: ${table.note ?? 'not supported'}`, kind);
+      return;
+    }
+    const before = collector.problems.length;
+    checkTopLevel(subject, value, table);
+    checkFields(subject, value, metadataFields, quietly(collector));
+    if (table.status === 'ignored') {
+      collector.warn(subject, [], 'ignored', table.note ?? 'has no effect');
+      return;
+    }
+    checkFields(subject, value, table.fields, collector);
+    if (collector.problems.length > before) return;
+    const resource = complete(subject, value, resources.length);
+    const id = `${table.group}/${kind}/${resource.namespace}/${resource.name}`;
+    const first = seen.get(id);
+    if (first !== undefined) {
+      const where = describePlace(collector.at(first, ['metadata', 'name']));
+      collector.problem(
+        resource,
+        ['metadata', 'name'],
+        `there is another ${kind} of this name at ${where}`,
+        resource.name,
+      );
+      return;
+    }
+    seen.set(id, resource);
+    resources.push(resource);
+  }
+
+  /** The table of a kind that is to be read further, or nothing after saying why not. */
+  function chooseTable(subject: Subject, apiVersion: string, kind: string): KindTable | undefined {
+    const slash = apiVersion.indexOf('/');
+    const group = slash === -1 ? '' : apiVersion.slice(0, slash);
+    const version = apiVersion.slice(slash + 1);
+    const table = findKind(group, kind);
+    if (table !== undefined) {
+      if (table.versions.includes(version)) return table;
+      const known = table.versions.map((each) => (group === '' ? each : `${group}/${each}`)).join(', ');
+      collector.problem(subject, ['apiVersion'], `must be one of ${known} for ${kind}`, apiVersion);
+      return undefined;
+    }
+    const inGroup = kindTables.filter((each) => each.group === group).map((each) => each.kind);
+    if (
+      ownGroup.test(group) ||
+      (group === '' && !otherCoreKinds.has(kind)) ||
+      !(group === '' || group.includes('.') || shortGroups.has(group))
+    ) {
+      const meant = suggest(kind, inGroup);
+      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      collector.problem(subject, ['kind'], `is not a kind that is known in ${apiVersion}${hint}`, kind);
+      return undefined;
+    }
+    // A policy in a mistyped group must not be skipped like a Deployment.
+    const namesake = kindTables.find((each) => each.kind === kind && each.group !== '');
+    if (
+      namesake !== undefined &&
+      (namesake.group === 'security.istio.io' || editDistance(group, namesake.group) <= 3)
+    ) {
+      collector.problem(
+        subject,
+        ['apiVersion'],
+        `must be ${namesake.group}/${namesake.versions[0]} for ${kind}`,
+        apiVersion,
+      );
+      return undefined;
+    }
+    collector.entry(subject, [], 'ignored', `${kind} has no meaning for a mesh`);
+    return undefined;
+  }
+
+  function checkTopLevel(subject: Subject, value: Readonly<Record<string, unknown>>, table: KindTable): void {
+    const known = ['apiVersion', 'kind', 'metadata', 'status', ...Object.keys(table.fields)];
+    for (const name of Object.keys(value)) {
+      if (known.includes(name)) continue;
+      const meant = suggest(name, known);
+      const hint =
+        meant === undefined ? 'is not a field that is known here' : `is not a known field; did you mean ${meant}?`;
+      collector.problemAtKey(subject, [name], hint);
+    }
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Kind and name as far as they are there, so that even the first message can name the resource. */
+function identify(
+  value: Readonly<Record<string, unknown>>,
+  document: ConfigDocument,
+  base: Path,
+  defaultNamespace: string,
+): Subject {
+  const metadata = isRecord(value['metadata']) ? value['metadata'] : {};
+  const text = (item: unknown, fallback: string): string => (typeof item === 'string' ? item : fallback);
+  const name = text(metadata['name'], '');
+  return {
+    kind: text(value['kind'], ''),
+    namespace: text(metadata['namespace'], name === '' ? '' : defaultNamespace),
+    name,
+    document,
+    base,
+  };
+}
+
+function complete(subject: Subject, value: Readonly<Record<string, unknown>>, order: number): Resource {
+  const metadata = value['metadata'] as Readonly<Record<string, unknown>>;
+  const created = metadata['creationTimestamp'];
+  const createdAt = typeof created === 'string' ? Date.parse(created) : Number.NaN;
+  const annotations = Object.entries((metadata['annotations'] ?? {}) as Readonly<Record<string, unknown>>);
+  return {
+    ...subject,
+    labels: (metadata['labels'] ?? {}) as Readonly<Record<string, string>>,
+    annotations: Object.fromEntries(annotations.map(([key, each]) => [key, String(each)])),
+    createdAt: Number.isNaN(createdAt) ? Number.POSITIVE_INFINITY : createdAt,
+    order,
+    body: value,
+  };
+}
+
+/** Metadata is checked like everything, but its fields do not belong into the report. */
+function quietly(collector: Collector): Collector {
+  return { ...collector, entry: () => {} };
+}
+
+/** Istio's order of precedence: older first; without or with equal time stamps, as they were read. */
+export function byAge(a: Resource, b: Resource): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
+  if (a.createdAt !== Number.POSITIVE_INFINITY) {
+    const [left, right] = [`${a.name}.${a.namespace}`, `${b.name}.${b.namespace}`];
+    if (left !== right) return left < right ? -1 : 1;
+  }
+  return a.order - b.order;
+}
+
+/** Is a resource with this `exportTo` visible in the namespace of the workload? Absent: everywhere. */
+export function isExported(exportTo: readonly string[] | undefined, owner: string, viewer: string): boolean {
+  if (exportTo === undefined || exportTo.length === 0) return true;
+  return exportTo.some((to) => to === '*' || to === viewer || (to === '.' && owner === viewer));
+}
+
+/** Istio's rule for short names: a name without a dot belongs to the namespace of the resource. */
+export function resolveHost(host: string, namespace: string, clusterDomain: string): string {
+  const name = host.toLowerCase();
+  return name === '*' || name.includes('.') || name.includes(':') ? name : `${name}.${namespace}.svc.${clusterDomain}`;
+}

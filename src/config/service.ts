@@ -1,0 +1,64 @@
+import type { ServiceProtocol } from '../model/cluster.ts';
+import type { Resource } from './resource.ts';
+
+/** A service, whatever described it: a ServiceEntry or a Kubernetes Service. */
+export interface MeshService {
+  /** Full host name, lower case; `*.example.com` for a wildcard. */
+  readonly host: string;
+  readonly namespace: string;
+  readonly ports: readonly ServicePort[];
+  /** IP addresses that name the service as well. */
+  readonly addresses: readonly string[];
+  readonly resolution: 'static' | 'dns' | 'original';
+  readonly endpoints: readonly ServiceEndpoint[];
+  /** `subjectAltNames`: identities beside those of the endpoints. */
+  readonly identities: readonly string[];
+  /** Istio sends no automatic mTLS to it. */
+  readonly meshExternal: boolean;
+  readonly exportTo?: readonly string[];
+  readonly resource: Resource;
+}
+
+export interface ServicePort {
+  readonly number: number;
+  readonly name: string;
+  readonly protocol: ServiceProtocol;
+  readonly targetPort?: number;
+}
+
+/** One place where a service runs. */
+export interface ServiceEndpoint {
+  readonly address: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly weight: number;
+  readonly locality: string;
+  readonly workload: string;
+  readonly serviceAccount?: string;
+  /** Before a PeerAuthentication that disables mTLS is considered. */
+  readonly speaksMtls: boolean;
+  /** Port at which this endpoint serves that port of the service; nothing when it does not. */
+  portOf(port: ServicePort): number | undefined;
+}
+
+const tlsModeLabel = 'security.istio.io/tlsMode';
+
+/**
+ * Istio's rule for workloads: the label `security.istio.io/tlsMode` decides; without it a workload
+ * with a service account has a certificate and speaks mTLS.
+ */
+export function speaksMtls(labels: Readonly<Record<string, string>>, serviceAccount: string | undefined): boolean {
+  const mode = labels[tlsModeLabel];
+  return mode === undefined ? serviceAccount !== undefined && serviceAccount !== '' : mode === 'istio';
+}
+
+/** Name of a workload from its labels, as people would call it: `reviews-v2`. */
+export function workloadName(labels: Readonly<Record<string, string>>): string {
+  const given = labels['service.istio.io/workload-name'];
+  if (given !== undefined) return given;
+  const app = labels['app'] ?? labels['app.kubernetes.io/name'] ?? labels['service.istio.io/canonical-name'];
+  const version =
+    labels['version'] ?? labels['app.kubernetes.io/version'] ?? labels['service.istio.io/canonical-revision'];
+  if (app === undefined) return '';
+  return version === undefined || version === 'latest' ? app : `${app}-${version}`;
+}

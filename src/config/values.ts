@@ -1,0 +1,114 @@
+import { isIP } from 'node:net';
+
+const durationPattern = /^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)/;
+const unitMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+};
+/** Longest duration that protobuf knows: about 10,000 years. */
+const maxDurationMs = 315_576_000_000_000;
+
+/**
+ * Reads a duration in Go's notation, as Istio does (`1h30m`, `1.5s`, `250ms`). Like Istio, it wants
+ * whole milliseconds. Nothing when it is not a duration; a sign makes it negative.
+ */
+export function parseDurationMs(text: string): number | undefined {
+  let rest = text;
+  let sign = 1;
+  if (rest.startsWith('-') || rest.startsWith('+')) {
+    sign = rest.startsWith('-') ? -1 : 1;
+    rest = rest.slice(1);
+  }
+  if (rest === '0') return 0;
+  if (rest === '') return undefined;
+  let total = 0;
+  while (rest !== '') {
+    const match = durationPattern.exec(rest);
+    if (match === null) return undefined;
+    total += Number(match[1]) * (unitMs[match[3] as string] as number);
+    rest = rest.slice(match[0].length);
+  }
+  // Decimal fractions of seconds are not exact in binary: 1.001 s is 1000.9999999999999 ms.
+  const whole = Math.round(total);
+  if (Math.abs(total - whole) > 1e-6 || whole > maxDurationMs) return undefined;
+  return sign * whole;
+}
+
+/** A duration that the field tables have already checked. */
+export function durationMs(text: string): number;
+export function durationMs(text: string | undefined): number | undefined;
+export function durationMs(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseDurationMs(text);
+}
+
+const labelPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+// Unlike a Kubernetes name, a host name may hold an underscore (Istio allows it in service entries).
+const hostPartPattern = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
+
+/** A DNS label (RFC 1123), the form of namespaces, service accounts' parts and port names. */
+export function isDnsLabel(text: string): boolean {
+  return labelPattern.test(text);
+}
+
+/** A host name of dot-separated labels, at most 255 characters; one word is enough. */
+export function isHostName(text: string): boolean {
+  return text.length <= 255 && text.split('.').every((part) => hostPartPattern.test(part));
+}
+
+/** `*.example.com`, or a host name. Not the lone `*`. */
+export function isWildcardHostName(text: string): boolean {
+  return isHostName(text.startsWith('*.') ? text.slice(2) : text);
+}
+
+/** An IPv4 or IPv6 address, without port or brackets. */
+export function isIpAddress(text: string): boolean {
+  return isIP(text) !== 0 && !text.includes('%');
+}
+
+/** An address with a prefix length: `10.0.0.0/8`. */
+export function isCidr(text: string): boolean {
+  const match = /^([^/]+)\/([0-9]{1,3})$/.exec(text);
+  if (match === null) return false;
+  const family = isIP(match[1] as string);
+  return family !== 0 && Number(match[2]) <= (family === 4 ? 32 : 128);
+}
+
+/** Labels of a selector are all among these labels. */
+export function selects(selector: Readonly<Record<string, string>>, labels: Readonly<Record<string, string>>): boolean {
+  return Object.entries(selector).every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value);
+}
+
+/** Number of single-character edits between two words, for "did you mean". */
+export function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (previous[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min((previous[j] as number) + 1, (current[j - 1] as number) + 1, substitution));
+    }
+    previous = current;
+  }
+  return previous[b.length] as number;
+}
+
+/** The word among `known` that was probably meant, if one is close enough. */
+export function suggest(word: string, known: Iterable<string>): string | undefined {
+  if (word.length > 64) return undefined;
+  const plain = (text: string): string => text.replaceAll(/[-_]/g, '').toLowerCase();
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = plain(candidate) === plain(word) ? 0 : editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,20 @@
+/**
+ * Published as `inmesh/config`: compile, check and watch mesh configuration without a mesh.
+ */
+export { type CompileOptions, type CompileResult, compile } from '../config/compile.ts';
+export { readConfigPath } from '../config/config-files.ts';
+export { type ConfigDocument, documentOf, formatPath, type Path, type Position } from '../config/document.ts';
+export { type FileSourceOptions, fileSource } from '../config/file-source.ts';
+export { describePlace, describeProblem, describeResource } from '../config/problem.ts';
+export type {
+  ConfigProblem,
+  ConfigSink,
+  ConfigSource,
+  EnforcementEntry,
+  EnforcementReport,
+} from '../config/source.ts';
+export { staticSource } from '../config/static-source.ts';
+export { type ConfigStore, createConfigStore } from '../config/store.ts';
+export { type ParsedYaml, parseYaml, yamlLimits } from '../config/yaml.ts';
+export type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
+export type { Workload } from '../model/workload.ts';
