@@ -1,6 +1,8 @@
 /**
  * Published as `inmesh/config`: compile, check and watch mesh configuration without a mesh.
  */
+import '../lib/require-node.ts';
+
 export { type CompileOptions, type CompileResult, compile } from '../config/compile.ts';
 export { readConfigPath } from '../config/config-files.ts';
 export { type ConfigDocument, documentOf, formatPath, type Path, type Position } from '../config/document.ts';
