@@ -44,6 +44,14 @@ export const errorTable = {
   ERR_MESH_CA: { status: 503, flag: '' },
   /** An inbound request breaks HTTP framing or normalisation rules. */
   ERR_MESH_BAD_REQUEST: { status: 400, flag: 'DPE' },
+  /** The request has more headers than are accepted. */
+  ERR_MESH_HEADERS_TOO_LARGE: { status: 431, flag: 'DPE' },
+  /** The request claims a version of HTTP that this connection does not speak. */
+  ERR_MESH_HTTP_VERSION: { status: 505, flag: 'DPE' },
+  /** The request has a method that is never served (TRACE). */
+  ERR_MESH_METHOD: { status: 405, flag: 'DPE' },
+  /** The client went away before it had the response; reason of the abort signal of its request. */
+  ERR_MESH_CLIENT_GONE: { status: 499, flag: 'DC' },
   /** mTLS is required (PeerAuthentication STRICT) and the caller did not use it. */
   ERR_MESH_MTLS_REQUIRED: { status: 403, flag: '' },
   /** An AuthorizationPolicy refused the request. */

@@ -1,0 +1,64 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
+
+/** A response that says no more than its status does, in Envoy's words where it has them. */
+const bodies: Partial<Record<MeshErrorCode, string>> = {
+  ERR_MESH_FORBIDDEN: 'RBAC: access denied',
+  ERR_MESH_MTLS_REQUIRED: 'mTLS required',
+  ERR_MESH_DEADLINE_EXPIRED: 'request timeout',
+  ERR_MESH_NOT_READY: 'not ready',
+  ERR_MESH_CLOSED: 'closing',
+  ERR_MESH_METHOD: 'method not allowed',
+};
+
+const statusWords: Readonly<Record<number, string>> = {
+  400: 'bad request',
+  403: 'access denied',
+  431: 'request header fields too large',
+  505: 'HTTP version not supported',
+};
+
+/** A request body up to this size is read and dropped after a refusal; with a larger one the connection ends. */
+const maxDroppedBody = 65_536;
+
+/**
+ * What a failure inside of the server pipeline means for the caller. Whatever is not a
+ * {@link MeshError} went wrong while deciding, and no decision is a refusal: 403.
+ */
+export function failureOf(error: unknown): MeshError {
+  return causeOf(error) ?? new MeshError('ERR_MESH_FORBIDDEN', 'deciding about the request failed', { cause: error });
+}
+
+/** The body that a caller sees for a failure. */
+export function failureBody({ code, status }: MeshError): string {
+  return bodies[code] ?? statusWords[status] ?? 'service unavailable';
+}
+
+/**
+ * Answers a request with a failure: the status, the code in `x-inmesh-error`, and a body without
+ * internals. The only place where an error of the server side becomes a response.
+ */
+export function answerFailure(request: IncomingMessage, response: ServerResponse, failure: MeshError): void {
+  if (response.headersSent) {
+    // Too late for a status; a cut connection at least cannot be taken for a whole response.
+    response.destroy();
+    return;
+  }
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  const body = failureBody(failure);
+  response.statusCode = failure.status;
+  response.setHeader('content-type', 'text/plain');
+  response.setHeader('content-length', body.length);
+  response.setHeader('x-inmesh-error', failure.code);
+  if (failure.code === 'ERR_MESH_METHOD') response.setHeader('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
+  if (mustEnd(request, failure)) response.shouldKeepAlive = false;
+  response.end(body);
+}
+
+/** After broken framing, or with a large body on its way, the connection cannot be used again. */
+function mustEnd(request: IncomingMessage, failure: MeshError): boolean {
+  if (failure.flag === 'DPE') return true;
+  if (request.headers['transfer-encoding'] !== undefined) return true;
+  const length = request.headers['content-length'];
+  return length !== undefined && Number(length) > maxDroppedBody;
+}

@@ -1,0 +1,6 @@
+import type { MtlsMode, MtlsPolicy } from '../model/inbound.ts';
+
+/** The PeerAuthentication mode of one port that the workload listens on. */
+export function mtlsModeOf(policy: MtlsPolicy, port: number): MtlsMode {
+  return policy.ports.get(port) ?? policy.mode;
+}

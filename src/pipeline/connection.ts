@@ -1,0 +1,40 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Peer } from './scope.ts';
+
+/** What the acceptor knows about the connection that a request came in on. */
+export interface Connection {
+  /** TLS with a verified client certificate. */
+  readonly encrypted: boolean;
+  /** The port that the workload listens on, also for a request that came as an HTTP/2 stream. */
+  readonly localPort: number;
+  /** `By=…;Hash=…;Subject="";URI=…`, Envoy's form for the identity of the other end; '' without one. */
+  readonly forwardedClientCert: string;
+  /**
+   * Identity of the other end; nothing in plaintext.
+   *
+   * @throws MeshError `ERR_MESH_PEER_IDENTITY` when what was proven once is no longer trusted.
+   */
+  peer(): Peer | undefined;
+  /** Asks the client to go on elsewhere: `Connection: close` on the current response, or GOAWAY. */
+  retire(): void;
+  /** The newest request of this connection; for drain and idle checks. */
+  request: IncomingMessage | undefined;
+  response: ServerResponse | undefined;
+  /** The response whose client waits for `100 Continue` before it sends a body. */
+  awaitsContinue: ServerResponse | undefined;
+}
+
+const key = Symbol('inmesh.connection');
+interface Marked {
+  [key]?: Connection;
+}
+
+/** Ties the facts to a socket, real or in memory, so that they are found from `request.socket`. */
+export function setConnection(socket: object, connection: Connection): void {
+  (socket as Marked)[key] = connection;
+}
+
+/** The facts about a socket; nothing when it belongs to a server of the application's own. */
+export function connectionOf(socket: object): Connection | undefined {
+  return (socket as Marked)[key];
+}

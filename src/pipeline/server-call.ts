@@ -1,0 +1,113 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../lib/clock.ts';
+import type { Connection } from './connection.ts';
+import type { Peer, Scope } from './scope.ts';
+
+/** The pipeline that a call belongs to. */
+export interface CallOwner {
+  readonly clock: Clock;
+}
+
+/**
+ * One inbound request on its way through the server pipeline. Filters share plain fields: each
+ * names the filter that sets it.
+ */
+export interface ServerCall {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly owner: CallOwner;
+  /** Monotonic time of arrival in milliseconds. */
+  readonly startedAt: number;
+  /** Present when the mesh's own acceptor took the connection. */
+  readonly connection: Connection | undefined;
+  readonly method: string;
+  /** The port that the workload listens on; 0 when unknown. */
+  readonly localPort: number;
+
+  /** sanitize: path as it arrived, without query and fragment. */
+  rawPath: string;
+  /** sanitize: canonical path without query; what policy, router and logs see. */
+  path: string;
+  /** sanitize: the one host that the caller named, as written; '' when HTTP/1.0 named none. */
+  host: string;
+  /** sanitize: target and Host header name different hosts. Refused, but policy speaks first. */
+  hostConflict: boolean;
+  /** sanitize: which groups of headers the caller sent, see {@link headerHints}; spares look-ups of what is not there. */
+  hints: number;
+  /** peer: who called, as its certificate proves. */
+  peer: Peer | undefined;
+  /** jwt: claims of the verified token. */
+  claims: Readonly<Record<string, unknown>> | undefined;
+  /** deadline: when the caller stops waiting, monotonic milliseconds; infinite without one. */
+  deadline: number;
+  /** metrics: the end of this call will be recorded. */
+  observed: boolean;
+  /** Envoy's response flag, '' when all went well. */
+  flag: string;
+  /** handler: what the application and its outbound calls see. */
+  scope: Scope | undefined;
+  /** handler: the decision is made and the application has the request. */
+  handed: boolean;
+  /** Runs the application. */
+  readonly next: (request: IncomingMessage, response: ServerResponse) => void;
+}
+
+/** Bits of {@link ServerCall.hints}. */
+export const headerHints = {
+  /** Any of traceparent, tracestate, baggage, b3, x-b3-*. */
+  trace: 1,
+  /** `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`. */
+  timeout: 2,
+  /** Names that only the mesh may assert. */
+  reserved: 4,
+} as const;
+
+// One key for the process even if two copies of the package are loaded: middleware that came with
+// one copy must find what the other decided.
+const key = Symbol.for('inmesh.server-call');
+interface Marked {
+  [key]?: ServerCall;
+}
+
+/** Makes the call for a request that has just arrived. Every field is set, so that all calls have one shape. */
+export function createServerCall(
+  request: IncomingMessage,
+  response: ServerResponse,
+  next: ServerCall['next'],
+  owner: CallOwner,
+  startedAt: number,
+  connection: Connection | undefined,
+): ServerCall {
+  const call: ServerCall = {
+    request,
+    response,
+    owner,
+    startedAt,
+    connection,
+    method: request.method ?? '',
+    localPort: connection === undefined ? (request.socket.localPort ?? 0) : connection.localPort,
+    rawPath: '',
+    path: '',
+    host: '',
+    hostConflict: false,
+    hints: 0,
+    peer: undefined,
+    claims: undefined,
+    deadline: Number.POSITIVE_INFINITY,
+    observed: false,
+    flag: '',
+    scope: undefined,
+    handed: false,
+    next,
+  };
+  (request as Marked)[key] = call;
+  return call;
+}
+
+/** The call that a request belongs to; nothing before it entered a mesh. */
+export function callOf(request: IncomingMessage): ServerCall | undefined {
+  return (request as Marked)[key];
+}
+
+/** What the terminal of the pipeline answers: one settled promise, never made anew. */
+export const passed: Promise<void> = Promise.resolve();

@@ -1,0 +1,189 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { type AuthorizationOptions, type Authorize, compileAuthorization } from './authz/decide.ts';
+import { authorizationFilter } from './authz/filter.ts';
+import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
+import { MeshError } from './errors.ts';
+import { answerFailure, failureOf } from './host/rescue.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Random } from './lib/random.ts';
+import type { InboundPolicy } from './model/inbound.ts';
+import type { Snapshot } from './model/snapshot.ts';
+import type { Workload } from './model/workload.ts';
+import { mtlsFilter } from './mtls/filter.ts';
+import { peerFilter } from './mtls/peer-filter.ts';
+import { connectionOf } from './pipeline/connection.ts';
+import { compose, type Filter, type Service } from './pipeline/filter.ts';
+import { type Peer, runInScope, type Scope } from './pipeline/scope.ts';
+import { type CallOwner, callOf, createServerCall, passed, type ServerCall } from './pipeline/server-call.ts';
+import { sanitizeFilter } from './sanitize/filter.ts';
+import type { PathNormalization } from './sanitize/normalize-path.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { type ServerLabels, serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
+import { inboundScope } from './trace/inbound-scope.ts';
+
+/** What the pipeline is made of. */
+export interface ServerPipelineDependencies {
+  /** The snapshot in force; read once for each request. Nothing: not ready, 503. */
+  snapshot(): Snapshot | undefined;
+  readonly workload: Workload;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /**
+   * Identity of a TLS client of a server that is the application's own. May throw: what does not
+   * prove an identity of the mesh is none. Default: such servers know no identities.
+   */
+  readonly peerOfSocket?: (socket: TLSSocket) => Peer | undefined;
+  /** Default `BASE`, Istio's. */
+  readonly pathNormalization?: PathNormalization;
+  readonly authorization?: AuthorizationOptions;
+}
+
+/** The way of a request from the socket to the application. */
+export interface ServerPipeline {
+  /** For a server of the application's own: checks the request, then calls `next` in its scope, or answers. */
+  handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
+  /** The same for the acceptor, without a closure per request. */
+  serve(application: RequestListener): RequestListener;
+  /** The scope of a request that the application has been given. */
+  scopeOf(request: IncomingMessage): Scope | undefined;
+}
+
+/**
+ * The order of the server side, outermost first, each with the reason for its position. What the
+ * snapshot does not configure is not in the chain.
+ */
+export function createServerPipeline(dependencies: ServerPipelineDependencies): ServerPipeline {
+  const { clock, random, logger } = dependencies;
+  const owner: CallOwner = { clock };
+  const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
+  const sanitize = sanitizeFilter(dependencies.pathNormalization ?? 'BASE');
+  const metrics = serverMetricsFilter(clock, seriesOf);
+  const peer = peerFilter((call) => peerOf(call, dependencies));
+  const deadline = inboundDeadlineFilter(clock);
+
+  const handler: Service<ServerCall, void> = (call) => {
+    const { request, response, connection } = call;
+    if (call.hostConflict) throw new MeshError('ERR_MESH_BAD_REQUEST', 'the request names two different hosts');
+    const scope = inboundScope(call, random);
+    call.scope = scope;
+    call.handed = true;
+    if (connection?.awaitsContinue === response) response.writeContinue();
+    runInScope(scope, () => call.next(request, response));
+    return passed;
+  };
+
+  const composeFor = ({ mtls, authorization }: InboundPolicy): Service<ServerCall, void> => {
+    const filters: Filter<ServerCall, void>[] = [
+      // first: framing, one path for all, strangers' identity headers removed
+      sanitize,
+      // refusals are recorded too
+      metrics,
+      // TLS session → identity or none; then STRICT / PERMISSIVE / DISABLE
+      peer,
+      mtlsFilter(mtls),
+    ];
+    if (authorization.length > 0) {
+      // inside mtls: identity is input; DENY, then ALLOW
+      filters.push(authorizationFilter(compiled(authorization, dependencies)));
+    }
+    // innermost: what is left of the caller's deadline becomes the handler's
+    filters.push(deadline);
+    return compose(filters, handler);
+  };
+
+  let policy: InboundPolicy | undefined;
+  let service: Service<ServerCall, void> | undefined;
+  const serviceFor = (snapshot: Snapshot | undefined): Service<ServerCall, void> => {
+    if (snapshot === undefined) throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet');
+    // The policy object stays the same as long as its content does: composed once per change.
+    if (service === undefined || snapshot.inbound !== policy) {
+      service = composeFor(snapshot.inbound);
+      policy = snapshot.inbound;
+    }
+    return service;
+  };
+
+  const settle = (call: ServerCall, error: unknown): void => {
+    // The application's own exception: the mesh is no place to hide it.
+    if (call.handed) throw error;
+    const failure = failureOf(error);
+    call.flag = failure.flag;
+    if (!call.observed) seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
+    const fields = { code: failure.code, method: call.method, path: call.path || call.request.url, error };
+    if (error instanceof MeshError) logger.debug(fields, failure.message);
+    else logger.error(fields, 'deciding about a request failed; it was refused');
+    answerFailure(call.request, call.response, failure);
+  };
+
+  const run = (request: IncomingMessage, response: ServerResponse, next: ServerCall['next']): void => {
+    const connection = connectionOf(request.socket);
+    const call = createServerCall(request, response, next, owner, clock.now(), connection);
+    let result: Promise<void>;
+    try {
+      result = serviceFor(dependencies.snapshot())(call);
+    } catch (error) {
+      settle(call, error);
+      return;
+    }
+    if (result !== passed) result.catch((error: unknown) => settle(call, error));
+  };
+
+  const handedCall = (request: IncomingMessage): ServerCall | undefined => {
+    const call = callOf(request);
+    return call?.owner === owner && call.handed ? call : undefined;
+  };
+
+  return {
+    handle(request, response, next) {
+      // Decided already: this request came through the acceptor.
+      if (handedCall(request) !== undefined) next();
+      else run(request, response, next);
+    },
+    serve: (application) => (request, response) => run(request, response, application),
+    scopeOf: (request) => handedCall(request)?.scope,
+  };
+}
+
+function peerOf(call: ServerCall, { peerOfSocket, logger }: ServerPipelineDependencies): Peer | undefined {
+  const { connection, request } = call;
+  if (connection !== undefined) return connection.peer();
+  const socket = request.socket as TLSSocket;
+  if (socket.encrypted !== true || peerOfSocket === undefined) return undefined;
+  try {
+    return peerOfSocket(socket);
+  } catch (error) {
+    logger.debug({ error }, 'the client certificate of a request proves no identity of the mesh');
+    return undefined;
+  }
+}
+
+/** Policies that cannot be compiled refuse everything: the sources should have refused them. */
+function compiled(
+  policies: InboundPolicy['authorization'],
+  { authorization, logger }: ServerPipelineDependencies,
+): Authorize {
+  try {
+    return compileAuthorization(policies, authorization);
+  } catch (error) {
+    logger.error({ error }, 'authorization policies cannot be compiled; every request is refused');
+    return () => {
+      throw new MeshError('ERR_MESH_FORBIDDEN', 'authorization policies cannot be compiled', { cause: error });
+    };
+  }
+}
+
+/** Names of the service, from what the workload says about itself; Istio's canonical service. */
+function labelsOf({ name, namespace, labels, clusterDomain }: Workload): ServerLabels {
+  const service =
+    labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? name;
+  const revision = labels['service.istio.io/canonical-revision'] ?? labels['app.kubernetes.io/version'];
+  return {
+    destinationService: `${service}.${namespace}.svc.${clusterDomain}`,
+    destinationWorkload: name,
+    destinationVersion: revision ?? labels['version'] ?? '',
+  };
+}

@@ -1,0 +1,250 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
+import type { MeshError } from '../errors.ts';
+import type { ActiveIdentity } from '../identity/store.ts';
+import { type PeerIdentity, peerOfSocket } from '../identity/verify-peer.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { MtlsMode } from '../model/inbound.ts';
+import { setConnection } from '../pipeline/connection.ts';
+import { createDrain } from './drain.ts';
+import { createHttp1Server } from './http1-server.ts';
+import { acceptHttp2 } from './http2-session.ts';
+import { type AcceptorLimits, resolveLimits } from './limits.ts';
+import { type Carrier, forwardedClientCert, ServedConnection } from './served-connection.ts';
+import { sniff } from './sniff.ts';
+import { createTlsServer, useIdentity } from './tls-server.ts';
+
+/** Options of {@link createAcceptor}. */
+export interface AcceptorOptions {
+  /** The identity in force; nothing: TLS handshakes are refused. */
+  identity(): ActiveIdentity | undefined;
+  /** Tells about each new identity. Returns a function that ends the subscription. */
+  subscribe(listener: (identity: ActiveIdentity) => void): () => void;
+  /** PeerAuthentication mode of a port; asked for each connection. */
+  mode(localPort: number): MtlsMode;
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+  /** Bytes that were refused before they became a request. */
+  readonly onProtocolError?: (error: MeshError) => void;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly limits?: Partial<AcceptorLimits>;
+}
+
+/** What happened to connections, since the start. */
+export interface AcceptorCounters {
+  readonly accepted: number;
+  /** Plaintext on a STRICT port. */
+  readonly plaintextRefused: number;
+  /** TLS on a DISABLE port, or without an identity of our own to show. */
+  readonly tlsRefused: number;
+  /** TLS handshakes that failed, SPIFFE checks included. */
+  readonly handshakesFailed: number;
+}
+
+/** One port that speaks TLS or plaintext, HTTP/1.1 and HTTP/2. */
+export interface Acceptor {
+  /** @throws the error of the system, for example `EADDRINUSE` */
+  listen(options?: { readonly port?: number; readonly host?: string }): Promise<AddressInfo>;
+  /**
+   * Stops accepting, tells clients to go elsewhere, waits for running requests, closes idle
+   * connections, and after `graceMs` whatever is left.
+   */
+  drain(graceMs: number): Promise<void>;
+  /** Closes everything at once. */
+  close(): Promise<void>;
+  counters(): AcceptorCounters;
+}
+
+/** How often at most one kind of refusal is logged, milliseconds: strangers must not fill the disk. */
+const logEveryMs = 1_000;
+
+/** Makes an acceptor; it serves from `listen` on. */
+export function createAcceptor(options: AcceptorOptions): Acceptor {
+  const { clock, logger } = options;
+  const limits = resolveLimits(options.limits);
+  const counters = { accepted: 0, plaintextRefused: 0, tlsRefused: 0, handshakesFailed: 0 };
+  const drain = createDrain(clock);
+  const http1 = createHttp1Server(limits, {
+    onRequest: (request, response) => {
+      if (drain.started()) response.shouldKeepAlive = false;
+      options.onRequest(request, response);
+    },
+    onProtocolError: (error) => options.onProtocolError?.(error),
+  });
+  let tls: TlsServer | undefined;
+  let lastIdentity: ActiveIdentity | undefined;
+  let lastLogged = Number.NEGATIVE_INFINITY;
+
+  const warn = (fields: object, message: string): void => {
+    const now = clock.now();
+    if (now - lastLogged < logEveryMs) return;
+    lastLogged = now;
+    logger.warn({ ...fields, counters: { ...counters } }, message);
+  };
+
+  const tlsServer = (identity: ActiveIdentity): TlsServer => {
+    lastIdentity = identity;
+    tls ??= createTlsServer(identity, limits.handshakeTimeoutMs, {
+      onSecure,
+      onFailure: (error) => {
+        counters.handshakesFailed++;
+        warn({ error: error.message }, 'a TLS handshake failed');
+      },
+    });
+    return tls;
+  };
+
+  const unsubscribe = options.subscribe((identity) => {
+    lastIdentity = identity;
+    if (tls !== undefined) useIdentity(tls, identity);
+  });
+
+  const onConnection = (socket: Socket): void => {
+    counters.accepted++;
+    drain.add(socket);
+    // What breaks a connection also closes it, and 'close' is where it is forgotten.
+    socket.on('error', ignore);
+    waitForBytes(socket, (first) => {
+      const mode = options.mode(socket.localPort ?? 0);
+      if (first === 'tls') startTls(socket, mode);
+      else if (mode === 'STRICT') {
+        counters.plaintextRefused++;
+        warn({ remote: socket.remoteAddress, port: socket.localPort }, 'plaintext refused: the port is STRICT');
+        socket.destroy();
+      } else serve(socket, socket, first === 'http2', plaintextCarrier(socket, clock));
+    });
+  };
+
+  const waitForBytes = (socket: Duplex, onBytes: Parameters<typeof sniff>[1]): void => {
+    const giveUp = (): void => {
+      stop();
+      socket.destroy();
+    };
+    const cancel = clock.after(limits.handshakeTimeoutMs, giveUp);
+    drain.waiting(socket, giveUp);
+    const stop = sniff(
+      socket,
+      (first) => {
+        cancel();
+        drain.waiting(socket, undefined);
+        onBytes(first);
+      },
+      () => {
+        cancel();
+        socket.destroy();
+      },
+    );
+  };
+
+  const startTls = (socket: Socket, mode: MtlsMode): void => {
+    const identity = options.identity();
+    if (mode === 'DISABLE' || identity === undefined) {
+      counters.tlsRefused++;
+      const why =
+        mode === 'DISABLE' ? 'the port speaks plaintext only (DISABLE)' : 'there is no valid certificate to show';
+      warn({ remote: socket.remoteAddress, port: socket.localPort }, `TLS refused: ${why}`);
+      socket.destroy();
+      return;
+    }
+    tlsServer(identity).emit('connection', socket);
+  };
+
+  const onSecure = (socket: TLSSocket): void => {
+    socket.on('error', ignore);
+    socket.disableRenegotiation();
+    const identity = (): PeerIdentity | undefined =>
+      lastIdentity === undefined ? undefined : peerOfSocket(socket, lastIdentity.credentials.trustBundles, clock);
+    // Throws when the certificate proves no identity; the caller ends the connection.
+    const peer = identity();
+    if (peer === undefined) throw new Error('no client certificate');
+    const own = lastIdentity?.credentials.spiffeId ?? '';
+    const carrier: Carrier = {
+      encrypted: true,
+      localPort: socket.localPort ?? 0,
+      forwardedClientCert: forwardedClientCert(socket, peer, own),
+      clock,
+      identity,
+      goAway: undefined,
+    };
+    drain.add(socket);
+    if (socket.alpnProtocol === 'h2') serve(socket, socket, true, carrier);
+    else if (socket.alpnProtocol === 'http/1.1') serve(socket, socket, false, carrier);
+    else {
+      waitForBytes(socket, (first) => {
+        if (first === 'tls') socket.destroy();
+        else serve(socket, socket, first === 'http2', carrier);
+      });
+    }
+  };
+
+  const serve = (socket: Duplex, real: Socket, http2: boolean, carrier: Carrier): void => {
+    if (!http2) {
+      serveHttp1(socket, carrier);
+      return;
+    }
+    const connection = acceptHttp2(socket, real, {
+      limits,
+      clock,
+      serve: (bridge) => serveHttp1(bridge, carrier),
+    });
+    carrier.goAway = connection.goAway;
+    drain.serving(socket, connection.goAway);
+  };
+
+  const serveHttp1 = (socket: Duplex, carrier: Carrier): void => {
+    const connection = new ServedConnection(carrier);
+    setConnection(socket, connection);
+    // A connection in memory ends with its session.
+    if (carrier.goAway === undefined) drain.serving(socket, connection);
+    http1.emit('connection', socket);
+    socket.resume();
+  };
+
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true });
+  server.maxConnections = limits.maxConnections;
+  server.on('connection', onConnection);
+
+  const end = async (graceMs: number): Promise<void> => {
+    unsubscribe();
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await drain.run(graceMs);
+    await closed;
+    http1.close();
+  };
+  let ended: Promise<void> | undefined;
+
+  return {
+    listen: ({ port = 0, host } = {}) =>
+      new Promise((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+          server.off('error', reject);
+          // Failing to accept (no file descriptors left) is one client's loss, not the process's.
+          server.on('error', (error) => logger.error({ error: error.message }, 'accepting a connection failed'));
+          resolve(server.address() as AddressInfo);
+        });
+      }),
+    drain: (graceMs) => (ended ??= end(graceMs)),
+    close: () => {
+      drain.destroyAll();
+      return (ended ??= end(0));
+    },
+    counters: () => ({ ...counters }),
+  };
+}
+
+function plaintextCarrier(socket: Socket, clock: Clock): Carrier {
+  return {
+    encrypted: false,
+    localPort: socket.localPort ?? 0,
+    forwardedClientCert: '',
+    clock,
+    identity: () => undefined,
+    goAway: undefined,
+  };
+}
+
+function ignore(): void {}

@@ -1,0 +1,125 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { MeshError } from '../errors.ts';
+import { connectionOf } from '../pipeline/connection.ts';
+import type { AcceptorLimits } from './limits.ts';
+
+/** What the HTTP/1 server tells the acceptor. */
+export interface Http1Hooks {
+  onRequest(request: IncomingMessage, response: ServerResponse): void;
+  /** Bytes that are no acceptable request; they were answered and the connection ended. */
+  onProtocolError(error: MeshError): void;
+}
+
+/**
+ * The HTTP/1 server behind the acceptor: it never listens, connections are given to it with
+ * `emit('connection', socket)`.
+ */
+export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks): Server {
+  const server = createServer({
+    insecureHTTPParser: false,
+    // The pipeline refuses a missing Host itself, so that the refusal is counted.
+    requireHostHeader: false,
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.max(1, Math.min(5_000, limits.headersTimeoutMs / 2)),
+  });
+  const accept = (request: IncomingMessage, response: ServerResponse): void => {
+    const connection = connectionOf(request.socket);
+    if (connection !== undefined) {
+      connection.request = request;
+      connection.response = response;
+    }
+    const { headers } = request;
+    if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+      request.socket.setTimeout(limits.bodyIdleMs);
+    }
+    hooks.onRequest(request, response);
+  };
+  server.on('request', accept);
+  // `100 Continue` is for the pipeline to say, after policy has spoken.
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    const connection = connectionOf(request.socket);
+    if (connection !== undefined) connection.awaitsContinue = response;
+    accept(request, response);
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(error, socket, hooks));
+  server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
+    socket.on('error', ignore);
+    const failure = new MeshError('ERR_MESH_METHOD', 'CONNECT asks for a proxy, and this is none');
+    hooks.onProtocolError(failure);
+    end(socket, 405, 'Method Not Allowed', failure);
+  });
+  server.on('timeout', (socket) => onIdle(socket, limits));
+  // Node starts its checks of header and request timeouts only for servers that listen.
+  server.emit('listening');
+  return server;
+}
+
+interface Refusal {
+  readonly status: number;
+  readonly reason: string;
+}
+
+const refusals: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, reason: 'Request Header Fields Too Large' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, reason: 'Payload Too Large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, reason: 'Request Timeout' },
+};
+const badRequest: Refusal = { status: 400, reason: 'Bad Request' };
+
+function refuse(error: NodeJS.ErrnoException, socket: Duplex, { onProtocolError }: Http1Hooks): void {
+  const response = connectionOf(socket)?.response;
+  const answering = response?.headersSent === true && !response.writableFinished;
+  // A dead connection, or one in the middle of a response: nothing more can be said on it.
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable || answering) {
+    socket.destroy();
+    return;
+  }
+  const { status, reason } = refusals[error.code ?? ''] ?? badRequest;
+  const code = status === 431 ? 'ERR_MESH_HEADERS_TOO_LARGE' : 'ERR_MESH_BAD_REQUEST';
+  const failure = new MeshError(code, `not an acceptable HTTP request: ${error.message}`, { cause: error });
+  onProtocolError(failure);
+  end(socket, status, reason, failure);
+}
+
+function end(socket: Duplex, status: number, reason: string, { code }: MeshError): void {
+  const body = reason.toLowerCase();
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: text/plain\r\n` +
+      `content-length: ${body.length}\r\nx-inmesh-error: ${code}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+/**
+ * A socket was silent for its timeout. Between requests: it is idle, close it. Within one: only if
+ * the client owes us its body. A handler that takes its time, or reads slowly, is no reason.
+ */
+function onIdle(socket: Socket, limits: AcceptorLimits): void {
+  const connection = connectionOf(socket);
+  const request = connection?.request;
+  const response = connection?.response;
+  if (request === undefined || response === undefined || response.writableFinished || response.destroyed) {
+    socket.destroySoon();
+    return;
+  }
+  if (socket.timeout !== limits.bodyIdleMs) {
+    // The application has set a time of its own (`request.setTimeout`): do as Node does.
+    if (request.listenerCount('timeout') === 0 && response.listenerCount('timeout') === 0) socket.destroy();
+    return;
+  }
+  const waits = !request.complete && request.readableLength === 0 && request.readableFlowing === true;
+  if (!waits) return;
+  if (response.headersSent) socket.destroy();
+  else {
+    response.shouldKeepAlive = false;
+    response.writeHead(408, { 'content-type': 'text/plain', 'x-inmesh-error': 'ERR_MESH_BAD_REQUEST' });
+    response.end('request timeout');
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,87 @@
+import { Agent } from 'node:http';
+import { constants, performServerHandshake, type ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../lib/clock.ts';
+import { BridgeSocket } from './bridge-socket.ts';
+import { carryStream } from './http2-stream.ts';
+import type { AcceptorLimits } from './limits.ts';
+
+/** One HTTP/2 connection. */
+export interface Http2Connection {
+  /** Announces the end (GOAWAY), lets running streams finish, then closes. */
+  goAway(): void;
+  destroy(): void;
+}
+
+/** What a session needs of its surroundings. */
+export interface Http2Options {
+  readonly limits: AcceptorLimits;
+  readonly clock: Clock;
+  /** Takes the server's end of a new connection in memory. */
+  serve(socket: BridgeSocket): void;
+}
+
+/**
+ * Speaks HTTP/2 on a connection and carries each stream to the HTTP/1 server, so that applications
+ * see one kind of request. `docs/decisions/0001-http2-inbound-bridge.md` has the reasons.
+ */
+export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Options): Http2Connection {
+  const { limits, clock } = options;
+  const session = performServerHandshake(socket, {
+    maxSessionMemory: limits.maxSessionMegabytes,
+    settings: { maxConcurrentStreams: limits.maxStreams, maxHeaderListSize: limits.maxHeaderBytes },
+  });
+  const agent = new BridgeAgent(carrier, options.serve);
+  let streams = 0;
+  session.on('stream', (stream, headers, _flags, rawHeaders) => {
+    streams++;
+    stream.on('close', () => {
+      streams--;
+    });
+    carryStream(stream, headers, rawHeaders, agent, clock);
+  });
+  // What the other side does wrong ends its session; 'close' follows.
+  session.on('error', ignore);
+  session.on('close', () => agent.destroy());
+  session.setTimeout(limits.keepAliveMs, () => {
+    if (streams === 0) session.close();
+  });
+  return { goAway: () => goAway(session), destroy: () => session.destroy() };
+}
+
+/**
+ * In two steps: the first GOAWAY says "no new streams" without refusing those that are on their
+ * way; once the client has answered a ping it has read that, and the second one is final
+ * (RFC 9113 section 6.8).
+ */
+function goAway(session: ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+  const asked = session.ping(() => {
+    if (!session.destroyed) session.close();
+  });
+  if (!asked) session.close();
+}
+
+/** Keeps the connections in memory of one session for its next streams: never for another's. */
+class BridgeAgent extends Agent {
+  readonly #carrier: Socket;
+  readonly #serve: (socket: BridgeSocket) => void;
+
+  constructor(carrier: Socket, serve: (socket: BridgeSocket) => void) {
+    super({ keepAlive: true, maxFreeSockets: 16, scheduling: 'lifo' });
+    this.#carrier = carrier;
+    this.#serve = serve;
+  }
+
+  override createConnection(): BridgeSocket {
+    const client = new BridgeSocket(this.#carrier);
+    const server = new BridgeSocket(this.#carrier);
+    BridgeSocket.connect(client, server);
+    this.#serve(server);
+    return client;
+  }
+}
+
+function ignore(): void {}
