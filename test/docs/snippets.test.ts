@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { parseAllDocuments } from 'yaml';
+import { compile, describeProblem, parseYaml } from '../../src/exports/config.ts';
 import { filesOf, root } from '../support/source-files.ts';
 import { type Fence, fencesOf, pages } from './fences.ts';
 
@@ -80,18 +80,45 @@ for (const page of pages()) {
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
     t.teardown(() => child.kill('SIGKILL'));
     const code = await new Promise((resolve) => child.on('close', resolve));
-    t.equal(code, 0, output);
+    t.equal(code, 0, code === 0 ? 'every one' : output);
   });
 }
 
-t.test('YAML and JSON blocks can be read', async (t) => {
-  for (const fence of fences) {
-    if (fence.marks.includes('fragment') || fence.marks.includes('refused')) continue;
-    if (fence.language === 'json') t.doesNotThrow(() => JSON.parse(fence.text), nameOf(fence));
-    if (fence.language !== 'yaml') continue;
-    for (const document of parseAllDocuments(fence.text)) {
-      if ('errors' in document) t.same(document.errors, [], nameOf(fence));
-    }
+t.test('JSON blocks can be read', async (t) => {
+  for (const fence of fences.filter(({ language, marks }) => language === 'json' && !marks.includes('fragment'))) {
+    t.doesNotThrow(() => JSON.parse(fence.text), nameOf(fence));
+  }
+});
+
+/** Blocks with a file name lie in one folder and are compiled as one; others stand for themselves. */
+function configurations(): readonly {
+  readonly name: string;
+  readonly refused: boolean;
+  readonly parts: readonly Fence[];
+}[] {
+  const yaml = fences.filter(({ language, marks }) => language === 'yaml' && !marks.includes('fragment'));
+  const named = yaml.filter((fence) => fence.file !== undefined && !fence.marks.includes('refused'));
+  const folders = Map.groupBy(named, (fence) => dirname(fileOf(fence)));
+  const alone = yaml.filter((fence) => !named.includes(fence));
+  return [
+    ...[...folders.values()].map((parts) => ({ name: parts.map(nameOf).join(' '), refused: false, parts })),
+    ...alone.map((fence) => ({ name: nameOf(fence), refused: fence.marks.includes('refused'), parts: [fence] })),
+  ];
+}
+
+t.test('mesh configuration compiles, unless it is shown to be refused', async (t) => {
+  const workload = { name: 'docs', namespace: 'default', serviceAccount: 'default', labels: {} };
+  const domains = { trustDomain: 'cluster.local', clusterDomain: 'cluster.local' };
+  for (const { name, refused, parts } of configurations()) {
+    const read = parts.map((fence) => parseYaml(fence.text, nameOf(fence)));
+    const unread = read.flatMap(({ problems }) => problems);
+    const isMesh = parts.some(({ text }) => /^apiVersion:/m.test(text));
+    const documents = read.flatMap((part) => part.documents);
+    const result =
+      unread.length > 0 || !isMesh ? undefined : compile(documents, { workload: { ...workload, ...domains } });
+    const problems = [...unread, ...(result?.ok === false ? result.problems : [])].map(describeProblem);
+    if (refused) t.not(problems.length, 0, `${name} is refused`);
+    else t.same(problems, [], `${name} is accepted`);
   }
 });
 
