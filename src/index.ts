@@ -1,3 +1,23 @@
 import './lib/require-node.ts';
 
-export type { Mesh, MeshOptions } from './mesh.ts';
+export type { ConfigProblem, ConfigSink, ConfigSource, EnforcementEntry, EnforcementReport } from './config/source.ts';
+export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
+export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
+export type { Logger } from './lib/logger.ts';
+export { createMesh } from './mesh.ts';
+export type {
+  Application,
+  EndpointStatus,
+  FastifyLike,
+  IdentityStatus,
+  ListenOptions,
+  Mesh,
+  MeshEvents,
+  MeshOptions,
+  MeshServer,
+  MeshStats,
+} from './mesh-api.ts';
+export type { OutboundPolicy } from './model/snapshot.ts';
+export type { Workload } from './model/workload.ts';
+export type { Peer, Scope } from './pipeline/scope.ts';
+export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';

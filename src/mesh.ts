@@ -1,128 +1,216 @@
-import type { Agent, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { Dispatcher } from 'undici';
-import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
+import { compile } from './config/compile.ts';
+import { fileSource } from './config/file-source.ts';
+import { describeProblem } from './config/problem.ts';
+import type { ConfigSource } from './config/source.ts';
+import { createConfigStore } from './config/store.ts';
+import { MeshError } from './errors.ts';
+import { caSource } from './identity/ca-source.ts';
+import { fileIdentitySource } from './identity/file-source.ts';
+import { createIdentityStore } from './identity/rotation.ts';
 import type { IdentitySource } from './identity/source.ts';
-import type { Clock } from './lib/clock.ts';
-import type { Logger } from './lib/logger.ts';
-import type { Random } from './lib/random.ts';
-import type { OutboundPolicy } from './model/snapshot.ts';
-import type { Workload } from './model/workload.ts';
-import type { Scope } from './pipeline/scope.ts';
-import type { SeriesSnapshot } from './telemetry/metrics.ts';
+import type { ActiveIdentity } from './identity/store.ts';
+import { createInbound } from './inbound.ts';
+import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
+import { createEmitter } from './lib/emitter.ts';
+import { type Random, systemRandom } from './lib/random.ts';
+import type { IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import { createOutbound } from './outbound.ts';
+import { type ResolvedSettings, resolveSettings } from './settings.ts';
+import { createMetrics } from './telemetry/metrics.ts';
 
-/** Options of {@link createMesh}. Everything is optional; what is absent comes from the environment. */
-export interface MeshOptions {
-  /** Who this process is. Absent fields come from `INMESH_*`, then from `inmesh.yaml`. */
-  readonly workload?: Partial<Workload>;
-  /** File or folder of Istio YAML, or a source of your own. */
-  readonly config?: string | ConfigSource;
-  /** Where certificates come from. `false`: no identity, plaintext only. */
-  readonly identity?: IdentitySource | false;
-  /** Hosts that no configuration names. Default `ALLOW_ANY`. */
-  readonly outboundPolicy?: OutboundPolicy;
-  /**
-   * What a caller sees when the mesh itself fails a call. `response` (default): the status that a
-   * sidecar would have answered, with header `x-inmesh-error`. `throw`: a `MeshError`.
-   */
-  readonly onFailure?: 'response' | 'throw';
-  /** Default: warnings and errors to stderr, one JSON object a line. */
-  readonly logger?: Logger;
-  readonly clock?: Clock;
-  readonly random?: Random;
+/**
+ * The mesh of this process: reads its configuration, obtains its identity, and hands out what
+ * calls and serves through it. Returns at once; `await mesh.ready()` before relying on it.
+ *
+ * Without options everything comes from `INMESH_*` environment variables or `inmesh.yaml` in the
+ * working directory, so that one and the same program runs in development and in production.
+ *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for an option, variable or key that is wrong.
+ *
+ * @example
+ * const mesh = createMesh({ workload: { name: 'web', namespace: 'shop' }, config: './mesh' });
+ * await mesh.ready();
+ * const answer = await mesh.fetch('http://reviews:9080/reviews/1');
+ */
+export function createMesh(options: MeshOptions = {}): Mesh {
+  const settings = resolveSettings(options, process.env, process.cwd());
+  const { workload, logger } = settings;
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? systemRandom;
+  const metrics = createMetrics();
+  const events = createEmitter<MeshEvents>(logger);
+  const config = createConfigStore();
+  const configSource = configSourceOf(options, settings, clock);
+  const identitySource = identitySourceOf(options, settings, clock, random);
+  const identity = identitySource && createIdentityStore({ clock, logger, trustDomain: workload.trustDomain });
+  const stop = new AbortController();
+
+  const outbound = createOutbound({
+    workload,
+    clock,
+    random,
+    metrics,
+    onFailure: settings.onFailure,
+    identity: identity === undefined ? 'none' : () => identity.current(),
+    endpointChanged: (status) => {
+      logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint was ejected');
+      events.emit('endpoint', status);
+    },
+  });
+  const inbound = createInbound({
+    workload,
+    clock,
+    random,
+    metrics,
+    logger,
+    identity,
+    snapshot: () => config.current(),
+  });
+
+  config.subscribe({
+    update(snapshot, report) {
+      outbound.use(snapshot);
+      events.emit('config', { version: snapshot.version, report });
+    },
+    reject(problems) {
+      for (const problem of problems) logger.error({ source: configSource.name }, describeProblem(problem));
+      events.emit('config-rejected', { problems });
+    },
+    lost: (reason) => logger.warn({ source: configSource.name, error: reason.message }, 'configuration out of reach'),
+  });
+  identity?.subscribe((active) => {
+    const { notAfter } = active.credentials;
+    // Connections made with the old certificate are replaced while it is still good for them.
+    if (active.generation > 1) outbound.recycle(Math.min(30_000, (notAfter - clock.wallNow()) / 10));
+    events.emit('identity', statusOf(active));
+  });
+  void configSource.run(config.sink, stop.signal);
+  if (identitySource !== undefined && identity !== undefined) void identitySource.run(identity.sink, stop.signal);
+
+  const complete = Promise.all([config.ready, identity?.ready]);
+  const whatIsMissing = (): string => {
+    const missing: string[] = [];
+    if (config.current() === undefined) {
+      const [problem] = config.problems();
+      const reason = problem === undefined ? config.lostReason()?.message : describeProblem(problem);
+      missing.push(`configuration from ${configSource.name}${reason === undefined ? '' : ` (${reason})`}`);
+    }
+    if (identity !== undefined && identity.current() === undefined) {
+      const reason = identity.lastProblem()?.message;
+      missing.push(`identity from ${identitySource?.name}${reason === undefined ? '' : ` (${reason})`}`);
+    }
+    return missing.join(' and ');
+  };
+
+  const ready = async (timeoutMs?: number): Promise<void> => {
+    if (stop.signal.aborted) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
+    const release = holdProcess();
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    const onClose = (): void => reject(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed before it was ready'));
+    stop.signal.addEventListener('abort', onClose, { once: true });
+    const cancel =
+      timeoutMs === undefined
+        ? undefined
+        : clock.after(timeoutMs, () =>
+            reject(new MeshError('ERR_MESH_NOT_READY', `not ready after ${timeoutMs} ms: no ${whatIsMissing()}`)),
+          );
+    try {
+      await Promise.race([complete, ended]);
+    } finally {
+      cancel?.();
+      stop.signal.removeEventListener('abort', onClose);
+      release();
+    }
+  };
+
+  let closing: Promise<void> | undefined;
+  const shutDown = async (): Promise<void> => {
+    const release = holdProcess();
+    try {
+      // Requests in flight still need to call others: so inbound first, then outbound.
+      await inbound.close({ delayMs: settings.drainDelayMs, graceMs: settings.drainGraceMs });
+      await outbound.close();
+    } finally {
+      stop.abort();
+      identity?.close();
+      for (const signal of settings.closeOn) process.off(signal, onSignal);
+      release();
+    }
+  };
+  const close = (): Promise<void> => {
+    closing ??= shutDown();
+    return closing;
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    // Our listener is gone once closed, so the signal does then what it would have done.
+    void close().finally(() => process.kill(process.pid, signal));
+  };
+  for (const signal of settings.closeOn) process.on(signal, onSignal);
+
+  return {
+    workload,
+    fetch: outbound.fetch,
+    dispatcher: outbound.dispatcher,
+    agent: outbound.agent,
+    async listen(app, portOrOptions) {
+      await ready();
+      return inbound.listen(app, typeof portOrOptions === 'number' ? { port: portOrOptions } : (portOrOptions ?? {}));
+    },
+    handle: inbound.handle,
+    scopeOf: inbound.scopeOf,
+    ready,
+    close,
+    report: () => config.report(),
+    stats() {
+      const active = identity?.current();
+      return {
+        workload,
+        configVersion: config.current()?.version,
+        identity: active && statusOf(active),
+        requests: metrics.snapshot(),
+        endpoints: outbound.endpoints(),
+      };
+    },
+    on: events.on,
+  };
 }
 
-/** A handler of requests: a function, an Express app, or a Fastify instance. */
-export type Application = RequestListener | FastifyLike;
-
-/** What inmesh needs of a Fastify instance. */
-export interface FastifyLike {
-  ready(): PromiseLike<unknown>;
-  routing(request: IncomingMessage, response: ServerResponse): void;
+function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
+  const { workload, outboundPolicy, configPath } = settings;
+  if (typeof options.config === 'object') return options.config;
+  if (configPath !== undefined) return fileSource(configPath, { workload, outboundPolicy, clock });
+  return {
+    // Nothing was configured, which is a configuration too: every host is outside of the mesh.
+    name: 'none',
+    async run(sink) {
+      const result = compile([], { workload, outboundPolicy });
+      if (result.ok) sink.update(result.snapshot, result.report);
+      else sink.reject(result.problems);
+    },
+  };
 }
 
-export interface ListenOptions {
-  /** Default 0: a port that the system chooses. */
-  readonly port?: number;
-  /** Default: all addresses. */
-  readonly host?: string;
+function identitySourceOf(
+  options: MeshOptions,
+  settings: ResolvedSettings,
+  clock: Clock,
+  random: Random,
+): IdentitySource | undefined {
+  if (options.identity !== undefined) return options.identity === false ? undefined : options.identity;
+  const { identity, workload } = settings;
+  switch (identity.kind) {
+    case 'ca':
+      return caSource({ ...identity, workload, clock, random });
+    case 'files':
+      return fileIdentitySource({ directory: identity.directory, clock });
+    case 'none':
+      return undefined;
+    default:
+      throw new MeshError('ERR_MESH_OPTION_INVALID', `unknown kind of identity: ${String(identity satisfies never)}`);
+  }
 }
 
-/** A listening server. */
-export interface MeshServer {
-  readonly port: number;
-  readonly host: string;
-  /** Stops accepting, finishes what is in flight (at most `graceMs`, default 10,000), closes. */
-  close(graceMs?: number): Promise<void>;
-}
-
-/** State of the certificate in use, for people and health checks. */
-export interface IdentityStatus {
-  readonly spiffeId: string;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  /** Counts accepted certificates, from 1. */
-  readonly generation: number;
-}
-
-/** One endpoint as the balancer sees it. */
-export interface EndpointStatus {
-  readonly cluster: string;
-  readonly address: string;
-  readonly workload: string;
-  readonly healthy: boolean;
-  readonly inFlight: number;
-  readonly ejections: number;
-}
-
-/** Counters and state, taken at one moment. */
-export interface MeshStats {
-  readonly workload: Workload;
-  readonly configVersion: string | undefined;
-  readonly identity: IdentityStatus | undefined;
-  readonly requests: readonly SeriesSnapshot[];
-  readonly endpoints: readonly EndpointStatus[];
-}
-
-/** What happened, for whoever listens with {@link Mesh.on}. */
-export interface MeshEvents {
-  /** A configuration was accepted. */
-  config: { readonly version: string; readonly report: EnforcementReport };
-  /** A configuration was refused; the last good one stays in force. */
-  'config-rejected': { readonly problems: readonly ConfigProblem[] };
-  /** A certificate was accepted. */
-  identity: IdentityStatus;
-  /** An endpoint was ejected (`healthy: false`) or came back. */
-  endpoint: EndpointStatus;
-}
-
-/** The mesh of this process. */
-export interface Mesh {
-  readonly workload: Workload;
-  /** A drop-in for `fetch`: same types, same rules, meshed. */
-  readonly fetch: typeof globalThis.fetch;
-  /** An undici `Dispatcher`, for `undici.request`, `setGlobalDispatcher` and `fetch(url, { dispatcher })`. */
-  readonly dispatcher: Dispatcher;
-  /** A `node:http` Agent, for axios, got, superagent and `http.request`. */
-  readonly agent: Agent;
-  /**
-   * Serves `app` on one port that speaks TLS or plaintext by PeerAuthentication, HTTP/1.1 and
-   * HTTP/2. Waits for {@link Mesh.ready} first: a mesh without its policies serves nobody.
-   */
-  listen(app: Application, portOrOptions?: number | ListenOptions): Promise<MeshServer>;
-  /**
-   * The inbound pipeline for a server of your own: checks the request and calls `next` inside the
-   * scope, or answers itself. A request that already passed `listen` goes straight on.
-   */
-  handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
-  /** The scope of this request: peer identity, request id, deadline. */
-  scopeOf(request: IncomingMessage): Scope | undefined;
-  /** Resolves when configuration and identity are complete. Rejects when `timeoutMs` passes (default: waits). */
-  ready(timeoutMs?: number): Promise<void>;
-  /** Drains both directions and ends; nothing keeps the process alive afterwards. */
-  close(): Promise<void>;
-  /** What each configured field does: enforced, approximated or ignored. */
-  report(): EnforcementReport;
-  stats(): MeshStats;
-  /** Returns a function that ends the subscription. */
-  on<E extends keyof MeshEvents>(event: E, listener: (detail: MeshEvents[E]) => void): () => void;
+function statusOf({ credentials, generation }: ActiveIdentity): IdentityStatus {
+  const { spiffeId, notBefore, notAfter } = credentials;
+  return { spiffeId, notBefore, notAfter, generation };
 }

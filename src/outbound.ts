@@ -11,7 +11,7 @@ import type { ActiveIdentity } from './identity/store.ts';
 import { peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Random } from './lib/random.ts';
-import type { EndpointStatus } from './mesh.ts';
+import type { EndpointStatus } from './mesh-api.ts';
 import type { Cluster, Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';

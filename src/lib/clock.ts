@@ -30,3 +30,12 @@ export const systemClock: Clock = {
     setImmediate(action);
   },
 };
+
+/**
+ * Keeps the process alive until the returned function is called: for the time in which somebody
+ * waits for something that only unreferenced timers and sockets will bring.
+ */
+export function holdProcess(): () => void {
+  const timer = setInterval(() => {}, 2_147_483_647);
+  return () => clearInterval(timer);
+}

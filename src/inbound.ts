@@ -1,0 +1,90 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { MeshError } from './errors.ts';
+import { requestListenerOf } from './host/node-http.ts';
+import type { IdentityStore } from './identity/store.ts';
+import { peerOfSocket } from './identity/verify-peer.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Random } from './lib/random.ts';
+import type { Application, ListenOptions, MeshServer } from './mesh-api.ts';
+import type { MtlsMode } from './model/inbound.ts';
+import type { Snapshot } from './model/snapshot.ts';
+import type { Workload } from './model/workload.ts';
+import type { Scope } from './pipeline/scope.ts';
+import { createServerPipeline } from './server-pipeline.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
+
+export interface InboundDependencies {
+  readonly workload: Workload;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Absent: this process has no identity and serves plaintext only. */
+  readonly identity: IdentityStore | undefined;
+  snapshot(): Snapshot | undefined;
+}
+
+/** The inbound half of a mesh. */
+export interface Inbound {
+  listen(app: Application, options: ListenOptions): Promise<MeshServer>;
+  handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
+  scopeOf(request: IncomingMessage): Scope | undefined;
+  /** Serves on for `delayMs`, then turns connections away, and ends after at most `graceMs` more. */
+  close(options: { readonly delayMs: number; readonly graceMs: number }): Promise<void>;
+}
+
+export function createInbound(dependencies: InboundDependencies): Inbound {
+  const { clock, identity, logger, snapshot } = dependencies;
+  const acceptors = new Set<Acceptor>();
+  let closed = false;
+  const pipeline = createServerPipeline({
+    ...dependencies,
+    peerOfSocket: (socket) => {
+      const bundles = identity?.current()?.credentials.trustBundles;
+      return bundles && peerOfSocket(socket, bundles, clock);
+    },
+  });
+
+  const modeOf = (port: number): MtlsMode => {
+    const mtls = snapshot()?.inbound.mtls;
+    // No policy yet: nobody is served, so the strictest reading costs nothing.
+    return mtls === undefined ? 'STRICT' : (mtls.ports.get(port) ?? mtls.mode);
+  };
+
+  return {
+    async listen(app, { port = 0, host }) {
+      if (closed) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
+      const listener = await requestListenerOf(app);
+      const acceptor = createAcceptor({
+        identity: () => identity?.current(),
+        subscribe: (onIdentity) => identity?.subscribe(onIdentity) ?? (() => {}),
+        mode: modeOf,
+        onRequest: pipeline.serve(listener),
+        logger,
+        clock,
+      });
+      const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
+      acceptors.add(acceptor);
+      return {
+        port: address.port,
+        host: address.address,
+        async close(graceMs = 10_000) {
+          acceptors.delete(acceptor);
+          await acceptor.drain(graceMs);
+        },
+      };
+    },
+    handle: pipeline.handle,
+    scopeOf: pipeline.scopeOf,
+    async close({ delayMs, graceMs }) {
+      closed = true;
+      if (acceptors.size === 0) return;
+      if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
+      await Promise.all([...acceptors].map((acceptor) => acceptor.drain(graceMs)));
+      acceptors.clear();
+    },
+  };
+}

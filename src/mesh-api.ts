@@ -1,0 +1,138 @@
+import type { Agent, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
+import type { IdentitySource } from './identity/source.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Random } from './lib/random.ts';
+import type { OutboundPolicy } from './model/snapshot.ts';
+import type { Workload } from './model/workload.ts';
+import type { Scope } from './pipeline/scope.ts';
+import type { SeriesSnapshot } from './telemetry/metrics.ts';
+
+/** Options of `createMesh`. Everything is optional; what is absent comes from the environment. */
+export interface MeshOptions {
+  /** Who this process is. Absent fields come from `INMESH_*`, then from `inmesh.yaml`. */
+  readonly workload?: Partial<Workload>;
+  /** File or folder of Istio YAML, or a source of your own. */
+  readonly config?: string | ConfigSource;
+  /** Where certificates come from. `false`: no identity, plaintext only. */
+  readonly identity?: IdentitySource | false;
+  /** Hosts that no configuration names. Default `ALLOW_ANY`. */
+  readonly outboundPolicy?: OutboundPolicy;
+  /**
+   * What a caller sees when the mesh itself fails a call. `response` (default): the status that a
+   * sidecar would have answered, with header `x-inmesh-error`. `throw`: a `MeshError`.
+   */
+  readonly onFailure?: 'response' | 'throw';
+  /**
+   * Time between {@link Mesh.close} and the moment from which connections are turned away,
+   * milliseconds: whoever routes to this process needs it to notice. Default 5,000 in Kubernetes
+   * (`KUBERNETES_SERVICE_HOST` is set), else 0.
+   */
+  readonly drainDelayMs?: number;
+  /** How long requests in flight may take to finish in {@link Mesh.close}, milliseconds. Default 10,000. */
+  readonly drainGraceMs?: number;
+  /** Signals on which the mesh closes itself and then lets the signal take its course. Default none. */
+  readonly closeOn?: readonly NodeJS.Signals[];
+  /** Default: warnings and errors to stderr, one JSON object a line. */
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** A handler of requests: a function, an Express app, or a Fastify instance. */
+export type Application = RequestListener | FastifyLike;
+
+/** What inmesh needs of a Fastify instance. */
+export interface FastifyLike {
+  ready(): PromiseLike<unknown>;
+  routing(request: IncomingMessage, response: ServerResponse): void;
+}
+
+export interface ListenOptions {
+  /** Default 0: a port that the system chooses. */
+  readonly port?: number;
+  /** Default: all addresses. */
+  readonly host?: string;
+}
+
+/** A listening server. */
+export interface MeshServer {
+  readonly port: number;
+  readonly host: string;
+  /** Stops accepting, finishes what is in flight (at most `graceMs`, default 10,000), closes. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** State of the certificate in use, for people and health checks. */
+export interface IdentityStatus {
+  readonly spiffeId: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** Counts accepted certificates, from 1. */
+  readonly generation: number;
+}
+
+/** One endpoint as the balancer sees it. */
+export interface EndpointStatus {
+  readonly cluster: string;
+  readonly address: string;
+  readonly workload: string;
+  readonly healthy: boolean;
+  readonly inFlight: number;
+  readonly ejections: number;
+}
+
+/** Counters and state, taken at one moment. */
+export interface MeshStats {
+  readonly workload: Workload;
+  readonly configVersion: string | undefined;
+  readonly identity: IdentityStatus | undefined;
+  readonly requests: readonly SeriesSnapshot[];
+  readonly endpoints: readonly EndpointStatus[];
+}
+
+/** What happened, for whoever listens with {@link Mesh.on}. */
+export interface MeshEvents {
+  /** A configuration was accepted. */
+  config: { readonly version: string; readonly report: EnforcementReport };
+  /** A configuration was refused; the last good one stays in force. */
+  'config-rejected': { readonly problems: readonly ConfigProblem[] };
+  /** A certificate was accepted. */
+  identity: IdentityStatus;
+  /** An endpoint was ejected (`healthy: false`) or came back. */
+  endpoint: EndpointStatus;
+}
+
+/** The mesh of this process. */
+export interface Mesh {
+  readonly workload: Workload;
+  /** A drop-in for `fetch`: same types, same rules, meshed. */
+  readonly fetch: typeof globalThis.fetch;
+  /** An undici `Dispatcher`, for `undici.request`, `setGlobalDispatcher` and `fetch(url, { dispatcher })`. */
+  readonly dispatcher: Dispatcher;
+  /** A `node:http` Agent, for axios, got, superagent and `http.request`. */
+  readonly agent: Agent;
+  /**
+   * Serves `app` on one port that speaks TLS or plaintext by PeerAuthentication, HTTP/1.1 and
+   * HTTP/2. Waits for {@link Mesh.ready} first: a mesh without its policies serves nobody.
+   */
+  listen(app: Application, portOrOptions?: number | ListenOptions): Promise<MeshServer>;
+  /**
+   * The inbound pipeline for a server of your own: checks the request and calls `next` inside the
+   * scope, or answers itself. A request that already passed `listen` goes straight on.
+   */
+  handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
+  /** The scope of this request: peer identity, request id, deadline. */
+  scopeOf(request: IncomingMessage): Scope | undefined;
+  /** Resolves when configuration and identity are complete. Rejects when `timeoutMs` passes (default: waits). */
+  ready(timeoutMs?: number): Promise<void>;
+  /** Drains both directions and ends; nothing keeps the process alive afterwards. */
+  close(): Promise<void>;
+  /** What each configured field does: enforced, approximated or ignored. */
+  report(): EnforcementReport;
+  stats(): MeshStats;
+  /** Returns a function that ends the subscription. */
+  on<E extends keyof MeshEvents>(event: E, listener: (detail: MeshEvents[E]) => void): () => void;
+}
