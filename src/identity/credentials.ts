@@ -79,8 +79,11 @@ export function checkCredentials(credentials: Credentials, rules: CredentialRule
     checkDates(certificate, rules.now, `the certificate of ${id.uri}`);
     const roots = credentials.trustBundles.get(id.trustDomain) ?? [];
     if (roots.length === 0) refuse(`no roots for its own trust domain ${id.trustDomain}`);
+    for (const [trustDomain, pems] of credentials.trustBundles) {
+      for (const pem of pems) readPemCertificates(pem, `trust bundle of ${trustDomain}`);
+    }
   } catch (cause) {
-    if (cause instanceof MeshError && cause.code === 'ERR_MESH_NO_IDENTITY') throw cause;
+    if (cause instanceof MeshError && cause.message.startsWith('credentials refused')) throw cause;
     refuse(cause instanceof Error ? cause.message : String(cause), cause);
   }
   let key: KeyObject | undefined;

@@ -31,9 +31,18 @@ export function rootsOf(bundles: TrustBundles, trustDomain: string): readonly Re
   if (roots === undefined) {
     const pems = bundles.get(trustDomain);
     if (pems === undefined) return undefined;
-    domains.set(trustDomain, (roots = pems.map((pem) => withFacts(new X509Certificate(pem)))));
+    domains.set(trustDomain, (roots = pems.flatMap(readRoot)));
   }
   return roots;
+}
+
+// A root that cannot be read (version 1, say) is no root. It must not take the others with it.
+function readRoot(pem: string): readonly ReadCertificate[] {
+  try {
+    return [withFacts(new X509Certificate(pem))];
+  } catch {
+    return [];
+  }
 }
 
 const hints = new WeakMap<TrustBundles, readonly ReadCertificate[]>();

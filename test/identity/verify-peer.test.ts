@@ -90,6 +90,8 @@ t.test('parses the roots of a bundle once', async (t) => {
   const { trustBundles } = makeAuthority();
   t.equal(rootsOf(trustBundles, 'cluster.local'), rootsOf(trustBundles, 'cluster.local'));
   t.equal(rootsOf(trustBundles, 'other'), undefined);
+  const withRubbish = new Map([['cluster.local', ['rubbish', ...(trustBundles.get('cluster.local') ?? [])]]]);
+  t.equal(rootsOf(withRubbish, 'cluster.local')?.length, 1, 'one bad root does not take the others with it');
 });
 
 t.test('accepts no other identity, whichever bit of a certificate is flipped', async (t) => {
