@@ -7,7 +7,6 @@ import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
-import type { Random } from './lib/random.ts';
 import type { InboundPolicy } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
@@ -30,7 +29,6 @@ export interface ServerPipelineDependencies {
   readonly workload: Workload;
   readonly metrics: Metrics;
   readonly clock: Clock;
-  readonly random: Random;
   readonly logger: Logger;
   /**
    * Identity of a TLS client of a server that is the application's own. May throw: what does not
@@ -57,7 +55,7 @@ export interface ServerPipeline {
  * snapshot does not configure is not in the chain.
  */
 export function createServerPipeline(dependencies: ServerPipelineDependencies): ServerPipeline {
-  const { clock, random, logger } = dependencies;
+  const { clock, logger } = dependencies;
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
   const sanitize = sanitizeFilter(dependencies.pathNormalization ?? 'BASE');
@@ -68,7 +66,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
     if (call.hostConflict) throw new MeshError('ERR_MESH_BAD_REQUEST', 'the request names two different hosts');
-    const scope = inboundScope(call, random);
+    const scope = inboundScope(call);
     call.scope = scope;
     call.handed = true;
     if (connection?.awaitsContinue === response) response.writeContinue();

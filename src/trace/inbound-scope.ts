@@ -1,9 +1,9 @@
-import type { Random } from '../lib/random.ts';
+import { randomUUID } from 'node:crypto';
 import { setRequestHeader } from '../pipeline/request-headers.ts';
 import type { Scope } from '../pipeline/scope.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { inboundTraceHeaders } from './inbound-headers.ts';
-import { isRequestId, randomRequestId } from './request-id.ts';
+import { isRequestId } from './request-id.ts';
 
 const noHeaders: readonly string[] = [];
 
@@ -11,11 +11,11 @@ const noHeaders: readonly string[] = [];
  * What the request hands to the calls that it causes. A missing or unusable `x-request-id` is
  * replaced by a new one, in the request as well: the application's log and ours name it alike.
  */
-export function inboundScope(call: ServerCall, random: Random): Scope {
+export function inboundScope(call: ServerCall): Scope {
   const { request, deadline, peer } = call;
   let requestId = request.headers['x-request-id'];
   if (typeof requestId !== 'string' || !isRequestId(requestId)) {
-    requestId = randomRequestId(random);
+    requestId = randomUUID();
     setRequestHeader(request, 'x-request-id', requestId);
   }
   const traceHeaders = (call.hints & headerHints.trace) === 0 ? noHeaders : inboundTraceHeaders(request.headers);

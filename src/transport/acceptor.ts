@@ -203,7 +203,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     socket.resume();
   };
 
-  const server: Server = createServer({ allowHalfOpen: true, noDelay: true });
+  const server: Server = createServer({ noDelay: true });
   server.maxConnections = limits.maxConnections;
   server.on('connection', onConnection);
 

@@ -1,5 +1,5 @@
 import { Agent } from 'node:http';
-import { constants, performServerHandshake, type ServerHttp2Session } from 'node:http2';
+import { performServerHandshake } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
@@ -11,7 +11,6 @@ import type { AcceptorLimits } from './limits.ts';
 export interface Http2Connection {
   /** Announces the end (GOAWAY), lets running streams finish, then closes. */
   goAway(): void;
-  destroy(): void;
 }
 
 /** What a session needs of its surroundings. */
@@ -47,21 +46,14 @@ export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Optio
   session.setTimeout(limits.keepAliveMs, () => {
     if (streams === 0) session.close();
   });
-  return { goAway: () => goAway(session), destroy: () => session.destroy() };
-}
-
-/**
- * In two steps: the first GOAWAY says "no new streams" without refusing those that are on their
- * way; once the client has answered a ping it has read that, and the second one is final
- * (RFC 9113 section 6.8).
- */
-function goAway(session: ServerHttp2Session): void {
-  if (session.closed || session.destroyed) return;
-  session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-  const asked = session.ping(() => {
-    if (!session.destroyed) session.close();
-  });
-  if (!asked) session.close();
+  return {
+    // A stream that is on its way is above the last id of the GOAWAY: its client knows that nothing
+    // has touched it and sends it again elsewhere. (The gentler GOAWAY with the highest id makes
+    // Node stop reading.)
+    goAway: () => {
+      if (!session.closed && !session.destroyed) session.close();
+    },
+  };
 }
 
 /** Keeps the connections in memory of one session for its next streams: never for another's. */
