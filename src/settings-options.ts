@@ -1,0 +1,69 @@
+import { showValue } from './config/problem.ts';
+import type { MeshOptions } from './mesh-api.ts';
+import type { Workload } from './model/workload.ts';
+import { unknown } from './settings-sources.ts';
+import { type Setting, settingsTable } from './settings-table.ts';
+
+/** Says what is wrong with a value, or nothing. */
+type Check = (value: unknown) => string | undefined;
+
+const like =
+  (setting: Setting<unknown>): Check =>
+  (value) =>
+    setting.accept(value) === undefined ? `must be ${setting.mustBe}, got ${showValue(value)}` : undefined;
+
+const withMethods =
+  (mustBe: string, ...names: readonly string[]): Check =>
+  (value) =>
+    hasMethods(value, names) ? undefined : `must be ${mustBe}, got ${showValue(value)}`;
+
+// The types make sure that a new option is added here.
+const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
+  workload: (value) => (isObject(value) ? undefined : `must be an object, got ${showValue(value)}`),
+  config: (value) =>
+    hasMethods(value, ['run']) ? undefined : like(settingsTable.config)(value)?.replace(',', ', or a ConfigSource,'),
+  identity: (value) => (value === false ? undefined : withMethods('an IdentitySource or false', 'run')(value)),
+  outboundPolicy: like(settingsTable.outboundPolicy),
+  onFailure: like(settingsTable.onFailure),
+  drainDelayMs: like(settingsTable.drainDelayMs),
+  drainGraceMs: like(settingsTable.drainGraceMs),
+  closeOn: like(settingsTable.closeOn),
+  logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
+  clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
+  random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),
+};
+
+const workloadChecks: { readonly [K in keyof Workload]: Check } = {
+  name: like(settingsTable.workload),
+  namespace: like(settingsTable.namespace),
+  serviceAccount: like(settingsTable.serviceAccount),
+  labels: like(settingsTable.labels),
+  trustDomain: like(settingsTable.trustDomain),
+  clusterDomain: like(settingsTable.clusterDomain),
+};
+
+/** Checks what a caller without types may get wrong. `undefined` is as good as absent. */
+export function checkOptions(options: MeshOptions, problems: string[]): void {
+  if (!isObject(options)) problems.push(`options: must be an object, got ${showValue(options)}`);
+  else {
+    checkAll('', options, checks, problems);
+    if (isObject(options.workload)) checkAll('workload.', options.workload, workloadChecks, problems);
+  }
+}
+
+function checkAll(prefix: string, given: object, known: Readonly<Record<string, Check>>, problems: string[]): void {
+  for (const [key, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const check = Object.hasOwn(known, key) ? known[key] : undefined;
+    const problem = check === undefined ? unknown('option', key, Object.keys(known)) : check(value);
+    if (problem !== undefined) problems.push(`option ${prefix}${key}: ${problem}`);
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return isObject(value) && names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function');
+}

@@ -1,0 +1,158 @@
+import { constants } from 'node:os';
+import { isHostName } from './config/values.ts';
+
+/** One setting: a key of `inmesh.yaml`, and a variable of the environment. */
+export interface Setting<T> {
+  readonly variable: `INMESH_${string}`;
+  /** Completes "must be …". */
+  readonly mustBe: string;
+  /** Reads the trimmed text of a variable. Nothing: the text is bad. */
+  readonly parse: (text: string) => T | undefined;
+  /** Reads a value of `inmesh.yaml` or of an option. Nothing: the value is bad. */
+  readonly accept: (value: unknown) => T | undefined;
+  /** A name of a file or folder: relative to where it is written. */
+  readonly path?: true;
+  /** Never repeated in a message. */
+  readonly secret?: true;
+  /** A variable that Kubernetes manifests commonly set; used when nothing says otherwise in the environment. */
+  readonly fallbackVariable?: string;
+}
+
+/** Levels of messages, each including those after it. */
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** A setting that is text everywhere. */
+function fromText<T>(variable: Setting<T>['variable'], mustBe: string, parse: Setting<T>['parse']): Setting<T> {
+  return {
+    variable,
+    mustBe,
+    parse,
+    accept: (value) => (typeof value === 'string' && value.trim() !== '' ? parse(value.trim()) : undefined),
+  };
+}
+
+const text = (
+  variable: Setting<string>['variable'],
+  mustBe: string,
+  good: (given: string) => boolean,
+): Setting<string> => fromText(variable, mustBe, (given) => (good(given) ? given : undefined));
+
+const oneOf = <T extends string>(variable: Setting<T>['variable'], ...words: readonly T[]): Setting<T> =>
+  fromText(variable, `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`, (given) =>
+    words.find((word) => word === given),
+  );
+
+const path = (variable: Setting<string>['variable'], mustBe: string): Setting<string> => ({
+  ...text(variable, mustBe, (given) => !given.includes('\0')),
+  path: true,
+});
+
+/** Longest time that a timer of Node takes. */
+const maxMs = 2_147_483_647;
+
+const milliseconds = (variable: Setting<number>['variable']): Setting<number> => {
+  const accept = (value: unknown): number | undefined =>
+    typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= maxMs ? value : undefined;
+  const parse = (given: string): number | undefined => (/^\d+$/.test(given) ? accept(Number(given)) : undefined);
+  return { variable, mustBe: 'a whole number of milliseconds', parse, accept };
+};
+
+const signals: Setting<readonly NodeJS.Signals[]> = {
+  variable: 'INMESH_CLOSE_ON',
+  mustBe: 'names of signals that a process can catch, such as SIGTERM,SIGINT (a list in inmesh.yaml)',
+  parse: (given) => acceptSignals(given.split(',').map((name) => name.trim())),
+  accept: acceptSignals,
+};
+
+function acceptSignals(value: unknown): readonly NodeJS.Signals[] | undefined {
+  const good = (name: unknown): boolean =>
+    typeof name === 'string' && Object.hasOwn(constants.signals, name) && name !== 'SIGKILL' && name !== 'SIGSTOP';
+  return Array.isArray(value) && value.every(good) ? [...new Set(value as NodeJS.Signals[])] : undefined;
+}
+
+const labels: Setting<Readonly<Record<string, string>>> = {
+  variable: 'INMESH_LABELS',
+  mustBe: 'Kubernetes labels: name=value,name=value in the environment, a map in inmesh.yaml',
+  parse: parseLabels,
+  accept: (value) => (areLabels(value) ? value : undefined),
+};
+
+const namePattern = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+
+/** Kubernetes' rule for names of namespaces: lower case, unlike DNS itself. */
+const isLabel = (name: string): boolean => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name);
+
+/** Kubernetes' rule for names of service accounts: a DNS subdomain. */
+const isSubdomain = (name: string): boolean => name.length <= 253 && name.split('.').every(isLabel);
+
+/** All settings by their key in `inmesh.yaml`, in the order of the documentation. */
+export const settingsTable = {
+  config: path('INMESH_CONFIG', 'the path of a file or folder'),
+  workload: text('INMESH_WORKLOAD', 'a name of letters, digits, ".", "_" and "-"', (name) => namePattern.test(name)),
+  namespace: {
+    ...text('INMESH_NAMESPACE', 'a DNS label, such as bookinfo', isLabel),
+    fallbackVariable: 'POD_NAMESPACE',
+  },
+  serviceAccount: {
+    ...text('INMESH_SERVICE_ACCOUNT', 'a name of lower-case letters, digits, "-" and "."', isSubdomain),
+    fallbackVariable: 'SERVICE_ACCOUNT',
+  },
+  labels,
+  trustDomain: text('INMESH_TRUST_DOMAIN', 'a SPIFFE trust domain, such as cluster.local', (domain) =>
+    /^[a-z0-9._-]{1,255}$/.test(domain),
+  ),
+  clusterDomain: text('INMESH_CLUSTER_DOMAIN', 'a DNS name, such as cluster.local', isHostName),
+  outboundPolicy: oneOf('INMESH_OUTBOUND_POLICY', 'ALLOW_ANY', 'REGISTRY_ONLY'),
+  identity: oneOf('INMESH_IDENTITY', 'ca', 'files', 'none'),
+  caUrl: text('INMESH_CA_URL', 'an https URL', (url) => URL.parse(url)?.protocol === 'https:'),
+  caRoot: path('INMESH_CA_ROOT', 'the path of a PEM file'),
+  caToken: { ...text('INMESH_CA_TOKEN', 'a token', (token) => /^[\x21-\x7e]+$/.test(token)), secret: true },
+  caTokenFile: path('INMESH_CA_TOKEN_FILE', 'the path of a file'),
+  certDir: path('INMESH_CERT_DIR', 'the path of a folder'),
+  onFailure: oneOf('INMESH_ON_FAILURE', 'response', 'throw'),
+  logLevel: oneOf('INMESH_LOG_LEVEL', ...logLevels),
+  drainDelayMs: milliseconds('INMESH_DRAIN_DELAY_MS'),
+  drainGraceMs: milliseconds('INMESH_DRAIN_GRACE_MS'),
+  closeOn: signals,
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingKey = keyof typeof settingsTable;
+
+/** The type of a setting's value. */
+export type SettingValue<K extends SettingKey> = (typeof settingsTable)[K] extends Setting<infer T> ? T : never;
+
+/** Names the settings file; not a setting itself. */
+export const settingsFileVariable = 'INMESH_SETTINGS';
+
+/**
+ * Kubernetes gives every container variables for each Service of its namespace. A Service called
+ * `inmesh-ca` thus makes `INMESH_CA_PORT_8443_TCP_ADDR`, which is nobody's mistake.
+ */
+export function isKubernetesServiceVariable(name: string): boolean {
+  return /^INMESH_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/.test(
+    name,
+  );
+}
+
+const labelName = /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+const labelValue = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
+
+/** `app=reviews,version=v1`, with spaces around commas and signs allowed. */
+function parseLabels(given: string): Readonly<Record<string, string>> | undefined {
+  const entries = given.split(',').map((pair) => {
+    const sign = pair.indexOf('=');
+    return sign === -1 ? [pair.trim()] : [pair.slice(0, sign).trim(), pair.slice(sign + 1).trim()];
+  });
+  const names = new Set(entries.map(([name]) => name));
+  const good = entries.every(([name, value]) => value !== undefined && areLabels({ [name as string]: value }));
+  return good && names.size === entries.length ? Object.fromEntries(entries) : undefined;
+}
+
+/** A plain object of well-formed Kubernetes labels. */
+function areLabels(value: unknown): value is Readonly<Record<string, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.entries(value).every(
+    ([name, text]) => labelName.test(name) && typeof text === 'string' && labelValue.test(text),
+  );
+}

@@ -1,0 +1,158 @@
+import { resolve } from 'node:path';
+import { MeshError } from './errors.ts';
+import { systemClock } from './lib/clock.ts';
+import { jsonLogger } from './lib/json-logger.ts';
+import type { Logger } from './lib/logger.ts';
+import type { MeshOptions } from './mesh-api.ts';
+import type { OutboundPolicy } from './model/snapshot.ts';
+import type { Workload } from './model/workload.ts';
+import { checkOptions } from './settings-options.ts';
+import { type Environment, type Layer, readEnvironment, readSettingsFile } from './settings-sources.ts';
+import { type LogLevel, type SettingKey, type SettingValue, settingsTable } from './settings-table.ts';
+
+/** Where certificates come from. */
+export type IdentitySettings =
+  | {
+      readonly kind: 'ca';
+      readonly url: string;
+      /** Path of a PEM file. */
+      readonly trustRoot: string;
+      /** One of the two. */
+      readonly token?: string;
+      readonly tokenFile?: string;
+    }
+  | { readonly kind: 'files'; readonly directory: string }
+  | { readonly kind: 'none' };
+
+/** Everything that options, environment and `inmesh.yaml` say, checked, with defaults. Paths are absolute. */
+export interface ResolvedSettings {
+  readonly workload: Workload;
+  /** File or folder of Istio YAML; absent when a source was given, or nothing. */
+  readonly configPath?: string;
+  /** `none` also when the options bring a source of their own. */
+  readonly identity: IdentitySettings;
+  readonly outboundPolicy: OutboundPolicy;
+  readonly onFailure: 'response' | 'throw';
+  readonly logLevel: LogLevel;
+  /** The caller's, or one that writes JSON lines to stderr from `logLevel` on. */
+  readonly logger: Logger;
+  readonly drainDelayMs: number;
+  readonly drainGraceMs: number;
+  readonly closeOn: readonly NodeJS.Signals[];
+  /** The `inmesh.yaml` that was read. */
+  readonly settingsFile?: string;
+}
+
+type Lookup = <K extends SettingKey>(key: K) => SettingValue<K> | undefined;
+
+/**
+ * The settings of this process. What `options` leave open comes from `INMESH_*` variables, then from
+ * `inmesh.yaml` in `cwd` (or the file that `INMESH_SETTINGS` names), then from defaults. Reads that
+ * file and nothing else. An empty variable counts as absent.
+ *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` with one line for each wrong or unknown setting.
+ */
+export function resolveSettings(
+  options: MeshOptions = {},
+  env: Environment = process.env,
+  cwd: string = process.cwd(),
+): ResolvedSettings {
+  const problems: string[] = [];
+  checkOptions(options, problems);
+  const environment = readEnvironment(env, cwd, problems);
+  const file = readSettingsFile(env, cwd, problems);
+  const layers = file === undefined ? [environment] : [environment, file.layer];
+  refuseIf(problems);
+  const identity = resolveIdentity(options.identity, layers, problems);
+  refuseIf(problems);
+
+  const value: Lookup = (key) => layers.find((layer) => layer.values[key] !== undefined)?.values[key];
+  const config = options.config ?? value('config');
+  const inKubernetes = Boolean(env['KUBERNETES_SERVICE_HOST']);
+  const logLevel = value('logLevel') ?? 'warn';
+  return {
+    workload: resolveWorkload(options.workload ?? {}, value),
+    ...(typeof config === 'string' ? { configPath: resolve(cwd, config) } : {}),
+    identity,
+    outboundPolicy: options.outboundPolicy ?? value('outboundPolicy') ?? 'ALLOW_ANY',
+    onFailure: options.onFailure ?? value('onFailure') ?? 'response',
+    logLevel,
+    logger: options.logger ?? jsonLogger({ clock: options.clock ?? systemClock, level: logLevel }),
+    drainDelayMs: options.drainDelayMs ?? value('drainDelayMs') ?? (inKubernetes ? 5_000 : 0),
+    drainGraceMs: options.drainGraceMs ?? value('drainGraceMs') ?? 10_000,
+    closeOn: options.closeOn ?? value('closeOn') ?? [],
+    ...(file === undefined ? {} : { settingsFile: file.path }),
+  };
+}
+
+function refuseIf(problems: readonly string[]): void {
+  if (problems.length > 0) throw new MeshError('ERR_MESH_OPTION_INVALID', problems.join('\n'));
+}
+
+function resolveWorkload(given: Partial<Workload>, value: Lookup): Workload {
+  const labels = given.labels ?? value('labels') ?? {};
+  const serviceAccount = given.serviceAccount ?? value('serviceAccount') ?? 'default';
+  return {
+    name: given.name ?? value('workload') ?? labels['app'] ?? serviceAccount,
+    namespace: given.namespace ?? value('namespace') ?? 'default',
+    serviceAccount,
+    labels: { ...labels },
+    trustDomain: given.trustDomain ?? value('trustDomain') ?? 'cluster.local',
+    clusterDomain: given.clusterDomain ?? value('clusterDomain') ?? 'cluster.local',
+  };
+}
+
+/** The uppermost place that says anything about identity decides its kind; each detail comes from where it is. */
+function resolveIdentity(
+  given: MeshOptions['identity'],
+  layers: readonly Layer[],
+  problems: string[],
+): IdentitySettings {
+  if (given !== undefined) return { kind: 'none' };
+  const kind = kindOfIdentity(layers, problems);
+  const find = (...keys: readonly SettingKey[]): Layer | undefined =>
+    layers.find(({ values }) => keys.some((key) => values[key] !== undefined));
+  const need = (reason: string, ...keys: readonly ('caUrl' | 'caRoot' | 'certDir')[]): string[] =>
+    keys.map((key) => {
+      const found = find(key)?.values[key];
+      if (found === undefined) problems.push(missing(key, reason));
+      return found ?? '';
+    });
+  if (kind === 'files') {
+    const [directory = ''] = need('identity is files', 'certDir');
+    return { kind, directory };
+  }
+  if (kind === 'none') return { kind };
+  const [url = '', trustRoot = ''] = need('identity is ca', 'caUrl', 'caRoot');
+  const proof = find('caToken', 'caTokenFile');
+  const { caToken: token, caTokenFile: tokenFile } = proof?.values ?? {};
+  if (proof === undefined) problems.push(missing('caTokenFile', 'identity is ca', ' (or caToken, INMESH_CA_TOKEN)'));
+  if (token !== undefined && tokenFile !== undefined) {
+    problems.push(`${proof?.name('caTokenFile')}: must not be there together with ${proof?.name('caToken')}`);
+  }
+  return {
+    kind,
+    url,
+    trustRoot,
+    ...(token === undefined ? {} : { token }),
+    ...(tokenFile === undefined ? {} : { tokenFile }),
+  };
+}
+
+function kindOfIdentity(layers: readonly Layer[], problems: string[]): 'ca' | 'files' | 'none' {
+  for (const { values, name } of layers) {
+    if (values.identity !== undefined) return values.identity;
+    if (values.caUrl !== undefined && values.certDir !== undefined) {
+      const both = `${name('caUrl')} and ${name('certDir')}`;
+      problems.push(`${both}: which of the two is meant? Set identity (INMESH_IDENTITY) to ca or files`);
+      return 'none';
+    }
+    if (values.caUrl !== undefined) return 'ca';
+    if (values.certDir !== undefined) return 'files';
+  }
+  return 'none';
+}
+
+function missing(key: SettingKey, reason: string, more = ''): string {
+  return `${settingsTable[key].variable} (${key} in inmesh.yaml): is missing, because ${reason}${more}`;
+}
