@@ -65,7 +65,9 @@ function checkField(
   context: Context,
 ): void {
   const { subject, collector } = context;
-  const status = field.status ?? inherited;
+  const ofTable = field.status ?? inherited;
+  // Where the compiler does not refuse it, it has no effect.
+  const status = field.refusedBy === 'compiler' ? 'ignored' : ofTable;
   if (status === 'refused') {
     collector.problem(subject, path, `is refused: ${field.note ?? 'not supported'}`, value);
     return;
@@ -76,7 +78,7 @@ function checkField(
   if (status === 'enforced') {
     if (!hasFields(field.type, value)) reportEnforced(path, pattern, context);
   } else if (field.status !== undefined && !(inherited === 'ignored' && status === 'ignored')) {
-    collector.entry(subject, path, status, field.note);
+    collector.entry(subject, path, status, field.refusedBy === 'compiler' ? undefined : field.note);
   }
 }
 

@@ -25,12 +25,19 @@ export interface Collector {
   entry(subject: Subject, path: Path, status: EnforcementEntry['status'], note?: string): void;
   /** Accepted, but the author should know. */
   warn(subject: Subject, path: Path, status: EnforcementEntry['status'], note: string): void;
+  /** Takes back what was said to be enforced: the resource turned out not to apply at all. */
+  retract(subject: Subject): void;
   at(subject: Subject, path: Path, key?: boolean): Provenance;
 }
 
 export function createCollector(): Collector {
   const problems: ConfigProblem[] = [];
   const entries: EnforcementEntry[] = [];
+  const owners = new WeakMap<EnforcementEntry, string>();
+  const add = (subject: Subject, entry: EnforcementEntry): void => {
+    owners.set(entry, idOf(subject));
+    entries.push(entry);
+  };
   const at = (subject: Subject, path: Path, key = false): Provenance => {
     const { kind, namespace, name, document, base } = subject;
     const place = document.locate([...base, ...path], key);
@@ -59,15 +66,20 @@ export function createCollector(): Collector {
       problems.push({ message, at: at(subject, path, true), field: formatPath(path) });
     },
     entry(subject, path, status, note) {
-      entries.push({
-        at: at(subject, path, true),
-        field: formatPath(path),
-        status,
-        ...(note === undefined ? {} : { note }),
-      });
+      const field = formatPath(path);
+      add(subject, { at: at(subject, path, true), field, status, ...(note === undefined ? {} : { note }) });
     },
     warn(subject, path, status, note) {
-      entries.push({ at: at(subject, path, true), field: formatPath(path), status, note, warning: true });
+      add(subject, { at: at(subject, path, true), field: formatPath(path), status, note, warning: true });
+    },
+    retract(subject) {
+      const id = idOf(subject);
+      const kept = entries.filter((entry) => entry.status !== 'enforced' || owners.get(entry) !== id);
+      entries.splice(0, entries.length, ...kept);
     },
   };
+}
+
+function idOf({ kind, namespace, name }: Subject): string {
+  return `${kind} ${namespace}/${name}`;
 }

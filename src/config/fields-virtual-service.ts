@@ -2,7 +2,6 @@ import { exportTo } from './fields-destination-rule.ts';
 import type { Field, FieldType, KindTable } from './schema.ts';
 import {
   any,
-  approximated,
   boolean,
   duration,
   enforced,
@@ -14,6 +13,7 @@ import {
   number,
   object,
   oneOfValues,
+  refused,
   required,
   string,
 } from './schema.ts';
@@ -27,7 +27,7 @@ const headers = object({ request: headerOperations, response: headerOperations }
 const notMatched = 'the whole match entry is left out: it never matches';
 
 const httpMatch = object({
-  name: string(),
+  name: ignored(string()),
   uri: stringMatch,
   ignoreUriCase: boolean,
   headers: map(stringMatch),
@@ -85,7 +85,8 @@ const retries = object({
   retryRemoteLocalities: ignored(boolean),
 });
 
-const otherAction = 'not carried out yet, and leaving it out would send these requests elsewhere';
+/** Why some actions are refused; the compiler says the same. */
+export const otherAction: string = 'not carried out yet, and leaving it out would send these requests elsewhere';
 
 const httpRoute = object({
   name: string(),
@@ -128,11 +129,11 @@ const l4Route = list(object({ destination: required(destination), weight: intege
 const onlyHttp = 'only HTTP routes are carried out';
 
 /**
- * An action that inmesh does not have. It is refused where it would act; a VirtualService that is
- * not for the mesh (gateways only) may have it, so the compiler refuses it and not the table.
+ * An action that inmesh does not have. It is refused where it would act: a VirtualService for
+ * gateways only may have it, so the compiler refuses it and not the table.
  */
 function refusedForMesh(type: FieldType): Field {
-  return approximated(type, `refused in routes of the mesh: ${otherAction}`);
+  return { ...refused(type, otherAction), refusedBy: 'compiler' };
 }
 
 /** `networking.istio.io` VirtualService. */
@@ -163,7 +164,3 @@ export const virtualServiceTable: KindTable = {
     ),
   },
 };
-
-/** Fields of a route of which `istio-virtual-service.ts` says that they are refused. */
-export const refusedRouteActions: readonly string[] = ['redirect', 'directResponse', 'delegate'];
-export const refusedRouteActionReason: string = otherAction;

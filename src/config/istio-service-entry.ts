@@ -4,7 +4,7 @@ import { type SelectableWorkload, type WorkloadSpec, workloadEndpoint } from './
 import { knownProtocols, protocolOf } from './protocol.ts';
 import type { Resource } from './resource.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
-import { isCidr, isHostName, isIpAddress, isWildcardHostName, selects } from './values.ts';
+import { canonicalAddress, isCidr, isHostName, isIpAddress, isWildcardHostName, selects } from './values.ts';
 
 export interface ServiceEntryBody {
   readonly spec: {
@@ -115,7 +115,7 @@ function compileAddresses(resource: Resource<ServiceEntryBody>, collector: Colle
   const { addresses = [], resolution = 'NONE' } = resource.body.spec;
   return addresses.flatMap((address, index) => {
     const path = ['spec', 'addresses', index];
-    if (isIpAddress(address)) return [address.toLowerCase()];
+    if (isIpAddress(address)) return [canonicalAddress(address)];
     if (!isCidr(address)) collector.problem(resource, path, 'must be an IP address or a range', address);
     else if (resolution !== 'STATIC' && resolution !== 'NONE') {
       collector.problem(resource, path, 'a range needs resolution STATIC or NONE', address);

@@ -5,6 +5,7 @@ import type { StringMatch } from '../model/string-match.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
+import { otherAction } from './fields-virtual-service.ts';
 import { compileRetry, type RetrySpec } from './istio-retry.ts';
 import type { Resource } from './resource.ts';
 import { durationMs, isIpAddress, isWildcardHostName, selects } from './values.ts';
@@ -76,6 +77,10 @@ export function checkVirtualService(resource: Resource<VirtualServiceBody>, coll
     if (seen.has(host)) collector.problem(resource, path, 'is there twice', host);
     seen.add(host);
   });
+  if (!forMesh) {
+    collector.retract(resource);
+    collector.warn(resource, ['spec', 'gateways'], 'ignored', 'is for gateways only: `mesh` is not among them');
+  }
   http.forEach((route, index) => void checkRoute(resource, route, ['spec', 'http', index], forMesh, collector));
 }
 
@@ -88,8 +93,7 @@ function checkRoute(
 ): void {
   const actions = unknownActions.filter((name) => Object.hasOwn(route, name));
   for (const name of forMesh ? actions : []) {
-    const why = 'not carried out yet, and leaving it out would send these requests elsewhere';
-    collector.problem(resource, [...path, name], `is refused: ${why}`);
+    collector.problem(resource, [...path, name], `is refused: ${otherAction}`);
   }
   const destinations = route.route ?? [];
   if (destinations.length === 0 && actions.length === 0)

@@ -3,7 +3,7 @@ import type { SelectableWorkload } from './istio-workload-entry.ts';
 import { protocolOfPort } from './protocol.ts';
 import type { Resource } from './resource.ts';
 import { type MeshService, type ServiceEndpoint, type ServicePort, speaksMtls, workloadName } from './service.ts';
-import { isHostName, isIpAddress, selects } from './values.ts';
+import { canonicalAddress, isHostName, isIpAddress, selects } from './values.ts';
 
 export interface ServiceBody {
   readonly spec: {
@@ -91,7 +91,7 @@ export function compileKubernetesService(
     host: `${resource.name}.${resource.namespace}.svc.${sources.clusterDomain}`.toLowerCase(),
     namespace: resource.namespace,
     ports: compilePorts(resource, collector),
-    addresses: clusterIps.filter((address) => isIpAddress(address)),
+    addresses: clusterIps.filter((address) => isIpAddress(address)).map(canonicalAddress),
     resolution: external ? 'dns' : 'static',
     endpoints: external ? externalName(resource, collector) : endpointsOf(resource, sources, collector),
     identities: [],

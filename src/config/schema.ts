@@ -41,6 +41,8 @@ export interface Field {
   readonly status?: FieldStatus;
   readonly note?: string;
   readonly required?: true;
+  /** A refused field that has no effect in some resources of its kind: the compiler knows where. */
+  readonly refusedBy?: 'compiler';
 }
 
 /** The description of one resource kind. */

@@ -35,7 +35,7 @@ export function parseDurationMs(text: string): number | undefined {
   }
   // Decimal fractions of seconds are not exact in binary: 1.001 s is 1000.9999999999999 ms.
   const whole = Math.round(total);
-  if (Math.abs(total - whole) > 1e-6 || whole > maxDurationMs) return undefined;
+  if (Math.abs(total - whole) > 5e-7 || whole > maxDurationMs) return undefined;
   return sign * whole;
 }
 
@@ -68,6 +68,12 @@ export function isWildcardHostName(text: string): boolean {
 /** An IPv4 or IPv6 address, without port or brackets. */
 export function isIpAddress(text: string): boolean {
   return isIP(text) !== 0 && !text.includes('%');
+}
+
+/** One spelling for each address: IPv6 has many, and a URL uses the shortest. */
+export function canonicalAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  return URL.parse(`http://[${address}]`)?.hostname.slice(1, -1) ?? address.toLowerCase();
 }
 
 /** An address with a prefix length: `10.0.0.0/8`. */

@@ -19,7 +19,6 @@ import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import { byAge, isExported, type Resource, resolveHost } from './resource.ts';
 import type { MeshService, ServicePort } from './service.ts';
-import { suggest } from './values.ts';
 
 type VirtualService = Resource<VirtualServiceBody>;
 
@@ -222,9 +221,8 @@ function createLinks({ registry, clusters, rules, workload }: VirtualHostSources
       collector.warn(owner, [...path, 'subset'], 'enforced', note);
       return;
     }
-    const meant = suggest(subset, known);
-    const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
-    const text = `must be a subset that a DestinationRule defines for ${host}${hint}`;
+    const names = known.size === 0 ? 'there is none' : [...known].slice(0, 10).join(', ');
+    const text = `must be a subset that a DestinationRule defines for ${host} (${names})`;
     collector.problem(owner, [...path, 'subset'], text, subset);
   }
 }

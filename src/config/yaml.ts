@@ -254,19 +254,21 @@ function identify(document: Document): Pick<Provenance, 'kind' | 'namespace' | '
 /** Path of the innermost value that covers this offset. */
 function pathAt(root: Node | null, offset: number): Path {
   const path: (string | number)[] = [];
-  const covers = (node: unknown): boolean => {
-    const range = (node as Node | null)?.range;
-    return range !== undefined && range !== null && offset >= range[0] && offset <= range[1];
+  // From the beginning of the first node to the end of the last: a tag stands before its value.
+  const covers = (first: unknown, last: unknown): boolean => {
+    const start = (first as Node | null)?.range?.[0];
+    const end = ((last ?? first) as Node | null)?.range?.[1];
+    return start !== undefined && end !== undefined && offset >= start && offset <= end;
   };
   for (let node: unknown = root; path.length <= yamlLimits.maxDepth; ) {
     if (isMap(node)) {
       // The last one wins: of two equal keys the second is the one to name.
-      const pair = node.items.findLast((item) => covers(item.key) || covers(item.value));
+      const pair = node.items.findLast((item) => covers(item.key, item.value));
       if (pair === undefined || !isScalar(pair.key)) return path;
       path.push(String(pair.key.value));
       node = pair.value;
     } else if (isSeq(node)) {
-      const index = node.items.findIndex((item) => covers(item));
+      const index = node.items.findIndex((item) => covers(item, item));
       if (index === -1) return path;
       path.push(index);
       node = node.items[index];
