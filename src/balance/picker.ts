@@ -91,13 +91,16 @@ function weightedRoundRobin<E extends Candidate>(all: readonly E[], random: Rand
   };
 }
 
-/** Two drawn by weight, then the one with the lower load for its weight. */
+/**
+ * Two drawn by weight, then the one with the lower load for its weight. As long as there is no load
+ * the first draw decides, so that idle endpoints get their weight and not only the heaviest one.
+ */
 function weightedLeastRequest<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
   const draw = weightedRandom(all, random);
   return () => {
     const a = draw() as E;
     let b = draw() as E;
     if (a === b) b = draw() as E;
-    return (b.inFlight + 1) / b.weight < (a.inFlight + 1) / a.weight ? b : a;
+    return b.inFlight / b.weight < a.inFlight / a.weight ? b : a;
   };
 }
