@@ -27,8 +27,9 @@ export interface OutlierDetector<H extends OutlierHost> {
 /**
  * Consecutive-error outlier detection as Envoy runs it for Istio's settings: an endpoint that
  * fails so often in a row is ejected for `baseEjectionMs` times the number of its ejections, as
- * long as not more than `maxEjectionPercent` of the endpoints are out. A sweep each `intervalMs`
- * lets endpoints back in and forgives.
+ * long as not more than `maxEjectionPercent` of the endpoints are out: of nine endpoints and with
+ * Istio's default of 10 nobody ever goes, as in Envoy. A sweep each `intervalMs` lets endpoints back
+ * in and forgives.
  */
 export function createOutlierDetector<H extends OutlierHost>(options: {
   readonly policy: OutlierPolicy;
@@ -51,6 +52,9 @@ export function createOutlierDetector<H extends OutlierHost>(options: {
       if (host.ejectedUntil !== 0) {
         if (host.ejectedUntil <= now) {
           host.ejectedUntil = 0;
+          // What was still on its way when it went out must not send it out again.
+          host.consecutive5xx = 0;
+          host.consecutiveGateway = 0;
           changed(host);
         }
       } else if (host.ejectionCount > 0) host.ejectionCount--;
@@ -62,16 +66,19 @@ export function createOutlierDetector<H extends OutlierHost>(options: {
   const scheduleSweep = (): void => {
     cancelSweep ??= clock.after(policy.intervalMs, sweep);
   };
+  // Who was sent out under an earlier policy comes back under this one.
+  if (hosts().some((host) => host.ejectedUntil !== 0 || host.ejectionCount > 0)) scheduleSweep();
 
   const eject = (host: H): void => {
-    host.consecutive5xx = 0;
-    host.consecutiveGateway = 0;
-    if (host.ejectedUntil !== 0) return;
+    if (host.ejectedUntil !== 0 || closed) return;
     const all = hosts();
+    // It may have left the cluster while its answer was on the way.
+    if (!all.includes(host)) return;
     const out = all.reduce((count, other) => count + (other.ejectedUntil === 0 ? 0 : 1), 0);
     if ((100 * (out + 1)) / all.length > policy.maxEjectionPercent) return;
-    host.ejectionCount++;
     const longest = Math.max(maxEjectionMs, policy.baseEjectionMs);
+    // Beyond the longest time more ejections add nothing, and would have to be forgiven one by one.
+    if (policy.baseEjectionMs * host.ejectionCount < longest) host.ejectionCount++;
     host.ejectedUntil = clock.now() + Math.min(policy.baseEjectionMs * host.ejectionCount, longest);
     changed(host);
     scheduleSweep();
@@ -91,6 +98,8 @@ export function createOutlierDetector<H extends OutlierHost>(options: {
       const by5xx = policy.consecutive5xx > 0 && host.consecutive5xx >= policy.consecutive5xx;
       const byGateway =
         policy.consecutiveGatewayErrors > 0 && host.consecutiveGateway >= policy.consecutiveGatewayErrors;
+      if (by5xx) host.consecutive5xx = 0;
+      if (byGateway) host.consecutiveGateway = 0;
       if (by5xx || byGateway) eject(host);
     },
     close() {
