@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly version: string;
   /**
    * Every name by which this workload may call a service, lower case and with port: short names,
-   * `name.namespace`, the full name, IP addresses. `reviews:9080` and
+   * `name.namespace`, the full name, IP addresses (IPv6 in brackets). `reviews:9080` and
    * `reviews.bookinfo.svc.cluster.local:9080` map to the same object.
    */
   readonly hosts: ReadonlyMap<string, VirtualHost>;
@@ -42,21 +42,26 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
   if (previous === undefined) return next;
   const clusters = new Map<string, Cluster>();
   for (const [name, cluster] of next.clusters) clusters.set(name, keep(previous.clusters.get(name), cluster));
-  // Several names share one virtual host object; keep that sharing.
+  // Several names share one virtual host object; keep that sharing, also when there is a new name.
+  const before = new Map<string, VirtualHost>();
+  for (const { virtualHost } of previous.wildcardHosts) before.set(virtualHost.name, virtualHost);
+  for (const host of previous.hosts.values()) before.set(host.name, host);
   const kept = new Map<VirtualHost, VirtualHost>();
-  const keepHost = (old: VirtualHost | undefined, fresh: VirtualHost): VirtualHost => {
+  const keepHost = (fresh: VirtualHost): VirtualHost => {
     let result = kept.get(fresh);
-    if (result === undefined) kept.set(fresh, (result = keep(old, fresh)));
+    if (result === undefined) kept.set(fresh, (result = keepRoutes(before.get(fresh.name), fresh)));
     return result;
   };
   const hosts = new Map<string, VirtualHost>();
-  for (const [name, host] of next.hosts) hosts.set(name, keepHost(previous.hosts.get(name), host));
-  const wildcards = new Map(previous.wildcardHosts.map((w) => [`${w.suffix}:${w.port}`, w.virtualHost]));
-  const wildcardHosts = next.wildcardHosts.map((w) => ({
-    ...w,
-    virtualHost: keepHost(wildcards.get(`${w.suffix}:${w.port}`), w.virtualHost),
-  }));
+  for (const [name, host] of next.hosts) hosts.set(name, keepHost(host));
+  const wildcardHosts = next.wildcardHosts.map((w) => ({ ...w, virtualHost: keepHost(w.virtualHost) }));
   return { ...next, clusters, hosts, wildcardHosts, inbound: keep(previous.inbound, next.inbound) };
+}
+
+function keepRoutes(old: VirtualHost | undefined, fresh: VirtualHost): VirtualHost {
+  if (old === undefined || isDeepStrictEqual(old, fresh)) return old ?? fresh;
+  const before = new Map(old.routes.map((route) => [route.name, route]));
+  return { ...fresh, routes: fresh.routes.map((route) => keep(before.get(route.name), route)) };
 }
 
 function keep<T>(old: T | undefined, fresh: T): T {
