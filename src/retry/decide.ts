@@ -17,6 +17,15 @@ export type RetryDecision = (outcome: TryOutcome) => boolean;
 
 const never: RetryDecision = () => false;
 
+/**
+ * The lowest status that can be asked to be tried again, unless the response speaks gRPC: lets the
+ * common case be told by one comparison.
+ */
+export function lowestRetriedStatus(policy: RetryPolicy): number {
+  const named = policy.retryOn.includes('retriable-status-codes') ? policy.retriableStatusCodes : [];
+  return Math.min(400, ...named);
+}
+
 /** gRPC status codes behind Envoy's gRPC retry words. */
 const grpcCodes: Partial<Record<RetryOn, string>> = {
   cancelled: '1',
@@ -45,12 +54,12 @@ export function compileRetryDecision(policy: RetryPolicy): RetryDecision {
   const broken = all5xx || words.has('gateway-error');
   const reset = broken || words.has('reset');
   const connect = reset || words.has('connect-failure') || words.has('reset-before-request');
-  const refused = connect || words.has('refused-stream');
+  // `refused-stream` is a word of HTTP/2: a connection of HTTP/1.1 has no streams to refuse.
 
   return (outcome) => {
     if (outcome.kind === 'response') {
       if (outcome.rateLimited) return rateLimited;
-      if (statuses.has(outcome.status) || (all5xx && outcome.status >= 500)) return true;
+      if (statuses.has(outcome.status) || (all5xx && outcome.status >= 500 && outcome.status < 600)) return true;
       return outcome.grpcStatus !== undefined && grpc.has(outcome.grpcStatus);
     }
     if (!(outcome.error instanceof MeshError)) return false;
@@ -64,10 +73,9 @@ export function compileRetryDecision(policy: RetryPolicy): RetryDecision {
       case 'ERR_MESH_TRY_TIMEOUT':
         // Envoy resets the try when its time is up; the words that cover a reset cover this.
         return reset;
-      case 'ERR_MESH_NO_HEALTHY_ENDPOINT':
-        return false;
       default:
-        return refused && outcome.error.flag === 'UR';
+        // Refused by a limit, nobody there, out of time: trying again would only add to the load.
+        return false;
     }
   };
 }

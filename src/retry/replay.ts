@@ -6,6 +6,8 @@ export function isReplayable(body: unknown): boolean {
     typeof body === 'string' ||
     ArrayBuffer.isView(body) ||
     body instanceof ArrayBuffer ||
-    body instanceof Blob
+    body instanceof Blob ||
+    // By name: undici brings a class of its own. What is in it is text and blobs.
+    (body as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === 'FormData'
   );
 }
