@@ -65,7 +65,8 @@ function resolve(snapshot: Snapshot, origin: string): HostTarget {
     matchers.set(virtualHost, match);
   }
   const target = { kind: 'host', name: virtualHost.name, hostHeader: url.host, match } as const;
-  return tls ? { ...target, tlsHost: host } : target;
+  // A certificate names an IPv6 address without the brackets of the URL.
+  return tls ? { ...target, tlsHost: host.replace(/^\[(.*)\]$/, '$1') } : target;
 }
 
 function wildcard(snapshot: Snapshot, host: string, port: number): VirtualHost | undefined {
