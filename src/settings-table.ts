@@ -86,8 +86,36 @@ const isLabel = (name: string): boolean => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$
 /** Kubernetes' rule for names of service accounts: a DNS subdomain. */
 const isSubdomain = (name: string): boolean => name.length <= 253 && name.split('.').every(isLabel);
 
+/** What each setting is, once it was read. */
+interface SettingValues {
+  readonly config: string;
+  readonly workload: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly trustDomain: string;
+  readonly clusterDomain: string;
+  readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  readonly identity: 'ca' | 'files' | 'none';
+  readonly caUrl: string;
+  readonly caRoot: string;
+  readonly caToken: string;
+  readonly caTokenFile: string;
+  readonly certDir: string;
+  readonly onFailure: 'response' | 'throw';
+  readonly logLevel: LogLevel;
+  readonly drainDelayMs: number;
+  readonly drainGraceMs: number;
+  readonly closeOn: readonly NodeJS.Signals[];
+}
+
+export type SettingKey = keyof SettingValues;
+
+/** The type of a setting's value. */
+export type SettingValue<K extends SettingKey> = SettingValues[K];
+
 /** All settings by their key in `inmesh.yaml`, in the order of the documentation. */
-export const settingsTable = {
+export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K>> } = {
   config: path('INMESH_CONFIG', 'the path of a file or folder'),
   workload: text('INMESH_WORKLOAD', 'a name of letters, digits, ".", "_" and "-"', (name) => namePattern.test(name)),
   namespace: {
@@ -115,12 +143,7 @@ export const settingsTable = {
   drainDelayMs: milliseconds('INMESH_DRAIN_DELAY_MS'),
   drainGraceMs: milliseconds('INMESH_DRAIN_GRACE_MS'),
   closeOn: signals,
-} as const satisfies Record<string, Setting<unknown>>;
-
-export type SettingKey = keyof typeof settingsTable;
-
-/** The type of a setting's value. */
-export type SettingValue<K extends SettingKey> = (typeof settingsTable)[K] extends Setting<infer T> ? T : never;
+};
 
 /** Names the settings file; not a setting itself. */
 export const settingsFileVariable = 'INMESH_SETTINGS';

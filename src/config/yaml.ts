@@ -9,7 +9,7 @@ import type { ConfigProblem } from './source.ts';
 /** What one file may contain. All are far above honest use and far below what hurts. */
 export const yamlLimits = {
   /** Size of one file. */
-  maxBytes: 4 * 1024 * 1024,
+  maxBytes: 4_194_304,
   /** Nesting of lists and maps. */
   maxDepth: 64,
   /** Aliases (`*name`) written in one file. */
