@@ -55,45 +55,42 @@ export interface CredentialRules {
  * @throws MeshError `ERR_MESH_NO_IDENTITY`; the message never holds key material.
  */
 export function checkCredentials(credentials: Credentials, rules: CredentialRules): void {
-  const refuse = (reason: string, cause?: unknown): never => {
-    throw new MeshError('ERR_MESH_NO_IDENTITY', `credentials refused: ${reason}`, { cause });
-  };
-  const leaf = (): X509Certificate => {
-    try {
-      const [first] = readPemCertificates(credentials.certificateChainPem, 'certificate chain');
-      return first as X509Certificate;
-    } catch (cause) {
-      return refuse('the certificate chain cannot be read', cause);
-    }
-  };
-  const certificate = leaf();
   try {
-    const id = checkLeaf(withFacts(certificate).facts);
-    if (id.uri !== credentials.spiffeId) refuse(`announced as ${credentials.spiffeId}, the certificate says ${id.uri}`);
-    if (rules.trustDomain !== undefined && id.trustDomain !== rules.trustDomain) {
-      refuse(`expected trust domain ${rules.trustDomain}, the certificate says ${id.uri}`);
-    }
-    if (rules.spiffeId !== undefined && id.uri !== rules.spiffeId) {
-      refuse(`expected ${rules.spiffeId}, the certificate says ${id.uri}`);
-    }
-    checkDates(certificate, rules.now, `the certificate of ${id.uri}`);
-    const roots = credentials.trustBundles.get(id.trustDomain) ?? [];
-    if (roots.length === 0) refuse(`no roots for its own trust domain ${id.trustDomain}`);
-    for (const [trustDomain, pems] of credentials.trustBundles) {
-      for (const pem of pems) readPemCertificates(pem, `trust bundle of ${trustDomain}`);
-    }
+    examine(credentials, rules);
   } catch (cause) {
-    if (cause instanceof MeshError && cause.message.startsWith('credentials refused')) throw cause;
-    refuse(cause instanceof Error ? cause.message : String(cause), cause);
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MeshError('ERR_MESH_NO_IDENTITY', `credentials refused: ${reason}`, { cause });
   }
-  let key: KeyObject | undefined;
+}
+
+function examine(credentials: Credentials, { now, trustDomain, spiffeId }: CredentialRules): void {
+  const chain = readPemCertificates(credentials.certificateChainPem, 'certificate chain');
+  const certificate = chain[0] as X509Certificate;
+  const id = checkLeaf(withFacts(certificate).facts);
+  const expected = (what: string): MeshError =>
+    new MeshError('ERR_MESH_NO_IDENTITY', `expected ${what}, the certificate says ${id.uri}`);
+  if (id.uri !== credentials.spiffeId) throw expected(`${credentials.spiffeId}, as announced`);
+  if (trustDomain !== undefined && id.trustDomain !== trustDomain) throw expected(`trust domain ${trustDomain}`);
+  if (spiffeId !== undefined && id.uri !== spiffeId) throw expected(spiffeId);
+  checkDates(certificate, now, `the certificate of ${id.uri}`);
+  if (!certificate.checkPrivateKey(readKey(credentials.privateKeyPem))) {
+    throw new MeshError('ERR_MESH_NO_IDENTITY', 'the private key is not that of the certificate');
+  }
+  if ((credentials.trustBundles.get(id.trustDomain) ?? []).length === 0) {
+    throw new MeshError('ERR_MESH_NO_IDENTITY', `there are no roots for its own trust domain ${id.trustDomain}`);
+  }
+  for (const [domain, roots] of credentials.trustBundles) {
+    for (const root of roots) readPemCertificates(root, `trust bundle of ${domain}`);
+  }
+}
+
+function readKey(pem: string): KeyObject {
   try {
-    key = createPrivateKey(credentials.privateKeyPem);
+    return createPrivateKey(pem);
   } catch {
     // Without the cause: an error of the key parser has no business in a log.
-    refuse('the private key cannot be read');
+    throw new MeshError('ERR_MESH_NO_IDENTITY', 'the private key cannot be read');
   }
-  if (key !== undefined && !certificate.checkPrivateKey(key)) refuse('the private key is not that of the certificate');
 }
 
 /** Whether two bundle maps hold the same roots. */

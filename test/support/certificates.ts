@@ -89,7 +89,7 @@ export function toPem(der: Uint8Array, label = 'CERTIFICATE'): string {
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 
-/** A certificate, DER, signed by `signer` (its own key when absent). */
+/** A certificate, DER, signed by `signer` (its own key when absent; with a signer, a public key will do). */
 export function makeCertificate(key: KeyObject, options: TestCertificateOptions = {}, signer?: TestSigner): Buffer {
   const name = options.name ?? '';
   const issuer = signer ?? { name, key };
@@ -180,7 +180,7 @@ function time(ms: number): Buffer {
 }
 
 function publicDer(key: KeyObject): Buffer {
-  return createPublicKey(key).export({ type: 'spki', format: 'der' });
+  return (key.type === 'public' ? key : createPublicKey(key)).export({ type: 'spki', format: 'der' });
 }
 
 function signatureAlgorithm(key: KeyObject): { identifier: Buffer; hash: string | null } {
