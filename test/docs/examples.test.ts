@@ -12,6 +12,9 @@ function examplesOf(text: string): readonly { readonly line: number; readonly co
   });
 }
 
+// The function is experimental and says so on every run; nothing but this test depends on it.
+process.removeAllListeners('warning');
+
 t.test('examples in comments are TypeScript', async (t) => {
   for (const { path, text } of sourceFiles()) {
     for (const { line, code } of examplesOf(text)) {

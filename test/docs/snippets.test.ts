@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { compile, describeProblem, parseYaml } from '../../src/exports/config.ts';
+import { plainEnvironment } from '../support/plain-environment.ts';
 import { filesOf, root } from '../support/source-files.ts';
 import { type Fence, fencesOf, pages } from './fences.ts';
 
@@ -59,8 +60,11 @@ t.test('every block has a language and marks that mean something', async (t) => 
 t.test('every TypeScript block passes the type check', async (t) => {
   if (!programs.some(({ language }) => language === 'ts')) return;
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', work], { encoding: 'utf8' });
-  t.equal(status, 0, stdout);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', work], {
+    encoding: 'utf8',
+    env: plainEnvironment(),
+  });
+  t.equal(status, 0, stdout + stderr);
 });
 
 for (const page of pages()) {

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { plainEnvironment } from '../support/plain-environment.ts';
 import { filesOf, root } from '../support/source-files.ts';
 
 /** What a program printed, and how it ended. */
@@ -13,11 +14,13 @@ export interface Outcome {
 
 /** Runs a program as a user's shell would: without what npm and tap put into the environment. */
 export function run(program: string, args: readonly string[], cwd: string, seconds = 120): Outcome {
-  const env: NodeJS.ProcessEnv = {};
-  for (const [name, value] of Object.entries(process.env)) {
-    if (!/^(npm_|tap_|_?tapjs|inmesh_|node_options$|node_v8_coverage$)/i.test(name)) env[name] = value;
-  }
-  const options = { cwd, env, encoding: 'utf8', timeout: seconds * 1000, maxBuffer: 64 * 1024 * 1024 } as const;
+  const options = {
+    cwd,
+    env: plainEnvironment(),
+    encoding: 'utf8',
+    timeout: seconds * 1000,
+    maxBuffer: 64 * 1024 * 1024,
+  } as const;
   const { status, stdout, stderr, error } = spawnSync(program, args, options);
   return { status, stdout, stderr: `${stderr}${error?.message ?? ''}` };
 }
