@@ -131,7 +131,7 @@ export function shortNames(host: string, workload: Workload): readonly string[] 
  * effect, and the report says so.
  */
 function ownersOfHosts(
-  { virtualServices, workload }: VirtualHostSources,
+  { registry, virtualServices, workload }: VirtualHostSources,
   collector: Collector,
 ): ReadonlyMap<string, VirtualService> {
   const owners = new Map<string, VirtualService>();
@@ -148,6 +148,10 @@ function ownersOfHosts(
     hosts.forEach((name, index) => {
       const host = resolveHost(name, virtualService.namespace, workload.clusterDomain);
       const first = owners.get(host);
+      const long = `${host}.svc.${workload.clusterDomain}`;
+      if (registry.find(host) === undefined && registry.find(long) !== undefined) {
+        collector.warn(virtualService, ['spec', 'hosts', index], 'enforced', `is not expanded; the service is ${long}`);
+      }
       if (first === undefined) owners.set(host, virtualService);
       else if (first !== virtualService) {
         const winner = `${describeResource(first)} (${describePlace(collector.at(first, []))})`;

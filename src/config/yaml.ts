@@ -7,18 +7,26 @@ import { showValue } from './problem.ts';
 import type { ConfigProblem } from './source.ts';
 
 /** What one file may contain. All are far above honest use and far below what hurts. */
-export const yamlLimits = {
+export interface YamlLimits {
   /** Size of one file. */
-  maxBytes: 4_194_304,
+  readonly maxBytes: number;
   /** Nesting of lists and maps. */
-  maxDepth: 64,
+  readonly maxDepth: number;
   /** Aliases (`*name`) written in one file. */
-  maxAliases: 1_000,
+  readonly maxAliases: number;
   /** Values that all aliases together stand for: what a "billion laughs" multiplies. */
-  maxAliasedValues: 10_000,
+  readonly maxAliasedValues: number;
   /** Values written in one file. */
+  readonly maxValues: number;
+}
+
+export const yamlLimits: YamlLimits = {
+  maxBytes: 4 * 1024 * 1024,
+  maxDepth: 64,
+  maxAliases: 1_000,
+  maxAliasedValues: 10_000,
   maxValues: 500_000,
-} as const;
+};
 
 /** Documents of a text, or the reasons why it is refused. Never both: a file is good as a whole. */
 export interface ParsedYaml {

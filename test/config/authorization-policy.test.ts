@@ -1,0 +1,209 @@
+import t from 'tap';
+import { good, problems, resourceYaml, type TestCompileOptions } from './support.ts';
+
+const policy = (spec: string, name = 'p', namespace = 'shop'): string =>
+  resourceYaml('AuthorizationPolicy', name, `{${spec}}`, namespace);
+const compiled = (yaml: string, options?: TestCompileOptions) => good(yaml, options).snapshot.inbound.authorization;
+const source = (text: string, options?: TestCompileOptions) =>
+  compiled(policy(`rules: [{from: [{source: {${text}}}]}]`), options)[0]?.rules[0]?.from[0];
+const operation = (text: string) => compiled(policy(`rules: [{to: [{operation: {${text}}}]}]`))[0]?.rules[0]?.to[0];
+
+t.test('without a policy there is none; an empty one allows nothing', async (t) => {
+  t.same(compiled(''), []);
+  t.match(compiled(policy('')), [{ action: 'ALLOW', rules: [] }]);
+  t.match(
+    compiled(policy('').replace(' {}', '').replace('spec:', '')),
+    [{ action: 'ALLOW', rules: [] }],
+    'without spec',
+  );
+  t.match(compiled(policy('action: DENY')), [{ action: 'DENY', rules: [] }]);
+});
+
+t.test('an empty rule matches everything', async (t) => {
+  t.match(compiled(policy('rules: [{}]')), [{ action: 'ALLOW', rules: [{ from: [], to: [] }] }]);
+});
+
+t.test('rules keep their alternatives apart', async (t) => {
+  const spec = `action: DENY, rules: [
+    {from: [{source: {namespaces: [a]}}, {source: {namespaces: [b]}}], to: [{operation: {methods: [GET]}}]},
+    {to: [{operation: {paths: [/x]}}, {operation: {ports: ["80"]}}]}]`;
+  t.match(compiled(policy(spec)), [
+    {
+      action: 'DENY',
+      rules: [
+        {
+          from: [{ namespaces: [{ kind: 'exact', value: 'a' }] }, { namespaces: [{ kind: 'exact', value: 'b' }] }],
+          to: [{ methods: [{ kind: 'exact', value: 'GET' }] }],
+        },
+        { from: [], to: [{ paths: [{ kind: 'exact', value: '/x' }] }, { ports: [80] }] },
+      ],
+      provenance: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p', file: '0.yaml', line: 3, column: 1 },
+    },
+  ]);
+});
+
+t.test('the four ways to match a text', async (t) => {
+  const cases: readonly (readonly [text: string, expected: object])[] = [
+    ['abc', { kind: 'exact', value: 'abc' }],
+    ['abc*', { kind: 'prefix', value: 'abc' }],
+    ['"*abc"', { kind: 'suffix', value: 'abc' }],
+    ['"*"', { kind: 'present' }],
+  ];
+  for (const [text, expected] of cases) {
+    t.same(source(`namespaces: [${text}]`), { namespaces: [expected] });
+    t.same(source(`notNamespaces: [${text}]`), { notNamespaces: [expected] });
+    t.same(source(`principals: [${text}]`), { principals: [expected] });
+    t.same(source(`notPrincipals: [${text}]`), { notPrincipals: [expected] });
+    t.same(operation(`hosts: [${text}]`), { hosts: [expected] });
+    t.same(operation(`notHosts: [${text}]`), { notHosts: [expected] });
+  }
+});
+
+t.test('paths, methods, hosts and ports', async (t) => {
+  t.same(operation('paths: [/a, /a/*, "*.json", "*"], notPaths: [/b]'), {
+    paths: [
+      { kind: 'exact', value: '/a' },
+      { kind: 'prefix', value: '/a/' },
+      { kind: 'suffix', value: '.json' },
+      { kind: 'present' },
+    ],
+    notPaths: [{ kind: 'exact', value: '/b' }],
+  });
+  t.same(operation('methods: [GET, "P*"], notMethods: [PUT]'), {
+    methods: [
+      { kind: 'exact', value: 'GET' },
+      { kind: 'prefix', value: 'P' },
+    ],
+    notMethods: [{ kind: 'exact', value: 'PUT' }],
+  });
+  t.same(operation('hosts: [Secret.Example, "*.Shop.example"]'), {
+    hosts: [
+      { kind: 'exact', value: 'secret.example' },
+      { kind: 'suffix', value: '.shop.example' },
+    ],
+  });
+  t.same(operation('ports: ["80", "65535"], notPorts: ["1"]'), { ports: [80, 65_535], notPorts: [1] });
+});
+
+t.test('service accounts are completed with the namespace of the policy', async (t) => {
+  t.same(source('serviceAccounts: [web, other/api.v1]'), { serviceAccounts: ['shop/web', 'other/api.v1'] });
+  t.same(source('notServiceAccounts: [web]'), { notServiceAccounts: ['shop/web'] });
+});
+
+t.test('cluster.local stands for the local trust domain', async (t) => {
+  const td = { workload: { trustDomain: 'example.org' } };
+  t.same(source('principals: [cluster.local/ns/a/sa/b]', td), {
+    principals: [{ kind: 'exact', value: 'example.org/ns/a/sa/b' }],
+  });
+  t.same(source('principals: [cluster.local/*]', td), { principals: [{ kind: 'prefix', value: 'example.org/' }] });
+  t.same(source('principals: [other.org/ns/a/sa/b]', td), {
+    principals: [{ kind: 'exact', value: 'other.org/ns/a/sa/b' }],
+  });
+  t.same(source('principals: ["*/sa/b"]', td), { principals: [{ kind: 'suffix', value: '/sa/b' }] });
+});
+
+t.test('a policy is for its namespace, or from the root namespace for all; a selector narrows it', async (t) => {
+  const count = (yaml: string): number => compiled(yaml).length;
+  t.equal(count(policy('', 'p', 'shop')), 1);
+  t.equal(count(policy('', 'p', 'other')), 0);
+  t.equal(count(policy('', 'p', 'istio-system')), 1);
+  t.equal(count(policy('selector: {matchLabels: {app: web}}')), 1);
+  t.equal(count(policy('selector: {matchLabels: {app: api}}')), 0);
+  t.equal(count(policy('selector: {matchLabels: {app: web}}', 'p', 'istio-system')), 1);
+  t.equal(count(policy('selector: {matchLabels: {app: api}}', 'p', 'istio-system')), 0);
+  t.equal(count(policy('selector: {}')), 1);
+});
+
+t.test('a dry run is not enforced, and the report says so', async (t) => {
+  const dry = (value: string): string =>
+    policy('action: DENY, rules: [{}]').replace('{name: p,', `{name: p, annotations: {istio.io/dry-run: "${value}"},`);
+  t.same(compiled(dry('true')), []);
+  t.equal(compiled(dry('false')).length, 1);
+  t.match(good(dry('true')).remarks(), [
+    /metadata\.annotations\["istio\.io\/dry-run"\] ignored \(warning\): dry run: this policy is not enforced/,
+  ]);
+});
+
+t.test('an ALLOW by suffix is warned of: it spans namespaces and trust domains', async (t) => {
+  const rules = 'rules: [{from: [{source: {principals: ["*/sa/web"]}}]}]';
+  t.match(good(policy(rules)).remarks(), [
+    /principals\[0\] enforced \(warning\): allows this suffix in every namespace and trust domain/,
+  ]);
+  t.same(good(policy(`action: DENY, ${rules}`)).remarks(), []);
+});
+
+const refusals: readonly (readonly [what: string, rule: string, message: RegExp])[] = [
+  ['an empty source', 'from: [{source: {}}]', /spec\.rules\[0\]\.from\[0\]\.source: must say something/],
+  ['no source', 'from: [{}]', /spec\.rules\[0\]\.from\[0\]: needs the field source/],
+  ['an empty from', 'from: []', /spec\.rules\[0\]\.from: must be a list with at least one entry/],
+  ['an empty to', 'to: []', /spec\.rules\[0\]\.to: must be a list with at least one entry/],
+  ['an empty operation', 'to: [{operation: {}}]', /operation: must say something/],
+  [
+    'a SPIFFE ID as a principal',
+    'from: [{source: {principals: ["spiffe://cluster.local/ns/a/sa/b"]}}]',
+    /principals\[0\]: must be written without spiffe:\/\//,
+  ],
+  [
+    'a star in the middle',
+    'from: [{source: {principals: ["a*b"]}}]',
+    /principals\[0\]: may have one \*, at its beginning or its end, got "a\*b"/,
+  ],
+  ['a star at both ends', 'to: [{operation: {paths: ["*a*"]}}]', /paths\[0\]: may have one \*/],
+  [
+    'a path template',
+    'to: [{operation: {paths: ["/users/{*}/profile"]}}]',
+    /paths\[0\]: is refused: path templates are not supported yet, got "\/users\/\{\*\}\/profile"/,
+  ],
+  [
+    'a path template for any rest',
+    'to: [{operation: {notPaths: ["/files/{**}"]}}]',
+    /notPaths\[0\]: is refused: path templates/,
+  ],
+  [
+    'a path that could never match',
+    'to: [{operation: {paths: [admin]}}]',
+    /paths\[0\]: must begin with \/ or \*: it could never match, got "admin"/,
+  ],
+  ['a method in lower case', 'to: [{operation: {methods: [get]}}]', /methods\[0\]: must be upper case/],
+  [
+    'a port that is a number',
+    'to: [{operation: {ports: [80]}}]',
+    /ports\[0\]: must be a text that is not empty; put it in quotes, got 80/,
+  ],
+  [
+    'a port that is none',
+    'to: [{operation: {ports: ["http"]}}]',
+    /ports\[0\]: must be a port from 1 to 65535, got "http"/,
+  ],
+  ['port 0', 'to: [{operation: {ports: ["0"]}}]', /ports\[0\]: must be a port from 1 to 65535/],
+  ['port 65536', 'to: [{operation: {notPorts: ["65536"]}}]', /notPorts\[0\]: must be a port from 1 to 65535/],
+  [
+    'service accounts beside principals',
+    'from: [{source: {serviceAccounts: [a], principals: [b]}}]',
+    /source: service accounts cannot be combined with principals, as in Istio/,
+  ],
+  [
+    'a service account with three parts',
+    'from: [{source: {serviceAccounts: [a/b/c]}}]',
+    /serviceAccounts\[0\]: must be <service account> or <namespace>\/<service account>/,
+  ],
+  [
+    'a service account with a star',
+    'from: [{source: {serviceAccounts: ["a/*"]}}]',
+    /serviceAccounts\[0\]: must be <service account>/,
+  ],
+  [
+    'a condition',
+    'when: [{key: "request.headers[x-role]", values: [guest]}]',
+    /spec\.rules\[0\]\.when: is refused: inmesh cannot decide this yet, and must not guess/,
+  ],
+];
+
+for (const [what, rule, message] of refusals) {
+  t.test(`${what} is refused, whatever the action and whoever it is for`, async (t) => {
+    for (const more of ['', 'action: DENY, ', 'selector: {matchLabels: {app: api}}, ']) {
+      t.match(problems(policy(`${more}rules: [{${rule}}]`)).join('\n'), message);
+    }
+    t.match(problems(policy(`rules: [{${rule}}]`, 'p', 'other')).join('\n'), message);
+  });
+}

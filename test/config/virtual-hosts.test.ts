@@ -1,0 +1,134 @@
+import t from 'tap';
+import { hostAndPort, shortNames } from '../../src/config/virtual-hosts.ts';
+import { good, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
+
+const names = (yaml: string, options?: TestCompileOptions): readonly string[] =>
+  [...good(yaml, options).snapshot.hosts.keys()].sort();
+const route = (host: string, timeout: string, name = `v${timeout}`, more = '', namespace = 'shop'): string =>
+  resourceYaml(
+    'VirtualService',
+    name,
+    `{hosts: ["${host}"], http: [{timeout: ${timeout}, route: [{destination: {host: reviews.shop.svc.cluster.local}}]}] ${more}}`,
+    namespace,
+  );
+const timeoutOf = (yaml: string, options?: TestCompileOptions, name = 'reviews.shop:80') =>
+  good(serviceYaml() + yaml, options).routes(name)[0]?.timeoutMs;
+
+t.test('names of a service: the short one only in its own namespace', async (t) => {
+  t.same(names(serviceYaml()), [
+    'reviews.shop.svc.cluster.local:80',
+    'reviews.shop.svc:80',
+    'reviews.shop:80',
+    'reviews:80',
+  ]);
+  t.same(names(serviceYaml(), { workload: { namespace: 'front' } }), [
+    'reviews.shop.svc.cluster.local:80',
+    'reviews.shop.svc:80',
+    'reviews.shop:80',
+  ]);
+  t.same(shortNames('a.b.svc.other', web), []);
+  t.same(shortNames('a.shop.svc.example.org', { ...web, clusterDomain: 'example.org' }), ['a', 'a.shop', 'a.shop.svc']);
+  t.same(shortNames('api.example.com', web), []);
+  t.same(shortNames('svc.cluster.local', web), []);
+  t.equal(hostAndPort('::1', 80), '[::1]:80');
+});
+
+t.test('all names of a service share one virtual host', async (t) => {
+  const { hosts } = good(serviceYaml()).snapshot;
+  t.equal(new Set(hosts.values()).size, 1);
+  t.equal(hosts.get('reviews:80')?.name, 'reviews.shop.svc.cluster.local:80');
+});
+
+t.test('a service without a VirtualService has a default route with the default retries', async (t) => {
+  t.match(good(serviceYaml()).routes('reviews:80'), [
+    {
+      name: 'default',
+      matches: [],
+      destinations: [{ cluster: 'outbound|80||reviews.shop.svc.cluster.local', weight: 1 }],
+      retry: { attempts: 2 },
+    },
+  ]);
+});
+
+t.test('a full name is not taken away by the short name of another service', async (t) => {
+  const bare = serviceYaml('other').replace('hosts: [other.shop.svc.cluster.local]', 'hosts: [reviews]');
+  for (const yaml of [serviceYaml() + bare, bare + serviceYaml()]) {
+    const { snapshot } = good(yaml);
+    t.equal(snapshot.hosts.get('reviews:80')?.name, 'reviews:80');
+    t.equal(snapshot.hosts.get('reviews.shop:80')?.name, 'reviews.shop.svc.cluster.local:80');
+  }
+});
+
+t.test('the hosts of a VirtualService: short names belong to its namespace, dotted names are complete', async (t) => {
+  t.equal(timeoutOf(route('reviews', '1s')), 1_000);
+  t.equal(timeoutOf(route('Reviews.shop.svc.cluster.local', '1s')), 1_000);
+  t.equal(timeoutOf(route('reviews', '1s', 'v', '', 'front')), undefined);
+  t.equal(timeoutOf(route('reviews.shop.svc.cluster.local', '1s', 'v', '', 'front')), 1_000);
+  // In Istio a half name is a host of its own: it serves that name, and no other of the service.
+  t.equal(timeoutOf(route('reviews.shop', '1s'), {}, 'reviews.shop:80'), 1_000);
+  t.equal(timeoutOf(route('reviews.shop', '1s'), {}, 'reviews:80'), undefined);
+  t.match(good(serviceYaml() + route('reviews.shop', '1s')).remarks(), [
+    /spec\.hosts\[0\] enforced \(warning\): is not expanded; the service is reviews\.shop\.svc\.cluster\.local/,
+  ]);
+});
+
+t.test('an exact host goes before a wildcard, and a longer wildcard before a shorter', async (t) => {
+  t.equal(timeoutOf(route('*.shop.svc.cluster.local', '1s')), 1_000);
+  t.equal(timeoutOf(route('*.local', '1s') + route('*.shop.svc.cluster.local', '2s')), 2_000);
+  t.equal(timeoutOf(route('*.shop.svc.cluster.local', '1s') + route('reviews', '2s')), 2_000);
+});
+
+t.test('of two VirtualServices for a host the older counts, and the other is reported', async (t) => {
+  const dated = (timeout: string, created: string): string =>
+    route('reviews', timeout).replace(`{name: v${timeout},`, `{name: v${timeout}, creationTimestamp: "${created}",`);
+  const { routes, remarks } = good(
+    serviceYaml() + dated('1s', '2026-02-01T00:00:00Z') + dated('2s', '2026-01-01T00:00:00Z'),
+  );
+  t.equal(routes('reviews:80')[0]?.timeoutMs, 2_000);
+  t.same(remarks(), [
+    'VirtualService spec.hosts[0] ignored (warning): VirtualService shop/v2s (0.yaml:21:1) already routes reviews.shop.svc.cluster.local',
+  ]);
+  t.equal(timeoutOf(route('reviews', '1s') + route('reviews', '2s')), 1_000, 'without dates the first');
+});
+
+t.test('those made for the namespace go before public ones', async (t) => {
+  const far = 'reviews.shop.svc.cluster.local';
+  const open = route(far, '1s');
+  t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["."]')), 2_000);
+  t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: [shop]', 'front')), 2_000);
+  t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["*"]')), 1_000);
+  t.equal(timeoutOf(route(far, '2s', 'b', ', exportTo: ["."]', 'front')), undefined, 'not visible here');
+});
+
+t.test('a VirtualService of which no route applies leaves the default', async (t) => {
+  const vs = resourceYaml(
+    'VirtualService',
+    'v',
+    '{hosts: [reviews], http: [{match: [{sourceNamespace: other}], route: [{destination: {host: reviews}}]}]}',
+  );
+  t.equal(good(serviceYaml() + vs).routes('reviews:80')[0]?.name, 'default');
+});
+
+t.test('a host without a service is served on port 80, as in Istio', async (t) => {
+  const { snapshot, routes } = good(serviceYaml() + route('api.example.com', '1s'));
+  t.equal(routes('api.example.com:80')[0]?.destinations[0]?.cluster, 'outbound|80||reviews.shop.svc.cluster.local');
+  t.equal(snapshot.hosts.get('api.example.com:80')?.name, 'api.example.com:80');
+  const wide = good(serviceYaml() + route('*.example.com', '1s') + route('*.deep.example.com', '2s'));
+  t.match(wide.snapshot.wildcardHosts, [
+    { suffix: '.deep.example.com', port: 80 },
+    { suffix: '.example.com', port: 80 },
+  ]);
+});
+
+t.test('only clusters that are used exist', async (t) => {
+  const vs = resourceYaml(
+    'VirtualService',
+    'v',
+    '{hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]}',
+  );
+  const rule = resourceYaml('DestinationRule', 'r', '{host: reviews, subsets: [{name: v1}, {name: v2}]}');
+  t.same(
+    [...good(serviceYaml() + rule + vs).snapshot.clusters.keys()],
+    ['outbound|80|v1|reviews.shop.svc.cluster.local'],
+  );
+});
