@@ -74,9 +74,8 @@ export class ServedConnection implements Connection {
  * SPIFFE IDs, which contain nothing that would need quoting.
  */
 export function forwardedClientCert(socket: TLSSocket, peer: PeerIdentity, own: string): string {
-  const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return '';
+  const certificate = socket.getPeerCertificate();
   const hash = createHash('sha256').update(certificate.raw).digest('hex');
-  const subject = (certificate.subject ?? '') === '' ? ';Subject=""' : '';
+  const subject = Object.keys(certificate.subject ?? {}).length === 0 ? ';Subject=""' : '';
   return `By=${own};Hash=${hash}${subject};URI=${peer.spiffeId}`;
 }

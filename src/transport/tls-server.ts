@@ -26,7 +26,9 @@ export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: nu
   server.on('secureConnection', (socket) => guarded(() => hooks.onSecure(socket), hooks, socket));
   server.on('tlsClientError', (error, socket) => {
     socket.destroy();
-    hooks.onFailure(error);
+    // Of a chain that does not verify, the error itself only says that the connection is gone.
+    const reason: unknown = socket.authorizationError;
+    hooks.onFailure(reason ? new Error(`client certificate: ${String(reason)}`, { cause: error }) : error);
   });
   return server;
 }
