@@ -1,7 +1,7 @@
 import express from 'express';
 import { createMesh } from 'inmesh';
 
-const mesh = createMesh({ workload: { name: 'web' }, config: `${import.meta.dirname}/mesh`, identity: false });
+const mesh = createMesh({ config: `${import.meta.dirname}/mesh`, identity: false, closeOn: ['SIGINT', 'SIGTERM'] });
 const app = express();
 
 app.get('/', async (_request, response) => {
@@ -14,4 +14,3 @@ app.get('/', async (_request, response) => {
 
 const server = await mesh.listen(app, Number(process.env['PORT'] ?? 4000));
 process.stdout.write(`web listens on port ${server.port}\n`);
-process.once('SIGTERM', () => void mesh.close());

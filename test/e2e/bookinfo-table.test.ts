@@ -48,7 +48,7 @@ t.test('the table tells what a reader wants to know', async (t) => {
   t.match(text, 'up 1 m 05 s');
   t.match(text, '1,203 answered');
   t.match(text, '3 with a part missing');
-  t.match(text, /reviews +v1 +36\.0 +█+[▏-▉] +90% +100 % +3\.2 ms +1\.2 s +12 s old, new in ≤ 33 s +closed/);
+  t.match(text, /reviews +v1 +36\.0 +█+[▉-▏] +90% +100 % +3\.2 ms +1\.2 s +12 s old, new in ≤ 33 s +closed/);
   t.match(text, /\n +v2 +0\.0 +–/, 'a service with several versions shows its name once');
   t.match(text, /ratings .* 3\.0 % .* down +OPEN for v3/);
   t.match(text, 'k start ratings again');

@@ -52,7 +52,7 @@ export const ratingsDie: Check = {
     expect(good === visits.length, `${visits.length - good} of ${visits.length} pages failed`);
     const reasons = new Set(visits.map(ratingsFailure));
     expect(!reasons.has(undefined), 'a page shows ratings although nobody gives them');
-    const circuit = await Promise.race([opened, sleep(5_000).then(() => false)]);
+    const circuit = await Promise.race([opened, sleep(5_000, false, { ref: false })]);
     expect(circuit, 'no caller opened its circuit to ratings');
     const restarted = performance.now();
     await bookinfo.startService(ratings);

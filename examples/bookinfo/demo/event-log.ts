@@ -60,7 +60,7 @@ function tellEvent(message: Message, shown: (file: string) => string): Pick<LogE
     case 'config-rejected':
       return { tone: 'bad', text: `refused, the last good stays: ${describe(message.problems[0], shown)}` };
     case 'certificate':
-      return { tone: 'good', text: `certificate renewed, good for ${Math.round(message.validForMs / 1_000)} s` };
+      return { tone: 'good', text: `certificate renewed, good for ${Math.ceil(message.validForMs / 1_000)} s` };
     case 'endpoint':
       return message.healthy
         ? { tone: 'good', text: `circuit to ${message.workload} closed: trying it again` }

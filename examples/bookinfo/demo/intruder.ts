@@ -6,7 +6,6 @@ const mesh = createMesh();
 await mesh.ready();
 
 process.on('message', (request: { readonly id: number; readonly url: string }) => void call(request));
-process.once('SIGTERM', () => void mesh.close().finally(() => process.exit(0)));
 endWithLauncher();
 tell({ kind: 'ready', port: 0 });
 

@@ -40,4 +40,3 @@ app.get('/details/:book', async (request): Promise<DetailsAnswer> => ({ ...book,
 const server = await mesh.listen(app, { host: '127.0.0.1' });
 
 report(mesh, server);
-process.once('SIGTERM', () => void mesh.close());

@@ -59,4 +59,3 @@ function userOf(request: Request): string | undefined {
 const server = await mesh.listen(app, { host: '127.0.0.1', port: Number(process.env['PORT'] ?? 0) });
 
 report(mesh, server);
-process.once('SIGTERM', () => void mesh.close());

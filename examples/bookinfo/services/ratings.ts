@@ -25,4 +25,3 @@ const server = await mesh.listen(
 );
 
 report(mesh, server);
-process.once('SIGTERM', () => void mesh.close());

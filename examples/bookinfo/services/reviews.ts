@@ -37,19 +37,27 @@ app.get('/reviews/:book', async (request, response) => {
     return;
   }
   const color = version === 'v2' ? 'black' : 'red';
-  const reply = await mesh.fetch(`http://ratings:9080/ratings/${request.params.book}`);
-  if (!reply.ok) {
-    const failed = `${reply.status} ${reply.headers.get('x-inmesh-error') ?? reply.statusText}`;
-    await reply.body?.cancel();
-    response.json({ reviews, color, ratings: { failed }, hop: seen } satisfies ReviewsAnswer);
+  const ratings = await ratingsOf(request.params.book);
+  if (typeof ratings === 'string') {
+    response.json({ reviews, color, ratings: { failed: ratings }, hop: seen } satisfies ReviewsAnswer);
     return;
   }
-  const answer = (await reply.json()) as RatingsAnswer;
-  const rated = reviews.map((review) => ({ ...review, stars: answer.ratings[review.reviewer] ?? 0 }));
-  response.json({ reviews: rated, color, ratings: { hop: answer.hop }, hop: seen } satisfies ReviewsAnswer);
+  const rated = reviews.map((review) => ({ ...review, stars: ratings.ratings[review.reviewer] ?? 0 }));
+  response.json({ reviews: rated, color, ratings: { hop: ratings.hop }, hop: seen } satisfies ReviewsAnswer);
 });
+
+/** The ratings, or why there are none: reviews without stars are better than no reviews. */
+async function ratingsOf(book: string): Promise<RatingsAnswer | string> {
+  try {
+    const reply = await mesh.fetch(`http://ratings:9080/ratings/${encodeURIComponent(book)}`);
+    if (reply.ok) return (await reply.json()) as RatingsAnswer;
+    await reply.body?.cancel();
+    return `${reply.status} ${reply.headers.get('x-inmesh-error') ?? reply.statusText}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
 
 const server = await mesh.listen(app, { host: '127.0.0.1' });
 
 report(mesh, server);
-process.once('SIGTERM', () => void mesh.close());
