@@ -20,6 +20,7 @@ import { EndpointState } from './runtime/endpoint.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { deadlineFilter } from './timeout/deadline-filter.ts';
+import { stampRemaining } from './timeout/remaining-time.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 import { sendDirect, sendTry } from './transport/terminal.ts';
@@ -81,13 +82,15 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   /** Inside of `route`: everything that one route and one cluster configure. */
   const composeDestination = (route: Route, state: ClusterState): Service<ClientCall, Reply> => {
     const { name, outlier, limits } = state.cluster;
+    const perTryMs = route.retry?.perTryTimeoutMs;
     const filters: Filter<ClientCall, Reply>[] = [
       // outside retry: the total budget
-      deadlineFilter({ timeoutMs: route.timeoutMs, clock, deadlines }),
+      deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, clock, deadlines }),
     ];
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
-      filters.push(retryFilter({ policy: route.retry, clock, random, limiter: state.retries }));
+      const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs);
+      filters.push(retryFilter({ policy: route.retry, clock, random, limiter: state.retries, prepare }));
     }
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
@@ -99,10 +102,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       // inside balance, outside try-timeout: it must see per-try timeouts
       filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
     }
-    const perTry = route.retry?.perTryTimeoutMs;
-    if (perTry !== undefined) {
+    if (perTryMs !== undefined) {
       // innermost policy: connect and response headers of one try
-      filters.push(tryTimeoutFilter(perTry, deadlines(perTry)));
+      filters.push(tryTimeoutFilter(perTryMs, deadlines(perTryMs)));
     }
     return compose(filters, sendTry);
   };

@@ -1,7 +1,8 @@
-import { Dispatcher } from 'undici';
+import { stringify } from 'node:querystring';
+import { Dispatcher, errors } from 'undici';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import { type HeaderInput, toHeaderList } from '../lib/header-list.ts';
+import { type HeaderInput, type HeaderList, toHeaderList } from '../lib/header-list.ts';
 import { type CallWatcher, ClientCall, type Handler, type Reply } from '../pipeline/client-call.ts';
 import type { Service } from '../pipeline/filter.ts';
 import { currentScope } from '../pipeline/scope.ts';
@@ -36,26 +37,15 @@ export class MeshDispatcher extends Dispatcher {
 
   override dispatch(options: Dispatcher.DispatchOptions, given: Handler): boolean {
     const handler = asHandler(given);
-    const origin = typeof options.origin === 'string' ? options.origin : (options.origin?.origin ?? '');
-    const call = new ClientCall(
-      origin,
-      {
-        method: options.method,
-        path: options.query === undefined ? options.path : withQuery(options.path, options.query),
-        headers: toHeaderList(options.headers as HeaderInput),
-        body: options.body ?? null,
-        upgrade: options.upgrade,
-        headersTimeoutMs: options.headersTimeout,
-        bodyTimeoutMs: options.bodyTimeout,
-        reset: options.reset,
-        expectContinue: options.expectContinue,
-        idempotent: options.idempotent,
-        blocking: options.blocking,
-      },
-      handler,
-      currentScope(),
-      this.#options.clock.now(),
-    );
+    let call: ClientCall;
+    try {
+      call = this.#open(options, handler);
+    } catch (error) {
+      // As undici does it: a handler that can be told is told.
+      if (typeof handler.onResponseError !== 'function') throw error;
+      handler.onResponseError(null as never, error as Error);
+      return false;
+    }
     try {
       // From here on the application can abort, wherever the call is.
       handler.onRequestStart?.(call, null);
@@ -71,7 +61,7 @@ export class MeshDispatcher extends Dispatcher {
   override close(callback?: () => void): Promise<void> | undefined {
     this.#closing ??= this.#drain();
     if (callback === undefined) return this.#closing;
-    void this.#closing.then(callback);
+    this.#closing.then(() => callback(), callback);
     return undefined;
   }
 
@@ -85,6 +75,33 @@ export class MeshDispatcher extends Dispatcher {
     if (callback === undefined) return closed;
     void closed.then(callback);
     return undefined;
+  }
+
+  #open(options: Dispatcher.DispatchOptions, handler: Handler): ClientCall {
+    if (typeof options !== 'object' || options === null) {
+      throw new errors.InvalidArgumentError('opts must be an object.');
+    }
+    checkHandler(handler, isTunnel(options));
+    const { origin } = options;
+    return new ClientCall(
+      typeof origin === 'string' ? origin : (origin?.origin ?? ''),
+      {
+        method: options.method,
+        path: options.query === undefined ? options.path : withQuery(options.path, options.query),
+        headers: headersOf(options.headers as HeaderInput),
+        body: options.body ?? null,
+        upgrade: options.upgrade,
+        headersTimeoutMs: options.headersTimeout,
+        bodyTimeoutMs: options.bodyTimeout,
+        reset: options.reset,
+        expectContinue: options.expectContinue,
+        idempotent: options.idempotent,
+        blocking: options.blocking,
+      },
+      handler,
+      currentScope(),
+      this.#options.clock.now(),
+    );
   }
 
   #run(call: ClientCall): void {
@@ -111,10 +128,11 @@ export class MeshDispatcher extends Dispatcher {
   readonly #watcher: CallWatcher = { callEnded: () => this.#ended() };
 
   #fail(call: ClientCall, error: Error): void {
-    call.ended(error instanceof MeshError ? error.status : 0, error);
-    const answer = error instanceof MeshError && this.#options.onFailure === 'response' && !call.request.upgrade;
-    if (answer) localReply(call, error);
-    else call.handler.onResponseError?.(call, error);
+    // An abort of the application goes back to it as it is, even if its reason is one of our errors.
+    const failed = !call.cancelled && error instanceof MeshError;
+    call.ended(failed ? error.status : 0, error);
+    if (failed && this.#options.onFailure === 'response' && !isTunnel(call.request)) localReply(call, error);
+    else call.tellError(call.cancelled ? (call.reason as Error) : error);
   }
 
   #ended(): void {
@@ -128,11 +146,41 @@ export class MeshDispatcher extends Dispatcher {
   }
 }
 
-function withQuery(path: string, query: Record<string, unknown>): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value]) parameters.append(name, String(one ?? ''));
+/** Does the application get a connection, and not a response? */
+function isTunnel({ method, upgrade }: { readonly method: string; readonly upgrade?: unknown }): boolean {
+  return Boolean(upgrade) || method === 'CONNECT';
+}
+
+/** What undici checks of a handler before it takes a request. */
+function checkHandler(handler: Handler, tunnel: boolean): void {
+  if (typeof handler.onRequestStart !== 'function') {
+    throw new errors.InvalidArgumentError('invalid onRequestStart method');
   }
-  const text = parameters.toString();
+  if (typeof handler.onResponseError !== 'function') {
+    throw new errors.InvalidArgumentError('invalid onResponseError method');
+  }
+  if (tunnel) {
+    if (typeof handler.onRequestUpgrade !== 'function') {
+      throw new errors.InvalidArgumentError('invalid onRequestUpgrade method');
+    }
+  } else if (typeof handler.onResponseStart !== 'function') {
+    throw new errors.InvalidArgumentError('invalid onResponseStart method');
+  }
+}
+
+function headersOf(input: HeaderInput): HeaderList {
+  try {
+    return toHeaderList(input);
+  } catch (error) {
+    throw new errors.InvalidArgumentError((error as Error).message);
+  }
+}
+
+/** As undici writes queries: `querystring`, and not in addition to one that is there. */
+function withQuery(path: string, query: Record<string, unknown>): string {
+  if (path.includes('?') || path.includes('#')) {
+    throw new errors.InvalidArgumentError('Query params cannot be passed when url already contains "?" or "#".');
+  }
+  const text = stringify(query as Parameters<typeof stringify>[0]);
   return text === '' ? path : `${path}?${text}`;
 }

@@ -1,5 +1,7 @@
+import { STATUS_CODES } from 'node:http';
 import type { MeshError } from '../errors.ts';
 import type { ClientCall } from '../pipeline/client-call.ts';
+import { discardBody } from './discard-body.ts';
 
 /** Tells an answer that the mesh made from one that the service gave: the code of the error. */
 export const errorHeader = 'x-inmesh-error';
@@ -17,23 +19,18 @@ export function localReply(call: ClientCall, error: MeshError): void {
   };
   // Envoy's mark for an answer given because of a limit: callers must not retry it blindly.
   if (error.code === 'ERR_MESH_OVERFLOW') headers['x-envoy-overloaded'] = 'true';
+  // Whatever the application still asks of the call is not the business of the try that failed.
+  call.running = undefined;
   call.rawHeaders = Object.entries(headers).flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)]);
   const { handler } = call;
+  discardBody(call.request.body);
   try {
-    handler.onResponseStart?.(call, error.status, headers, statusText[error.status] ?? '');
-    if (call.request.method !== 'HEAD') handler.onResponseData?.(call, body);
+    handler.onResponseStart?.(call, error.status, headers, STATUS_CODES[error.status] ?? '');
+    if (call.request.method !== 'HEAD' && !call.cancelled) handler.onResponseData?.(call, body);
     call.rawTrailers = [];
-    handler.onResponseEnd?.(call, {});
+    if (!call.cancelled) handler.onResponseEnd?.(call, {});
   } catch (thrown) {
-    handler.onResponseError?.(call, thrown as Error);
+    call.abort(thrown as Error);
   }
+  if (call.cancelled) call.tellError(call.reason as Error);
 }
-
-const statusText: Readonly<Record<number, string>> = {
-  404: 'Not Found',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-};

@@ -16,10 +16,14 @@ export function outlierFilter(report: (endpoint: CallEndpoint, status: number) =
     tryReplied(call, status) {
       if (call.endpoint !== undefined) report(call.endpoint, status);
     },
-    tryEnded(call, error) {
-      if (error === undefined || call.endpoint === undefined) return;
+    tryEnded(call, error, status) {
+      if (error === undefined || call.endpoint === undefined || call.cancelled) return;
       // What the application did (abort, bad header) says nothing about the endpoint.
-      if (error instanceof MeshError && localFailures.has(error.code)) report(call.endpoint, 0);
+      if (!(error instanceof MeshError)) return;
+      // Envoy: whoever lets the time of the route pass without an answer has failed. What is left
+      // of a caller's time is not held against the endpoint: it may have been next to nothing.
+      const silent = error.code === 'ERR_MESH_TIMEOUT' && status === 0;
+      if (silent || localFailures.has(error.code)) report(call.endpoint, 0);
     },
   };
   return (call, next) => {

@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import type { HeaderList } from '../lib/header-list.ts';
 import type { Scope } from './scope.ts';
 
@@ -24,8 +24,11 @@ export interface Reply {
 export interface TryWatcher {
   /** Response headers have arrived. */
   tryReplied(call: ClientCall, status: number): void;
-  /** The last byte has arrived, or the try failed; exactly once for each try watched. */
-  tryEnded(call: ClientCall, error: Error | undefined): void;
+  /**
+   * The last byte has arrived, or the try failed; exactly once for each try watched. `status` is
+   * that of the response, 0 when none has begun.
+   */
+  tryEnded(call: ClientCall, error: Error | undefined, status: number): void;
 }
 
 /** Follows the whole call. */
@@ -40,6 +43,8 @@ export interface RunningTry {
   abort(reason: Error): void;
   pause(): void;
   resume(): void;
+  /** Another try begins: a response that was given up and still arrives is cut off. */
+  abandon(): void;
 }
 
 /** Where a try is sent: the runtime's endpoint as far as the pipeline needs it. */
@@ -94,8 +99,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   endpoint: CallEndpoint | undefined;
   /** Endpoints that failed this call, so that the next try goes elsewhere. */
   failedEndpoints: CallEndpoint[] | undefined;
-  /** Where `x-envoy-attempt-count` stands in the header list, once it does. */
-  attemptHeaderAt: number;
+  /** Monotonic time at which the call is over in any case; Infinity when nothing limits it. */
+  deadline: number;
   /** Envoy response flag, '' when all went well. */
   flag: string;
 
@@ -103,6 +108,7 @@ export class ClientCall implements Dispatcher.DispatchController {
   rawTrailers: Buffer[] | string[] | null;
 
   #interrupted: Error | null;
+  #cancelled: boolean;
   #paused: boolean;
   #running: RunningTry | undefined;
   #wake: ((reason: Error) => void) | undefined;
@@ -122,11 +128,12 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.tries = 0;
     this.endpoint = undefined;
     this.failedEndpoints = undefined;
-    this.attemptHeaderAt = -1;
+    this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';
     this.rawHeaders = null;
     this.rawTrailers = null;
     this.#interrupted = null;
+    this.#cancelled = false;
     this.#paused = false;
     this.#running = undefined;
     this.#wake = undefined;
@@ -150,7 +157,7 @@ export class ClientCall implements Dispatcher.DispatchController {
   /** Ends a try that could not even begin; whatever it holds is given back. */
   failTry(error: Error): Promise<never> {
     const watchers = this.takeTryWatchers();
-    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this, error);
+    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this, error, 0);
     return Promise.reject(error);
   }
 
@@ -181,9 +188,41 @@ export class ClientCall implements Dispatcher.DispatchController {
     return this.#paused;
   }
 
-  /** Stops the call wherever it is: in a try, between tries, or in the middle of the body. */
-  abort(reason: Error): void {
-    if (this.#interrupted !== null) return;
+  /** Did the application stop the call itself? Then the reason goes back to it as it is. */
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  /**
+   * The application stops the call, wherever it is: in a try, between tries, or in the middle of
+   * the body. undici's own API gives no reason when a body is destroyed.
+   */
+  abort(reason?: Error | null): void {
+    if (this.#cancelled) return;
+    this.#cancelled = true;
+    const why = reason ?? new errors.RequestAbortedError();
+    if (this.#interrupted === null) this.#interrupt(why);
+    else this.#interrupted = why;
+  }
+
+  /**
+   * Tells the application that the call failed. What its handler throws then has nowhere left to
+   * go: the process is warned about it, and lives.
+   */
+  tellError(error: Error): void {
+    try {
+      this.handler.onResponseError?.(this, error);
+    } catch (thrown) {
+      process.emitWarning(thrown instanceof Error ? thrown : new Error(`a handler threw ${String(thrown)}`));
+    }
+  }
+
+  /** The mesh stops the call: its time is up. */
+  expire(error: Error): void {
+    if (this.#interrupted === null) this.#interrupt(error);
+  }
+
+  #interrupt(reason: Error): void {
     this.#interrupted = reason;
     this.#running?.abort(reason);
     this.#wake?.(reason);
@@ -202,6 +241,7 @@ export class ClientCall implements Dispatcher.DispatchController {
 
   /** The try under way; replaced by each new one. */
   set running(running: RunningTry | undefined) {
+    this.#running?.abandon();
     this.#running = running;
   }
 

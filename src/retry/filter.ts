@@ -1,10 +1,11 @@
 import type { Clock } from '../lib/clock.ts';
+import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { backoffMs } from './backoff.ts';
-import { compileRetryDecision, neverSent } from './decide.ts';
+import { compileRetryDecision, lowestRetriedStatus, neverSent } from './decide.ts';
 import { isReplayable } from './replay.ts';
 
 /** Limits how many retries are under way at once (Istio `maxRetries`). */
@@ -19,9 +20,12 @@ export function retryFilter(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly limiter: RetryLimiter;
+  /** Called before each retry, to bring up to date what its request says. */
+  prepare?(call: ClientCall): void;
 }): Filter<ClientCall, Reply> {
   const { policy, clock, random, limiter } = options;
   const decide = compileRetryDecision(policy);
+  const lowest = lowestRetriedStatus(policy);
 
   const mayRetry = (call: ClientCall): boolean =>
     call.tries <= policy.attempts && call.reason === null && !call.request.upgrade;
@@ -38,16 +42,18 @@ export function retryFilter(options: {
       limiter.leave();
       throw error;
     }
+    options.prepare?.(call);
     return attempt(call, next, true);
   };
 
   const attempt = (call: ClientCall, next: Service<ClientCall, Reply>, isRetry: boolean): Promise<Reply> => {
     call.tries++;
-    stampAttempt(call);
+    // 1 for the first try; Istio's sidecars send it.
+    setHeader(call.request.headers, 'x-envoy-attempt-count', String(call.tries));
     return next(call).then(
       (reply) => {
         if (isRetry) limiter.leave();
-        if (reply.status < 400 && reply.headers['grpc-status'] === undefined) return reply;
+        if (reply.status < lowest && reply.headers['grpc-status'] === undefined) return reply;
         const grpcStatus = reply.headers['grpc-status'];
         const wanted = decide({
           kind: 'response',
@@ -61,7 +67,10 @@ export function retryFilter(options: {
           call.flag = call.tries > policy.attempts ? 'URX' : '';
           return reply;
         }
-        if (!limiter.enter()) return reply;
+        if (!limiter.enter()) {
+          call.flag = 'UO';
+          return reply;
+        }
         reply.discard();
         return again(call, next);
       },
@@ -74,13 +83,4 @@ export function retryFilter(options: {
     );
   };
   return (call, next) => attempt(call, next, false);
-}
-
-/** `x-envoy-attempt-count`: 1 for the first try. Istio's sidecars send it. */
-function stampAttempt(call: ClientCall): void {
-  const { headers } = call.request;
-  if (call.attemptHeaderAt === -1) {
-    headers.push('x-envoy-attempt-count', '1');
-    call.attemptHeaderAt = headers.length - 1;
-  } else headers[call.attemptHeaderAt] = String(call.tries);
 }

@@ -1,5 +1,6 @@
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { type FailureKind, failureKind } from '../lib/failure-kind.ts';
 import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { Series } from './metrics.ts';
@@ -18,8 +19,14 @@ export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) =
   };
 }
 
+/** For hosts outside of the mesh, whose errors stay what undici reports. */
+const flags: Readonly<Record<FailureKind, string>> = { connect: 'UF', tls: 'UF', reset: 'UC', timeout: 'UT' };
+
 function flagOf(error: Error, call: ClientCall): string {
+  // The application went away, or what it asked for could not be sent: Envoy's "downstream
+  // connection termination".
+  if (call.cancelled) return 'DC';
   if (error instanceof MeshError) return error.flag;
-  // The application went away: Envoy's "downstream connection termination".
-  return error === call.reason ? 'DC' : 'UC';
+  const kind = failureKind(error);
+  return kind === undefined ? 'DC' : flags[kind];
 }

@@ -4,32 +4,36 @@ import type { DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
 import { setHeader } from '../lib/header-list.ts';
 import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
+import { remainingHeader, stampRemaining } from './remaining-time.ts';
+
+export { remainingHeader } from './remaining-time.ts';
 
 /** What is kept of the caller's time so that our answer still reaches it. */
 export const marginMs = 5;
 
-/** The header in which the time that is left travels, in milliseconds (Envoy). */
-export const remainingHeader = 'x-envoy-expected-rq-timeout-ms';
-
 /**
  * The total time of a call, all tries, waits and the body included: the route's timeout or what
  * the caller of this service has left, whichever is less (Istio `timeout`; gRPC deadline
- * propagation). The next hop is told, so that it does not work for nobody.
+ * propagation). The next hop is told.
  */
 export function deadlineFilter(options: {
   readonly timeoutMs: number | undefined;
+  /** Time for one try, for what the next hop is told. */
+  readonly perTryMs: number | undefined;
   readonly clock: Clock;
   readonly deadlines: (timeoutMs: number) => DeadlineClass;
 }): Filter<ClientCall, Reply> {
-  const { timeoutMs, clock } = options;
+  const { timeoutMs, perTryMs, clock } = options;
   const routeClass = timeoutMs === undefined ? undefined : options.deadlines(timeoutMs);
-  const routeHeader = timeoutMs === undefined ? '' : String(Math.ceil(timeoutMs));
+  const told = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, perTryMs ?? Number.POSITIVE_INFINITY);
+  const routeHeader = Number.isFinite(told) ? String(Math.max(1, Math.ceil(told))) : undefined;
 
   return (call, next) => {
     const callerDeadline = call.scope?.deadline;
     if (callerDeadline === undefined) {
+      if (routeHeader !== undefined) setHeader(call.request.headers, remainingHeader, routeHeader);
       if (routeClass === undefined) return next(call);
-      call.request.headers.push(remainingHeader, routeHeader);
+      call.deadline = call.startedAt + (timeoutMs as number);
       const expiry = new Expiry(call, timeoutMs as number, 'ERR_MESH_TIMEOUT');
       expiry.running = routeClass.start(expiry);
       call.watch(expiry);
@@ -41,7 +45,8 @@ export function deadlineFilter(options: {
       return Promise.reject(new MeshError('ERR_MESH_DEADLINE_EXPIRED', message, { route: call.route }));
     }
     const total = timeoutMs === undefined ? remaining : Math.min(timeoutMs, remaining);
-    setHeader(call.request.headers, remainingHeader, String(Math.ceil(total)));
+    call.deadline = clock.now() + total;
+    stampRemaining(call, clock, perTryMs);
     const code = total === timeoutMs ? 'ERR_MESH_TIMEOUT' : 'ERR_MESH_DEADLINE_EXPIRED';
     const expiry = new Expiry(call, total, code);
     // Every value is different here, so a shared list of one length would not help.
@@ -71,7 +76,7 @@ class Expiry implements DeadlineOwner, CallWatcher {
     if (this.#done) return;
     const { route, cluster, endpoint } = this.#call;
     const message = `no complete answer within ${Math.round(this.#totalMs)} ms`;
-    this.#call.abort(new MeshError(this.#code, message, { route, cluster, endpoint: endpoint?.name ?? '' }));
+    this.#call.expire(new MeshError(this.#code, message, { route, cluster, endpoint: endpoint?.name ?? '' }));
   }
 
   callEnded(): void {

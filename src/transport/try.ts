@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
+import { type Connection, mayRepeat } from './connection.ts';
 
 type Controller = Dispatcher.DispatchController;
 
@@ -12,16 +13,26 @@ type Controller = Dispatcher.DispatchController;
 export class Try implements Handler, Reply, RunningTry {
   status: number;
   headers: ResponseHeaders;
+  /** Set by the pool when a connection takes the try. */
+  connection: Connection | undefined;
 
   readonly #call: ClientCall;
+  readonly #translate: (error: Error, call: ClientCall) => Error;
   readonly #resolve: (reply: Reply) => void;
   readonly #reject: (error: Error) => void;
+  #dispatcher: Dispatcher | undefined;
+  #options: Dispatcher.DispatchOptions | undefined;
   #statusText: string | undefined;
   #controller: Controller | undefined;
   #aborted: Error | undefined;
+  #reused: boolean;
+  #responded: boolean;
+  #repeated: boolean;
   #delivered: boolean;
   #discarded: boolean;
   #settled: boolean;
+  #flushing: boolean;
+  #told: boolean;
   #chunks: Buffer[] | undefined;
   #ended: boolean;
   #trailers: ResponseHeaders | undefined;
@@ -30,18 +41,32 @@ export class Try implements Handler, Reply, RunningTry {
   #finished: boolean;
   readonly #watchers: readonly TryWatcher[] | undefined;
 
-  constructor(call: ClientCall, resolve: (reply: Reply) => void, reject: (error: Error) => void) {
+  constructor(
+    call: ClientCall,
+    translate: (error: Error, call: ClientCall) => Error,
+    resolve: (reply: Reply) => void,
+    reject: (error: Error) => void,
+  ) {
     this.#call = call;
+    this.#translate = translate;
     this.#resolve = resolve;
     this.#reject = reject;
     this.status = 0;
     this.headers = noHeaders;
+    this.connection = undefined;
+    this.#dispatcher = undefined;
+    this.#options = undefined;
     this.#statusText = undefined;
     this.#controller = undefined;
     this.#aborted = undefined;
+    this.#reused = false;
+    this.#responded = false;
+    this.#repeated = false;
     this.#delivered = false;
     this.#discarded = false;
     this.#settled = false;
+    this.#flushing = false;
+    this.#told = false;
     this.#chunks = undefined;
     this.#ended = false;
     this.#trailers = undefined;
@@ -51,14 +76,23 @@ export class Try implements Handler, Reply, RunningTry {
     this.#watchers = call.takeTryWatchers();
   }
 
+  /** Sends the request. */
+  start(dispatcher: Dispatcher, options: Dispatcher.DispatchOptions): void {
+    this.#dispatcher = dispatcher;
+    this.#options = options;
+    dispatcher.dispatch(options, this);
+  }
+
   // ---- undici's side
 
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
+    this.#reused = this.connection?.begin() ?? false;
     if (this.#aborted !== undefined) controller.abort(this.#aborted);
   }
 
   onResponseStarted(): void {
+    this.#responded = true;
     this.#call.handler.onResponseStarted?.();
   }
 
@@ -72,9 +106,7 @@ export class Try implements Handler, Reply, RunningTry {
 
   onResponseStart(controller: Controller, status: number, headers: ResponseHeaders, statusText?: string): void {
     if (status < 200) {
-      // 1xx goes straight on: it commits to nothing (RFC 9110 section 15.2).
-      this.#call.rawHeaders = rawOf(controller.rawHeaders);
-      this.#call.handler.onResponseStart?.(this.#call, status, headers as never, statusText);
+      this.#inform(controller, status, headers, statusText);
       return;
     }
     this.status = status;
@@ -92,7 +124,11 @@ export class Try implements Handler, Reply, RunningTry {
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
     if (this.#delivered && this.#chunks === undefined) {
-      this.#call.handler.onResponseData?.(this.#call, chunk);
+      try {
+        this.#call.handler.onResponseData?.(this.#call, chunk);
+      } catch (error) {
+        this.#call.abort(error as Error);
+      }
       return;
     }
     if (this.#discarded) return;
@@ -100,24 +136,26 @@ export class Try implements Handler, Reply, RunningTry {
     else this.#chunks.push(chunk);
   }
 
-  onResponseEnd(controller: Controller, trailers: ResponseHeaders): void {
+  onResponseEnd(_controller: Controller, trailers: ResponseHeaders): void {
     this.#ended = true;
     this.#trailers = trailers;
     this.#finish(undefined);
-    if (this.#delivered && this.#chunks === undefined) this.#end(controller);
+    if (this.#delivered && this.#chunks === undefined) this.#tellEnd();
   }
 
   onResponseError(_controller: Controller | null, error: Error): void {
-    const failure = this.#aborted ?? error;
+    const silent = !this.#responded && !this.#settled && this.#aborted === undefined;
+    if (this.#reused && silent && !this.#repeated && mayRepeat(this.#call.request, error)) {
+      this.#repeat();
+      return;
+    }
+    const failure = this.#aborted ?? this.#translate(error, this.#call);
     this.#failure = failure;
     this.#finish(failure);
     if (!this.#settled) {
       this.#settled = true;
       this.#reject(failure);
-    } else if (this.#delivered) {
-      this.#chunks = undefined;
-      this.#call.handler.onResponseError?.(this.#call, failure);
-    }
+    } else if (this.#delivered) this.#tellError(failure);
   }
 
   // ---- the pipeline's side
@@ -127,14 +165,16 @@ export class Try implements Handler, Reply, RunningTry {
     this.#delivered = true;
     if (this.#finished) call.ended(this.status, this.#failure);
     if (this.#failure !== undefined) {
-      handler.onResponseError?.(call, this.#failure);
+      this.#tellError(this.#failure);
       return;
     }
     call.rawHeaders = rawOf(this.#controller?.rawHeaders);
     try {
       if (this.#socket !== undefined) {
+        // From here on the connection is the application's.
         this.#finish(undefined);
         handler.onRequestUpgrade?.(call, this.status, this.headers as never, this.#socket);
+        this.#told = true;
         return;
       }
       handler.onResponseStart?.(call, this.status, this.headers as never, this.#statusText);
@@ -149,21 +189,30 @@ export class Try implements Handler, Reply, RunningTry {
   discard(): void {
     this.#discarded = true;
     this.#chunks = undefined;
-    if (this.#socket !== undefined) this.#socket.destroy();
-    // What is on its way is read to its end so that the connection can be used again, unless it is
-    // long: then a new connection is cheaper than the bytes.
-    else if (!this.#ended && !this.#isShort()) this.abort(discarded);
+    if (this.#socket !== undefined) {
+      this.#socket.destroy();
+      this.#finish(discarded);
+    } else if (!this.#ended) {
+      // What is on its way is read to its end so that the connection can be used again, unless it is
+      // long: then a new connection is cheaper than the bytes.
+      if (this.#isShort()) this.#controller?.resume();
+      else this.abort(discarded);
+    }
+  }
+
+  abandon(): void {
+    if (this.#discarded) this.abort(discarded);
   }
 
   abort(reason: Error): void {
-    if (this.#aborted !== undefined || this.#finished) {
+    if (this.#finished) {
       // All has arrived, but the application has not taken it: what is kept is dropped.
-      if (this.#delivered && this.#chunks !== undefined) {
-        this.#chunks = undefined;
-        this.#call.handler.onResponseError?.(this.#call, reason);
-      }
+      if (!this.#delivered || this.#told) return;
+      this.#socket?.destroy();
+      this.#tellError(reason);
       return;
     }
+    if (this.#aborted !== undefined) return;
     this.#aborted = reason;
     if (this.#controller !== undefined) this.#controller.abort(reason);
     // Still waiting for a connection: undici cannot take a request out of its queue, so the try
@@ -177,27 +226,31 @@ export class Try implements Handler, Reply, RunningTry {
   }
 
   pause(): void {
-    this.#controller?.pause();
+    if (!this.#discarded) this.#controller?.pause();
   }
 
   resume(): void {
     if (this.#delivered && this.#chunks !== undefined) this.#flush();
-    if (!this.#call.paused) this.#controller?.resume();
+    // A connection that is done with this try may carry another by now.
+    if (!this.#call.paused && !this.#finished) this.#controller?.resume();
   }
 
   /** Hands on what was kept, stopping when the application pauses. */
   #flush(): void {
+    // The application may resume while it is being told: the loop that runs already goes on then.
+    if (this.#flushing) return;
     const chunks = this.#chunks;
     const call = this.#call;
     if (chunks !== undefined) {
+      this.#flushing = true;
       try {
         while (chunks.length > 0 && !call.paused && !call.aborted) {
           call.handler.onResponseData?.(call, chunks.shift() as Buffer);
         }
       } catch (error) {
         call.abort(error as Error);
-        return;
       }
+      this.#flushing = false;
       if (call.aborted) return;
       if (chunks.length > 0) {
         this.#controller?.pause();
@@ -205,21 +258,45 @@ export class Try implements Handler, Reply, RunningTry {
       }
       this.#chunks = undefined;
     }
-    if (this.#ended) this.#end(this.#controller);
+    if (this.#ended) this.#tellEnd();
     else if (call.paused) this.#controller?.pause();
   }
 
-  #end(controller: Controller | undefined): void {
+  /** 1xx goes straight on: it commits to nothing (RFC 9110 section 15.2). */
+  #inform(controller: Controller, status: number, headers: ResponseHeaders, statusText: string | undefined): void {
     const call = this.#call;
-    call.rawTrailers = rawOf(controller?.rawTrailers);
-    call.handler.onResponseEnd?.(call, (this.#trailers ?? noHeaders) as never);
+    call.rawHeaders = rawOf(controller.rawHeaders);
+    try {
+      call.handler.onResponseStart?.(call, status, headers as never, statusText);
+    } catch (error) {
+      call.abort(error as Error);
+    }
+  }
+
+  #tellEnd(): void {
+    if (this.#told) return;
+    this.#told = true;
+    const call = this.#call;
+    call.rawTrailers = rawOf(this.#controller?.rawTrailers);
+    try {
+      call.handler.onResponseEnd?.(call, (this.#trailers ?? noHeaders) as never);
+    } catch (error) {
+      call.tellError(error as Error);
+    }
+  }
+
+  #tellError(error: Error): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.#chunks = undefined;
+    this.#call.tellError(error);
   }
 
   #finish(error: Error | undefined): void {
     if (this.#finished) return;
     this.#finished = true;
     const watchers = this.#watchers;
-    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this.#call, error);
+    if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this.#call, error, this.status);
     if (this.#delivered) this.#call.ended(this.status, error);
   }
 
@@ -228,6 +305,17 @@ export class Try implements Handler, Reply, RunningTry {
     const watchers = this.#watchers;
     if (watchers !== undefined) for (const watcher of watchers) watcher.tryReplied(this.#call, this.status);
     this.#resolve(this);
+  }
+
+  /** The same try again, on another connection. */
+  #repeat(): void {
+    this.#repeated = true;
+    this.#controller = undefined;
+    this.connection = undefined;
+    // Not from within undici's own clearing up after the connection.
+    queueMicrotask(() => {
+      if (!this.#settled) this.#dispatcher?.dispatch(this.#options as Dispatcher.DispatchOptions, this);
+    });
   }
 
   #isShort(): boolean {

@@ -1,0 +1,66 @@
+/** What went wrong on the way to a server, as far as the error tells. */
+export type FailureKind =
+  /** No connection came about: no byte of the request has left. */
+  | 'connect'
+  /** The TLS handshake failed: no byte of the request has left. */
+  | 'tls'
+  /** The connection broke, or what arrived on it was not HTTP. */
+  | 'reset'
+  /** Nothing arrived for too long. */
+  | 'timeout';
+
+const byCode: ReadonlyMap<string, FailureKind> = new Map([
+  ['ECONNREFUSED', 'connect'],
+  ['EHOSTUNREACH', 'connect'],
+  ['EHOSTDOWN', 'connect'],
+  ['ENETUNREACH', 'connect'],
+  ['ENETDOWN', 'connect'],
+  ['EADDRNOTAVAIL', 'connect'],
+  ['EMFILE', 'connect'],
+  ['ENFILE', 'connect'],
+  ['ENOENT', 'connect'],
+  ['ENOTFOUND', 'connect'],
+  ['UND_ERR_CONNECT_TIMEOUT', 'connect'],
+  ['EPROTO', 'tls'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'tls'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', 'tls'],
+  ['HOSTNAME_MISMATCH', 'tls'],
+  ['UND_ERR_SOCKET', 'reset'],
+  ['UND_ERR_DESTROYED', 'reset'],
+  ['UND_ERR_CLOSED', 'reset'],
+  ['UND_ERR_HEADERS_OVERFLOW', 'reset'],
+  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'reset'],
+  ['UND_ERR_RES_EXCEEDED_MAX_SIZE', 'reset'],
+  ['UND_ERR_HEADERS_TIMEOUT', 'timeout'],
+  ['UND_ERR_BODY_TIMEOUT', 'timeout'],
+] as const);
+
+/** Errors of these come from a socket of ours only when the system says which operation failed. */
+const systemCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT']);
+
+const byPrefix: readonly (readonly [string, FailureKind])[] = [
+  ['EAI_', 'connect'],
+  ['CERT_', 'tls'],
+  ['UNABLE_TO_', 'tls'],
+  ['ERR_TLS_', 'tls'],
+  ['ERR_SSL_', 'tls'],
+  ['HPE_', 'reset'],
+];
+
+/**
+ * Recognises errors of the network, of TLS and of undici. Nothing for all others, which are of the
+ * application's making: its abort, a header that is not valid, a body that failed while it was
+ * read (an inbound request that was cut off has the code `ECONNRESET` too, but no `syscall`).
+ */
+export function failureKind(error: unknown): FailureKind | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (typeof code !== 'string') return undefined;
+  if (systemCodes.has(code)) {
+    if (syscall === 'connect') return 'connect';
+    // node:tls names the host when the connection breaks during the handshake.
+    if (syscall === undefined) return 'host' in error ? 'tls' : undefined;
+    return 'reset';
+  }
+  return byCode.get(code) ?? byPrefix.find(([prefix]) => code.startsWith(prefix))?.[1];
+}
