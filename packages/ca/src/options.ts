@@ -38,9 +38,7 @@ export function resolveOptions(
   if (remembered.trustDomain !== undefined && trustDomain !== remembered.trustDomain) {
     throw invalid('trustDomain', `the folder holds an authority of ${remembered.trustDomain}`, trustDomain);
   }
-  try {
-    parseSpiffeId(`spiffe://${trustDomain}`);
-  } catch {
+  if (!isTrustDomain(trustDomain)) {
     throw invalid('trustDomain', 'expected up to 255 of a-z, 0-9, dot, dash and underscore', trustDomain);
   }
   const leafTtlMs = options.leafTtlMs ?? remembered.leafTtlMs ?? 3_600_000;
@@ -55,6 +53,14 @@ export function resolveOptions(
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
   };
+}
+
+function isTrustDomain(text: string): boolean {
+  try {
+    return parseSpiffeId(`spiffe://${text}`).trustDomain === text;
+  } catch {
+    return false;
+  }
 }
 
 /** Refuses a number outside of its range, or something else. */
