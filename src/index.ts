@@ -19,5 +19,6 @@ export type {
 } from './mesh-api.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';
+export { type RequestContext, requestContext } from './pipeline/request-context.ts';
 export type { Peer, Scope } from './pipeline/scope.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';

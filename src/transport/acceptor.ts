@@ -227,7 +227,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
           resolve(server.address() as AddressInfo);
         });
       }),
-    drain: (graceMs) => (ended ??= end(graceMs)),
+    drain: (graceMs) => {
+      // Whoever is out of patience in the middle of a longer grace.
+      if (graceMs <= 0) drain.destroyAll();
+      return (ended ??= end(graceMs));
+    },
     close: () => {
       drain.destroyAll();
       return (ended ??= end(0));
