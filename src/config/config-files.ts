@@ -60,10 +60,8 @@ function stateOf(stats: {
 }
 
 /**
- * Reads and parses one file; whatever is wrong with it ends as problems. Messages name it relative
- * to the working directory.
- *
- * @throws when it cannot be read at all: it may just have been replaced.
+ * Reads and parses one file. Never throws: whatever is wrong with it ends as problems. Messages
+ * name it relative to the working directory.
  */
 export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
   const name = relative(process.cwd(), file.path) || file.path;
@@ -76,7 +74,12 @@ export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
     const [size, limit] = [file.size, yamlLimits.maxBytes].map((bytes) => bytes.toLocaleString('en'));
     return refuse(`has ${size} bytes; at most ${limit} are read`);
   }
-  const bytes = await readFile(file.path);
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(file.path);
+  } catch (error) {
+    return refuse(`cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

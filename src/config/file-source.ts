@@ -23,6 +23,8 @@ const settleMs = 40;
 const maxUnsettledLooks = 25;
 /** Looking at the files takes at most this part of the time. */
 const maxPollShare = 1 / 20;
+/** But they are looked at this often, however slow the disk is. */
+const maxPollMs = 2_000;
 
 /**
  * A file or folder of YAML and JSON (`*.yaml`, `*.yml`, `*.json`, with sub-folders), read again
@@ -51,7 +53,7 @@ async function watchFiles(
     try {
       const started = clock.now();
       const files = await listConfigFiles(path);
-      pause = Math.max(pollMs, (clock.now() - started) / maxPollShare);
+      pause = Math.max(pollMs, Math.min(maxPollMs, (clock.now() - started) / maxPollShare));
       if (files.length === 0) throw new Error(`no *.yaml, *.yml or *.json file in ${path}`);
       const state = describeState(files);
       if (state !== applied) {

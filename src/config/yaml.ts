@@ -69,10 +69,15 @@ export function parseYaml(text: string, file?: string): ParsedYaml {
     const { explicit, version } = document.directives?.yaml ?? { explicit: false, version: '1.2' };
     if (explicit === true && version !== '1.2') converter.refuse(0, `%YAML ${version} is not supported; only 1.2 is`);
     for (const error of [...document.errors, ...document.warnings]) converter.refuseError(error);
-    if (converter.problems.length === 0 && document.contents !== null) documents.push(converter.convert());
+    if (converter.problems.length === 0 && !isEmpty(document)) documents.push(converter.convert());
     problems.push(...converter.problems);
   }
   return problems.length === 0 ? { documents, problems } : { documents: [], problems };
+}
+
+/** Nothing between two `---`, or only comments. */
+function isEmpty({ contents }: Document): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null);
 }
 
 /** Position of each value: its own offset, its key's, and those of its children. */
