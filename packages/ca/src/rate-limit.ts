@@ -15,9 +15,9 @@ export function createRateLimiter(perSecond: number, burst: number, clock: Clock
     Math.min(burst, bucket.level + ((now - bucket.at) / 1_000) * perSecond);
   const forget = (now: number): void => {
     for (const [caller, bucket] of buckets) if (levelNow(bucket, now) >= burst) buckets.delete(caller);
-    // Still too many callers at once: drop the ones that were seen first.
+    // Still too many callers at once: drop those that were seen first, a tenth of all, so that this is seldom.
     for (const caller of buckets.keys()) {
-      if (buckets.size < maxCallers) return;
+      if (buckets.size <= maxCallers * 0.9) return;
       buckets.delete(caller);
     }
   };
