@@ -6,6 +6,7 @@ import { createDeadlines } from './lib/deadlines.ts';
 import { type HeaderList, headerValue, setHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
+import type { Cluster } from './model/cluster.ts';
 import type { Route } from './model/route.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -36,24 +37,29 @@ export interface ClientPipelineDependencies {
   series(service: string): Series;
 }
 
+/** What the mesh knows about a destination. */
+export interface Known {
+  readonly route: Route;
+  readonly state: ClusterState;
+  readonly destination: Destination;
+  /** After rewriting. */
+  readonly path: string;
+  /** For requests without a Host header of their own. */
+  readonly hostHeader: string;
+  /** Replaces the Host header in any case. */
+  readonly authority: string | undefined;
+}
+
 /** Where a request goes. */
 export type Selection =
-  /** Not through the mesh: the host is unknown to it, or is reached at its own address. */
-  | { readonly kind: 'outside'; readonly cluster: string }
-  | {
-      readonly kind: 'inside';
-      readonly route: Route;
-      readonly state: ClusterState;
-      readonly destination: Destination;
-      /** After rewriting. */
-      readonly path: string;
-      /** For requests without a Host header of their own. */
-      readonly hostHeader: string;
-      /** Replaces the Host header in any case. */
-      readonly authority: string | undefined;
-    };
+  /**
+   * To the address that the caller named: the host is unknown to the mesh, or is known with its
+   * policy but reached at its own address (`resolution: NONE`).
+   */
+  | { readonly kind: 'outside'; readonly cluster: string; readonly known: Known | undefined }
+  | ({ readonly kind: 'inside' } & Known);
 
-const outsideOfMesh: Selection = { kind: 'outside', cluster: 'PassthroughCluster' };
+const outsideOfMesh: Selection = { kind: 'outside', cluster: 'PassthroughCluster', known: undefined };
 
 /** The way of a call from the application to an endpoint. */
 export interface ClientPipeline {
@@ -77,6 +83,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
+  const toItsAddress: Filter<ClientCall, Reply> = (call, next) => {
+    call.endpoint = passthrough;
+    return next(call);
+  };
   const routes = new WeakMap<Route, () => Destination>();
 
   /** Inside of `route`: everything that one route and one cluster configure. */
@@ -96,11 +106,14 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       // inside retry: tries count against the limits
       filters.push(limitFilter(name, state.requests));
     }
-    // inside retry: hands the chosen endpoint on
-    filters.push(balanceFilter(name, state));
-    if (outlier !== undefined) {
+    if (state.cluster.discovery.kind === 'original') {
+      // There is nothing to choose from, and nobody to eject.
+      filters.push(toItsAddress);
+    } else {
+      // inside retry: hands the chosen endpoint on
+      filters.push(balanceFilter(name, state));
       // inside balance, outside try-timeout: it must see per-try timeouts
-      filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
+      if (outlier !== undefined) filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
     }
     if (perTryMs !== undefined) {
       // innermost policy: connect and response headers of one try
@@ -145,14 +158,12 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       const message = `route ${route.name} leads to ${cluster}, which does not exist`;
       throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
     }
-    // The address that the caller named is the endpoint (`resolution: NONE`).
-    if (state.cluster.discovery.kind === 'original') return { kind: 'outside', cluster };
-    if (tlsHost !== undefined && !speaksTls.has(state.cluster.protocol)) {
-      const message = `${origin}: the mesh knows this port as ${state.cluster.protocol}; call it with http: and let the mesh encrypt`;
-      throw new MeshError('ERR_MESH_UNSUPPORTED', message, { route: route.name, cluster });
+    const refusal = whyNot(state.cluster, tlsHost !== undefined);
+    if (refusal !== undefined) {
+      throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
     }
     const { rewrite } = route;
-    return {
+    const inside: Selection = {
       kind: 'inside',
       route,
       state,
@@ -161,31 +172,35 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       hostHeader: target.hostHeader,
       authority: rewrite?.authority,
     };
+    return state.cluster.discovery.kind === 'original' ? { kind: 'outside', cluster, known: inside } : inside;
   };
 
   const toRoute: Service<ClientCall, Reply> = (call) => {
     const { headers } = call.request;
     const selection = select(call.origin, call.path, headers);
-    if (selection.kind === 'outside') {
-      call.cluster = selection.cluster;
+    const known = selection.kind === 'inside' ? selection : selection.known;
+    if (known === undefined) {
+      call.cluster = 'PassthroughCluster';
       call.endpoint = passthrough;
       return sendDirect(call);
     }
-    const { destination, route, state } = selection;
+    const { destination, route, state } = known;
     call.route = route.name;
     call.cluster = destination.cluster;
     addOutboundHeaders(headers, call.scope);
-    if (selection.authority !== undefined) setHeader(headers, 'host', selection.authority);
-    else if (headerValue(headers, 'host') === undefined) call.host = selection.hostHeader;
-    if (selection.path !== call.path) {
+    if (known.authority !== undefined) setHeader(headers, 'host', known.authority);
+    // A connection to the address that the caller named sends the right Host header by itself.
+    else if (selection.kind === 'inside' && headerValue(headers, 'host') === undefined) call.host = known.hostHeader;
+    // The target of CONNECT is a host and a port, and no path.
+    if (known.path !== call.path && call.request.method !== 'CONNECT') {
       setHeader(headers, 'x-envoy-original-path', call.path);
-      call.path = selection.path;
+      call.path = known.path;
     }
     return destination.service(route, state, composeDestination)(call);
   };
 
   const seriesOf = (call: ClientCall): Series =>
-    call.endpoint instanceof EndpointState ? call.endpoint.series : dependencies.series(call.cluster);
+    call.endpoint instanceof EndpointState ? call.endpoint.series : dependencies.series(hostOf(call.cluster));
 
   return {
     // metrics outside route: a call without a route counts too
@@ -203,6 +218,25 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 }
 
 const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
+
+/** Why a cluster cannot be called in this way, for people; nothing when it can. */
+function whyNot({ discovery, protocol, tls }: Cluster, ownTls: boolean): string | undefined {
+  if (discovery.kind === 'original') {
+    if (tls !== 'mutual') return undefined;
+    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
+  }
+  if (!ownTls) return undefined;
+  if (!speaksTls.has(protocol)) {
+    return `the mesh knows this port as ${protocol}; call it with http: and let the mesh encrypt`;
+  }
+  if (tls === 'mutual') return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
+  return undefined;
+}
+
+/** `outbound|9080|v1|reviews` is a cluster of `reviews`. */
+function hostOf(cluster: string): string {
+  return cluster.slice(cluster.lastIndexOf('|') + 1);
+}
 
 type Composer = (route: Route, state: ClusterState) => Service<ClientCall, Reply>;
 
