@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
 import type { Cluster, Endpoint } from '../model/cluster.ts';
-import { createOutlierDetector, type OutlierDetector } from '../outlier/detector.ts';
+import { createOutlierDetector, newOutlierHost, type OutlierDetector } from '../outlier/detector.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
 
@@ -13,6 +13,8 @@ export interface ClusterDependencies {
   readonly clock: Clock;
   readonly random: Random;
   hooks(cluster: Cluster): EndpointHooks;
+  /** Addresses of a name. Default: the system's resolver. */
+  resolve?(name: string): Promise<readonly string[]>;
   /** An endpoint was ejected or came back. */
   healthChanged(cluster: Cluster, endpoint: EndpointState): void;
 }
@@ -60,8 +62,9 @@ export class ClusterState {
     return this.#usable.find((endpoint) => !avoid.includes(endpoint)) ?? first;
   }
 
+  /** Resolves when the endpoints are known for the first time; absent when there are some. */
   warming(): Promise<void> | undefined {
-    return this.#names?.warming();
+    return this.#endpoints.length > 0 ? undefined : this.#names?.warming();
   }
 
   report(endpoint: object, status: number): void {
@@ -80,15 +83,18 @@ export class ClusterState {
     if (!isDeepStrictEqual(previous.outlier, cluster.outlier)) {
       this.#detector?.close();
       this.#detector = this.#makeDetector();
-      // Nobody would let them back in.
-      if (cluster.outlier === undefined) for (const endpoint of this.#endpoints) endpoint.ejectedUntil = 0;
+      if (cluster.outlier === undefined) this.#pardon();
     }
+    // Before any connection is opened anew: it must be opened in the new way.
+    const hooks = this.#dependencies.hooks(cluster);
+    for (const endpoint of this.#endpoints) endpoint.adopt(endpoint.endpoint, hooks);
     const reconnect =
       previous.tls !== cluster.tls ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();
-    this.#discover();
+    if (isDeepStrictEqual(previous.discovery, cluster.discovery)) this.#rebuild();
+    else this.#discover();
   }
 
   /**
@@ -104,22 +110,32 @@ export class ClusterState {
   async close(): Promise<void> {
     this.#names?.close();
     this.#detector?.close();
-    await Promise.all(this.#endpoints.map((endpoint) => endpoint.drain()));
+    await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
+  }
+
+  /** Without a policy nobody would let them back in. */
+  #pardon(): void {
+    for (const endpoint of this.#endpoints) {
+      const ejected = endpoint.ejectedUntil !== 0;
+      Object.assign(endpoint, newOutlierHost());
+      if (ejected) this.#dependencies.healthChanged(this.cluster, endpoint);
+    }
   }
 
   #discover(): void {
     const { discovery } = this.cluster;
     this.#names?.close();
     this.#names = undefined;
-    if (discovery.kind === 'static') this.#setEndpoints(discovery.endpoints);
-    else if (discovery.kind === 'dns') {
+    if (discovery.kind === 'dns') {
+      const { clock, random, resolve } = this.#dependencies;
       this.#names = watchNames({
         endpoints: discovery.endpoints,
-        clock: this.#dependencies.clock,
-        random: this.#dependencies.random,
+        clock,
+        random,
         resolved: (endpoints) => this.#setEndpoints(endpoints),
+        ...(resolve === undefined ? {} : { resolve }),
       });
-    }
+    } else this.#setEndpoints(discovery.kind === 'static' ? discovery.endpoints : []);
   }
 
   #setEndpoints(endpoints: readonly Endpoint[]): void {
@@ -135,13 +151,12 @@ export class ClusterState {
         continue;
       }
       const moved = state.endpoint.speaksMtls !== endpoint.speaksMtls || state.endpoint.spiffeId !== endpoint.spiffeId;
-      state.endpoint = endpoint;
-      state.weight = endpoint.weight;
+      state.adopt(endpoint, hooks);
       if (moved) void state.drain();
       next.push(state);
     }
     this.#endpoints = next;
-    for (const gone of known.values()) void gone.drain();
+    for (const gone of known.values()) void gone.retire();
     this.#rebuild();
   }
 

@@ -14,6 +14,8 @@ export interface NameWatch {
 /** The system's resolver does not tell how long an answer is good for. */
 const refreshMs = 30_000;
 const retryMs = 1_000;
+/** Addresses of one name that are used; more come from a mistake or an attack. */
+const maxAddresses = 1_000;
 
 /**
  * Resolves the names among `endpoints` again and again, each name to all of its addresses, as
@@ -41,7 +43,8 @@ export function watchNames(options: {
       [...names].map(async (name) => {
         try {
           const addresses = await resolve(name);
-          if (addresses.length > 0) answers.set(name, addresses);
+          if (addresses.length > 0) answers.set(name, preferIpv4(addresses).slice(0, maxAddresses));
+          else failed = true;
         } catch {
           failed = true;
         }
@@ -71,9 +74,18 @@ function expand(endpoints: readonly Endpoint[], answers: ReadonlyMap<string, rea
   for (const endpoint of endpoints) {
     const addresses = isIP(endpoint.address) === 0 ? (answers.get(endpoint.address) ?? []) : [endpoint.address];
     // Two names for one address are one endpoint.
-    for (const address of addresses) result.set(`${address}:${endpoint.port}`, { ...endpoint, address });
+    for (const address of addresses) result.set(`${address} ${endpoint.port}`, { ...endpoint, address });
   }
   return [...result.values()];
+}
+
+/**
+ * The IPv4 addresses where there are any (Envoy `V4_PREFERRED`): each address becomes an endpoint,
+ * and where IPv6 is broken, or a server listens on IPv4 only, half of them would not answer.
+ */
+function preferIpv4(addresses: readonly string[]): readonly string[] {
+  const v4 = addresses.filter((address) => isIP(address) === 4);
+  return v4.length > 0 ? v4 : addresses;
 }
 
 async function systemResolve(name: string): Promise<readonly string[]> {

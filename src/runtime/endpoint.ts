@@ -10,12 +10,8 @@ export interface EndpointHooks {
   series(endpoint: Endpoint): Series;
 }
 
-/** `10.0.0.7:9080`: what identifies an endpoint within its cluster. */
-export function endpointKey(endpoint: Endpoint): string {
-  return `${endpoint.address}:${endpoint.port}`;
-}
-
-function urlHost({ address, port }: Endpoint): string {
+/** `10.0.0.7:9080`, `[::1]:9080`: what identifies an endpoint within its cluster. */
+export function endpointKey({ address, port }: Endpoint): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
@@ -33,8 +29,9 @@ export class EndpointState implements OutlierHost {
   consecutiveGateway: number;
   ejectedUntil: number;
   ejectionCount: number;
-  readonly series: Series;
-  readonly #hooks: EndpointHooks;
+  series: Series;
+  #hooks: EndpointHooks;
+  #retired: boolean;
   #dispatcher: Dispatcher | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
@@ -51,12 +48,21 @@ export class EndpointState implements OutlierHost {
     this.ejectionCount = outlier.ejectionCount;
     this.series = hooks.series(endpoint);
     this.#hooks = hooks;
+    this.#retired = false;
     this.#dispatcher = undefined;
+  }
+
+  /** Takes over what the configuration now says; connections that there are stay as they are. */
+  adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
+    this.endpoint = endpoint;
+    this.weight = endpoint.weight;
+    this.series = hooks.series(endpoint);
+    this.#hooks = hooks;
   }
 
   dispatcher(host: string): Dispatcher {
     if (this.#dispatcher === undefined) {
-      this.host = host === '' ? urlHost(this.endpoint) : host;
+      this.host = host === '' ? this.name : host;
       this.#dispatcher = this.#hooks.open(this.endpoint, this.host);
     }
     return this.#dispatcher;
@@ -69,6 +75,16 @@ export class EndpointState implements OutlierHost {
   /** A try on this endpoint received its last byte, or failed. */
   tryEnded(): void {
     this.inFlight--;
+    if (this.#retired && this.inFlight === 0) void this.drain();
+  }
+
+  /**
+   * It has left the cluster. A call that is between two tries may still come for it: what that
+   * opens is closed again at its end.
+   */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    await this.drain();
   }
 
   /** Lets the connections finish what they carry and closes them; the next try opens new ones. */
