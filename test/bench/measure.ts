@@ -1,0 +1,80 @@
+import { inspect } from 'node:util';
+
+/** What one process reports about one round. */
+export interface Round {
+  /** Calls that ended within the measured time. */
+  readonly calls: number;
+  readonly seconds: number;
+  readonly errors: number;
+  /** The first error, for people. */
+  readonly firstError?: string;
+  /** Processor time of the measured process in the measured time, microseconds. */
+  readonly cpuMicros: number;
+  readonly p50Micros: number;
+  readonly p99Micros: number;
+}
+
+export interface RoundOptions {
+  readonly concurrency: number;
+  readonly warmUpMs: number;
+  readonly durationMs: number;
+}
+
+/** Runs `call` in `concurrency` loops, first to warm up, then measured. A closed loop: each waits for its answer. */
+export async function runRound(call: () => Promise<void>, options: RoundOptions): Promise<Round> {
+  const { concurrency, durationMs, warmUpMs } = options;
+  const start = performance.now() + warmUpMs;
+  const end = start + durationMs;
+  const latencies: number[] = [];
+  let errors = 0;
+  let firstError: string | undefined;
+  let before: NodeJS.CpuUsage | undefined;
+  let after: NodeJS.CpuUsage | undefined;
+  let from = 0;
+  let to = 0;
+
+  const loop = async (): Promise<void> => {
+    for (let now = performance.now(); ; ) {
+      const began = now;
+      try {
+        await call();
+      } catch (error) {
+        errors++;
+        firstError ??= inspect(error, { depth: 3 }).slice(0, 2_000);
+      }
+      now = performance.now();
+      if (now < start) continue;
+      if (before === undefined) {
+        before = process.cpuUsage();
+        from = now;
+        continue;
+      }
+      if (now >= end) {
+        if (after === undefined) {
+          after = process.cpuUsage(before);
+          to = now;
+        }
+        return;
+      }
+      if (began >= from) latencies.push(now - began);
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, loop));
+
+  const sorted = Float64Array.from(latencies).sort();
+  return {
+    calls: latencies.length,
+    seconds: (to - from) / 1_000,
+    errors,
+    ...(firstError === undefined ? {} : { firstError }),
+    cpuMicros: (after?.user ?? 0) + (after?.system ?? 0),
+    p50Micros: quantile(sorted, 0.5) * 1_000,
+    p99Micros: quantile(sorted, 0.99) * 1_000,
+  };
+}
+
+/** Nearest-rank quantile of sorted values; NaN without any. */
+export function quantile(sorted: ArrayLike<number>, share: number): number {
+  const index = Math.max(0, Math.ceil(share * sorted.length) - 1);
+  return sorted[index] ?? Number.NaN;
+}

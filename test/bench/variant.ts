@@ -1,0 +1,34 @@
+/** One way of calling, measured in a process of its own. */
+export interface OutboundVariant {
+  readonly name: string;
+  /** Name of the variant that it is compared with; its own name for a base. */
+  readonly base: string;
+  /**
+   * Prepares and returns one call: it resolves when the whole response body was read, and rejects
+   * for any status but 200. `ports` are two ports of the same target; only a mesh uses the second.
+   */
+  prepare(ports: readonly [number, number]): Promise<PreparedCalls>;
+}
+
+export interface PreparedCalls {
+  call(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One way of serving, in a process of its own. */
+export interface InboundVariant {
+  readonly name: string;
+  readonly base: string;
+  /** Serves `GET /hello` on 127.0.0.1 with `{"hello":"world"}`. */
+  serve(): Promise<PreparedServer>;
+}
+
+export interface PreparedServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Fails a call that was not answered as the target answers: a fast error must not count. */
+export function expectOk(status: number): void {
+  if (status !== 200) throw new Error(`status ${status}`);
+}

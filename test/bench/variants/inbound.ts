@@ -1,0 +1,79 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Application } from '../../../src/mesh-api.ts';
+import type { InboundVariant, PreparedServer } from '../variant.ts';
+
+const answer = { hello: 'world' };
+const workload = {
+  name: 'bench',
+  namespace: 'bench',
+  serviceAccount: 'bench',
+  labels: { app: 'bench' },
+  trustDomain: 'cluster.local',
+  clusterDomain: 'cluster.local',
+};
+
+/** One rule that names method and path, so that authorization has something to decide. */
+const policy = {
+  apiVersion: 'security.istio.io/v1',
+  kind: 'AuthorizationPolicy',
+  metadata: { name: 'bench', namespace: 'bench' },
+  spec: { action: 'ALLOW', rules: [{ to: [{ operation: { methods: ['GET'], paths: ['/hello'] } }] }] },
+};
+
+async function meshed(app: Application): Promise<PreparedServer> {
+  const { createMesh } = await import('../../../src/mesh.ts');
+  const { staticSource } = await import('../../../src/config/static-source.ts');
+  const mesh = createMesh({
+    workload,
+    identity: false,
+    config: staticSource([policy], { workload, outboundPolicy: 'ALLOW_ANY' }),
+  });
+  const { port } = await mesh.listen(app, { port: 0, host: '127.0.0.1' });
+  return { port, close: () => mesh.close() };
+}
+
+async function bare(listener: RequestListener): Promise<PreparedServer> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+const plain: RequestListener = (_request, response) => {
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify(answer));
+};
+
+async function expressApp(): Promise<RequestListener> {
+  const { default: express } = await import('express');
+  const app = express();
+  app.get('/hello', (_request, response) => {
+    response.json(answer);
+  });
+  return app;
+}
+
+async function fastifyApp() {
+  const { default: fastify } = await import('fastify');
+  const app = fastify();
+  app.get('/hello', async () => answer);
+  await app.ready();
+  return app;
+}
+
+/** In the order of the table: a base comes before what is compared with it. */
+export const inboundVariants: readonly InboundVariant[] = [
+  { name: 'node:http server', base: 'node:http server', serve: () => bare(plain) },
+  { name: 'inmesh: node:http server', base: 'node:http server', serve: () => meshed(plain) },
+  { name: 'Fastify', base: 'Fastify', serve: async () => bare((await fastifyApp()).routing as RequestListener) },
+  { name: 'inmesh: Fastify', base: 'Fastify', serve: async () => meshed(await fastifyApp()) },
+  { name: 'Express', base: 'Express', serve: async () => bare(await expressApp()) },
+  { name: 'inmesh: Express', base: 'Express', serve: async () => meshed(await expressApp()) },
+];

@@ -1,0 +1,23 @@
+import type { OutboundVariant } from '../variant.ts';
+import { cockatiel } from './cockatiel.ts';
+import { globalFetch } from './global-fetch.ts';
+import { meshAgent, meshDispatcher, meshFetch } from './mesh.ts';
+import { nodeHttp } from './node-http.ts';
+import { opossum } from './opossum.ts';
+import { undiciRequest } from './undici.ts';
+import { undiciFetch } from './undici-fetch.ts';
+import { undiciRetry } from './undici-retry.ts';
+
+/** In the order of the table: a base comes before what is compared with it. */
+export const outboundVariants: readonly OutboundVariant[] = [
+  undiciRequest,
+  meshDispatcher,
+  undiciRetry,
+  opossum,
+  cockatiel,
+  undiciFetch,
+  globalFetch,
+  meshFetch,
+  nodeHttp,
+  meshAgent,
+];

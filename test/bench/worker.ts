@@ -1,0 +1,97 @@
+// A process of the benchmark: the target, the caller, a server under test, or its load. It is told
+// over IPC what to do and answers each message with one.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { type Round, type RoundOptions, runRound } from './measure.ts';
+import { RawConnection } from './raw-client.ts';
+import { rawServer } from './raw-server.ts';
+import { inboundVariants } from './variants/inbound.ts';
+import { outboundVariants } from './variants/outbound.ts';
+
+/** What the parent asks for. */
+export type Order =
+  | { readonly do: 'target' }
+  | { readonly do: 'call'; readonly variant: string; readonly ports: readonly [number, number] }
+  | { readonly do: 'serve'; readonly variant: string }
+  | { readonly do: 'load'; readonly port: number; readonly connections: number }
+  | ({ readonly do: 'round' } & RoundOptions)
+  | { readonly do: 'cpu' }
+  | { readonly do: 'close' };
+
+/** What a process answers. */
+export interface Answer {
+  readonly error?: string;
+  readonly ports?: readonly number[];
+  readonly round?: Round;
+  /** Processor time of this process so far, microseconds. */
+  readonly cpuMicros?: number;
+}
+
+let call: (concurrency: number) => () => Promise<void> = () => () => Promise.reject(new Error('nothing to call'));
+let close: () => Promise<void> = async () => {};
+
+async function obey(order: Order): Promise<Answer> {
+  switch (order.do) {
+    case 'target': {
+      const servers = [rawServer(), rawServer()].map((server) => server.listen(0, '127.0.0.1'));
+      await Promise.all(servers.map((server) => once(server, 'listening')));
+      return { ports: servers.map((server) => (server.address() as AddressInfo).port) };
+    }
+    case 'call': {
+      const variant = outboundVariants.find(({ name }) => name === order.variant);
+      if (variant === undefined) throw new Error(`no variant ${order.variant}`);
+      const prepared = await variant.prepare(order.ports);
+      call = () => prepared.call;
+      close = prepared.close;
+      return {};
+    }
+    case 'serve': {
+      const variant = inboundVariants.find(({ name }) => name === order.variant);
+      if (variant === undefined) throw new Error(`no variant ${order.variant}`);
+      const prepared = await variant.serve();
+      close = prepared.close;
+      return { ports: [prepared.port] };
+    }
+    case 'load': {
+      const opening = Array.from({ length: order.connections }, () => RawConnection.open(order.port, '/hello'));
+      const connections = await Promise.all(opening);
+      // Each of the loops takes a connection that no other one uses.
+      call = () => {
+        const idle = [...connections];
+        return async () => {
+          const connection = idle.pop() as RawConnection;
+          try {
+            await connection.call();
+          } finally {
+            idle.push(connection);
+          }
+        };
+      };
+      close = async () => {
+        for (const connection of connections) connection.close();
+      };
+      return {};
+    }
+    case 'round':
+      return { round: await runRound(call(order.concurrency), order) };
+    case 'cpu': {
+      const { user, system } = process.cpuUsage();
+      return { cpuMicros: user + system };
+    }
+    case 'close':
+      await close();
+      return {};
+    default:
+      throw new Error(`unknown order ${JSON.stringify(order satisfies never)}`);
+  }
+}
+
+process.on('message', (order: Order) => {
+  obey(order).then(
+    (answer) => process.send?.(answer),
+    (error: unknown) =>
+      process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  );
+});
+// The parent is gone: so is the reason for this process.
+process.on('disconnect', () => process.exit());
