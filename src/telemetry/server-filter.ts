@@ -17,10 +17,10 @@ const maxCallers = 1_000;
 export function serverSeries(metrics: Metrics, labels: ServerLabels): (peer: Peer | undefined) => Series {
   const make = (sourcePrincipal: string): Series =>
     metrics.series({ reporter: 'destination', sourceWorkload: 'unknown', sourcePrincipal, ...labels });
-  const unknown = make('unknown');
+  let unknown: Series | undefined;
   const byPrincipal = new Map<string, Series>();
   return (peer) => {
-    if (peer === undefined) return unknown;
+    if (peer === undefined) return (unknown ??= make('unknown'));
     let series = byPrincipal.get(peer.spiffeId);
     if (series === undefined) {
       if (byPrincipal.size >= maxCallers) return make('other');

@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyPluginCallback } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { type Mesh, MeshError, type RequestContext, requestContext } from 'inmesh';
@@ -73,6 +73,3 @@ export const inmesh: FastifyPluginCallback<InmeshOptions> = fastifyPlugin(plugin
   name: '@inmesh/fastify',
   fastify: '5.x',
 });
-
-/** Fastify's handler, as its `serverFactory` gets it. */
-export type FastifyHandler = RequestListener;
