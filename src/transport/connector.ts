@@ -1,5 +1,5 @@
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 
@@ -42,7 +42,8 @@ export function openConnection(
   target: ConnectTarget,
   done: (error: Error | null, socket: Socket | null) => void,
 ): void {
-  const endpoint = `${target.address}:${target.port}`;
+  const address = target.address.includes(':') ? `[${target.address}]` : target.address;
+  const endpoint = `${address}:${target.port}`;
   let security: ConnectionSecurity;
   try {
     security = target.security();
@@ -105,12 +106,25 @@ function startTcp(target: ConnectTarget): Socket {
 }
 
 function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, { kind: 'plaintext' }>): TLSSocket {
-  const common = { host: target.address, port: target.port, servername: security.serverName, autoSelectFamily: true };
-  if (security.kind === 'tls') return connectTls({ ...common, ALPNProtocols: ['http/1.1'] });
+  const { serverName } = security;
+  const common = { host: target.address, port: target.port, autoSelectFamily: true };
+  if (security.kind === 'tls') {
+    return connectTls({
+      ...common,
+      // An address is not announced (RFC 6066 section 3), but it is verified: the one that the
+      // application called, not that of the endpoint.
+      servername: isIP(serverName) === 0 ? serverName : '',
+      checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
+      ALPNProtocols: ['http/1.1'],
+    });
+  }
   return connectTls({
     ...common,
+    servername: serverName,
     secureContext: security.context,
     ALPNProtocols: istioAlpn,
+    // Said explicitly: NODE_TLS_REJECT_UNAUTHORIZED must not be able to turn the mesh's TLS off.
+    rejectUnauthorized: true,
     // The chain is checked against our roots as ever; the name is a SPIFFE ID, which Node does not
     // know. `verify` checks it on the certificate itself before the first byte is sent.
     checkServerIdentity: () => undefined,

@@ -1,0 +1,60 @@
+import { connect } from 'node:net';
+import t from 'tap';
+import { errors } from 'undici';
+import { failureKind } from '../../src/lib/failure-kind.ts';
+
+const coded = (code: string, more: object = {}): Error => Object.assign(new Error('x'), { code, ...more });
+
+t.test('errors of the network, of TLS and of undici', async (t) => {
+  const table: readonly (readonly [unknown, ReturnType<typeof failureKind>])[] = [
+    [coded('ECONNREFUSED', { syscall: 'connect' }), 'connect'],
+    [coded('ETIMEDOUT', { syscall: 'connect' }), 'connect'],
+    [coded('ECONNRESET', { syscall: 'connect' }), 'connect'],
+    [coded('EADDRNOTAVAIL', { syscall: 'connect' }), 'connect'],
+    [coded('EMFILE'), 'connect'],
+    [coded('ENOTFOUND', { syscall: 'getaddrinfo' }), 'connect'],
+    [coded('EAI_AGAIN', { syscall: 'getaddrinfo' }), 'connect'],
+    [new errors.ConnectTimeoutError(), 'connect'],
+    [coded('ECONNRESET', { host: 'a', port: 443 }), 'tls'],
+    [coded('EPROTO', { syscall: 'write' }), 'tls'],
+    [coded('CERT_HAS_EXPIRED'), 'tls'],
+    [coded('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'tls'],
+    [coded('ERR_TLS_CERT_ALTNAME_INVALID'), 'tls'],
+    [coded('ERR_SSL_WRONG_VERSION_NUMBER'), 'tls'],
+    [coded('ECONNRESET', { syscall: 'read' }), 'reset'],
+    [coded('EPIPE', { syscall: 'write' }), 'reset'],
+    [coded('ETIMEDOUT', { syscall: 'read' }), 'reset'],
+    [new errors.SocketError('other side closed'), 'reset'],
+    [new errors.ClientDestroyedError(), 'reset'],
+    [new errors.ResponseContentLengthMismatchError(), 'reset'],
+    [new errors.HeadersOverflowError(), 'reset'],
+    [coded('HPE_INVALID_CONSTANT'), 'reset'],
+    [new errors.HeadersTimeoutError(), 'timeout'],
+    [new errors.BodyTimeoutError(), 'timeout'],
+  ];
+  for (const [error, kind] of table) t.equal(failureKind(error), kind, String((error as { code: string }).code));
+});
+
+t.test('what the application did is none of them', async (t) => {
+  const own = [
+    new Error('x'),
+    new errors.RequestAbortedError(),
+    new errors.InvalidArgumentError('x'),
+    new errors.RequestContentLengthMismatchError(),
+    new DOMException('x', 'AbortError'),
+    // an inbound request, used as a body, that was cut off
+    coded('ECONNRESET'),
+    coded('EPIPE'),
+    Object.assign(new Error('x'), { code: 7 }),
+    { code: 'ECONNREFUSED' },
+    'ECONNREFUSED',
+    null,
+    undefined,
+  ];
+  for (const error of own) t.equal(failureKind(error), undefined, String(error));
+});
+
+t.test('real errors look as the table has them', async (t) => {
+  const refused = await new Promise((resolve) => connect(1, '127.0.0.1').on('error', resolve));
+  t.equal(failureKind(refused), 'connect');
+});

@@ -1,0 +1,257 @@
+import type { Socket } from 'node:net';
+import {
+  createSecureContext,
+  createServer,
+  getCACertificates,
+  setDefaultCACertificates,
+  type TLSSocket,
+} from 'node:tls';
+import t, { type Test } from 'tap';
+import { MeshError } from '../../src/errors.ts';
+import { meshTlsOptions } from '../../src/identity/tls-options.ts';
+import { peerOfSocket } from '../../src/identity/verify-peer.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { type ConnectionSecurity, type ConnectTarget, openConnection } from '../../src/transport/connector.ts';
+import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { rawUpstream, refusingPort, turns, until } from '../support/upstream.ts';
+
+const authority = makeAuthority();
+const client = authority.issue('spiffe://cluster.local/ns/default/sa/client');
+const server = authority.issue('spiffe://cluster.local/ns/default/sa/server');
+
+type Outcome =
+  | { readonly socket: Socket; readonly error?: never }
+  | { readonly error: MeshError; readonly socket?: never };
+
+/** Opens one connection; what is opened ends with the test. */
+function open(
+  t: Test,
+  port: number,
+  security: ConnectionSecurity,
+  more: Partial<ConnectTarget> = {},
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    let answers = 0;
+    const target = {
+      address: '127.0.0.1',
+      port,
+      timeoutMs: 10_000,
+      clock: systemClock,
+      security: () => security,
+      ...more,
+    };
+    openConnection(target, (error, socket) => {
+      t.equal(++answers, 1, 'answers once');
+      if (socket === null) resolve({ error: error as MeshError });
+      else {
+        t.teardown(() => socket.destroy());
+        resolve({ socket });
+      }
+    });
+  });
+}
+
+const mutual = (verify: (socket: TLSSocket) => void = () => {}, credentials = client): ConnectionSecurity => ({
+  kind: 'mutual',
+  context: createSecureContext(meshTlsOptions(credentials)),
+  serverName: 'outbound_.80_._.a',
+  verify,
+});
+
+/** A TLS server of the mesh; keeps what its clients said in the handshake. */
+async function tlsServer(t: Test, credentials = server, options: object = {}) {
+  const seen: { serverName: unknown; offered: readonly string[]; subject: unknown }[] = [];
+  const offers: string[][] = [];
+  const listening = createServer({
+    ...meshTlsOptions(credentials),
+    requestCert: true,
+    rejectUnauthorized: true,
+    ALPNCallback: ({ protocols }) => {
+      offers.push([...protocols]);
+      return protocols.find((protocol) => protocol === 'http/1.1');
+    },
+    ...options,
+  });
+  listening.on('secureConnection', (socket) => {
+    socket.on('error', () => {});
+    seen.push({
+      serverName: socket.servername,
+      offered: offers.at(-1) ?? [],
+      subject: socket.getPeerCertificate().subjectaltname,
+    });
+    socket.write('hello');
+  });
+  listening.on('tlsClientError', () => {});
+  const sockets = new Set<Socket>();
+  listening.on('connection', (socket) => sockets.add(socket));
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy();
+    listening.close();
+  });
+  return { port: (listening.address() as { port: number }).port, seen };
+}
+
+t.test('plaintext: connected, without delay', async (t) => {
+  const { port } = await rawUpstream(t, (socket) => socket.end('hello'));
+  const { socket } = await open(t, port, { kind: 'plaintext' });
+  t.ok(socket?.writable);
+  t.equal(socket?.listenerCount('error'), 0, 'errors after hand-over belong to whoever has it');
+});
+
+t.test('nobody listens: the connection failed (EP-01)', async (t) => {
+  const port = await refusingPort();
+  const { error } = await open(t, port, { kind: 'plaintext' });
+  t.match(error, { code: 'ERR_MESH_CONNECT_FAILED', flag: 'UF', endpoint: `127.0.0.1:${port}` });
+  t.match(error?.message, /ECONNREFUSED/);
+  t.match(error?.cause, { code: 'ECONNREFUSED' });
+});
+
+t.test('a name with several addresses that all refuse names each (EP-26)', async (t) => {
+  const port = await refusingPort();
+  const { error } = await open(t, port, { kind: 'plaintext' }, { address: 'localhost' });
+  t.equal(error?.code, 'ERR_MESH_CONNECT_FAILED');
+  t.match(error?.message, /ECONNREFUSED .*127\.0\.0\.1/);
+});
+
+t.test('an IPv6 endpoint is written with brackets', async (t) => {
+  const { error } = await open(t, await refusingPort(), { kind: 'plaintext' }, { address: '::1' });
+  t.match(error?.endpoint, /^\[::1\]:\d+$/);
+});
+
+t.test('mTLS: the wire speaks as an Istio sidecar does', async (t) => {
+  const { port, seen } = await tlsServer(t);
+  const { socket } = await open(t, port, mutual());
+  t.equal((socket as TLSSocket).alpnProtocol, 'http/1.1');
+  await until(() => seen.length === 1);
+  t.same(seen[0], {
+    serverName: 'outbound_.80_._.a',
+    offered: ['istio-http/1.1', 'istio', 'http/1.1'],
+    subject: 'URI:spiffe://cluster.local/ns/default/sa/client',
+  });
+});
+
+t.test('the server must prove its identity before a byte is sent (EP-22)', async (t) => {
+  const { port } = await tlsServer(t);
+  const refusal = new MeshError('ERR_MESH_PEER_IDENTITY', 'not the one');
+  let verified = 0;
+  const { error } = await open(
+    t,
+    port,
+    mutual((socket) => {
+      verified++;
+      t.equal(peerOfSocket(socket, client.trustBundles, systemClock)?.spiffeId, server.spiffeId);
+      t.equal(socket.bytesWritten, 0);
+      throw refusal;
+    }),
+  );
+  t.equal(error, refusal);
+  t.equal(verified, 1);
+});
+
+t.test('a certificate of another authority fails the handshake', async (t) => {
+  const stranger = makeAuthority().issue('spiffe://cluster.local/ns/default/sa/server');
+  const { port } = await tlsServer(t, stranger, { requestCert: false });
+  const { error } = await open(t, port, mutual());
+  t.match(error, { code: 'ERR_MESH_TLS_FAILED', flag: 'UF' });
+});
+
+t.test('NODE_TLS_REJECT_UNAUTHORIZED cannot turn the verification off', async (t) => {
+  const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+  t.teardown(() => {
+    if (before === undefined) delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+    else process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before;
+  });
+  const emitWarning = process.emitWarning;
+  process.emitWarning = () => {};
+  t.teardown(() => {
+    process.emitWarning = emitWarning;
+  });
+  process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
+  const stranger = makeAuthority().issue('spiffe://cluster.local/ns/default/sa/server');
+  const { port } = await tlsServer(t, stranger, { requestCert: false });
+  const { error } = await open(t, port, mutual());
+  t.equal(error?.code, 'ERR_MESH_TLS_FAILED');
+});
+
+t.test('a server that speaks no TLS, or hangs up in the handshake', async (t) => {
+  for (const act of [
+    (socket: Socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    (socket: Socket) => socket.once('data', () => socket.destroy()),
+    (socket: Socket) => socket.once('data', () => socket.resetAndDestroy()),
+    (socket: Socket) => socket.end(),
+  ]) {
+    const { port } = await rawUpstream(t, act);
+    const { error } = await open(t, port, mutual());
+    t.equal(error?.code, 'ERR_MESH_TLS_FAILED');
+  }
+});
+
+t.test('a handshake that stalls ends with the time to connect (EP-03)', async (t) => {
+  const clock = fakeClock();
+  const { port, open: connections } = await rawUpstream(t, (socket) => void socket.resume());
+  const outcome = open(t, port, mutual(), { clock, timeoutMs: 1_000 });
+  await until(() => connections() === 1);
+  clock.advance(999);
+  t.equal(connections(), 1);
+  clock.advance(1);
+  const { error } = await outcome;
+  t.match(error, { code: 'ERR_MESH_CONNECT_FAILED', message: /within 1000 ms/ });
+  await until(() => connections() === 0, 'the connection is given up');
+  t.equal(clock.pending(), 0);
+});
+
+t.test('the timer ends with the connection', async (t) => {
+  const clock = fakeClock();
+  const { port } = await rawUpstream(t, () => {});
+  await open(t, port, { kind: 'plaintext' }, { clock });
+  t.equal(clock.pending(), 0);
+});
+
+t.test('without an identity there is no connection, and no answer before the question is over', async (t) => {
+  const refusal = new MeshError('ERR_MESH_NO_IDENTITY', 'no certificate');
+  let asked = true;
+  const { port, accepted } = await rawUpstream(t, () => {});
+  const { error } = await new Promise<{ error: Error | null }>((resolve) => {
+    const security = (): never => {
+      throw refusal;
+    };
+    openConnection({ address: '127.0.0.1', port, timeoutMs: 1, clock: fakeClock(), security }, (error, socket) => {
+      t.notOk(asked);
+      t.equal(socket, null);
+      resolve({ error });
+    });
+    asked = false;
+  });
+  t.equal(error, refusal);
+  await turns();
+  t.equal(accepted(), 0);
+});
+
+t.test("TLS of the application: the name that it called, by Node's own rules", async (t) => {
+  const key = makeKey();
+  const sans = [{ dns: 'example.test' }, { ip: [10, 0, 0, 1] }];
+  const pem = toPem(makeCertificate(key, { name: 'example', sans, ca: true, keyUsage: null }));
+  const { port, seen } = await tlsServer(t, server, { cert: pem, key: keyPem(key), requestCert: false, ca: pem });
+  const untrusted = await open(t, port, { kind: 'tls', serverName: 'example.test' });
+  t.match(untrusted.error, { code: 'ERR_MESH_TLS_FAILED', cause: { code: /SELF_SIGNED|UNABLE_TO/ } });
+  t.equal(seen.length, 0);
+
+  const roots = getCACertificates('default');
+  setDefaultCACertificates([pem]);
+  t.teardown(() => setDefaultCACertificates(roots));
+  for (const [serverName, announced] of [
+    ['example.test', 'example.test'],
+    ['10.0.0.1', false],
+  ] as const) {
+    const { socket } = await open(t, port, { kind: 'tls', serverName });
+    t.ok((socket as TLSSocket).authorized, serverName);
+    await until(() => seen.length > 0);
+    t.match(seen.pop(), { serverName: announced, offered: ['http/1.1'] });
+  }
+  for (const serverName of ['other.test', '10.0.0.2', '127.0.0.1']) {
+    const { error } = await open(t, port, { kind: 'tls', serverName });
+    t.match(error, { code: 'ERR_MESH_TLS_FAILED', cause: { code: 'ERR_TLS_CERT_ALTNAME_INVALID' } }, serverName);
+  }
+});
