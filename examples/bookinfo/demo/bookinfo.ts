@@ -13,6 +13,8 @@ import { namespace, type ServiceProcess, topology, workloadEntry } from './topol
 export interface BookinfoEvents {
   /** Any message of a process. */
   message: [from: string, message: Message];
+  /** A line that a process wrote: the mesh logs JSON to stderr. */
+  line: [from: string, line: string];
   /** A process ended and nobody had asked for it. */
   crash: [name: string, reason: string];
 }
@@ -51,6 +53,8 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
   private readonly ports = new Map<string, number>();
   private authority: Authority | undefined;
   private stopping: Promise<void> | undefined;
+  private configuredAt = 0;
+  private registeredAt = 0;
 
   constructor(options: BookinfoOptions) {
     super();
@@ -71,6 +75,8 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
       if (performance.now() > deadline) throw new Error(`the page is not complete: ${JSON.stringify(visit)}`);
       if (good === 0) await sleep(50);
     }
+    // The registrations reach one service a little after the other.
+    while (performance.now() - this.configuredAt < 500) await sleep(50);
   }
 
   /** Where the page is. */
@@ -95,6 +101,12 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
     });
     this.ports.set(service.name, (await ready).port);
     this.folder.writeEndpoints(this.registrations());
+    this.registeredAt = performance.now();
+  }
+
+  /** Was a service registered a moment ago? Then a new configuration is our doing, not an edit. */
+  justRegistered(): boolean {
+    return performance.now() - this.registeredAt < 2_000;
   }
 
   /** Starts another program as a workload of the mesh: not registered, so nobody calls it. */
@@ -169,27 +181,24 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
     kind: K,
     env: Record<string, string>,
   ): Promise<Extract<Message, { kind: K }>> {
-    return new Promise((resolve, reject) => {
-      const giveUp = (reason: string): void => {
-        clearTimeout(timer);
-        this.off('message', onMessage);
-        this.off('crash', onCrash);
-        reject(new Error(`${name} did not start: ${reason}\n${child.output()}`.trimEnd()));
-      };
-      const onCrash = (from: string, reason: string): void => {
-        if (from === name) giveUp(reason);
-      };
-      const onMessage = (from: string, message: Message): void => {
-        if (from !== name || message.kind !== kind) return;
-        clearTimeout(timer);
-        this.off('message', onMessage);
-        this.off('crash', onCrash);
-        resolve(message as Extract<Message, { kind: K }>);
-      };
-      const timer = setTimeout(giveUp, 30_000, 'not ready after 30 s').unref();
-      this.on('message', onMessage);
-      this.on('crash', onCrash);
-      const child = this.fork(name, file, env);
+    const { promise, resolve, reject } = Promise.withResolvers<Extract<Message, { kind: K }>>();
+    const fail = (reason: string): void => reject(new Error(`${name} did not start: ${reason}`));
+    const onMessage = (from: string, message: Message): void => {
+      if (from === name && message.kind === kind) resolve(message as Extract<Message, { kind: K }>);
+    };
+    const onLine = (from: string, line: string): void => {
+      const reason = from === name ? errorIn(line) : undefined;
+      if (reason !== undefined) fail(this.folder.shownIn(reason));
+    };
+    const onCrash = (from: string, reason: string): void => {
+      if (from === name) fail(`${reason}\n${this.children.get(name)?.output() ?? ''}`.trimEnd());
+    };
+    const timer = setTimeout(fail, 30_000, 'not ready after 30 s').unref();
+    this.on('message', onMessage).on('line', onLine).on('crash', onCrash);
+    this.fork(name, file, env);
+    return promise.finally(() => {
+      clearTimeout(timer);
+      this.off('message', onMessage).off('line', onLine).off('crash', onCrash);
     });
   }
 
@@ -200,6 +209,7 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
       file: join(import.meta.dirname, file),
       env,
       onMessage: (message) => this.receive(name, child.pid, message),
+      onLine: (line) => this.emit('line', name, line),
       onCrash: (reason) => {
         this.figures.delete(name);
         this.emit('crash', name, reason);
@@ -211,11 +221,22 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
 
   private receive(name: string, pid: number, message: Message): void {
     if (message.kind === 'load') this.load = message.load;
+    if (message.kind === 'config') this.configuredAt = performance.now();
     if (message.kind === 'stats' && this.running(name)) {
       const last = this.figures.get(name);
       const same = last?.pid === pid && last.stats.identity?.generation === message.stats.identity?.generation;
       this.figures.set(name, { pid, stats: message.stats, certifiedAt: same ? last.certifiedAt : Date.now() });
     }
     this.emit('message', name, message);
+  }
+}
+
+/** The message of a log line that says that something is wrong. */
+function errorIn(line: string): string | undefined {
+  try {
+    const { level, message } = JSON.parse(line) as { readonly level?: unknown; readonly message?: unknown };
+    return level === 'error' ? String(message) : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -1,5 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import type { Message } from './messages.ts';
 
 /** A process that the launcher started. */
@@ -21,6 +23,8 @@ export interface ChildOptions {
   readonly file: string;
   readonly env: Readonly<Record<string, string>>;
   onMessage(message: Message): void;
+  /** Each line that it writes. */
+  onLine(line: string): void;
   /** Only for an exit that nobody asked for. */
   onCrash(reason: string): void;
 }
@@ -33,12 +37,14 @@ export function startChild(options: ChildOptions): Child {
     detached: true,
   });
   const lines: string[] = [];
-  const keep = (chunk: Buffer): void => {
-    lines.push(...chunk.toString().split('\n').filter(Boolean));
+  const keep = (line: string): void => {
+    lines.push(line);
     lines.splice(0, lines.length - 20);
+    options.onLine(line);
   };
-  child.stdout?.on('data', keep);
-  child.stderr?.on('data', keep);
+  for (const stream of [child.stdout, child.stderr] as (Readable | null)[]) {
+    if (stream !== null) createInterface({ input: stream }).on('line', keep);
+  }
   child.on('message', (message) => options.onMessage(message as Message));
   let asked = false;
   const running = (): boolean => child.pid !== undefined && child.exitCode === null && child.signalCode === null;

@@ -48,14 +48,16 @@ export function logEvents(bookinfo: Bookinfo, log: EventLog, onConfig: () => voi
   bookinfo.on('crash', (name, reason) => log.add(name, 'bad', `process ended (${reason})`));
   bookinfo.on('message', (from, message) => {
     if (message.kind === 'config') onConfig();
-    const told = tellEvent(message, (file) => bookinfo.folder.shown(file));
+    const told = tellEvent(message, bookinfo);
     if (told !== undefined) log.add(from, told.tone, told.text);
   });
 }
 
-function tellEvent(message: Message, shown: (file: string) => string): Pick<LogEntry, 'tone' | 'text'> | undefined {
+function tellEvent(message: Message, bookinfo: Bookinfo): Pick<LogEntry, 'tone' | 'text'> | undefined {
+  const shown = (file: string): string => bookinfo.folder.shown(file);
   switch (message.kind) {
     case 'config':
+      if (bookinfo.justRegistered()) return { tone: 'note', text: 'new registrations in force' };
       return { tone: 'good', text: 'new configuration in force' };
     case 'config-rejected':
       return { tone: 'bad', text: `refused, the last good stays: ${describe(message.problems[0], shown)}` };

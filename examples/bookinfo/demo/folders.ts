@@ -12,6 +12,8 @@ export interface RunFolder {
   writeEndpoints(yaml: string): void;
   /** The way a user knows a file by: relative, and the original in place of the link to it. */
   shown(file: string): string;
+  /** The same for every file that a message names. */
+  shownIn(message: string): string;
   remove(): void;
 }
 
@@ -43,6 +45,7 @@ export function createRunFolder(kind: 'link' | 'copy'): RunFolder {
       renameSync(`${file}.tmp`, file);
     },
     shown: (file) => join(shownFolder, relative(meshFolder, file)),
+    shownIn: (message) => message.replaceAll(relative(process.cwd(), meshFolder), shownFolder),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
