@@ -1,0 +1,87 @@
+import t from 'tap';
+import { systemClock } from '../../src/lib/clock.ts';
+import { seededRandom } from '../../src/lib/random.ts';
+import { createClusters } from '../../src/runtime/clusters.ts';
+import type { EndpointHooks } from '../../src/runtime/endpoint.ts';
+import { cluster, endpoint, snapshot } from '../support/snapshot.ts';
+
+function setup() {
+  const tlsHosts: (string | undefined)[] = [];
+  const closed: string[] = [];
+  const clusters = createClusters((tlsHost) => {
+    tlsHosts.push(tlsHost);
+    return {
+      clock: systemClock,
+      random: seededRandom(1),
+      hooks: ({ name }) =>
+        ({
+          open: () => ({ close: async () => void closed.push(`${name} ${tlsHost ?? ''}`.trim()) }),
+          series: () => ({ labels: {}, record: () => {} }),
+        }) as unknown as EndpointHooks,
+      healthChanged: () => {},
+    };
+  });
+  return { closed, clusters, tlsHosts };
+}
+const a = cluster('a', [endpoint(1)]);
+const b = cluster('b', [endpoint(2)]);
+const names = (all: Iterable<{ readonly cluster: { readonly host: string } }>): string[] =>
+  [...all].map((state) => state.cluster.host);
+
+t.test('a cluster comes to life when it is first called', async (t) => {
+  const { clusters } = setup();
+  t.equal(clusters.get(a.name), undefined, 'no configuration yet');
+  clusters.reconcile(snapshot({}, [a, b]));
+  t.same(names(clusters.all()), []);
+  const state = clusters.get(a.name);
+  t.equal(state?.cluster, a);
+  t.equal(clusters.get(a.name), state);
+  t.equal(clusters.get('outbound|80||other'), undefined);
+  t.same(names(clusters.all()), ['a']);
+});
+
+t.test('connections on which the application speaks TLS are apart, for each name', async (t) => {
+  const { clusters, tlsHosts } = setup();
+  clusters.reconcile(snapshot({}, [a]));
+  const states = [clusters.get(a.name), clusters.getForTls(a.name, 'x'), clusters.getForTls(a.name, 'y')];
+  t.equal(new Set(states).size, 3);
+  t.equal(clusters.getForTls(a.name, 'x'), states[1]);
+  t.same(tlsHosts, [undefined, 'x', 'y']);
+  t.equal(clusters.getForTls('other', 'x'), undefined);
+});
+
+t.test('an unchanged cluster is not touched, a changed one is updated in place', async (t) => {
+  const { clusters } = setup();
+  clusters.reconcile(snapshot({}, [a, b]));
+  const [one, two, tls] = [clusters.get(a.name), clusters.get(b.name), clusters.getForTls(b.name, 'x')];
+  const changed = cluster('b', [endpoint(3)]);
+  clusters.reconcile(snapshot({}, [a, changed]));
+  t.equal(clusters.get(a.name), one);
+  t.equal(one?.revision, 0);
+  t.equal(clusters.get(b.name), two);
+  t.equal(two?.cluster, changed);
+  t.equal(two?.revision, 1);
+  t.equal(tls?.cluster, changed, 'for TLS too');
+});
+
+t.test('a cluster that is gone drains; under its old name a new one may come', async (t) => {
+  const { closed, clusters } = setup();
+  clusters.reconcile(snapshot({}, [a, b]));
+  const old = clusters.get(a.name);
+  old?.endpoints[0]?.dispatcher('');
+  clusters.reconcile(snapshot({}, [b]));
+  t.equal(clusters.get(a.name), undefined);
+  t.same(closed, [a.name]);
+  clusters.reconcile(snapshot({}, [a, b]));
+  t.not(clusters.get(a.name), old);
+});
+
+t.test('closing closes all of them', async (t) => {
+  const { closed, clusters } = setup();
+  clusters.reconcile(snapshot({}, [a, b]));
+  clusters.get(a.name)?.endpoints[0]?.dispatcher('');
+  clusters.getForTls(b.name, 'x')?.endpoints[0]?.dispatcher('');
+  await clusters.close();
+  t.same(closed.sort(), [a.name, `${b.name} x`]);
+  t.same(names(clusters.all()), []);
+});
