@@ -5,8 +5,6 @@ import type { AddressInfo } from 'node:net';
 import { type Round, type RoundOptions, runRound } from './measure.ts';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
-import { inboundVariants } from './variants/inbound.ts';
-import { outboundVariants } from './variants/outbound.ts';
 
 /** What the parent asks for. */
 export type Order =
@@ -38,6 +36,8 @@ async function obey(order: Order): Promise<Answer> {
       return { ports: servers.map((server) => (server.address() as AddressInfo).port) };
     }
     case 'call': {
+      // Loaded here: the target and the load generator stay small.
+      const { outboundVariants } = await import('./variants/outbound.ts');
       const variant = outboundVariants.find(({ name }) => name === order.variant);
       if (variant === undefined) throw new Error(`no variant ${order.variant}`);
       const prepared = await variant.prepare(order.ports);
@@ -46,6 +46,7 @@ async function obey(order: Order): Promise<Answer> {
       return {};
     }
     case 'serve': {
+      const { inboundVariants } = await import('./variants/inbound.ts');
       const variant = inboundVariants.find(({ name }) => name === order.variant);
       if (variant === undefined) throw new Error(`no variant ${order.variant}`);
       const prepared = await variant.serve();
