@@ -3,8 +3,22 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'nod
 import type { Clock } from '../lib/clock.ts';
 import { type Http1Head, toHttp1, toHttp2 } from './http2-headers.ts';
 
-const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
+const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 const methods: ReadonlySet<string> = new Set(METHODS);
+/** The client of the connection in memory reads what the application wrote: no limit but sanity. */
+const maxResponseHeaderBytes = 1_048_576;
+
+/** One stream and the request that carries it on. */
+interface Carried {
+  readonly stream: ServerHttp2Stream;
+  readonly request: ClientRequest;
+  readonly method: string;
+  readonly clock: Clock;
+  /** The whole response was read from the application. */
+  delivered: boolean;
+  /** We ended the stream before the client had sent its whole body. */
+  cut: boolean;
+}
 
 /**
  * Carries one HTTP/2 stream over a connection in memory to the HTTP/1 server: body, trailers,
@@ -21,65 +35,67 @@ export function carryStream(
   stream.on('error', ignore);
   const hasBody = !stream.endAfterHeaders;
   const head = toHttp1(headers, rawHeaders, hasBody);
-  // node:http would write a lower-case method in upper case, and policy would see another one.
-  if (!methods.has(head.method) || head.method === 'CONNECT') {
-    answer(
-      stream,
-      head.method === 'CONNECT' ? 405 : 400,
-      head.method === 'CONNECT' ? 'ERR_MESH_METHOD' : 'ERR_MESH_BAD_REQUEST',
-    );
+  const { method } = head;
+  if (method === 'CONNECT') {
+    answer(stream, 405, 'ERR_MESH_METHOD');
     return;
   }
-  const request = start(head, agent);
+  // node:http would write a lower-case method in upper case, and policy would see another one.
+  const request = methods.has(method) ? start(head, agent) : undefined;
   if (request === undefined) {
     answer(stream, 400, 'ERR_MESH_BAD_REQUEST');
     return;
   }
-  let delivered = false;
+  const carried: Carried = { stream, request, method, clock, delivered: false, cut: false };
   request.on('information', ({ statusCode, rawHeaders: list }) => {
     if (!stream.closed && !stream.headersSent) stream.additionalHeaders(toHttp2(list, statusCode));
   });
-  request.on('response', (response) => {
-    response.on('end', () => {
-      delivered = true;
-    });
-    deliver(stream, head.method, response, clock);
-  });
+  request.on('response', (response) => deliver(carried, response));
   request.on('error', () => {
     // The application cut the connection, or answered without reading the body to its end.
-    if (!delivered && !stream.closed) stream.close(NGHTTP2_INTERNAL_ERROR);
+    if (!carried.delivered && !stream.closed) stream.close(NGHTTP2_INTERNAL_ERROR);
   });
   stream.on('close', () => {
-    if (!delivered || !request.writableFinished) request.destroy();
+    if (!carried.delivered || !request.writableFinished) request.destroy();
   });
-  if (hasBody) send(stream, request);
+  if (hasBody) send(carried);
   else request.end();
 }
 
 function start({ method, target, headers }: Http1Head, agent: Agent): ClientRequest | undefined {
   try {
-    return httpRequest({ agent, method, path: target, headers, maxHeaderSize: 1_048_576 });
+    return httpRequest({ agent, method, path: target, headers, maxHeaderSize: maxResponseHeaderBytes });
   } catch {
     // A character that HTTP/1 cannot carry.
     return undefined;
   }
 }
 
-function send(stream: ServerHttp2Stream, request: ClientRequest): void {
+function send(carried: Carried): void {
+  const { stream, request } = carried;
   stream.on('trailers', (_headers: unknown, _flags: number, rawTrailers: readonly string[]) => {
     const pairs: [string, string][] = [];
-    for (let i = 0; i < rawTrailers.length; i += 2)
+    for (let i = 0; i < rawTrailers.length; i += 2) {
       pairs.push([rawTrailers[i] as string, rawTrailers[i + 1] as string]);
+    }
     // Without chunks (the caller named a length and announced no trailers) there is no place for them.
-    if (request.useChunkedEncodingByDefault || request.chunkedEncoding) request.addTrailers(pairs);
+    if (request.chunkedEncoding) request.addTrailers(pairs);
   });
-  stream.on('end', () => request.end());
+  stream.on('end', () => {
+    // A stream that was reset ends, too, in Node; half a body must not pass for a whole one.
+    if (carried.cut || stream.aborted || stream.destroyed || stream.rstCode !== NGHTTP2_NO_ERROR) request.destroy();
+    else request.end();
+  });
   // The application may answer before it has the body.
   request.flushHeaders();
   stream.pipe(request, { end: false });
 }
 
-function deliver(stream: ServerHttp2Stream, method: string, response: IncomingMessage, clock: Clock): void {
+function deliver(carried: Carried, response: IncomingMessage): void {
+  const { stream, method, clock } = carried;
+  response.on('end', () => {
+    carried.delivered = true;
+  });
   if (stream.closed || stream.destroyed) {
     response.destroy();
     return;
@@ -95,10 +111,7 @@ function deliver(stream: ServerHttp2Stream, method: string, response: IncomingMe
     stream.close(NGHTTP2_INTERNAL_ERROR);
     return;
   }
-  // RFC 9113 section 8.1: the response is complete, the rest of the request is not wanted.
-  const complete = (): void => {
-    if (!stream.readableEnded && !stream.closed) stream.close(NGHTTP2_NO_ERROR);
-  };
+  const complete = (): void => endUnread(carried);
   if (trailers) {
     stream.on('wantTrailers', () => {
       stream.sendTrailers(toHttp2(response.rawTrailers));
@@ -116,9 +129,18 @@ function deliver(stream: ServerHttp2Stream, method: string, response: IncomingMe
   response.pipe(stream);
 }
 
+/** RFC 9113 section 8.1: the response is complete, and what is left of the request is not wanted. */
+function endUnread(carried: Pick<Carried, 'stream' | 'cut'>): void {
+  const { stream } = carried;
+  if (stream.readableEnded || stream.closed) return;
+  carried.cut = true;
+  stream.close(NGHTTP2_NO_ERROR);
+}
+
+/** Answers without the application. */
 function answer(stream: ServerHttp2Stream, status: number, code: string): void {
+  stream.on('finish', () => endUnread({ stream, cut: false }));
   stream.respond({ ':status': status, 'x-inmesh-error': code, 'content-length': '0' }, { endStream: true });
-  if (!stream.endAfterHeaders) stream.close(NGHTTP2_REFUSED_STREAM);
 }
 
 function ignore(): void {}
