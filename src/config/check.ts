@@ -14,15 +14,18 @@ export function checkFields(
   fields: Readonly<Record<string, Field>>,
   collector: Collector,
 ): void {
-  const context: Context = { subject, collector, reported: new Set() };
+  const context: Context = { subject, collector, reported: new Map() };
   checkObject({ kind: 'object', fields, open: true }, body, [], '', 'enforced', context);
 }
+
+/** A field without full effect is reported this often in one resource. */
+const maxReports = 10;
 
 interface Context {
   readonly subject: Subject;
   readonly collector: Collector;
   /** Fields already in the report, without indices: ten thousand endpoints are one line. */
-  readonly reported: Set<string>;
+  readonly reported: Map<string, number>;
 }
 
 function checkObject(
@@ -78,7 +81,8 @@ function checkField(
   if (status === 'enforced') {
     if (!hasFields(field.type, value)) reportEnforced(path, pattern, context);
   } else if (field.status !== undefined && !(inherited === 'ignored' && status === 'ignored')) {
-    collector.entry(subject, path, status, field.refusedBy === 'compiler' ? undefined : field.note);
+    if (countReports(pattern, context) <= maxReports)
+      collector.entry(subject, path, status, field.refusedBy === 'compiler' ? undefined : field.note);
   }
 }
 
@@ -95,9 +99,14 @@ function isComposite(type: FieldType): boolean {
 }
 
 function reportEnforced(path: Path, pattern: string, context: Context): void {
-  if (context.reported.has(pattern)) return;
-  context.reported.add(pattern);
-  context.collector.entry(context.subject, path, 'enforced');
+  if (countReports(pattern, context) === 1) context.collector.entry(context.subject, path, 'enforced');
+}
+
+/** How often a field has been met in this resource, this time included. */
+function countReports(pattern: string, { reported }: Context): number {
+  const count = (reported.get(pattern) ?? 0) + 1;
+  reported.set(pattern, count);
+  return count;
 }
 
 function checkType(

@@ -17,7 +17,8 @@ export interface Subject {
 /** Collects what a compilation has to say. One per compilation. */
 export interface Collector {
   readonly problems: ConfigProblem[];
-  readonly entries: EnforcementEntry[];
+  /** The report so far. */
+  entries(): readonly EnforcementEntry[];
   /** The configuration is refused. `value` present: the message goes on with what was there. */
   problem(subject: Subject, path: Path, message: string, ...value: readonly unknown[]): void;
   /** As `problem`, placed at the key instead of the value. */
@@ -32,12 +33,8 @@ export interface Collector {
 
 export function createCollector(): Collector {
   const problems: ConfigProblem[] = [];
-  const entries: EnforcementEntry[] = [];
-  const owners = new WeakMap<EnforcementEntry, string>();
-  const add = (subject: Subject, entry: EnforcementEntry): void => {
-    owners.set(entry, idOf(subject));
-    entries.push(entry);
-  };
+  const entries: { readonly subject: Subject; readonly entry: EnforcementEntry }[] = [];
+  const retracted = new Set<string>();
   const at = (subject: Subject, path: Path, key = false): Provenance => {
     const { kind, namespace, name, document, base } = subject;
     const place = document.locate([...base, ...path], key);
@@ -51,7 +48,10 @@ export function createCollector(): Collector {
   };
   return {
     problems,
-    entries,
+    entries: () =>
+      entries
+        .filter(({ subject, entry }) => entry.status !== 'enforced' || !retracted.has(idOf(subject)))
+        .map(({ entry }) => entry),
     at,
     problem(subject, path, message, ...value) {
       const field = formatPath(path);
@@ -67,16 +67,14 @@ export function createCollector(): Collector {
     },
     entry(subject, path, status, note) {
       const field = formatPath(path);
-      add(subject, { at: at(subject, path, true), field, status, ...(note === undefined ? {} : { note }) });
+      const place = at(subject, path, true);
+      entries.push({ subject, entry: { at: place, field, status, ...(note === undefined ? {} : { note }) } });
     },
     warn(subject, path, status, note) {
-      add(subject, { at: at(subject, path, true), field: formatPath(path), status, note, warning: true });
+      const entry = { at: at(subject, path, true), field: formatPath(path), status, note, warning: true } as const;
+      entries.push({ subject, entry });
     },
-    retract(subject) {
-      const id = idOf(subject);
-      const kept = entries.filter((entry) => entry.status !== 'enforced' || owners.get(entry) !== id);
-      entries.splice(0, entries.length, ...kept);
-    },
+    retract: (subject) => void retracted.add(idOf(subject)),
   };
 }
 

@@ -3,7 +3,7 @@ import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import { createClusters } from './clusters.ts';
-import { createCollector } from './collector.ts';
+import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
@@ -20,7 +20,8 @@ import {
   type ServiceBody,
 } from './kubernetes-service.ts';
 import { createRegistry } from './registry.ts';
-import { type Resource, readResources } from './resource.ts';
+import { type Resource, readResources, resolveHost } from './resource.ts';
+import type { MeshService } from './service.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
 
@@ -75,6 +76,7 @@ export function compile(documents: readonly ConfigDocument[], options: CompileOp
   );
   const registry = createRegistry(services, workload.namespace, collector);
   const rules = createDestinationRules(destinationRules, workload, collector);
+  warnOfNobody(destinationRules, services, workload, collector);
   const clusters = createClusters(rules, peers, workload);
   const { hosts, wildcardHosts } = compileVirtualHosts(
     { registry, clusters, rules, virtualServices, workload },
@@ -90,7 +92,24 @@ export function compile(documents: readonly ConfigDocument[], options: CompileOp
     inbound: { mtls: peers.policyFor(workload.namespace, workload.labels), authorization },
   };
   const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
-  return { ok: true, snapshot, report: { entries: collector.entries } };
+  return { ok: true, snapshot, report: { entries: collector.entries() } };
+}
+
+/** A rule for a host that no service has is often a name that was written halfway. */
+function warnOfNobody(
+  rules: readonly Resource<DestinationRuleBody>[],
+  services: readonly MeshService[],
+  { clusterDomain }: Workload,
+  collector: Collector,
+): void {
+  const hosts = new Set(services.map((service) => service.host));
+  for (const rule of rules) {
+    const host = resolveHost(rule.body.spec.host, rule.namespace, clusterDomain);
+    if (host.startsWith('*') || hosts.has(host)) continue;
+    const long = `${host}.svc.${clusterDomain}`;
+    const hint = hosts.has(long) ? `; write ${long}` : '';
+    collector.warn(rule, ['spec', 'host'], 'enforced', `no service has the host ${host}${hint}`);
+  }
 }
 
 /** The same input has the same version, in every process. */

@@ -1,7 +1,6 @@
 import type { KindTable } from './schema.ts';
 import {
   any,
-  approximated,
   boolean,
   enforced,
   ignored,
@@ -38,7 +37,7 @@ export const serviceTable: KindTable = {
             port: required(port),
             protocol: enforced(oneOfValues('TCP', 'UDP', 'SCTP'), 'other than TCP is left out'),
             appProtocol: string(),
-            targetPort: approximated(any, 'the numbers in the EndpointSlice count'),
+            targetPort: enforced(any, 'the numbers in the EndpointSlice count'),
             nodePort: ignored(integer(0, 65_535)),
           }),
         ),

@@ -45,6 +45,9 @@ export function compileServiceEntry(
   const selected = spec.workloadSelector === undefined ? [] : selectWorkloads(resource, workloads, collector);
   if (collector.problems.length > before) return [];
   const endpoints = [...own, ...selected];
+  if (endpoints.length === 0 && spec.resolution === 'STATIC' && spec.workloadSelector === undefined) {
+    collector.warn(resource, ['spec'], 'enforced', 'has no endpoints: calls answer 503');
+  }
   const resolution = resolutions[spec.resolution ?? 'NONE'];
   return spec.hosts.map((name) => {
     const host = name.toLowerCase();
