@@ -23,7 +23,8 @@ export const rotation: Check = {
         const now = generations(bookinfo);
         return topology.every(({ name }) => (now.get(name) ?? 0) > (before.get(name) ?? 0)) || undefined;
       });
-      await sleep(500);
+      // A while longer: connections that were made with the old certificate are replaced now.
+      await sleep(2_000);
     } finally {
       done = true;
       await load;

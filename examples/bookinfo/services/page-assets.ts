@@ -35,7 +35,7 @@ h2{display:flex;align-items:center;gap:.6rem;font-size:1.05rem;margin:0 0 .3rem;
 .version{font-size:.75rem;font-weight:600;padding:.1rem .55rem;border-radius:99px;background:var(--line);color:var(--ink)}
 .version.v1{background:var(--v1);color:#fff}.version.v2{background:var(--v2);color:var(--on)}.version.v3{background:var(--v3);color:var(--on)}.version.plain{background:transparent;border:1px solid var(--line);color:var(--soft)}
 .seen{display:flex;align-items:center;gap:.7rem;font-size:.78rem;color:var(--soft);min-height:1.4rem;margin:.2rem 0 .2rem}.seen[hidden]{display:none}.seen span{white-space:nowrap}
-#seen{display:flex;gap:3px;list-style:none;margin:0;padding:0;overflow:hidden}#seen li{width:9px;height:14px;border-radius:2px;background:var(--line);flex:none}
+#seen{display:flex;gap:3px;min-width:0;justify-content:flex-end;list-style:none;margin:0;padding:0;overflow:hidden}#seen li{width:9px;height:14px;border-radius:2px;background:var(--line);flex:none}
 #seen .v1{background:var(--v1)}#seen .v2{background:var(--v2)}#seen .v3{background:var(--v3)}
 article{padding:1rem 0;border-top:1px solid var(--line)}article:first-of-type{border-top:0}article:last-child{padding-bottom:0}
 blockquote{margin:0;font:1.06rem/1.5 Georgia,"Times New Roman",serif}.reviewer{margin:.35rem 0 0;font-size:.85rem;color:var(--soft)}.reviewer::before{content:"— "}
