@@ -27,8 +27,11 @@ export function headersOf(request: ClientRequest): [name: string, value: string]
 
 /** Value of one header, several joined with commas. `name` must be lower case. */
 export function headerOf(request: ClientRequest, name: string): string | undefined {
+  const value = request.getHeader(name);
+  if (value !== undefined) return Array.isArray(value) ? value.join(', ') : String(value);
+  if (!givenAsArray(request)) return undefined;
   const values = headersOf(request).filter(([candidate]) => candidate === name);
-  return values.length === 0 ? undefined : values.map(([, value]) => value).join(', ');
+  return values.length === 0 ? undefined : values.map(([, one]) => one).join(', ');
 }
 
 /**
@@ -46,30 +49,31 @@ export function applyTarget(request: ClientRequest, target: AgentTarget): void {
   }
   if (authority !== undefined) validateHeaderValue('Host', authority);
   const head = serialised(request)._header;
+  const taken = givenAsArray(request) ? new Set(headersOf(request).map(([name]) => name)) : undefined;
+  const has = (name: string): boolean =>
+    taken === undefined ? request.hasHeader(name) : taken.has(name.toLowerCase());
+  let added = '';
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    const value = headers[i + 1] as string;
+    if (has(name)) continue;
+    if (head === null) request.setHeader(name, value);
+    else added += `${name}: ${value}\r\n`;
+  }
   request.path = target.path;
-  if (head !== null) {
-    replaceHead(request, head, editedHead(request.method, head, target));
+  if (head === null) {
+    if (authority !== undefined) request.setHeader('Host', authority);
     return;
   }
-  if (authority !== undefined) request.setHeader('Host', authority);
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string;
-    if (!request.hasHeader(name)) request.setHeader(name, headers[i + 1] as string);
-  }
+  // Each field with the line end before it, without the empty line at the end.
+  const fields = head.slice(head.indexOf('\r\n'), -4);
+  const kept = authority === undefined ? fields : `\r\nHost: ${authority}${fields.replaceAll(/\r\nhost:[^\r]*/gi, '')}`;
+  replaceHead(request, head, `${request.method} ${target.path} HTTP/1.1${kept}\r\n${added}\r\n`);
 }
 
-function editedHead(method: string, head: string, { path, authority, headers }: AgentTarget): string {
-  const fields = fieldsOf(head);
-  const present = new Set(fields.map(nameOf));
-  const kept = authority === undefined ? fields : fields.filter((line) => nameOf(line) !== 'host');
-  const lines = [`${method} ${path} HTTP/1.1`];
-  if (authority !== undefined) lines.push(`Host: ${authority}`);
-  lines.push(...kept);
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string;
-    if (!present.has(name.toLowerCase())) lines.push(`${name}: ${headers[i + 1]}`);
-  }
-  return `${lines.join('\r\n')}\r\n\r\n`;
+/** node:http keeps headers that were given as an array as text only. */
+function givenAsArray(request: ClientRequest): boolean {
+  return serialised(request)._header !== null && request.getHeaderNames().length === 0;
 }
 
 function replaceHead(request: ClientRequest, before: string, after: string): void {

@@ -71,10 +71,12 @@ class RoutingAgent extends Agent {
   readonly #router: AgentRouter;
   readonly #clock: Clock;
   readonly #idleTimeoutMs: number;
-  readonly #slots: Slots;
+  /** Absent without a limit. */
+  readonly #slots: Slots | undefined;
   readonly #direct: Agent;
   readonly #directSecure: SecureAgent;
-  readonly #active = new Set<ClientRequest>();
+  /** Requests that have not ended, with the key of the slot that they hold. */
+  readonly #active = new Map<ClientRequest, string | undefined>();
   readonly #idleClocks = new WeakMap<Duplex, () => void>();
   #drained: (() => void)[] = [];
   #draining = false;
@@ -85,18 +87,16 @@ class RoutingAgent extends Agent {
     this.#router = router;
     this.#clock = settings.clock;
     this.#idleTimeoutMs = settings.idleTimeoutMs ?? 4_000;
-    this.#slots = new Slots(settings.maxSocketsPerKey ?? Number.POSITIVE_INFINITY);
+    const { maxSocketsPerKey } = settings;
+    this.#slots = maxSocketsPerKey === undefined ? undefined : new Slots(maxSocketsPerKey);
     this.#direct = new Agent({ ...options, timeout: this.#idleTimeoutMs });
     this.#directSecure = new SecureAgent({ ...options, timeout: this.#idleTimeoutMs });
   }
 
   /** Called by node:http from the constructor of each request. */
   addRequest(request: ClientRequest, options: RequestOptions): void {
-    this.#active.add(request);
-    request.once('close', () => {
-      this.#active.delete(request);
-      if (this.#active.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
-    });
+    this.#active.set(request, undefined);
+    request.on('close', () => this.#end(request));
     process.nextTick(() => this.#start(request, options));
   }
 
@@ -112,7 +112,7 @@ class RoutingAgent extends Agent {
 
   /** Closes all sockets; requests under way fail. */
   override destroy(): void {
-    for (const request of this.#active) {
+    for (const request of this.#active.keys()) {
       if (request.socket === null || request.socket === undefined) {
         request.destroy(new MeshError('ERR_MESH_CLOSED', 'the agent was destroyed'));
       }
@@ -122,22 +122,30 @@ class RoutingAgent extends Agent {
     this.#directSecure.destroy();
   }
 
+  #end(request: ClientRequest): void {
+    const key = this.#active.get(request);
+    this.#active.delete(request);
+    // The socket becomes idle right after this event: whoever waits shall find it.
+    if (key !== undefined) process.nextTick(() => this.#slots?.release(key));
+    if (this.#active.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
   #start(request: ClientRequest, options: RequestOptions): void {
     if (request.destroyed) {
       withoutSocket(request);
       return;
     }
-    const route = { ...options, port: portOf(request, options) };
+    const port = portOf(request, options);
     let routed: Routed | PromiseLike<Routed>;
     try {
       // A Unix socket is on this machine and has no name that the mesh could know.
-      routed = options.socketPath ? 'direct' : this.#router(viewOf(request, route.port));
+      routed = options.socketPath ? 'direct' : this.#router(viewOf(request, port));
     } catch (error) {
       withoutSocket(request, error as Error);
       return;
     }
-    if (typeof routed === 'object' && 'then' in routed) this.#startLater(request, route, routed);
-    else this.#send(request, route, routed, undefined);
+    if (typeof routed === 'object' && 'then' in routed) this.#startLater(request, options, routed);
+    else this.#send(request, options, routed, undefined);
   }
 
   #startLater(request: ClientRequest, options: RequestOptions, routed: PromiseLike<Routed>): void {
@@ -163,7 +171,7 @@ class RoutingAgent extends Agent {
     if (target === 'direct') {
       watched?.end();
       const direct = request.protocol === 'https:' ? this.#directSecure : this.#direct;
-      (direct as unknown as Pool).addRequest(request, options);
+      (direct as unknown as Pool).addRequest(request, { ...options, port: portOf(request, options) });
       return;
     }
     const watch = watched ?? watchRequest(request, this.#clock);
@@ -177,9 +185,13 @@ class RoutingAgent extends Agent {
     }
     const { key } = target;
     const pooled: PoolOptions = { ...options, [poolKey]: key, [baton]: { passage: { request, target, watch } } };
+    if (this.#slots === undefined) {
+      pool.addRequest.call(this, request, pooled);
+      return;
+    }
     const leave = this.#slots.enter(key, () => {
       watch.stopWaiting = undefined;
-      request.once('close', () => process.nextTick(() => this.#slots.release(key)));
+      this.#active.set(request, key);
       pool.addRequest.call(this, request, pooled);
     });
     if (leave === undefined) return;
