@@ -57,9 +57,9 @@ export function caSource(options: CaSourceOptions): IdentitySource {
     throw invalid('token', 'one of token and tokenFile is needed for the first certificate');
   }
 
-  /** Still good for proving who we are, with enough time for the request. */
+  /** Still good for proving who we are. Should it end on the way, the answer is 401, and the token is tried. */
   const usable = (held: Credentials | undefined): held is Credentials =>
-    held !== undefined && clock.wallNow() + 1_000 < held.notAfter;
+    held !== undefined && clock.wallNow() < held.notAfter;
 
   const ask = async (held: Credentials | undefined, signal: AbortSignal): Promise<CertificateAnswer> => {
     const key = generateIdentityKey();

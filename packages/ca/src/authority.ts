@@ -212,8 +212,8 @@ function issueLeaf({ signer, publicKey, names, usage, now, ttlMs }: Leaf): X509C
       issuer: commonNameOf(signer.certificate),
       subject: '',
       notBefore: now - backdateMs,
-      // A leaf must not outlive the authority above it.
-      notAfter: Math.min(now + ttlMs, signer.certificate.validToDate.getTime()),
+      // Certificates count in seconds: the one that has begun is given away. None outlives the authority above it.
+      notAfter: Math.min(Math.ceil((now + ttlMs) / 1_000) * 1_000, signer.certificate.validToDate.getTime()),
       publicKey,
       issuerPublicKey: signer.certificate.publicKey,
       names,
