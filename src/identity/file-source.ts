@@ -93,9 +93,14 @@ interface Files {
 /** Changes whenever one of the files does: also when a symbolic link (Kubernetes `..data`) is turned to another folder. */
 async function fingerprint(files: Files): Promise<string | Error> {
   const names = [files.certificate, files.key, files.root, ...files.federated.map(([, file]) => file)];
+  const prints: string[] = [];
   try {
-    const stats = await Promise.all(names.map((name) => stat(name, { bigint: true })));
-    return stats.map((s) => `${s.dev}.${s.ino}.${s.size}.${s.mtimeNs}`).join(' ');
+    // One after the other, so that it is always the same file that is found missing first.
+    for (const name of names) {
+      const { dev, ino, size, mtimeNs } = await stat(name, { bigint: true });
+      prints.push(`${dev}.${ino}.${size}.${mtimeNs}`);
+    }
+    return prints.join(' ');
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return new MeshError('ERR_MESH_NO_IDENTITY', `certificate files cannot be read: ${reason}`, { cause });
