@@ -23,14 +23,15 @@ export interface MeshDispatcherOptions {
  */
 export class MeshDispatcher extends Dispatcher {
   readonly #options: MeshDispatcherOptions;
-  #inFlight: number;
+  /** The calls under way, newest first. */
+  #newest: ClientCall | undefined;
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
 
   constructor(options: MeshDispatcherOptions) {
     super();
     this.#options = options;
-    this.#inFlight = 0;
+    this.#newest = undefined;
     this.#closing = undefined;
     this.#idle = undefined;
   }
@@ -71,10 +72,18 @@ export class MeshDispatcher extends Dispatcher {
   override destroy(error: Error | null, callback: () => void): void;
   override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | undefined {
     const callback = typeof first === 'function' ? first : second;
+    const given = typeof first === 'function' ? undefined : first;
+    const reason = given ?? new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the call was under way');
     const closed = this.close();
+    // The list changes while calls end; each of them ends later than it is aborted, or at once.
+    for (const call of [...this.#calls()]) call.abort(reason);
     if (callback === undefined) return closed;
-    void closed.then(callback);
+    closed.then(() => callback(), callback);
     return undefined;
+  }
+
+  *#calls(): Generator<ClientCall> {
+    for (let call = this.#newest; call !== undefined; call = call.next) yield call;
   }
 
   #open(options: Dispatcher.DispatchOptions, handler: Handler): ClientCall {
@@ -105,7 +114,10 @@ export class MeshDispatcher extends Dispatcher {
   }
 
   #run(call: ClientCall): void {
-    this.#inFlight++;
+    const next = this.#newest;
+    if (next !== undefined) next.previous = call;
+    call.next = next;
+    this.#newest = call;
     call.watch(this.#watcher);
     try {
       if (call.reason !== null) throw call.reason;
@@ -125,7 +137,7 @@ export class MeshDispatcher extends Dispatcher {
     }
   }
 
-  readonly #watcher: CallWatcher = { callEnded: () => this.#ended() };
+  readonly #watcher: CallWatcher = { callEnded: (call) => this.#ended(call) };
 
   #fail(call: ClientCall, error: Error): void {
     // An abort of the application goes back to it as it is, even if its reason is one of our errors.
@@ -135,13 +147,18 @@ export class MeshDispatcher extends Dispatcher {
     else call.tellError(call.cancelled ? (call.reason as Error) : error);
   }
 
-  #ended(): void {
-    this.#inFlight--;
-    if (this.#inFlight === 0) this.#idle?.();
+  #ended(call: ClientCall): void {
+    const { next, previous } = call;
+    if (previous === undefined) this.#newest = next;
+    else previous.next = next;
+    if (next !== undefined) next.previous = previous;
+    call.previous = undefined;
+    call.next = undefined;
+    if (this.#newest === undefined) this.#idle?.();
   }
 
   async #drain(): Promise<void> {
-    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    if (this.#newest !== undefined) await new Promise<void>((resolve) => (this.#idle = resolve));
     await this.#options.close();
   }
 }

@@ -44,7 +44,6 @@ const byPrefix: readonly (readonly [string, FailureKind])[] = [
   ['UNABLE_TO_', 'tls'],
   ['ERR_TLS_', 'tls'],
   ['ERR_SSL_', 'tls'],
-  ['HPE_', 'reset'],
 ];
 
 /**
@@ -55,6 +54,8 @@ const byPrefix: readonly (readonly [string, FailureKind])[] = [
 export function failureKind(error: unknown): FailureKind | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code, syscall } = error as NodeJS.ErrnoException;
+  // undici 8 leaves the code of these undefined.
+  if (error.name === 'HTTPParserError') return 'reset';
   if (typeof code !== 'string') return undefined;
   if (systemCodes.has(code)) {
     if (syscall === 'connect') return 'connect';

@@ -107,6 +107,10 @@ export class ClientCall implements Dispatcher.DispatchController {
   rawHeaders: Buffer[] | string[] | null;
   rawTrailers: Buffer[] | string[] | null;
 
+  /** Neighbours in the list of calls that are under way, kept by the host. */
+  previous: ClientCall | undefined;
+  next: ClientCall | undefined;
+
   #interrupted: Error | null;
   #cancelled: boolean;
   #paused: boolean;
@@ -132,6 +136,8 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.flag = '';
     this.rawHeaders = null;
     this.rawTrailers = null;
+    this.previous = undefined;
+    this.next = undefined;
     this.#interrupted = null;
     this.#cancelled = false;
     this.#paused = false;

@@ -28,7 +28,7 @@ t.test('errors of the network, of TLS and of undici', async (t) => {
     [new errors.ClientDestroyedError(), 'reset'],
     [new errors.ResponseContentLengthMismatchError(), 'reset'],
     [new errors.HeadersOverflowError(), 'reset'],
-    [coded('HPE_INVALID_CONSTANT'), 'reset'],
+    [new errors.HTTPParserError('not HTTP'), 'reset'],
     [new errors.HeadersTimeoutError(), 'timeout'],
     [new errors.BodyTimeoutError(), 'timeout'],
   ];

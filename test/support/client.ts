@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
+import type { ClusterState } from '../../src/runtime/cluster.ts';
 import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createPool } from '../../src/transport/pool.ts';
@@ -15,13 +16,25 @@ export interface TestClient {
   readonly clusters: Clusters;
   readonly metrics: Metrics;
   use(snapshot: Snapshot): void;
+  /** How much is under way, by name: endpoints and limits of every cluster that was ever used. */
+  active(): ReadonlyMap<string, number>;
+  /** Ejections and returns: `127.0.0.1:80 out`. */
+  readonly health: string[];
   close(): Promise<void>;
 }
 
 /** The whole client side over plaintext, without configuration files, identity or server. */
 export function testClient(
   first: Snapshot | undefined,
-  options: { readonly clock?: Clock; readonly onFailure?: 'response' | 'throw'; readonly seed?: number } = {},
+  options: {
+    readonly clock?: Clock;
+    readonly onFailure?: 'response' | 'throw';
+    readonly seed?: number;
+    /** Answers for names; by default those of the system. */
+    readonly resolve?: (name: string) => Promise<readonly string[]>;
+    /** The clock of connection timeouts. Default: the real one. */
+    readonly connectClock?: Clock;
+  } = {},
 ): TestClient {
   const clock = options.clock ?? systemClock;
   const random = seededRandom(options.seed ?? 1);
@@ -35,6 +48,8 @@ export function testClient(
       destinationWorkload,
       destinationVersion: '',
     });
+  const health: string[] = [];
+  const opened = new Set<ClusterState>();
   const clusters = createClusters(() => ({
     clock,
     random,
@@ -47,20 +62,38 @@ export function testClient(
           timeoutMs: cluster.limits.connectTimeoutMs,
           maxConnections: cluster.limits.maxConnections,
           idleTimeoutMs: cluster.limits.idleTimeoutMs,
-          clock: systemClock,
+          clock: options.connectClock ?? systemClock,
           security: () => ({ kind: 'plaintext' }),
         }),
       series: (endpoint) => series(cluster.host, endpoint.workload),
     }),
-    healthChanged: () => {},
+    healthChanged: (_, { name, ejectedUntil }) => void health.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
+    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
   }));
+  const active = (): ReadonlyMap<string, number> => {
+    const result = new Map<string, number>();
+    for (const { cluster, endpoints, requests, retries } of opened) {
+      result.set(`${cluster.name} requests`, requests.active);
+      result.set(`${cluster.name} retries`, retries.active);
+      for (const { inFlight, name } of endpoints) result.set(`${cluster.name} ${name}`, inFlight);
+    }
+    return result;
+  };
   let hosts: HostTable | undefined;
   const use = (snapshot: Snapshot): void => {
     clusters.reconcile(snapshot);
     hosts = createHostTable(snapshot);
   };
   if (first !== undefined) use(first);
-  const pipeline = createClientPipeline({ clock, random, clusters, hosts: () => hosts, series });
+  const watched: Clusters = {
+    ...clusters,
+    get(name) {
+      const state = clusters.get(name);
+      if (state !== undefined) opened.add(state);
+      return state;
+    },
+  };
+  const pipeline = createClientPipeline({ clock, random, clusters: watched, hosts: () => hosts, series });
   const close = async (): Promise<void> => {
     await clusters.close();
     await pipeline.close();
@@ -71,5 +104,5 @@ export function testClient(
     onFailure: options.onFailure ?? 'response',
     close,
   });
-  return { dispatcher, pipeline, clusters, metrics, use, close: () => dispatcher.close() };
+  return { dispatcher, pipeline, clusters, metrics, use, active, health, close: () => dispatcher.close() };
 }
