@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { compile, describeProblem, parseYaml } from '../../src/exports/config.ts';
-import { plainEnvironment } from '../support/plain-environment.ts';
+import { runPlainly } from '../support/plain-environment.ts';
 import { filesOf, root } from '../support/source-files.ts';
 import { type Fence, fencesOf, pages } from './fences.ts';
 
@@ -60,10 +60,7 @@ t.test('every block has a language and marks that mean something', async (t) => 
 t.test('every TypeScript block passes the type check', async (t) => {
   if (!programs.some(({ language }) => language === 'ts')) return;
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', work], {
-    encoding: 'utf8',
-    env: plainEnvironment(),
-  });
+  const { status, stdout, stderr } = runPlainly(process.execPath, [tsc, '-p', work], root);
   t.equal(status, 0, stdout + stderr);
 });
 
@@ -85,6 +82,12 @@ for (const page of pages()) {
     t.teardown(() => child.kill('SIGKILL'));
     const code = await new Promise((resolve) => child.on('close', resolve));
     t.equal(code, 0, code === 0 ? 'every one' : output);
+    // `console.log(reply.status); // → 200`: what the page promises.
+    const promised = runnable.flatMap(({ text }) =>
+      [...text.matchAll(/\/\/ → (.+)$/gm)].map(([, shown = '']) => shown),
+    );
+    const lines = output.split('\n').map((each) => each.trim());
+    for (const shown of promised) t.ok(lines.includes(shown.trim()), `prints "${shown}"`);
   });
 }
 

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { oldestNode } from '../../src/lib/require-node.ts';
+import { runPlainly } from '../support/plain-environment.ts';
 import { root } from '../support/source-files.ts';
-import { freshApplication, olderNode, packAll, run, temporaryFolder } from './tarballs.ts';
+import { freshApplication, olderNode, packAll, temporaryFolder } from './tarballs.ts';
 
 const folder = temporaryFolder('installed');
 t.teardown(() => folder.remove());
@@ -31,14 +32,14 @@ const applications = ['express', 'fastify'].map((name) => {
 
 t.test(`the oldest Node.js tried is the oldest supported one, ${oldestNode}`, async (t) => {
   const oldest = nodes.find(({ line }) => line === 'oldest')?.path ?? '';
-  t.equal(run(oldest, ['--version'], folder.path).stdout.trim(), `v${oldestNode}`);
+  t.equal(runPlainly(oldest, ['--version'], folder.path).stdout.trim(), `v${oldestNode}`);
 });
 
 for (const { name, home } of applications) {
   for (const { line, path } of nodes) {
     for (const kind of ['mjs', 'cjs']) {
       t.test(`a fresh ${name} application, ${kind === 'mjs' ? 'import' : 'require()'}, Node ${line}`, async (t) => {
-        const { status, stdout, stderr } = run(path, [`${name}.${kind}`], home, 60);
+        const { status, stdout, stderr } = runPlainly(path, [`${name}.${kind}`], home, 60);
         t.equal(status, 0, stdout + stderr);
         t.match(stdout, /^called as spiffe:\/\/[\w./-]+ and got 200\n$/, 'a call through the mesh');
         t.equal(stderr, '', 'no warning');
@@ -62,7 +63,7 @@ t.test('import and require() give the same instance', async (t) => {
     }`;
   writeFileSync(join(home, 'same.mjs'), program);
   for (const { line, path } of nodes) {
-    const { status, stdout, stderr } = run(path, ['same.mjs'], home, 60);
+    const { status, stdout, stderr } = runPlainly(path, ['same.mjs'], home, 60);
     t.equal(status, 0, `Node ${line}: ${stdout}${stderr}`);
   }
 });
@@ -72,13 +73,13 @@ t.test(
   'an older Node.js is told in one line what is needed',
   { skip: older === undefined && 'no older Node' },
   async (t) => {
-    const version = run(older ?? '', ['--version'], folder.path).stdout.trim();
+    const version = runPlainly(older ?? '', ['--version'], folder.path).stdout.trim();
     for (const { home, name } of applications) {
       for (const { name: published, entries } of tarballs.filter(
         ({ name: n }) => !/express|fastify|cli/.test(n) || n.endsWith(name),
       )) {
         for (const entry of entries) {
-          const { status, stdout, stderr } = run(
+          const { status, stdout, stderr } = runPlainly(
             older ?? '',
             ['--input-type=module', '--eval', `import '${published}${entry.slice(1)}'`],
             home,

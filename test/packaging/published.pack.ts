@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { runPlainly } from '../support/plain-environment.ts';
 import { root } from '../support/source-files.ts';
-import { packAll, run, temporaryFolder } from './tarballs.ts';
+import { packAll, temporaryFolder } from './tarballs.ts';
 
 const folder = temporaryFolder('packed');
 t.teardown(() => folder.remove());
@@ -26,13 +27,13 @@ for (const { name, folder: home, path, files, entries } of tarballs) {
   });
 
   t.test(`${name} passes publint`, async (t) => {
-    const { status, stdout, stderr } = run(bin('publint'), ['run', '--strict', path], root);
+    const { status, stdout, stderr } = runPlainly(bin('publint'), ['run', '--strict', path], root);
     t.equal(status, 0, stdout + stderr);
     t.notMatch(stdout, /warning|suggestion/i, 'not even a suggestion');
   });
 
   t.test(`${name} passes attw`, async (t) => {
-    const { status, stdout, stderr } = run(bin('attw'), ['--profile', 'esm-only', '--no-emoji', path], root);
+    const { status, stdout, stderr } = runPlainly(bin('attw'), ['--profile', 'esm-only', '--no-emoji', path], root);
     t.equal(status, 0, stdout + stderr);
   });
 }

@@ -1,29 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { plainEnvironment } from '../support/plain-environment.ts';
+import { runPlainly } from '../support/plain-environment.ts';
 import { filesOf, root } from '../support/source-files.ts';
-
-/** What a program printed, and how it ended. */
-export interface Outcome {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs a program as a user's shell would: without what npm and tap put into the environment. */
-export function run(program: string, args: readonly string[], cwd: string, seconds = 120): Outcome {
-  const options = {
-    cwd,
-    env: plainEnvironment(),
-    encoding: 'utf8',
-    timeout: seconds * 1000,
-    maxBuffer: 64 * 1024 * 1024,
-  } as const;
-  const { status, stdout, stderr, error } = spawnSync(program, args, options);
-  return { status, stdout, stderr: `${stderr}${error?.message ?? ''}` };
-}
 
 /** A published package: its folder here, its name and the packed file. */
 export interface Tarball {
@@ -38,7 +17,11 @@ export interface Tarball {
 /** Packs every package of the workspace into `folder`. `dist` must be built. */
 export function packAll(folder: string): readonly Tarball[] {
   const manifests = filesOf('package.json', 'packages/*/package.json');
-  const { status, stdout, stderr } = run('npm', ['pack', '--workspaces', '--json', '--pack-destination', folder], root);
+  const { status, stdout, stderr } = runPlainly(
+    'npm',
+    ['pack', '--workspaces', '--json', '--pack-destination', folder],
+    root,
+  );
   if (status !== 0) throw new Error(`npm pack failed: ${stderr}`);
   const packed: unknown = JSON.parse(stdout);
   const list = (Array.isArray(packed) ? packed : Object.values(packed as object)) as readonly {
@@ -71,7 +54,7 @@ export function freshApplication(folder: string, packages: readonly string[]): v
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'application', version: '1.0.0', private: true }));
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
-  const { status, stdout, stderr } = run('npm', ['install', ...quiet, ...packages], folder, 300);
+  const { status, stdout, stderr } = runPlainly('npm', ['install', ...quiet, ...packages], folder, 300);
   if (status !== 0) throw new Error(`npm install failed: ${stdout}${stderr}`);
 }
 
@@ -80,7 +63,7 @@ export function olderNode(): string | undefined {
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     if (folder.includes('node_modules') || folder.startsWith(join(root, '.cache'))) continue;
     const node = join(folder, process.platform === 'win32' ? 'node.exe' : 'node');
-    const version = run(node, ['--version'], root).stdout;
+    const version = runPlainly(node, ['--version'], root).stdout;
     const [, major = '99', minor = '0'] = /^v(\d+)\.(\d+)/.exec(version) ?? [];
     if (Number(major) < 22 || (Number(major) === 22 && Number(minor) < 19)) return node;
   }
