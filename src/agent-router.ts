@@ -41,6 +41,7 @@ export function agentRouter(options: {
     if (scope?.deadline !== undefined) {
       headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - startedAt))));
     }
+    if (selection.path !== request.path) headers.push('x-envoy-original-path', request.path);
     endpoint.inFlight++;
     let done = false;
     return {
@@ -54,9 +55,12 @@ export function agentRouter(options: {
         if (done) return;
         done = true;
         endpoint.inFlight--;
-        const flag = error instanceof MeshError ? error.flag : error === undefined ? '' : 'UC';
-        state.report(endpoint, status);
-        endpoint.series.record(status, flag, clock.now() - startedAt);
+        const durationMs = clock.now() - startedAt;
+        if (status !== 0 || error instanceof MeshError) {
+          state.report(endpoint, status);
+          endpoint.series.record(status, error instanceof MeshError ? error.flag : '', durationMs);
+          // The application gave the request up, which says nothing about the endpoint.
+        } else endpoint.series.record(0, 'DC', durationMs);
       },
     };
   };

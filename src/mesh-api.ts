@@ -1,6 +1,7 @@
-import type { Agent, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
+import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
@@ -113,7 +114,7 @@ export interface Mesh {
   /** An undici `Dispatcher`, for `undici.request`, `setGlobalDispatcher` and `fetch(url, { dispatcher })`. */
   readonly dispatcher: Dispatcher;
   /** A `node:http` Agent, for axios, got, superagent and `http.request`. */
-  readonly agent: Agent;
+  readonly agent: MeshAgent;
   /**
    * Serves `app` on one port that speaks TLS or plaintext by PeerAuthentication, HTTP/1.1 and
    * HTTP/2. Waits for {@link Mesh.ready} first: a mesh without its policies serves nobody.

@@ -1,10 +1,9 @@
-import type { Agent } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { agentRouter } from './agent-router.ts';
 import { createClientPipeline } from './client-pipeline.ts';
 import { MeshError } from './errors.ts';
-import { createAgent } from './host/agent.ts';
+import { createAgent, type MeshAgent } from './host/agent.ts';
 import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
 import type { ActiveIdentity } from './identity/store.ts';
@@ -37,7 +36,7 @@ export interface OutboundDependencies {
 export interface Outbound {
   readonly fetch: typeof globalThis.fetch;
   readonly dispatcher: Dispatcher;
-  readonly agent: Agent;
+  readonly agent: MeshAgent;
   use(snapshot: Snapshot): void;
   /** A new certificate: connections made with the old one are replaced, none is cut. */
   recycle(spreadMs: number): void;

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomUuid } from '../lib/uuid.ts';
 import { setRequestHeader } from '../pipeline/request-headers.ts';
 import type { Scope } from '../pipeline/scope.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
@@ -15,7 +15,7 @@ export function inboundScope(call: ServerCall): Scope {
   const { request, deadline, peer } = call;
   let requestId = request.headers['x-request-id'];
   if (typeof requestId !== 'string' || !isRequestId(requestId)) {
-    requestId = randomUUID();
+    requestId = randomUuid();
     setRequestHeader(request, 'x-request-id', requestId);
   }
   const traceHeaders = (call.hints & headerHints.trace) === 0 ? noHeaders : inboundTraceHeaders(request.headers);
