@@ -42,12 +42,7 @@ function checkObject(
     if (field !== undefined) {
       checkField(field, value[name], [...path, name], pattern === '' ? name : `${pattern}.${name}`, status, context);
     } else if (!type.open) {
-      const meant = suggest(name, Object.keys(type.fields));
-      collector.problemAtKey(
-        subject,
-        [...path, name],
-        meant === undefined ? 'is not a field that is known here' : `is not a known field; did you mean ${meant}?`,
-      );
+      collector.problemAtKey(subject, [...path, name], unknownField(name, Object.keys(type.fields)), value[name]);
     }
   }
   for (const [name, field] of Object.entries(type.fields)) {
@@ -57,6 +52,12 @@ function checkObject(
   }
   const set = type.oneOf?.filter((name) => Object.hasOwn(value, name)) ?? [];
   if (set.length > 1) collector.problem(subject, path, `may have only one of ${set.join(' and ')}`);
+}
+
+/** What is said of a field that a table does not have. */
+export function unknownField(name: string, known: readonly string[]): string {
+  const meant = suggest(name, known);
+  return meant === undefined ? 'is not a field that is known here' : `is not a known field (did you mean ${meant}?)`;
 }
 
 function checkField(

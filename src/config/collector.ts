@@ -22,7 +22,7 @@ export interface Collector {
   /** The configuration is refused. `value` present: the message goes on with what was there. */
   problem(subject: Subject, path: Path, message: string, ...value: readonly unknown[]): void;
   /** As `problem`, placed at the key instead of the value. */
-  problemAtKey(subject: Subject, path: Path, message: string): void;
+  problemAtKey(subject: Subject, path: Path, message: string, value: unknown): void;
   entry(subject: Subject, path: Path, status: EnforcementEntry['status'], note?: string): void;
   /** Accepted, but the author should know. */
   warn(subject: Subject, path: Path, status: EnforcementEntry['status'], note: string): void;
@@ -62,8 +62,8 @@ export function createCollector(): Collector {
         ...(value.length === 0 ? {} : { value: showValue(value[0]) }),
       });
     },
-    problemAtKey(subject, path, message) {
-      problems.push({ message, at: at(subject, path, true), field: formatPath(path) });
+    problemAtKey(subject, path, message, value) {
+      problems.push({ message, at: at(subject, path, true), field: formatPath(path), value: showValue(value) });
     },
     entry(subject, path, status, note) {
       const field = formatPath(path);

@@ -1,6 +1,7 @@
-import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { open, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { type ParsedYaml, parseYaml, yamlLimits } from './yaml.ts';
+import { type ParsedYaml, parseYaml } from './yaml.ts';
+import { resourceAround, tooLarge, yamlLimits } from './yaml-limits.ts';
 
 /** What identifies one state of a file: another content has another one of these. */
 export interface FileState {
@@ -65,17 +66,18 @@ function stateOf(stats: {
  */
 export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
   const name = relative(process.cwd(), file.path) || file.path;
-  const refuse = (message: string): ParsedYaml => {
-    const at = { kind: '', namespace: '', name: '', file: name, line: 1, column: 1 };
-    return { documents: [], problems: [{ message, at }] };
+  const refuse = (message: string, more?: { head: string; value: string }): ParsedYaml => {
+    const { kind, namespace, name: resource } = resourceAround(more?.head ?? '', 0);
+    const at = { kind, namespace, name: resource, file: name, line: 1, column: 1 };
+    return { documents: [], problems: [{ message, at, ...(more === undefined ? {} : { value: more.value }) }] };
   };
-  if (file.size === 0) return refuse('is empty, as if it were being written; remove it if it is not needed');
-  if (file.size > yamlLimits.maxBytes) {
-    const [size, limit] = [file.size, yamlLimits.maxBytes].map((bytes) => bytes.toLocaleString('en'));
-    return refuse(`has ${size} bytes; at most ${limit} are read`);
-  }
   let bytes: Buffer;
   try {
+    if (file.size === 0) return refuse('is empty, as if it were being written; remove it if it is not needed');
+    if (file.size > yamlLimits.maxBytes) {
+      const { message, value } = tooLarge(file.size);
+      return refuse(message, { head: await readHead(file.path), value });
+    }
     bytes = await readFile(file.path);
   } catch (error) {
     return refuse(`cannot be read: ${error instanceof Error ? error.message : String(error)}`);
@@ -87,6 +89,17 @@ export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
     return refuse('is not UTF-8 text');
   }
   return parseYaml(text, name);
+}
+
+/** Enough of a file that is not read to name its first resource. */
+async function readHead(path: string): Promise<string> {
+  const handle = await open(path);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4_096), 0, 4_096, 0);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { checkFields } from './check.ts';
+import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { findKind, kindTables } from './kinds.ts';
@@ -156,7 +156,7 @@ export function readResources(
       !(group === '' || group.includes('.') || shortGroups.has(group))
     ) {
       const meant = suggest(kind, inGroup);
-      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
       collector.problem(subject, ['kind'], `is not a kind that is known in ${apiVersion}${hint}`, kind);
       return undefined;
     }
@@ -182,10 +182,7 @@ export function readResources(
     const known = ['apiVersion', 'kind', 'metadata', 'status', ...Object.keys(table.fields)];
     for (const name of Object.keys(value)) {
       if (known.includes(name)) continue;
-      const meant = suggest(name, known);
-      const hint =
-        meant === undefined ? 'is not a field that is known here' : `is not a known field; did you mean ${meant}?`;
-      collector.problemAtKey(subject, [name], hint);
+      collector.problemAtKey(subject, [name], unknownField(name, known), value[name]);
     }
   }
 }

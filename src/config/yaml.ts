@@ -1,32 +1,11 @@
 import type { Document, Node, YAMLError } from 'yaml';
-import { isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, parseAllDocuments } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Provenance } from '../model/provenance.ts';
-import type { ConfigDocument, Path, Position } from './document.ts';
+import type { ConfigDocument, Path } from './document.ts';
 import { formatPath } from './document.ts';
 import { showValue } from './problem.ts';
 import type { ConfigProblem } from './source.ts';
-
-/** What one file may contain. All are far above honest use and far below what hurts. */
-export interface YamlLimits {
-  /** Size of one file. */
-  readonly maxBytes: number;
-  /** Nesting of lists and maps. */
-  readonly maxDepth: number;
-  /** Aliases (`*name`) written in one file. */
-  readonly maxAliases: number;
-  /** Values that all aliases together stand for: what a "billion laughs" multiplies. */
-  readonly maxAliasedValues: number;
-  /** Values written in one file. */
-  readonly maxValues: number;
-}
-
-export const yamlLimits: YamlLimits = {
-  maxBytes: 4 * 1024 * 1024,
-  maxDepth: 64,
-  maxAliases: 1_000,
-  maxAliasedValues: 10_000,
-  maxValues: 500_000,
-};
+import { checkLimits, type LimitProblem, resourceAround, yamlLimits } from './yaml-limits.ts';
 
 /** Documents of a text, or the reasons why it is refused. Never both: a file is good as a whole. */
 export interface ParsedYaml {
@@ -42,12 +21,8 @@ export interface ParsedYaml {
 export function parseYaml(text: string, file?: string): ParsedYaml {
   const source = text.startsWith('\uFEFF') ? text.slice(1) : text;
   const lines = new LineCounter();
-  const problemAt = (offset: number, message: string, more?: Partial<ConfigProblem>): ConfigProblem => {
-    const { line, column } = positionIn(source, lines, offset);
-    return { message, at: { kind: '', namespace: '', name: '', ...place(file), line, column }, ...more };
-  };
   const refused = checkLimits(source);
-  if (refused !== undefined) return { documents: [], problems: [problemAt(refused.offset, refused.message)] };
+  if (refused !== undefined) return { documents: [], problems: [limitProblem(source, refused, file)] };
   let parsed: readonly Document[];
   try {
     const stream = parseAllDocuments(source, {
@@ -60,7 +35,8 @@ export function parseYaml(text: string, file?: string): ParsedYaml {
     });
     parsed = Array.isArray(stream) ? stream : [];
   } catch (cause) {
-    return { documents: [], problems: [problemAt(0, `cannot be read as YAML: ${String(cause)}`)] };
+    const message = `cannot be read as YAML: ${String(cause)}`;
+    return { documents: [], problems: [limitProblem(source, { offset: 0, message }, file)] };
   }
   const documents: ConfigDocument[] = [];
   const problems: ConfigProblem[] = [];
@@ -73,6 +49,23 @@ export function parseYaml(text: string, file?: string): ParsedYaml {
     problems.push(...converter.problems);
   }
   return problems.length === 0 ? { documents, problems } : { documents: [], problems };
+}
+
+/** The problem of a text of which there are no documents. */
+function limitProblem(
+  source: string,
+  { offset, message, value }: LimitProblem,
+  file: string | undefined,
+): ConfigProblem {
+  const { field, ...names } = resourceAround(source, offset);
+  const before = source.slice(0, offset);
+  const line = before.split('\n').length;
+  return {
+    message,
+    at: { ...names, ...place(file), line, column: offset - before.lastIndexOf('\n') },
+    ...(field === '' ? {} : { field }),
+    ...(value === undefined ? {} : { value }),
+  };
 }
 
 /** Nothing between two `---`, or only comments. */
@@ -98,6 +91,7 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
   const problems: ConfigProblem[] = [];
   let aliased = 0;
   let insideAlias: number | undefined;
+  let aliasName = '';
 
   const refuse: Converter['refuse'] = (offset, message, field, value) => {
     const { line, col } = lines.linePos(offset);
@@ -116,7 +110,8 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
     if (insideAlias !== undefined && ++aliased > yamlLimits.maxAliasedValues) {
       // Said once; the rest of the bomb is not walked.
       if (aliased === yamlLimits.maxAliasedValues + 1) {
-        refuse(at, `aliases stand for more than ${yamlLimits.maxAliasedValues} values`, formatPath(path));
+        const field = formatPath(path.slice(0, 8));
+        refuse(at, `aliases stand for more than ${yamlLimits.maxAliasedValues} values`, field, aliasName);
       }
       return leaf(undefined);
     }
@@ -129,6 +124,7 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
       }
       const outer = insideAlias;
       insideAlias = at;
+      if (outer === undefined) aliasName = `*${node.source}`;
       const result = convertNode(target, path, keyAt);
       insideAlias = outer;
       return result;
@@ -195,62 +191,6 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
 }
 
 const plainNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
-// YAML 1.2 section 5.1: what may not appear in a document, plus DEL and the C1 controls but NEL.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
-const unprintable = /[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u0084\u0086-\u009F\uFFFE\uFFFF]/;
-
-/** Cheap checks on the text and its tokens, before anything is built from it. */
-function checkLimits(source: string): { offset: number; message: string } | undefined {
-  if (source.length > yamlLimits.maxBytes || Buffer.byteLength(source) > yamlLimits.maxBytes) {
-    return { offset: 0, message: `the file is larger than ${yamlLimits.maxBytes.toLocaleString('en')} bytes` };
-  }
-  const bad = unprintable.exec(source);
-  if (bad !== null) {
-    const code = bad[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
-    return { offset: bad.index, message: `contains the control character U+${code}` };
-  }
-  let offset = 0;
-  let flowDepth = 0;
-  let dashes = 0;
-  let aliases = 0;
-  let values = 0;
-  for (const token of new Lexer().lex(source)) {
-    // Markers for "document start" and "scalar follows" are not part of the text.
-    if (token === '\u0002') continue;
-    if (token === '\u001F') {
-      dashes = 0;
-      if (++values > yamlLimits.maxValues) return { offset, message: `has more than ${yamlLimits.maxValues} values` };
-      continue;
-    }
-    const first = token[0];
-    if (first === '[' || first === '{') flowDepth++;
-    else if (first === ']' || first === '}') flowDepth--;
-    else if (token === '-' || token === '?') dashes++;
-    else if (first === '\n' || first === '\r') dashes = 0;
-    else if (first === '*' && ++aliases > yamlLimits.maxAliases) {
-      return { offset, message: `has more than ${yamlLimits.maxAliases} aliases` };
-    } else if (first === ',' && ++values > yamlLimits.maxValues) {
-      return { offset, message: `has more than ${yamlLimits.maxValues} values` };
-    }
-    if (flowDepth > yamlLimits.maxDepth || dashes > yamlLimits.maxDepth) {
-      return { offset, message: `is nested deeper than ${yamlLimits.maxDepth} levels` };
-    }
-    offset += token.length;
-  }
-  return undefined;
-}
-
-/** Line and column also before the parser has counted lines. */
-function positionIn(source: string, lines: LineCounter, offset: number): Position {
-  if (lines.lineStarts.length > 0) {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
-  }
-  const before = source.slice(0, offset);
-  const lastBreak = before.lastIndexOf('\n');
-  return { line: before.split('\n').length, column: offset - lastBreak };
-}
-
 /** Kind and name, as far as a document that is refused still shows them. */
 function identify(document: Document): Pick<Provenance, 'kind' | 'namespace' | 'name'> {
   const text = (path: readonly string[]): string => {

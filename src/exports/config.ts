@@ -18,7 +18,8 @@ export type {
 export { staticSource } from '../config/static-source.ts';
 export { type ConfigStore, createConfigStore } from '../config/store.ts';
 export { parseDurationMs } from '../config/values.ts';
-export { type ParsedYaml, parseYaml, type YamlLimits, yamlLimits } from '../config/yaml.ts';
+export { type ParsedYaml, parseYaml } from '../config/yaml.ts';
+export { type YamlLimits, yamlLimits } from '../config/yaml-limits.ts';
 export type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 export type { Workload } from '../model/workload.ts';
 export { type ResolvedSettings, resolveSettings } from '../settings.ts';

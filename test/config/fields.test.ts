@@ -124,7 +124,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'an unknown field',
     virtualService(`{${to}, timout: 1s}`),
-    'VirtualService shop/reviews: spec.http[0].timout: is not a known field; did you mean timeout?',
+    'VirtualService shop/reviews: spec.http[0].timout: is not a known field (did you mean timeout?)',
   ],
   [
     'an unknown field far from any',
@@ -134,12 +134,12 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'an unknown field below an ignored one',
     virtualService(`{${to}, fault: {dely: {}}}`),
-    'spec.http[0].fault.dely: is not a known field; did you mean delay?',
+    'spec.http[0].fault.dely: is not a known field (did you mean delay?)',
   ],
   [
     'the name of a field in protobuf',
     virtualService(`{${to}, retries: {attempts: 1, per_try_timeout: 1s}}`),
-    'spec.http[0].retries.per_try_timeout: is not a known field; did you mean perTryTimeout?',
+    'spec.http[0].retries.per_try_timeout: is not a known field (did you mean perTryTimeout?)',
   ],
   [
     'two alternatives at once',

@@ -17,6 +17,8 @@ interface Watched {
   readonly snapshots: Snapshot[];
   /** Lets time pass until `count` more events have come; fails when nothing comes for too long. */
   next(count?: number): Promise<readonly string[]>;
+  /** Lets a little time pass, in this many steps. */
+  turns(count: number): Promise<void>;
   /** Lets a lot of time pass, for what must not happen. */
   quiet(): Promise<readonly string[]>;
   stop(): Promise<void>;
@@ -60,8 +62,12 @@ function watch(t: Test, path: string): Watched {
       seen = events.length;
       return fresh;
     },
+    async turns(count) {
+      for (let i = 0; i < count; i++) await pass();
+    },
     async quiet() {
-      for (let i = 0; i < 200; i++) await pass();
+      // Time passes only while the source waits for it, so this is enough for several looks.
+      for (const until = clock.now() + 2_000; clock.now() < until; ) await pass();
       const fresh = events.slice(seen);
       seen = events.length;
       return fresh;
@@ -221,6 +227,29 @@ t.test('a mounted ConfigMap: files once each, and a flip of its link is one chan
   }
 });
 
+t.test('a ConfigMap that flips all the time is never read half before and half after', async (t) => {
+  const folder = t.testdir({ '..v0': { 'a.yaml': serviceYaml('a0'), 'b.yaml': serviceYaml('b0') } });
+  await symlink('..v0', join(folder, '..data'));
+  await symlink('..data/a.yaml', join(folder, 'a.yaml'));
+  await symlink('..data/b.yaml', join(folder, 'b.yaml'));
+  const watched = watch(t, folder);
+  await watched.next();
+  for (let i = 1; i <= 150; i++) {
+    await mkdir(join(folder, `..v${i}`));
+    await writeFile(join(folder, `..v${i}`, 'a.yaml'), serviceYaml(`a${i}`));
+    await writeFile(join(folder, `..v${i}`, 'b.yaml'), serviceYaml(`b${i}`));
+    await symlink(`..v${i}`, join(folder, '..tmp'));
+    await rename(join(folder, '..tmp'), join(folder, '..data'));
+    await watched.turns(i % 23);
+  }
+  await watched.quiet();
+  for (const event of watched.events) {
+    const [, a, b] = /^update a(\d+) b(\d+)$/.exec(event) ?? [];
+    if (a === undefined || a !== b) t.fail(event);
+  }
+  t.equal(watched.events.at(-1), 'update a150 b150');
+});
+
 t.test('links to files and folders are followed, circles are not', async (t) => {
   const folder = t.testdir({
     mesh: {},
@@ -240,11 +269,11 @@ t.test('links to files and folders are followed, circles are not', async (t) => 
 });
 
 t.test('bytes that are not UTF-8, and files that are too large, are refused by name', async (t) => {
-  const folder = t.testdir({ 'big.yaml': `# ${'x'.repeat(5_000_000)}\n` });
+  const folder = t.testdir({ 'big.yaml': `${serviceYaml('big')}# ${'x'.repeat(5_000_000)}\n` });
   await writeFile(join(folder, 'bytes.yaml'), Buffer.from([0x61, 0x3a, 0x20, 0xff, 0xfe]));
   const { problems, files } = await readConfigPath(folder);
   t.match(problems.map(describeProblem), [
-    /big\.yaml:1:1: has 5,000,003 bytes; at most 4,194,304 are read/,
+    /big\.yaml:1:1: ServiceEntry shop\/big: must have at most 4194304 bytes, got 5000\d{3}$/,
     /bytes\.yaml:1:1: is not UTF-8 text/,
   ]);
   t.same(

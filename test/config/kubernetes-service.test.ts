@@ -232,7 +232,7 @@ t.test('mistakes are refused', async (t) => {
     /endpoints\[0\]\.addresses\[0\]: must be an IP address, got "a\.b"/,
   ]);
   t.match(problems(slice('{adresses: []}')), [
-    /endpoints\[0\]\.adresses: is not a known field; did you mean addresses\?/,
+    /endpoints\[0\]\.adresses: is not a known field \(did you mean addresses\?\)/,
     /needs the field addresses/,
   ]);
   t.match(problems(service('ports: [{port: 0}]')), [

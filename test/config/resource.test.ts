@@ -27,7 +27,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'a mistyped Istio kind',
     'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicyy\nmetadata: {name: p}\n',
-    '0.yaml:2:7: AuthorizationPolicyy shop/p: kind: is not a kind that is known in security.istio.io/v1; did you mean AuthorizationPolicy?, got "AuthorizationPolicyy"',
+    '0.yaml:2:7: AuthorizationPolicyy shop/p: kind: is not a kind that is known in security.istio.io/v1 (did you mean AuthorizationPolicy?), got "AuthorizationPolicyy"',
   ],
   [
     'a kind of an old Istio',
@@ -57,7 +57,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'a mistyped core kind',
     'apiVersion: v1\nkind: Servise\nmetadata: {name: p}\n',
-    'Servise shop/p: kind: is not a kind that is known in v1; did you mean Service?',
+    'Servise shop/p: kind: is not a kind that is known in v1 (did you mean Service?)',
   ],
   [
     'a group that cannot be one',
@@ -88,7 +88,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'unknown metadata',
     policy('spec: {}').replace('name: p', 'name: p, lables: {}'),
-    'metadata.lables: is not a known field; did you mean labels?',
+    'metadata.lables: is not a known field (did you mean labels?)',
   ],
   [
     'a label that is no text',
@@ -98,7 +98,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'an unknown top-level field',
     policy('specs: {}'),
-    '0.yaml:5:1: AuthorizationPolicy shop/p: specs: is not a known field; did you mean spec?',
+    '0.yaml:5:1: AuthorizationPolicy shop/p: specs: is not a known field (did you mean spec?)',
   ],
   [
     'a dangerous field',

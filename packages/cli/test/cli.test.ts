@@ -61,7 +61,7 @@ t.test('check: every problem with its place, and exit code 1', async (t) => {
     out,
     /b\.yaml:7:\d+: VirtualService shop\/reviews: spec\.http\[0\]\.timeout: must be a duration .*, got "soon"/,
   );
-  t.match(out, /spec\.http\[0\]\.retrys: is not a known field; did you mean retries\?/);
+  t.match(out, /spec\.http\[0\]\.retrys: is not a known field \(did you mean retries\?\)/);
   t.match(out, /✗ 2 problems$/);
 });
 

@@ -1,0 +1,106 @@
+import { Lexer } from 'yaml';
+
+/** What one file may contain. All are far above honest use and far below what hurts. */
+export interface YamlLimits {
+  /** Size of one file. */
+  readonly maxBytes: number;
+  /** Nesting of lists and maps. */
+  readonly maxDepth: number;
+  /** Aliases (`*name`) written in one file. */
+  readonly maxAliases: number;
+  /** Values that all aliases together stand for: what a "billion laughs" multiplies. */
+  readonly maxAliasedValues: number;
+  /** Values written in one file. */
+  readonly maxValues: number;
+}
+
+export const yamlLimits: YamlLimits = {
+  maxBytes: 4 * 1024 * 1024,
+  maxDepth: 64,
+  maxAliases: 1_000,
+  maxAliasedValues: 10_000,
+  maxValues: 500_000,
+};
+
+/** Why a text is refused before it is parsed. */
+export interface LimitProblem {
+  readonly offset: number;
+  readonly message: string;
+  readonly value?: string;
+}
+
+/** What is said of a file that is larger than {@link YamlLimits.maxBytes}. */
+export function tooLarge(bytes: number): { readonly message: string; readonly value: string } {
+  return { message: `must have at most ${yamlLimits.maxBytes} bytes`, value: String(bytes) };
+}
+
+// YAML 1.2 section 5.1: what may not appear in a document, plus DEL and the C1 controls but NEL.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
+const unprintable = /[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u0084\u0086-\u009F\uFFFE\uFFFF]/;
+
+/** Cheap checks on the text and its tokens, before anything is built from it. */
+export function checkLimits(source: string): LimitProblem | undefined {
+  if (source.length > yamlLimits.maxBytes || Buffer.byteLength(source) > yamlLimits.maxBytes) {
+    return { offset: 0, ...tooLarge(Buffer.byteLength(source)) };
+  }
+  const bad = unprintable.exec(source);
+  if (bad !== null) {
+    const code = bad[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+    return { offset: bad.index, message: `contains the control character U+${code}` };
+  }
+  let offset = 0;
+  let flowDepth = 0;
+  let dashes = 0;
+  let aliases = 0;
+  let values = 0;
+  for (const token of new Lexer().lex(source)) {
+    // Markers for "document start" and "scalar follows" are not part of the text.
+    if (token === '\u0002') continue;
+    if (token === '\u001F') {
+      dashes = 0;
+      if (++values > yamlLimits.maxValues) return { offset, message: `has more than ${yamlLimits.maxValues} values` };
+      continue;
+    }
+    const first = token[0];
+    if (first === '[' || first === '{') flowDepth++;
+    else if (first === ']' || first === '}') flowDepth--;
+    else if (token === '-' || token === '?') dashes++;
+    else if (first === '\n' || first === '\r') dashes = 0;
+    else if (first === '*' && ++aliases > yamlLimits.maxAliases) {
+      return { offset, message: `has more than ${yamlLimits.maxAliases} aliases`, value: token };
+    } else if (first === ',' && ++values > yamlLimits.maxValues) {
+      return { offset, message: `has more than ${yamlLimits.maxValues} values` };
+    }
+    if (flowDepth > yamlLimits.maxDepth || dashes > yamlLimits.maxDepth) {
+      return { offset, message: `is nested deeper than ${yamlLimits.maxDepth} levels` };
+    }
+    offset += token.length;
+  }
+  return undefined;
+}
+
+/** What a text shows of the resource around an offset without being parsed; '' for what it does not. */
+export interface TextResource {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** The top-level field that the offset is in. */
+  readonly field: string;
+}
+
+/** Only so much of a document is looked at: its head has the names. */
+const headLength = 4_096;
+
+/** Finds names for a message about a text that must not be parsed. Guesses; it never decides anything. */
+export function resourceAround(source: string, offset: number): TextResource {
+  const start = source.lastIndexOf('\n---', offset) + 1;
+  const head = source.slice(start, start + headLength);
+  const metadata = /^metadata:.*(?:\n[ \t].*)*/m.exec(head)?.[0] ?? '';
+  const before = source.slice(Math.max(start, offset - headLength), offset);
+  return {
+    kind: /^kind:[ \t]*([\w-]+)/m.exec(head)?.[1] ?? '',
+    namespace: /\bnamespace:[ \t]*([\w.-]+)/.exec(metadata)?.[1] ?? '',
+    name: /\bname:[ \t]*([\w.-]+)/.exec(metadata)?.[1] ?? '',
+    field: [...before.matchAll(/^([A-Za-z]\w*):/gm)].at(-1)?.[1] ?? '',
+  };
+}
