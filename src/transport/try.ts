@@ -241,7 +241,7 @@ export class Try implements Handler, Reply, RunningTry {
     if (this.#flushing) return;
     const chunks = this.#chunks;
     const call = this.#call;
-    if (chunks !== undefined) {
+    if (chunks !== undefined && chunks.length > 0) {
       this.#flushing = true;
       try {
         while (chunks.length > 0 && !call.paused && !call.aborted) {
@@ -251,15 +251,16 @@ export class Try implements Handler, Reply, RunningTry {
         call.abort(error as Error);
       }
       this.#flushing = false;
-      if (call.aborted) return;
-      if (chunks.length > 0) {
-        this.#controller?.pause();
-        return;
-      }
-      this.#chunks = undefined;
     }
+    if (call.aborted) return;
+    // The end waits too; only a HEAD has nothing that could (undici does not stop it either).
+    if (call.paused && call.request.method !== 'HEAD') {
+      this.#chunks = chunks ?? [];
+      this.#controller?.pause();
+      return;
+    }
+    this.#chunks = undefined;
     if (this.#ended) this.#tellEnd();
-    else if (call.paused) this.#controller?.pause();
   }
 
   /** 1xx goes straight on: it commits to nothing (RFC 9110 section 15.2). */
