@@ -118,7 +118,7 @@ function checkRoute(
 
 function checkMatch(resource: Resource, match: HttpMatchSpec, path: Path, collector: Collector): void {
   const checkRegex = (spec: StringMatchSpec | undefined, at: Path): void => {
-    if (spec?.regex === undefined || spec.regex === '*') return;
+    if (spec?.regex === undefined) return;
     try {
       compileRegex(spec.regex);
     } catch (error) {
@@ -129,7 +129,8 @@ function checkMatch(resource: Resource, match: HttpMatchSpec, path: Path, collec
   checkRegex(match.uri, [...path, 'uri']);
   for (const [name, spec] of Object.entries(match.headers ?? {})) {
     const at = [...path, 'headers', name];
-    checkRegex(spec, at);
+    // Of a header the text `*` means that it is there.
+    if (spec.regex !== '*') checkRegex(spec, at);
     if (name.startsWith('@request.auth.')) {
       collector.warn(resource, at, 'ignored', 'claims are matched at gateways only; the whole match entry is left out');
     } else if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
@@ -178,9 +179,10 @@ export function compileHttpRoutes(
 function mayApply(match: HttpMatchSpec, { workload, port }: RouteContext): boolean {
   if (unknownConditions.some((name) => Object.hasOwn(match, name))) return false;
   if (Object.keys(match.headers ?? {}).some((name) => name.startsWith('@'))) return false;
+  if (match.port !== undefined && match.port !== port) return false;
+  // As in Istio: where a match names gateways, these decide and the conditions on the caller do not.
+  if (match.gateways !== undefined && match.gateways.length > 0) return match.gateways.includes(meshGateway);
   return (
-    (match.gateways === undefined || match.gateways.length === 0 || match.gateways.includes(meshGateway)) &&
-    (match.port === undefined || match.port === port) &&
     (match.sourceNamespace === undefined || match.sourceNamespace === workload.namespace) &&
     selects(match.sourceLabels ?? {}, workload.labels)
   );
@@ -210,8 +212,7 @@ function compileMatch(match: HttpMatchSpec): RouteMatch {
   };
 }
 
-function compileUri(spec: StringMatchSpec | undefined): StringMatch | undefined {
-  if (spec === undefined) return undefined;
+function compileUri(spec: StringMatchSpec = {}): StringMatch | undefined {
   const match = compileStringMatchSpec(spec);
   return match.kind === 'present' || (match.kind === 'prefix' && match.value === '') ? undefined : match;
 }

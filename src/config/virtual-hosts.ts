@@ -31,8 +31,8 @@ export interface VirtualHostSources {
   readonly workload: Workload;
 }
 
-/** Istio serves hosts that no service describes on this port only. */
-const portOfUnknownHosts = 80;
+/** Where Istio serves the hosts of a VirtualService that has no service at all among its hosts. */
+const defaultPort = 80;
 
 /** Every name that the workload may call, with its routes. */
 export function compileVirtualHosts(
@@ -63,8 +63,10 @@ export function compileVirtualHosts(
   }
   for (const [host, owner] of owners) {
     if (isServed(host)) continue;
-    const routes = routesFor(owner, portOfUnknownHosts);
-    if (routes.length > 0) addName(host, portOfUnknownHosts, { name: hostAndPort(host, portOfUnknownHosts), routes });
+    for (const port of portsOfUnknownHosts(owner)) {
+      const routes = routesFor(owner, port);
+      if (routes.length > 0) addName(host, port, { name: hostAndPort(host, port), routes });
+    }
   }
   for (const { name, port, virtualHost } of aliases) {
     const key = hostAndPort(name, port);
@@ -78,6 +80,21 @@ export function compileVirtualHosts(
   function isServed(host: string): boolean {
     if (!host.startsWith('*')) return registry.find(host) !== undefined;
     return registry.services.some((service) => hostMatches(host, service.host));
+  }
+
+  /** As in Istio: the HTTP ports of the services that stand beside it in the same VirtualService. */
+  function portsOfUnknownHosts({ namespace, body }: VirtualService): ReadonlySet<number> {
+    const ports = new Set<number>();
+    for (const name of body.spec.hosts ?? []) {
+      const host = resolveHost(name, namespace, workload.clusterDomain);
+      const beside = host.startsWith('*')
+        ? registry.services.filter((service) => hostMatches(host, service.host))
+        : [registry.find(host)];
+      for (const service of beside) {
+        for (const port of service?.ports ?? []) if (isHttp(port.protocol)) ports.add(port.number);
+      }
+    }
+    return ports.size === 0 ? new Set([defaultPort]) : ports;
   }
 
   function addName(host: string, port: number, virtualHost: VirtualHost): void {

@@ -109,16 +109,35 @@ t.test('a VirtualService of which no route applies leaves the default', async (t
   t.equal(good(serviceYaml() + vs).routes('reviews:80')[0]?.name, 'default');
 });
 
-t.test('a host without a service is served on port 80, as in Istio', async (t) => {
-  const { snapshot, routes } = good(serviceYaml() + route('api.example.com', '1s'));
-  t.equal(routes('api.example.com:80')[0]?.destinations[0]?.cluster, 'outbound|80||reviews.shop.svc.cluster.local');
-  t.equal(snapshot.hosts.get('api.example.com:80')?.name, 'api.example.com:80');
-  const wide = good(serviceYaml() + route('*.example.com', '1s') + route('*.deep.example.com', '2s'));
-  t.match(wide.snapshot.wildcardHosts, [
-    { suffix: '.deep.example.com', port: 80 },
-    { suffix: '.example.com', port: 80 },
-  ]);
-});
+t.test(
+  'a host without a service is served on port 80, or on those of the services beside it, as in Istio',
+  async (t) => {
+    const { snapshot, routes } = good(serviceYaml() + route('api.example.com', '1s'));
+    t.equal(routes('api.example.com:80')[0]?.destinations[0]?.cluster, 'outbound|80||reviews.shop.svc.cluster.local');
+    t.equal(snapshot.hosts.get('api.example.com:80')?.name, 'api.example.com:80');
+    const beside = (hosts: string) =>
+      good(
+        serviceYaml('a', 9_000) +
+          serviceYaml('b', 9_001) +
+          resourceYaml(
+            'VirtualService',
+            'v',
+            `{hosts: [${hosts}, api.example.com], http: [{route: [{destination: {host: a}}]}]}`,
+          ),
+      ).snapshot.hosts;
+    const ports = (hosts: string): readonly string[] =>
+      [...beside(hosts).keys()].filter((name) => name.startsWith('api.'));
+    t.same(ports('a'), ['api.example.com:9000']);
+    t.same(ports('a, b'), ['api.example.com:9000', 'api.example.com:9001']);
+    t.same(ports('"*.shop.svc.cluster.local"'), ['api.example.com:9000', 'api.example.com:9001']);
+    t.same(ports('other.example.com'), ['api.example.com:80']);
+    const wide = good(serviceYaml() + route('*.example.com', '1s') + route('*.deep.example.com', '2s'));
+    t.match(wide.snapshot.wildcardHosts, [
+      { suffix: '.deep.example.com', port: 80 },
+      { suffix: '.example.com', port: 80 },
+    ]);
+  },
+);
 
 t.test('only clusters that are used exist', async (t) => {
   const vs = resourceYaml(

@@ -66,6 +66,9 @@ t.test('conditions on the caller and the port are decided when compiling', async
     ['{port: 81}', false],
     ['{gateways: [mesh, edge]}', true],
     ['{gateways: [edge]}', false],
+    // Gateways decide alone where they are named, as in Istio.
+    ['{gateways: [mesh], sourceNamespace: other}', true],
+    ['{gateways: [mesh], port: 81}', false],
     ['{gateways: []}', true],
   ];
   for (const [match, applies] of cases) {
@@ -246,6 +249,11 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
     'a regular expression that is none',
     withRoutes(`{match: [{uri: {regex: "(a"}}], ${toV1}}`),
     /spec\.http\[0\]\.match\[0\]\.uri\.regex: not a valid RE2 pattern.*got "\(a"/,
+  ],
+  [
+    'a lone star as a pattern for paths',
+    withRoutes(`{match: [{uri: {regex: "*"}}], ${toV1}}`),
+    /uri\.regex: not a valid RE2 pattern/,
   ],
   [
     'a look-ahead',
