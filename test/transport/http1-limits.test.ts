@@ -1,0 +1,154 @@
+import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import t, { type Test } from 'tap';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { createAcceptor } from '../../src/transport/acceptor.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import {
+  parseAnswers,
+  rawExchange,
+  type TestInbound,
+  type TestInboundOptions,
+  testInbound,
+} from '../support/inbound.ts';
+
+const get = 'GET / HTTP/1.1\r\nHost: web\r\n\r\n';
+
+async function serve(t: Test, app: RequestListener, options: TestInboundOptions = {}): Promise<TestInbound> {
+  const inbound = await testInbound(app, options);
+  t.teardown(() => inbound.acceptor.close());
+  return inbound;
+}
+
+/** Everything that the server says until it closes the connection. */
+async function conversation(socket: Socket): Promise<string> {
+  let text = '';
+  socket.setEncoding('latin1').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  socket.on('error', () => {});
+  await once(socket, 'close');
+  return text;
+}
+
+const hello: RequestListener = (request, response) => {
+  request.resume().on('end', () => response.end('hello'));
+};
+
+t.test('headers that dribble in are answered 408', async (t) => {
+  const { port } = await serve(t, hello, { limits: { headersTimeoutMs: 40 } });
+  const socket = connect({ host: '127.0.0.1', port });
+  socket.write('GET / HTTP/1.1\r\nHost:');
+  t.match(await conversation(socket), /^HTTP\/1\.1 408 [\s\S]*x-inmesh-error: ERR_MESH_BAD_REQUEST/);
+});
+
+t.test('a body that stops coming is answered 408; a slow handler is left alone', async (t) => {
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  const inbound = await serve(
+    t,
+    (request, response) => {
+      if (request.url === '/slow') finished.then(() => response.end('took its time'));
+      else hello(request, response);
+    },
+    { limits: { bodyIdleMs: 40 } },
+  );
+  const slow = rawExchange(inbound.port, 'POST /slow HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nbody');
+  const unread = rawExchange(inbound.port, 'POST /slow HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nbody');
+  const socket = connect({ host: '127.0.0.1', port: inbound.port });
+  socket.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nbody');
+  const [answer] = parseAnswers(await conversation(socket));
+  t.match(answer, { status: 408, headers: { connection: 'close', 'x-inmesh-error': 'ERR_MESH_BAD_REQUEST' } });
+  finish();
+  t.equal((await slow)[0]?.body, 'took its time', 'it has its body');
+  t.equal((await unread)[0]?.body, 'took its time', 'it did not ask for its body');
+});
+
+t.test('a body that stops after the response began can only be cut', async (t) => {
+  const inbound = await serve(
+    t,
+    (request, response) => {
+      response.write('half');
+      request.resume();
+    },
+    { limits: { bodyIdleMs: 30 } },
+  );
+  const socket = connect({ host: '127.0.0.1', port: inbound.port });
+  socket.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nbody');
+  t.match(await conversation(socket), /^HTTP\/1\.1 200 [\s\S]*half/);
+});
+
+t.test('a time that the application sets itself is kept as Node keeps it', async (t) => {
+  const heard: string[] = [];
+  const inbound = await serve(t, (request, response) => {
+    if (request.url === '/listens') {
+      response.setTimeout(30, () => {
+        heard.push('timeout');
+        response.end('late');
+      });
+    } else response.setTimeout(30);
+  });
+  t.same(await rawExchange(inbound.port, get), [], 'cut');
+  t.equal((await rawExchange(inbound.port, get.replace('/', '/listens')))[0]?.body, 'late');
+  t.same(heard, ['timeout']);
+});
+
+t.test('idle connections are closed after the keep-alive time, busy ones are not', async (t) => {
+  const inbound = await serve(t, hello, { limits: { keepAliveMs: 1 } });
+  const socket = connect({ host: '127.0.0.1', port: inbound.port });
+  socket.write(get);
+  const [answer] = parseAnswers(await conversation(socket));
+  t.match(answer, { status: 200, body: 'hello' });
+});
+
+t.test('bytes that are no request are answered, closed and counted', async (t) => {
+  const errors: string[] = [];
+  const acceptor = createAcceptor({
+    identity: () => undefined,
+    subscribe: () => () => {},
+    mode: () => 'DISABLE',
+    onRequest: hello,
+    onProtocolError: (error) => errors.push(`${error.code} ${error.message}`),
+    logger: silentLogger,
+    clock: fakeClock(),
+  });
+  t.teardown(() => acceptor.close());
+  const { port } = await acceptor.listen({ host: '127.0.0.1' });
+  const [bad] = await rawExchange(port, 'this is no HTTP\r\n\r\n');
+  t.match(bad, { status: 400, body: 'bad request', headers: { 'x-inmesh-error': 'ERR_MESH_BAD_REQUEST' } });
+  const [large] = await rawExchange(port, `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
+  t.match(large, { status: 431, headers: { 'x-inmesh-error': 'ERR_MESH_HEADERS_TOO_LARGE' } });
+  const [tunnel] = await rawExchange(port, 'CONNECT elsewhere:80 HTTP/1.1\r\nHost: elsewhere:80\r\n\r\n');
+  t.match(tunnel, { status: 405, headers: { 'x-inmesh-error': 'ERR_MESH_METHOD' } });
+  t.equal(errors.length, 3);
+  t.match(errors[0], /^ERR_MESH_BAD_REQUEST not an acceptable HTTP request: Parse Error/);
+});
+
+t.test('garbage after a response has begun cuts the connection and adds nothing to the response', async (t) => {
+  const inbound = await serve(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': 10 });
+    response.write('hello');
+  });
+  const socket = connect({ host: '127.0.0.1', port: inbound.port });
+  socket.write(get);
+  const said = conversation(socket);
+  await once(socket, 'data');
+  socket.write('garbage\r\n\r\n');
+  const text = await said;
+  t.match(text, /hello$/);
+  t.notMatch(text, /400/);
+});
+
+t.test('Expect: 100-continue is answered after policy has spoken, not before', async (t) => {
+  const inbound = await serve(t, (request, response) => {
+    if (request.url === '/refuse') response.writeHead(413).end();
+    else hello(request, response);
+  });
+  const ask = async (path: string): Promise<readonly number[]> => {
+    const head = `POST ${path} HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n`;
+    const answers = await rawExchange(inbound.port, `${head}\r\nbody`, { answers: 2 });
+    return answers.map(({ status }) => status);
+  };
+  t.same(await ask('/'), [100, 200]);
+  t.same(await ask('/%00'), [400], 'refused: no body is asked for');
+});
