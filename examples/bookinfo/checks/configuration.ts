@@ -38,21 +38,26 @@ export const badYaml: Check = {
   async run(bookinfo) {
     const good = readFileSync(trafficFile(bookinfo), 'utf8');
     const line = good.split('\n').findIndex((text) => text.includes('weight: 100')) + 1;
+    const repaired = good
+      .replace('weight: 100', 'weight: -')
+      .replace('weight: 0', 'weight: 100')
+      .replace('weight: -', 'weight: 0');
     const refused = refusals(bookinfo);
-    edit(bookinfo, (yaml) => yaml.replace('weight: 100', 'weight: ninety'));
-    const message = await eventually('not refused by every service', 10_000, () =>
-      topology.every(({ name }) => refused.has(name)) ? [...refused.values()][0] : undefined,
-    );
-    expect(message.includes(`traffic.yaml:${line}:`), `line ${line} is not in: ${message}`);
-    expect(message.includes('bookinfo/reviews') || message.includes('weight'), `the field is not in: ${message}`);
-    const visits = await visit(bookinfo, 100);
-    expectComplete(visits);
-    expect(versionsOf(visits).v3 === visits.length, 'the refused configuration changed the routes');
-    edit(bookinfo, () =>
-      good.replace('weight: 100', 'weight: -').replace('weight: 0', 'weight: 100').replace('weight: -', 'weight: 0'),
-    );
-    await eventually('the repaired file is not in force', 10_000, () => nowAlways(bookinfo, 'v1', 10));
-    return message;
+    try {
+      edit(bookinfo, (yaml) => yaml.replace('weight: 100', 'weight: ninety'));
+      const message = await eventually('not refused by every service', 10_000, () =>
+        topology.every(({ name }) => refused.has(name)) ? [...refused.values()][0] : undefined,
+      );
+      expect(message.includes(`traffic.yaml:${line}:`), `line ${line} is not in: ${message}`);
+      expect(message.includes('.weight') && message.includes('ninety'), `field and value are not in: ${message}`);
+      const visits = await visit(bookinfo, 100);
+      expectComplete(visits);
+      expect(versionsOf(visits).v3 === visits.length, 'the refused configuration changed the routes');
+      return message;
+    } finally {
+      edit(bookinfo, () => repaired);
+      await eventually('the repaired file is not in force', 10_000, () => nowAlways(bookinfo, 'v1', 10));
+    }
   },
 };
 
