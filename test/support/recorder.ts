@@ -44,7 +44,9 @@ export function record(
     events.push(event);
     hooks[name]?.(result.controller);
   };
+  const { onResponseStarted } = hooks;
   const handler: Dispatcher.DispatchHandler = {
+    ...(onResponseStarted === undefined ? {} : { onResponseStarted: () => onResponseStarted(result.controller) }),
     onRequestStart(controller) {
       result.controller = controller;
       note('start', 'onRequestStart');
