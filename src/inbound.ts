@@ -63,6 +63,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         subscribe: (onIdentity) => identity?.subscribe(onIdentity) ?? (() => {}),
         mode: modeOf,
         onRequest: pipeline.serve(listener),
+        onProtocolError: pipeline.countRefusal,
         logger,
         clock,
       });

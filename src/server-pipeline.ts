@@ -48,6 +48,8 @@ export interface ServerPipeline {
   serve(application: RequestListener): RequestListener;
   /** The scope of a request that the application has been given. */
   scopeOf(request: IncomingMessage): Scope | undefined;
+  /** Counts what the acceptor refused before it became a request. */
+  countRefusal(error: MeshError): void;
 }
 
 /**
@@ -143,6 +145,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     },
     serve: (application) => (request, response) => run(request, response, application),
     scopeOf: (request) => handedCall(request)?.scope,
+    countRefusal: ({ status, flag }) => seriesOf(undefined).record(status, flag, 0),
   };
 }
 

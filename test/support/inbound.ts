@@ -101,6 +101,7 @@ export async function testInbound(app: RequestListener, options: TestInboundOpti
     subscribe: store.subscribe,
     mode: (port) => (current === undefined ? 'STRICT' : mtlsModeOf(current.inbound.mtls, port)),
     onRequest: parts.pipeline.serve(app),
+    onProtocolError: parts.pipeline.countRefusal,
     logger: parts.logger,
     clock,
     ...(options.limits === undefined ? {} : { limits: options.limits }),

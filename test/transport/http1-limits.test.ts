@@ -124,6 +124,12 @@ t.test('bytes that are no request are answered, closed and counted', async (t) =
   t.match(errors[0], /^ERR_MESH_BAD_REQUEST not an acceptable HTTP request: Parse Error/);
 });
 
+t.test('such refusals are in the metrics', async (t) => {
+  const inbound = await serve(t, hello);
+  await rawExchange(inbound.port, 'this is no HTTP\r\n\r\n');
+  t.match(inbound.metrics.snapshot(), [{ statuses: { 400: 1 }, flags: { DPE: 1 } }]);
+});
+
 t.test('garbage after a response has begun cuts the connection and adds nothing to the response', async (t) => {
   const inbound = await serve(t, (_request, response) => {
     response.writeHead(200, { 'content-length': 10 });
