@@ -8,22 +8,23 @@ export interface Clock {
   /** Wall-clock time in milliseconds since the epoch, for certificates and log lines. */
   wallNow(): number;
   /**
-   * Runs `action` once after `delayMs`. The timer does not keep the process alive.
+   * Runs `action` once after `delayMs`. The timer does not keep the process alive unless
+   * `keepAlive` says so: when somebody waits for just this and for nothing else.
    * Returns a function that cancels it; cancelling twice is harmless.
    */
-  after(delayMs: number, action: () => void): () => void;
+  after(delayMs: number, action: () => void, keepAlive?: boolean): () => void;
   /** Runs `action` once, after input and output that is already waiting was handled. */
   afterIo(action: () => void): void;
 }
 
-/** The real clock of this process. Its timers are unreferenced. */
+/** The real clock of this process. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
-  after(delayMs, action) {
+  after(delayMs, action, keepAlive) {
     // setTimeout turns anything above 2^31-1 into 1 ms, which would fire at once.
     const timer = setTimeout(action, Math.min(delayMs, 2_147_483_647));
-    timer.unref();
+    if (keepAlive !== true) timer.unref();
     return () => clearTimeout(timer);
   },
   afterIo(action) {

@@ -35,10 +35,13 @@ export function retryFilter(options: {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
     }
+    const waitMs = backoffMs(call.tries, policy.backoffBaseMs, random);
+    let cancel = (): void => {};
     try {
-      const waitMs = backoffMs(call.tries, policy.backoffBaseMs, random);
-      await call.until(new Promise<void>((resolve) => void clock.after(waitMs, resolve)));
+      // Between two tries there may be nothing else that keeps the process waiting for the call.
+      await call.until(new Promise<void>((resolve) => (cancel = clock.after(waitMs, resolve, true))));
     } catch (error) {
+      cancel();
       limiter.leave();
       throw error;
     }

@@ -10,16 +10,26 @@ t.test('monotonic time does not go back, wall time is that of the system', async
 t.test('a timer runs once, later', async (t) => {
   let runs = 0;
   await new Promise<void>((resolve) => {
-    systemClock.after(1, () => {
+    const action = (): void => {
       runs++;
       resolve();
-    });
+    };
+    systemClock.after(1, action, true);
     t.equal(runs, 0);
-    // Its own timers do not keep the process alive: something else has to while it waits.
-    const alive = setInterval(() => {}, 1_000);
-    t.teardown(() => clearInterval(alive));
   });
   t.equal(runs, 1);
+});
+
+t.test('only a timer that somebody waits for keeps the process alive', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  const background = systemClock.after(60_000, () => {});
+  t.equal(timers(), before);
+  const awaited = systemClock.after(60_000, () => {}, true);
+  t.equal(timers(), before + 1);
+  background();
+  awaited();
+  t.equal(timers(), before);
 });
 
 t.test('a cancelled timer does not run; cancelling twice is harmless', async (t) => {
