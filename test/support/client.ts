@@ -50,7 +50,7 @@ export function testClient(
     });
   const health: string[] = [];
   const opened = new Set<ClusterState>();
-  const clusters = createClusters(() => ({
+  const clusters = createClusters((tlsHost) => ({
     clock,
     random,
     hooks: (cluster) => ({
@@ -63,7 +63,7 @@ export function testClient(
           maxConnections: cluster.limits.maxConnections,
           idleTimeoutMs: cluster.limits.idleTimeoutMs,
           clock: options.connectClock ?? systemClock,
-          security: () => ({ kind: 'plaintext' }),
+          security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
         }),
       series: (endpoint) => series(cluster.host, endpoint.workload),
     }),

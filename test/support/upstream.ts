@@ -3,6 +3,7 @@ import { createServer as createHttp, type IncomingMessage, type RequestListener,
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Test } from 'tap';
+import type { FakeClock } from './fake-clock.ts';
 
 /** A server on loopback that a test calls through the mesh. */
 export interface Upstream {
@@ -76,6 +77,15 @@ export async function until(condition: () => boolean, what = 'the condition'): P
     await nextTurn();
   }
   throw new Error(`${what} did not become true`);
+}
+
+/** Lets the event loop turn, and the clock go on by `stepMs` in each turn, until something has become true. */
+export async function advanceUntil(clock: FakeClock, stepMs: number, condition: () => boolean): Promise<void> {
+  await until(() => {
+    if (condition()) return true;
+    clock.advance(stepMs);
+    return false;
+  });
 }
 
 /** Lets a few turns of the event loop pass, for what must not happen. */
