@@ -37,13 +37,13 @@ export function carryStream(
   const head = toHttp1(headers, rawHeaders, hasBody);
   const { method } = head;
   if (method === 'CONNECT') {
-    answer(stream, 405, 'ERR_MESH_METHOD');
+    answer(stream, 405, 'ERR_MESH_METHOD', clock);
     return;
   }
   // node:http would write a lower-case method in upper case, and policy would see another one.
   const request = methods.has(method) ? start(head, agent) : undefined;
   if (request === undefined) {
-    answer(stream, 400, 'ERR_MESH_BAD_REQUEST');
+    answer(stream, 400, 'ERR_MESH_BAD_REQUEST', clock);
     return;
   }
   const carried: Carried = { stream, request, method, clock, delivered: false, cut: false };
@@ -111,16 +111,14 @@ function deliver(carried: Carried, response: IncomingMessage): void {
     stream.close(NGHTTP2_INTERNAL_ERROR);
     return;
   }
-  const complete = (): void => endUnread(carried);
+  // Node sends trailers one turn of the loop later; a reset must not overtake them, nor the response.
+  const complete = (): void => clock.afterIo(() => endUnread(carried));
   if (trailers) {
     stream.on('wantTrailers', () => {
       stream.sendTrailers(toHttp2(response.rawTrailers));
-      // Node sends them one turn of the loop later.
-      clock.afterIo(complete);
+      complete();
     });
-  } else {
-    stream.on('finish', complete);
-  }
+  } else stream.on('finish', complete);
   if (empty) {
     response.resume();
     return;
@@ -132,14 +130,14 @@ function deliver(carried: Carried, response: IncomingMessage): void {
 /** RFC 9113 section 8.1: the response is complete, and what is left of the request is not wanted. */
 function endUnread(carried: Pick<Carried, 'stream' | 'cut'>): void {
   const { stream } = carried;
-  if (stream.readableEnded || stream.closed) return;
+  if (stream.endAfterHeaders || stream.readableEnded || stream.closed || stream.destroyed) return;
   carried.cut = true;
   stream.close(NGHTTP2_NO_ERROR);
 }
 
 /** Answers without the application. */
-function answer(stream: ServerHttp2Stream, status: number, code: string): void {
-  stream.on('finish', () => endUnread({ stream, cut: false }));
+function answer(stream: ServerHttp2Stream, status: number, code: string, clock: Clock): void {
+  stream.on('finish', () => clock.afterIo(() => endUnread({ stream, cut: false })));
   stream.respond({ ':status': status, 'x-inmesh-error': code, 'content-length': '0' }, { endStream: true });
 }
 
