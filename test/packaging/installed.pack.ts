@@ -22,6 +22,8 @@ const nodes = ['oldest', '22', '24', '26'].map((line) => ({
   path: execFileSync(process.execPath, [`${root}.ci/node-versions.mjs`, line], { encoding: 'utf8' }).trim(),
 }));
 
+const older = olderNode();
+
 const applications = ['express', 'fastify'].map((name) => {
   const home = join(folder.path, name);
   const packages = ['inmesh', '@inmesh/ca', `@inmesh/${name}`].map(pathOf);
@@ -48,6 +50,24 @@ for (const { name, home } of applications) {
   }
 }
 
+t.test('the command of a fresh installation checks a folder', async (t) => {
+  const home = join(folder.path, 'cli');
+  freshApplication(home, ['inmesh', '@inmesh/ca', '@inmesh/cli'].map(pathOf));
+  const command = join(home, 'node_modules/.bin/inmesh');
+  const metadata = 'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: default }\n';
+  writeFileSync(join(home, 'good.yaml'), `${metadata}spec: { mtls: { mode: STRICT } }\n`);
+  writeFileSync(join(home, 'bad.yaml'), `${metadata}spec: { mtls: { mode: STRIKT } }\n`);
+  for (const { line, path } of nodes) {
+    const good = runPlainly(path, [command, 'check', 'good.yaml'], home, 60);
+    t.equal(good.status, 0, `Node ${line}: ${good.stdout}${good.stderr}`);
+    const bad = runPlainly(path, [command, 'check', 'bad.yaml'], home, 60);
+    t.equal(bad.status, 1, `Node ${line}`);
+    t.match(bad.stdout + bad.stderr, /bad\.yaml:4:\d+: PeerAuthentication default\/default: .*STRIKT/);
+  }
+  if (older !== undefined)
+    t.match(runPlainly(older, [command, 'check', 'good.yaml'], home, 60).stderr, /^inmesh needs [^\n]+\n$/);
+});
+
 t.test('import and require() give the same instance', async (t) => {
   const home = applications[0]?.home ?? '';
   const names = tarballs
@@ -68,7 +88,6 @@ t.test('import and require() give the same instance', async (t) => {
   }
 });
 
-const older = olderNode();
 t.test(
   'an older Node.js is told in one line what is needed',
   { skip: older === undefined && 'no older Node' },
