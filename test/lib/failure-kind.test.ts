@@ -5,35 +5,38 @@ import { failureKind } from '../../src/lib/failure-kind.ts';
 
 const coded = (code: string, more: object = {}): Error => Object.assign(new Error('x'), { code, ...more });
 
-t.test('errors of the network, of TLS and of undici', async (t) => {
-  const table: readonly (readonly [unknown, ReturnType<typeof failureKind>])[] = [
-    [coded('ECONNREFUSED', { syscall: 'connect' }), 'connect'],
-    [coded('ETIMEDOUT', { syscall: 'connect' }), 'connect'],
-    [coded('ECONNRESET', { syscall: 'connect' }), 'connect'],
-    [coded('EADDRNOTAVAIL', { syscall: 'connect' }), 'connect'],
-    [coded('EMFILE'), 'connect'],
-    [coded('ENOTFOUND', { syscall: 'getaddrinfo' }), 'connect'],
-    [coded('EAI_AGAIN', { syscall: 'getaddrinfo' }), 'connect'],
-    [new errors.ConnectTimeoutError(), 'connect'],
-    [coded('ECONNRESET', { host: 'a', port: 443 }), 'tls'],
-    [coded('EPROTO', { syscall: 'write' }), 'tls'],
-    [coded('CERT_HAS_EXPIRED'), 'tls'],
-    [coded('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'tls'],
-    [coded('ERR_TLS_CERT_ALTNAME_INVALID'), 'tls'],
-    [coded('ERR_SSL_WRONG_VERSION_NUMBER'), 'tls'],
-    [coded('ECONNRESET', { syscall: 'read' }), 'reset'],
-    [coded('EPIPE', { syscall: 'write' }), 'reset'],
-    [coded('ETIMEDOUT', { syscall: 'read' }), 'reset'],
-    [new errors.SocketError('other side closed'), 'reset'],
-    [new errors.ClientDestroyedError(), 'reset'],
-    [new errors.ResponseContentLengthMismatchError(), 'reset'],
-    [new errors.HeadersOverflowError(), 'reset'],
-    [new errors.HTTPParserError('not HTTP'), 'reset'],
-    [new errors.HeadersTimeoutError(), 'timeout'],
-    [new errors.BodyTimeoutError(), 'timeout'],
-  ];
-  for (const [error, kind] of table) t.equal(failureKind(error), kind, String((error as { code: string }).code));
-});
+t.test(
+  'errors of the network, of TLS and of undici; no more descriptors or ports is no connection (NET-09, RT-06)',
+  async (t) => {
+    const table: readonly (readonly [unknown, ReturnType<typeof failureKind>])[] = [
+      [coded('ECONNREFUSED', { syscall: 'connect' }), 'connect'],
+      [coded('ETIMEDOUT', { syscall: 'connect' }), 'connect'],
+      [coded('ECONNRESET', { syscall: 'connect' }), 'connect'],
+      [coded('EADDRNOTAVAIL', { syscall: 'connect' }), 'connect'],
+      [coded('EMFILE'), 'connect'],
+      [coded('ENOTFOUND', { syscall: 'getaddrinfo' }), 'connect'],
+      [coded('EAI_AGAIN', { syscall: 'getaddrinfo' }), 'connect'],
+      [new errors.ConnectTimeoutError(), 'connect'],
+      [coded('ECONNRESET', { host: 'a', port: 443 }), 'tls'],
+      [coded('EPROTO', { syscall: 'write' }), 'tls'],
+      [coded('CERT_HAS_EXPIRED'), 'tls'],
+      [coded('UNABLE_TO_VERIFY_LEAF_SIGNATURE'), 'tls'],
+      [coded('ERR_TLS_CERT_ALTNAME_INVALID'), 'tls'],
+      [coded('ERR_SSL_WRONG_VERSION_NUMBER'), 'tls'],
+      [coded('ECONNRESET', { syscall: 'read' }), 'reset'],
+      [coded('EPIPE', { syscall: 'write' }), 'reset'],
+      [coded('ETIMEDOUT', { syscall: 'read' }), 'reset'],
+      [new errors.SocketError('other side closed'), 'reset'],
+      [new errors.ClientDestroyedError(), 'reset'],
+      [new errors.ResponseContentLengthMismatchError(), 'reset'],
+      [new errors.HeadersOverflowError(), 'reset'],
+      [new errors.HTTPParserError('not HTTP'), 'reset'],
+      [new errors.HeadersTimeoutError(), 'timeout'],
+      [new errors.BodyTimeoutError(), 'timeout'],
+    ];
+    for (const [error, kind] of table) t.equal(failureKind(error), kind, String((error as { code: string }).code));
+  },
+);
 
 t.test('what the application did is none of them', async (t) => {
   const own = [

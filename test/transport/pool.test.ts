@@ -1,0 +1,163 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import t, { type Test } from 'tap';
+import type { Dispatcher } from 'undici';
+import { systemClock } from '../../src/lib/clock.ts';
+import { type Connection, mayRepeat } from '../../src/transport/connection.ts';
+import { createPool, type PoolOptions } from '../../src/transport/pool.ts';
+import { turns, until, upstream } from '../support/upstream.ts';
+
+function poolTo(t: Test, port: number, changes: Partial<PoolOptions> = {}) {
+  const pool = createPool({
+    host: 'reviews:9080',
+    address: '127.0.0.1',
+    port,
+    timeoutMs: 10_000,
+    clock: systemClock,
+    security: () => ({ kind: 'plaintext' }),
+    maxConnections: Number.POSITIVE_INFINITY,
+    idleTimeoutMs: 3_600_000,
+    ...changes,
+  });
+  t.teardown(() => pool.destroy());
+  return pool;
+}
+const text = async (pool: Dispatcher, path = '/'): Promise<string> =>
+  (await pool.request({ origin: 'http://ignored', path, method: 'GET' })).body.text();
+
+t.test('requests go to the address, with the Host header that was given', async (t) => {
+  const server = await upstream(t, (incoming, outgoing) => void outgoing.end(incoming.headers.host));
+  t.equal(await text(poolTo(t, server.port)), 'reviews:9080');
+  t.equal(await text(poolTo(t, server.port, { host: '[::1]:80' })), '[::1]');
+});
+
+t.test('no more connections than the limit; requests wait for their turn', async (t) => {
+  for (const [maxConnections, connections] of [
+    [2, 2],
+    [1, 1],
+    [0, 1],
+  ] as const) {
+    const waiting: (() => void)[] = [];
+    const server = await upstream(t, (_incoming, outgoing) => void waiting.push(() => outgoing.end('ok')));
+    const pool = poolTo(t, server.port, { maxConnections });
+    const answers = Promise.all(Array.from({ length: 6 }, () => text(pool)));
+    for (let answered = 0; answered < 6; answered++) {
+      await until(() => waiting.length > 0);
+      waiting.shift()?.();
+    }
+    t.same(await answers, ['ok', 'ok', 'ok', 'ok', 'ok', 'ok']);
+    t.equal(server.accepted(), connections, `limit ${maxConnections}`);
+  }
+});
+
+t.test('without a limit every concurrent request has a connection', async (t) => {
+  const server = await upstream(t, () => {});
+  const pool = poolTo(t, server.port);
+  for (let i = 0; i < 10; i++) void text(pool).catch(() => {});
+  await server.arrived(10);
+  t.equal(server.accepted(), 10);
+});
+
+t.test('an idle connection is closed after its time; 0 means that it is kept', async (t) => {
+  const server = await upstream(t);
+  const pool = poolTo(t, server.port, { idleTimeoutMs: 1 });
+  await text(pool);
+  const alive = setInterval(() => {}, 1_000);
+  t.teardown(() => clearInterval(alive));
+  await until(() => server.open() === 0);
+  const keeping = poolTo(t, server.port, { idleTimeoutMs: 0 });
+  await text(keeping);
+  await turns(50);
+  t.equal(server.open(), 1);
+});
+
+t.test('a server that announces a short keep-alive is believed', async (t) => {
+  const server = createServer((incoming: IncomingMessage, outgoing) => {
+    outgoing
+      .setHeader('keep-alive', 'timeout=1')
+      .setHeader('connection', 'keep-alive')
+      .end(String(incoming.socket.remotePort));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const pool = poolTo(t, (server.address() as { port: number }).port);
+  const ports = [await text(pool), await text(pool)];
+  t.not(ports[0], ports[1], 'too short to be used again safely');
+});
+
+t.test('closing waits for what runs, and closes', async (t) => {
+  const server = await upstream(
+    t,
+    (incoming, outgoing) => void incoming.socket.once('go on', () => outgoing.end('ok')),
+  );
+  const pool = poolTo(t, server.port);
+  const answer = text(pool);
+  const incoming = await server.arrived(1);
+  const closed = pool.close();
+  incoming.socket.emit('go on');
+  t.equal(await answer, 'ok');
+  await closed;
+  await until(() => server.open() === 0);
+});
+
+t.test('a connection knows whether it was used before, also after it was replaced', async (t) => {
+  const server = await upstream(t, (incoming, outgoing) => {
+    if (incoming.url === '/close') outgoing.setHeader('connection', 'close');
+    outgoing.end('ok');
+  });
+  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const reused: (boolean | undefined)[] = [];
+  const send = (path: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const handler: Dispatcher.DispatchHandler & { connection: Connection | undefined } = {
+        connection: undefined,
+        onRequestStart() {
+          reused.push(this.connection?.begin());
+        },
+        onResponseStart() {},
+        onResponseData() {},
+        onResponseEnd: () => resolve(),
+        onResponseError: (_controller, error) => reject(error),
+      };
+      pool.dispatch({ origin: 'http://a', path, method: 'GET' }, handler);
+    });
+  for (const path of ['/', '/', '/close', '/', '/']) await send(path);
+  t.same(reused, [false, true, true, false, true]);
+});
+
+t.test('what may be sent again when a connection closes', async (t) => {
+  const request = { method: 'GET', body: null, upgrade: undefined, idempotent: undefined } as never as Parameters<
+    typeof mayRepeat
+  >[0];
+  const closed = Object.assign(new Error('x'), { code: 'UND_ERR_SOCKET' });
+  const rows: readonly (readonly [object, string | undefined, boolean])[] = [
+    [{}, 'UND_ERR_SOCKET', true],
+    [{}, 'ECONNRESET', true],
+    [{}, 'EPIPE', true],
+    [{}, 'UND_ERR_HEADERS_TIMEOUT', false],
+    [{}, 'ECONNREFUSED', false],
+    [{}, undefined, false],
+    [{ method: 'HEAD' }, 'EPIPE', true],
+    [{ method: 'OPTIONS' }, 'EPIPE', true],
+    [{ method: 'TRACE' }, 'EPIPE', true],
+    [{ method: 'PUT', body: 'x' }, 'EPIPE', true],
+    [{ method: 'DELETE', body: Buffer.from('x') }, 'EPIPE', true],
+    [{ method: 'POST' }, 'EPIPE', false],
+    [{ method: 'PATCH' }, 'EPIPE', false],
+    [{ method: 'CONNECT' }, 'EPIPE', false],
+    [{ method: 'POST', idempotent: true }, 'EPIPE', true],
+    [{ method: 'GET', idempotent: false }, 'EPIPE', false],
+    [{ upgrade: 'websocket' }, 'EPIPE', false],
+    [{ method: 'PUT', body: new Blob(['x']) }, 'EPIPE', false],
+    [{ method: 'PUT', body: (async function* () {})() }, 'EPIPE', false],
+  ];
+  for (const [changes, code, wanted] of rows) {
+    t.equal(
+      mayRepeat({ ...request, ...changes }, Object.assign(closed, { code })),
+      wanted,
+      `${Object.entries(changes)} ${code}`,
+    );
+  }
+});
