@@ -11,6 +11,7 @@ import type { InboundPolicy } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import { mtlsFilter } from './mtls/filter.ts';
+import { demandsMtls } from './mtls/mode.ts';
 import { peerFilter } from './mtls/peer-filter.ts';
 import { connectionOf } from './pipeline/connection.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
@@ -82,10 +83,11 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       sanitize,
       // refusals are recorded too
       metrics,
-      // TLS session → identity or none; then STRICT / PERMISSIVE / DISABLE
+      // TLS session → identity or none
       peer,
-      mtlsFilter(mtls),
     ];
+    // then STRICT / PERMISSIVE / DISABLE; only STRICT demands anything of a request
+    if (demandsMtls(mtls)) filters.push(mtlsFilter(mtls));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW
       filters.push(authorizationFilter(compiled(authorization, dependencies)));

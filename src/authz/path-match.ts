@@ -1,13 +1,13 @@
 import { maxSubjectLength } from '../lib/regex.ts';
 import { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
-import { foldPath, type PathViews, patternForms } from './path-views.ts';
+import { foldPath, type PathReading, patternForms } from './path-views.ts';
 
 /** A list of path patterns, asked in the two directions that policies need. */
 export interface PathMatcher {
   /** The canonical path matches, and so does every view of it: safe to allow. */
-  surely(path: string, views: PathViews): boolean;
+  surely(path: string, views: PathReading): boolean;
   /** The canonical path matches, or any view of it does: reason enough to refuse. */
-  possibly(path: string, views: PathViews): boolean;
+  possibly(path: string, views: PathReading): boolean;
 }
 
 /**
@@ -23,9 +23,21 @@ export function compilePaths(matches: readonly StringMatch[], literal: boolean):
     return { surely, possibly: (path) => surely(path) || (regex && path.length > maxSubjectLength) };
   }
   return {
-    surely: (path, { canonical }) => patterns.some(({ exactly, loosely }) => exactly(path) && canonical.every(loosely)),
-    possibly: (path, { canonical, suspect }) =>
-      patterns.some(({ exactly, loosely }) => exactly(path) || canonical.some(loosely) || suspect.some(loosely)),
+    surely(path, views) {
+      for (const { exactly, loosely } of patterns) {
+        // What matches as it stands also matches folded: a plain path needs no second look.
+        if (exactly(path) && (views === 'plain' || views.canonical.every(loosely))) return true;
+      }
+      return false;
+    },
+    possibly(path, views) {
+      for (const { exactly, loosely } of patterns) {
+        if (exactly(path)) return true;
+        if (views === 'plain' ? loosely(path) : views.canonical.some(loosely) || views.suspect.some(loosely))
+          return true;
+      }
+      return false;
+    },
   };
 }
 

@@ -13,11 +13,12 @@ export interface PathViews {
   readonly suspect: readonly string[];
 }
 
-const none: readonly string[] = [];
+/** `plain`: the path itself is its only view. */
+export type PathReading = PathViews | 'plain';
 
-/** All views of one request. A plain path, the usual case, has one and costs one look at each character. */
-export function pathViews(path: string, rawPath: string): PathViews {
-  if (isPlain(path) && (rawPath === path || !rawPath.includes(';'))) return { canonical: [path], suspect: none };
+/** All views of one request. A plain path, the usual case, costs one look at each character. */
+export function pathViews(path: string, rawPath: string): PathReading {
+  if (isPlain(path) && (rawPath === path || !rawPath.includes(';'))) return 'plain';
   const canonical = new Set<string>([foldPath(path)]);
   for (const text of [path, decodePath(path), withoutAuthority(path)]) addForms(canonical, text);
   const suspect = new Set<string>();

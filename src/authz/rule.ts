@@ -1,10 +1,10 @@
 import { MeshError } from '../errors.ts';
 import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource } from '../model/inbound.ts';
-import { compileStringMatch, type StringMatch } from '../model/string-match.ts';
+import { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import { compileHosts, type HostView, hostView } from './host-match.ts';
 import { compilePaths } from './path-match.ts';
-import { type PathViews, pathViews } from './path-views.ts';
+import { type PathReading, pathViews } from './path-views.ts';
 
 /** What a decision is about. A `ServerCall` has all of it. */
 export interface AuthorizationFacts {
@@ -23,7 +23,7 @@ export interface AuthorizationFacts {
 
 /** What is derived from the facts once, when the first rule asks for it. */
 export interface DerivedFacts {
-  views: PathViews | undefined;
+  views: PathReading | undefined;
   host: HostView | undefined;
 }
 
@@ -42,17 +42,23 @@ export interface RuleReading {
 export function compileRule(rule: AuthorizationRule, reading: RuleReading): Condition {
   const from = anyOf(rule.from.map(compileSource));
   const to = anyOf(rule.to.map((operation) => compileOperation(operation, reading)));
+  if (from === always) return to;
   return (facts, derived) => from(facts, derived) && to(facts, derived);
 }
 
+const always: Condition = () => true;
+
 function anyOf(conditions: readonly Condition[]): Condition {
-  if (conditions.length === 0) return () => true;
+  const [only] = conditions;
+  if (only === undefined) return always;
+  if (conditions.length === 1) return only;
   return (facts, derived) => conditions.some((condition) => condition(facts, derived));
 }
 
 function allOf(conditions: readonly Condition[]): Condition {
   const [only] = conditions;
-  if (conditions.length === 1 && only !== undefined) return only;
+  if (only === undefined) return always;
+  if (conditions.length === 1) return only;
   return (facts, derived) => conditions.every((condition) => condition(facts, derived));
 }
 
@@ -81,20 +87,13 @@ function compileSource(source: AuthorizationSource): Condition {
 const scheme = 'spiffe://';
 
 function principals(matches: readonly StringMatch[]): Condition {
-  const predicates = matches.map((match) => compileStringMatch(match));
-  return ({ peer }) => {
-    if (peer === undefined) return false;
-    const principal = peer.spiffeId.slice(scheme.length);
-    return predicates.some((matches) => matches(principal));
-  };
+  const matcher = anyText(matches);
+  return ({ peer }) => peer !== undefined && matcher(peer.spiffeId.slice(scheme.length));
 }
 
 function namespaces(matches: readonly StringMatch[]): Condition {
-  const predicates = matches.map((match) => compileStringMatch(match));
-  return ({ peer }) => {
-    const namespace = peer?.namespace;
-    return namespace !== undefined && predicates.some((matches) => matches(namespace));
-  };
+  const matcher = anyText(matches);
+  return ({ peer }) => peer?.namespace !== undefined && matcher(peer.namespace);
 }
 
 function serviceAccounts(accounts: readonly string[]): Condition {
@@ -124,8 +123,8 @@ function ports(list: readonly number[]): Condition {
 }
 
 function methods(matches: readonly StringMatch[]): Condition {
-  const predicates = matches.map((match) => compileStringMatch(match));
-  return ({ method }) => predicates.some((matches) => matches(method));
+  const matcher = anyText(matches);
+  return ({ method }) => matcher(method);
 }
 
 function hosts(matches: readonly StringMatch[]): Condition {
@@ -139,6 +138,14 @@ function paths(matches: readonly StringMatch[], doubtMatches: boolean, literal: 
     const views = (derived.views ??= pathViews(path, rawPath));
     return doubtMatches ? matcher.possibly(path, views) : matcher.surely(path, views);
   };
+}
+
+/** Any of these; exact texts, which most are, with one look-up. */
+function anyText(matches: readonly StringMatch[]): StringPredicate {
+  const texts = new Set(matches.flatMap((match) => (match.kind === 'exact' ? [match.value] : [])));
+  const predicates = matches.filter(({ kind }) => kind !== 'exact').map((match) => compileStringMatch(match));
+  if (predicates.length === 0) return (text) => texts.has(text);
+  return (text) => texts.has(text) || predicates.some((matches) => matches(text));
 }
 
 /** An empty list must never mean "any". */

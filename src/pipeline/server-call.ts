@@ -60,6 +60,8 @@ export const headerHints = {
   timeout: 2,
   /** Names that only the mesh may assert. */
   reserved: 4,
+  /** `transfer-encoding`. */
+  coding: 8,
 } as const;
 
 // One key for the process even if two copies of the package are loaded: middleware that came with

@@ -26,8 +26,7 @@ export function sanitizeFilter(mode: PathNormalization): Filter<ServerCall, void
     }
     const { hosts, hints } = scanHeaders(rawHeaders);
     call.hints = hints;
-    const coding = request.headers['transfer-encoding'];
-    if (coding !== undefined) checkTransferCoding(coding, request.httpVersion);
+    if ((hints & headerHints.coding) !== 0) checkTransferCoding(request);
     readHost(call, hosts);
     readTarget(call, mode);
     if ((hints & headerHints.reserved) !== 0) removeReserved(request);
@@ -51,7 +50,9 @@ function isHttp2(request: IncomingMessage): boolean {
   return request.httpVersion === '2.0' && 'stream' in request;
 }
 
-function checkTransferCoding(coding: string, httpVersion: string): void {
+function checkTransferCoding({ headers, httpVersion }: IncomingMessage): void {
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined) return;
   // RFC 9112 section 6.1: a sign of smuggling.
   if (httpVersion === '1.0') throw refuse('Transfer-Encoding in an HTTP/1.0 request');
   if (coding !== 'chunked' && coding.toLowerCase() !== 'chunked') throw refuse('the transfer coding is not chunked');

@@ -27,6 +27,7 @@ export function scanHeaders(rawHeaders: readonly string[]): HeaderScan {
         break;
       case 0x74: // t
         if (name.length === 11 || name.length === 10) hints |= headerHints.trace;
+        else if (name.length === 17) hints |= headerHints.coding;
         break;
       case 0x62: // b
         if (name.length === 2 || name.length === 7) hints |= headerHints.trace;

@@ -97,10 +97,13 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     return tls;
   };
 
-  const unsubscribe = options.subscribe((identity) => {
-    lastIdentity = identity;
-    if (tls !== undefined) useIdentity(tls, identity);
-  });
+  let unsubscribe = (): void => {};
+  const followIdentity = (): void => {
+    unsubscribe = options.subscribe((identity) => {
+      lastIdentity = identity;
+      if (tls !== undefined) useIdentity(tls, identity);
+    });
+  };
 
   const onConnection = (socket: Socket): void => {
     counters.accepted++;
@@ -219,9 +222,14 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   return {
     listen: ({ port = 0, host } = {}) =>
       new Promise((resolve, reject) => {
-        server.once('error', reject);
+        server.once('error', (error) => {
+          // Nothing was opened: leave nothing behind.
+          http1.close();
+          reject(error);
+        });
         server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
-          server.off('error', reject);
+          server.removeAllListeners('error');
+          followIdentity();
           // Failing to accept (no file descriptors left) is one client's loss, not the process's.
           server.on('error', (error) => logger.error({ error: error.message }, 'accepting a connection failed'));
           resolve(server.address() as AddressInfo);

@@ -139,10 +139,9 @@ t.test('the literal reading is that of Istio', async (t) => {
 });
 
 t.test('a usual path has one view, and every path has few', async (t) => {
-  for (const path of ['/', '/api/v1/items-2_3~x', '/a.b'])
-    t.same(pathViews(path, path), { canonical: [path], suspect: [] });
+  for (const path of ['/', '/api/v1/items-2_3~x', '/a.b']) t.equal(pathViews(path, path), 'plain');
   const nasty = `//a;b%2F..%5C${'/..;/'.repeat(2_000)}%41`;
-  const { canonical, suspect } = pathViews(nasty, nasty);
-  t.ok(canonical.length + suspect.length <= 16);
+  const views = pathViews(nasty, nasty);
+  t.ok(views !== 'plain' && views.canonical.length + views.suspect.length <= 16);
   t.same(patternForms('/plain/*x'), ['/plain/*x']);
 });
