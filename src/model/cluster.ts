@@ -77,7 +77,7 @@ export interface OutlierPolicy {
 
 /** Istio `connectionPool`. Infinity means no limit, Istio's default. */
 export interface ConnectionLimits {
-  /** Connections to all endpoints of the cluster (`tcp.maxConnections`). */
+  /** Connections to each endpoint of the cluster (`tcp.maxConnections`; in Envoy to all of them together). */
   readonly maxConnections: number;
   /** Requests in flight, queued ones included (`http.http2MaxRequests`). */
   readonly maxRequests: number;

@@ -7,12 +7,19 @@ export interface Connection {
   begin(): boolean;
 }
 
-/** Someone who wants to know on which connection a request went out. */
-interface Passenger {
+/** Whose request a connection carries. */
+export interface Passenger {
+  /** On which connection the request goes out. */
   connection: Connection | undefined;
+  /** It has given up while it waited for a connection. */
+  readonly gone: boolean;
 }
 
-/** undici's client for one connection at a time, which tells whether that connection was used before. */
+/**
+ * undici's client for one connection at a time. It tells whether that connection was used before,
+ * and does not take who has given up waiting: undici would find out only after the request had its
+ * turn, and then close the connection.
+ */
 export class ConnectionClient extends Client implements Connection {
   #requests: number;
 
@@ -25,7 +32,9 @@ export class ConnectionClient extends Client implements Connection {
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    (handler as Dispatcher.DispatchHandler & Passenger).connection = this;
+    const passenger = handler as Dispatcher.DispatchHandler & Passenger;
+    if (passenger.gone) return true;
+    passenger.connection = this;
     return super.dispatch(options, handler);
   }
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
-import { type Connection, mayRepeat } from './connection.ts';
+import { type Connection, mayRepeat, type Passenger } from './connection.ts';
 
 type Controller = Dispatcher.DispatchController;
 
@@ -10,10 +10,9 @@ type Controller = Dispatcher.DispatchController;
  * before the filters have decided is kept; after delivery it is handed straight on. Between
  * response headers and decision lie only microtasks, so at most what one read brought is kept.
  */
-export class Try implements Handler, Reply, RunningTry {
+export class Try implements Handler, Reply, RunningTry, Passenger {
   status: number;
   headers: ResponseHeaders;
-  /** Set by the pool when a connection takes the try. */
   connection: Connection | undefined;
 
   readonly #call: ClientCall;
@@ -74,6 +73,10 @@ export class Try implements Handler, Reply, RunningTry {
     this.#failure = undefined;
     this.#finished = false;
     this.#watchers = call.takeTryWatchers();
+  }
+
+  get gone(): boolean {
+    return this.#aborted !== undefined;
   }
 
   /** Sends the request. */
