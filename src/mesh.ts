@@ -129,7 +129,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     try {
       // Requests in flight still need to call others: so inbound first, then outbound.
       await inbound.close({ delayMs: settings.drainDelayMs, graceMs: settings.drainGraceMs });
-      await outbound.close();
+      await outbound.close(settings.drainGraceMs);
     } finally {
       stop.abort();
       identity?.close();

@@ -41,7 +41,8 @@ export interface Outbound {
   /** A new certificate: connections made with the old one are replaced, none is cut. */
   recycle(spreadMs: number): void;
   endpoints(): readonly EndpointStatus[];
-  close(): Promise<void>;
+  /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
+  close(graceMs: number): Promise<void>;
 }
 
 export function createOutbound(dependencies: OutboundDependencies): Outbound {
@@ -57,6 +58,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       destinationVersion,
     });
   const target = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined): ConnectTarget => ({
+    cluster: cluster.name,
     address: endpoint.address,
     port: endpoint.port,
     timeoutMs: cluster.limits.connectTimeoutMs,
@@ -127,7 +129,14 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     },
     endpoints: () =>
       [...clusters.all()].flatMap((state) => state.endpoints.map((endpoint) => statusOf(state.cluster, endpoint))),
-    close: () => dispatcher.close(),
+    async close(graceMs) {
+      const cancel = clock.after(graceMs, () => {
+        agent.destroy();
+        void dispatcher.destroy();
+      });
+      await dispatcher.close();
+      cancel();
+    },
   };
 }
 

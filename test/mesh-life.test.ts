@@ -61,6 +61,19 @@ t.test('close lets a request finish that still has calls to make, then turns cal
   t.equal(refused.headers.get('x-inmesh-error'), 'ERR_MESH_CONNECT_FAILED');
 });
 
+t.test('close cuts calls that are not done within the grace', async (t) => {
+  const net = testMesh(t);
+  const [web, orders] = await Promise.all([net.join('web', { drainGraceMs: 100 }), net.join('orders')]);
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  await net.serve(orders, () => begin());
+  const cut = t.rejects(web.fetch('http://orders/'), { cause: { code: 'ERR_MESH_CLOSED' } });
+  await begun;
+  await web.close();
+  await cut;
+  const [call] = web.stats().requests;
+  t.equal(call?.requests, 1);
+});
+
 t.test('a new certificate is used for new connections, and nothing is lost', async (t) => {
   const net = testMesh(t);
   const orders = await net.join('orders');

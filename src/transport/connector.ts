@@ -19,6 +19,8 @@ export type ConnectionSecurity =
   | { readonly kind: 'tls'; readonly serverName: string };
 
 export interface ConnectTarget {
+  /** Name of the cluster, for messages. */
+  readonly cluster: string;
   readonly address: string;
   readonly port: number;
   readonly timeoutMs: number;
@@ -44,6 +46,7 @@ export function openConnection(
 ): void {
   const address = target.address.includes(':') ? `[${target.address}]` : target.address;
   const endpoint = `${address}:${target.port}`;
+  const { cluster } = target;
   let security: ConnectionSecurity;
   try {
     security = target.security();
@@ -73,11 +76,11 @@ export function openConnection(
     const inTls = secure && connected;
     const code = inTls ? 'ERR_MESH_TLS_FAILED' : 'ERR_MESH_CONNECT_FAILED';
     const what = inTls ? 'TLS handshake with' : 'connection to';
-    settle(new MeshError(code, `${what} ${endpoint} failed: ${messageOf(cause)}`, { cause, endpoint }));
+    settle(new MeshError(code, `${what} ${endpoint} failed: ${messageOf(cause)}`, { cause, cluster, endpoint }));
   };
   const cancelTimer = target.clock.after(target.timeoutMs, () => {
     const message = `connection to ${endpoint} was not ready within ${target.timeoutMs} ms`;
-    settle(new MeshError('ERR_MESH_CONNECT_FAILED', message, { endpoint }));
+    settle(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cluster, endpoint }));
   });
 
   // Errors after hand-over belong to undici, which adds its own listener; this one stays silent.

@@ -57,6 +57,7 @@ export function testClient(
       open: (endpoint, host) =>
         createPool({
           host,
+          cluster: cluster.name,
           address: endpoint.address,
           port: endpoint.port,
           timeoutMs: cluster.limits.connectTimeoutMs,

@@ -34,6 +34,7 @@ function open(
   return new Promise((resolve) => {
     let answers = 0;
     const target = {
+      cluster: 'outbound|80||svc',
       address: '127.0.0.1',
       port,
       timeoutMs: 10_000,
@@ -217,7 +218,8 @@ t.test('without an identity there is no connection, and no answer before the que
     const security = (): never => {
       throw refusal;
     };
-    openConnection({ address: '127.0.0.1', port, timeoutMs: 1, clock: fakeClock(), security }, (error, socket) => {
+    const target = { cluster: 'c', address: '127.0.0.1', port, timeoutMs: 1, clock: fakeClock(), security };
+    openConnection(target, (error, socket) => {
       t.notOk(asked);
       t.equal(socket, null);
       resolve({ error });

@@ -9,6 +9,7 @@ import { turns, until, upstream } from '../support/upstream.ts';
 function poolTo(t: Test, port: number, changes: Partial<PoolOptions> = {}) {
   const pool = createPool({
     host: 'reviews:9080',
+    cluster: 'outbound|9080||reviews',
     address: '127.0.0.1',
     port,
     timeoutMs: 10_000,
