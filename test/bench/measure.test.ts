@@ -7,6 +7,15 @@ import { quantile, runRound } from './measure.ts';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
 
+/** A clock that moves by a tenth of a millisecond each time somebody looks. */
+function ticking(): () => number {
+  let now = 0;
+  return () => {
+    now += 0.1;
+    return now;
+  };
+}
+
 async function portOf(t: Test, server: ReturnType<typeof createServer>): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -24,7 +33,7 @@ t.test('a round keeps so many calls under way and counts those of the measured t
     await nextTurn();
     running--;
   };
-  const round = await runRound(call, { concurrency: 7, warmUpMs: 5, durationMs: 20 });
+  const round = await runRound(call, { concurrency: 7, warmUpMs: 5, durationMs: 20, now: ticking() });
   t.equal(most, 7);
   t.equal(running, 0, 'it waits for the last call');
   t.ok(round.calls > 0 && round.calls < all, `${round.calls} of ${all}`);
@@ -40,7 +49,7 @@ t.test('calls that fail are counted, and the first reason is kept', async (t) =>
     await nextTurn();
     throw new Error(`number ${++count}`);
   };
-  const round = await runRound(call, { concurrency: 2, warmUpMs: 1, durationMs: 5 });
+  const round = await runRound(call, { concurrency: 2, warmUpMs: 1, durationMs: 5, now: ticking() });
   t.ok(round.errors > 0);
   t.match(round.firstError, /^Error: number 1\n/);
 });

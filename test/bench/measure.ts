@@ -18,12 +18,14 @@ export interface RoundOptions {
   readonly concurrency: number;
   readonly warmUpMs: number;
   readonly durationMs: number;
+  /** Monotonic time in milliseconds. Default `performance.now`. */
+  readonly now?: () => number;
 }
 
 /** Runs `call` in `concurrency` loops, first to warm up, then measured. A closed loop: each waits for its answer. */
 export async function runRound(call: () => Promise<void>, options: RoundOptions): Promise<Round> {
-  const { concurrency, durationMs, warmUpMs } = options;
-  const start = performance.now() + warmUpMs;
+  const { concurrency, durationMs, warmUpMs, now: clock = () => performance.now() } = options;
+  const start = clock() + warmUpMs;
   const end = start + durationMs;
   const latencies: number[] = [];
   let errors = 0;
@@ -34,7 +36,7 @@ export async function runRound(call: () => Promise<void>, options: RoundOptions)
   let to = 0;
 
   const loop = async (): Promise<void> => {
-    for (let now = performance.now(); ; ) {
+    for (let now = clock(); ; ) {
       const began = now;
       try {
         await call();
@@ -42,7 +44,7 @@ export async function runRound(call: () => Promise<void>, options: RoundOptions)
         errors++;
         firstError ??= inspect(error, { depth: 3 }).slice(0, 2_000);
       }
-      now = performance.now();
+      now = clock();
       if (now < start) continue;
       if (before === undefined) {
         before = process.cpuUsage();
