@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -75,12 +75,8 @@ for (const page of pages()) {
       host,
       ...runnable.map(fileOf),
     ];
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INMESH_')));
-    const child = spawn(process.execPath, args, { cwd: folderOf(page), env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
-    t.teardown(() => child.kill('SIGKILL'));
-    const code = await new Promise((resolve) => child.on('close', resolve));
+    const { status: code, stdout, stderr } = runPlainly(process.execPath, args, folderOf(page), 60);
+    const output = stdout + stderr;
     t.equal(code, 0, code === 0 ? 'every one' : output);
     // `console.log(reply.status); // → 200`: what the page promises.
     const promised = runnable.flatMap(({ text }) =>
