@@ -22,9 +22,9 @@ const settleMs = 40;
 /** A file that is written to all the time is read in the end all the same. */
 const maxUnsettledLooks = 25;
 /** Looking at the files takes at most this part of the time. */
-const maxPollShare = 1 / 20;
-/** But they are looked at this often, however slow the disk is. */
-const maxPollMs = 2_000;
+const maxPollShare = 1 / 5;
+/** But they are looked at this often, however slow the disk or busy the process: an edit shows within a second. */
+const maxPollMs = 500;
 
 /**
  * A file or folder of YAML and JSON (`*.yaml`, `*.yml`, `*.json`, with sub-folders), read again
