@@ -78,10 +78,12 @@ export function openConnection(
     const what = inTls ? 'TLS handshake with' : 'connection to';
     settle(new MeshError(code, `${what} ${endpoint} failed: ${messageOf(cause)}`, { cause, cluster, endpoint }));
   };
-  const cancelTimer = target.clock.after(target.timeoutMs, () => {
+  const expire = (): void => {
     const message = `connection to ${endpoint} was not ready within ${target.timeoutMs} ms`;
     settle(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cluster, endpoint }));
-  });
+  };
+  // In a process that was busy the timer is noticed before the connection that was ready in time.
+  const cancelTimer = target.clock.after(target.timeoutMs, () => target.clock.afterIo(expire));
 
   // Errors after hand-over belong to undici, which adds its own listener; this one stays silent.
   socket.on('error', onError);
