@@ -14,8 +14,8 @@ export interface BenchOptions {
 
 export const usage = `npm run bench -- [options]
   --quick            short rounds: for a first look, not for figures to publish
-  --rounds <n>       rounds of each variant (default 7, with --quick 5)
-  --duration <ms>    measured time of a round (default 2000, with --quick 300)
+  --rounds <n>       rounds of each variant (default 5)
+  --duration <ms>    measured time of a round (default 1000, with --quick 300)
   --concurrency <n>  calls at a time; may be repeated (default 50 and 1)
   --only <text>      variants with this in their name, and what they are compared with
   --json <file>      where the figures go (default .cache/bench.json)
@@ -41,9 +41,9 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' {
     if (!Number.isInteger(value) || value < 1) throw new Error(`--${name}: must be a whole number from 1, got ${text}`);
     return value;
   };
-  const durationMs = count('duration', values.duration ?? (values.quick ? '300' : '2000'));
+  const durationMs = count('duration', values.duration ?? (values.quick ? '300' : '1000'));
   return {
-    rounds: count('rounds', values.rounds ?? (values.quick ? '5' : '7')),
+    rounds: count('rounds', values.rounds ?? '5'),
     durationMs,
     // Long enough for connections and for code that was cold since this variant's last round.
     warmUpMs: Math.round(durationMs / 4),

@@ -132,9 +132,9 @@ t.test('the raw client fails what is not a good response', async (t) => {
 
 t.test('arguments', async (t) => {
   t.same(parseOptions([]), {
-    rounds: 7,
-    durationMs: 2_000,
-    warmUpMs: 500,
+    rounds: 5,
+    durationMs: 1_000,
+    warmUpMs: 250,
     concurrencies: [50, 1],
     only: '',
     json: '.cache/bench.json',
