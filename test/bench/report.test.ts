@@ -42,6 +42,18 @@ t.test('ratios are taken round by round against the base of the same concurrency
   t.ok(Number.isNaN(alone?.ofBase), 'there is no base for one at a time');
 });
 
+t.test('a round in which no call ended says nothing', async (t) => {
+  const none = round(0, { seconds: 0, p50Micros: Number.NaN, p99Micros: Number.NaN });
+  const [, mesh, idle] = summarize([
+    row('bare', [round(1_000), none, round(1_000)]),
+    row('mesh', [none, round(900), round(800)]),
+    row('idle', [none]),
+  ]);
+  t.equal(mesh?.ofBase, 0.8);
+  t.equal(mesh?.p50Micros, 100);
+  t.ok(Number.isNaN(idle?.callsPerSecond));
+});
+
 t.test('errors are counted over all rounds and shown', async (t) => {
   const summaries = summarize([row('bare', [round(1_000, { errors: 2 }), round(1_000, { errors: 1 })])]);
   t.equal(summaries[0]?.errors, 3);

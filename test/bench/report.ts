@@ -37,10 +37,17 @@ export function median(values: readonly number[]): number {
 export function summarize(rows: readonly Row[]): readonly Summary[] {
   const rate = ({ calls, seconds }: Round): number => calls / seconds;
   const cost = ({ calls, cpuMicros }: Round): number => cpuMicros / calls;
-  return rows.map(({ rounds, ...row }) => {
+  return rows.map(({ rounds: all, ...row }) => {
+    // In a very short round on a busy machine not a single call may end: it says nothing.
+    const rounds = all.filter(({ calls }) => calls > 0);
     const base = rows.find(({ name, concurrency }) => name === row.base && concurrency === row.concurrency);
     const compare = (how: (round: Round, base: Round) => number): number =>
-      median(rounds.flatMap((round, i) => (base?.rounds[i] === undefined ? [] : [how(round, base.rounds[i])])));
+      median(
+        all.flatMap((round, i) => {
+          const its = base?.rounds[i];
+          return its === undefined || its.calls === 0 || round.calls === 0 ? [] : [how(round, its)];
+        }),
+      );
     return {
       ...row,
       callsPerSecond: median(rounds.map(rate)),
@@ -49,7 +56,7 @@ export function summarize(rows: readonly Row[]): readonly Summary[] {
       addedCpuMicros: compare((round, its) => cost(round) - cost(its)),
       p50Micros: median(rounds.map(({ p50Micros }) => p50Micros)),
       p99Micros: median(rounds.map(({ p99Micros }) => p99Micros)),
-      errors: rounds.reduce((sum, { errors }) => sum + errors, 0),
+      errors: all.reduce((sum, { errors }) => sum + errors, 0),
     };
   });
 }

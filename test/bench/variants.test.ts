@@ -58,7 +58,7 @@ t.test('every way of serving serves', async (t) => {
 t.test('the program prints a table and writes the figures', async (t) => {
   const json = join(t.testdir(), 'deep/bench.json');
   const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-  const short = ['--rounds', '1', '--duration', '40', '--concurrency', '2', '--json', json];
+  const short = ['--rounds', '1', '--duration', '400', '--concurrency', '2', '--json', json];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [main, ...short, '--only', 'http']);
   t.match(stdout, /outbound, 2 at a time\n.*\n {2}http\.get .*\n {2}inmesh: http\.get through mesh\.agent /);
   t.match(stdout, /inbound, 2 at a time\n.*\n {2}node:http server .*\n {2}inmesh: node:http server /);
