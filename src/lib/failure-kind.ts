@@ -21,10 +21,12 @@ const byCode: ReadonlyMap<string, FailureKind> = new Map([
   ['ENOENT', 'connect'],
   ['ENOTFOUND', 'connect'],
   ['UND_ERR_CONNECT_TIMEOUT', 'connect'],
-  ['EPROTO', 'tls'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'tls'],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'tls'],
   ['SELF_SIGNED_CERT_IN_CHAIN', 'tls'],
   ['HOSTNAME_MISMATCH', 'tls'],
+  // These may come in the middle of a connection as well: a request may have been sent.
+  ['EPROTO', 'reset'],
   ['UND_ERR_SOCKET', 'reset'],
   ['UND_ERR_DESTROYED', 'reset'],
   ['UND_ERR_CLOSED', 'reset'],
@@ -42,8 +44,7 @@ const byPrefix: readonly (readonly [string, FailureKind])[] = [
   ['EAI_', 'connect'],
   ['CERT_', 'tls'],
   ['UNABLE_TO_', 'tls'],
-  ['ERR_TLS_', 'tls'],
-  ['ERR_SSL_', 'tls'],
+  ['ERR_SSL_', 'reset'],
 ];
 
 /**
