@@ -173,7 +173,11 @@ function securityFor(
   }
   const verify = (socket: TLSSocket): void => {
     const peer = peerOfSocket(socket, own.credentials.trustBundles, clock);
-    const allowed = cluster.serverIdentities;
+    const { serverIdentities } = cluster;
+    // Stricter than Istio, which lets every account of a service stand for every endpoint: where it
+    // is known whose endpoint this is, it must be that one.
+    const { spiffeId } = endpoint;
+    const allowed = spiffeId !== undefined && serverIdentities.includes(spiffeId) ? [spiffeId] : serverIdentities;
     const expected =
       allowed.length === 0 ? peer?.trustDomain === workload.trustDomain : allowed.includes(peer?.spiffeId ?? '');
     if (expected) return;

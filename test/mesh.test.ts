@@ -91,6 +91,33 @@ spec:
   t.match(said, 'is spiffe://cluster.local/ns/shop/sa/orders');
 });
 
+t.test('an endpoint must prove its own account, another one of the same service will not do', async (t) => {
+  const net = testMesh(t);
+  const [web, orders] = await Promise.all([net.join('web'), net.join('orders')]);
+  const port = await net.serve(orders, (_request, response) => void response.end('ok'));
+  const changed = new Promise<void>((resolve) => void web.on('config', () => resolve()));
+  net.write(
+    'both.yaml',
+    `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: both, namespace: shop}
+spec:
+  hosts: [both.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints:
+  - {address: 127.0.0.1, ports: {http: ${port}}, serviceAccount: payments}
+  - {address: 127.0.0.2, ports: {http: 1}, serviceAccount: orders}
+`,
+  );
+  await changed;
+  const seen = new Set<string | null>();
+  for (let i = 0; i < 8; i++) seen.add((await web.fetch('http://both/')).headers.get('x-inmesh-error'));
+  t.notOk(seen.has(null), 'never an answer of orders in the place of payments');
+});
+
 t.test('request id, trace and deadline travel through a service that does nothing for it', async (t) => {
   const net = testMesh(t, strict.replace('STRICT', 'PERMISSIVE'));
   const [web, orders] = await Promise.all([net.join('web'), net.join('orders')]);

@@ -1,5 +1,6 @@
 import type { Field, FieldType, KindTable } from './schema.ts';
 import {
+  approximated,
   boolean,
   duration,
   enforced,
@@ -61,7 +62,7 @@ const loadBalancer = object(
 
 const connectionPool = object({
   tcp: object({
-    maxConnections: integer(),
+    maxConnections: approximated(integer(), 'counted for each endpoint, not for all of them together'),
     connectTimeout: duration(),
     idleTimeout: ignored(duration(0), '`http.idleTimeout` is used'),
     maxConnectionDuration: ignored(duration()),
