@@ -1,3 +1,5 @@
+import { youngList } from './young-list.ts';
+
 /** Headers as undici takes them fastest: name, value, name, value. A value may be a list. */
 export type HeaderList = (string | string[])[];
 
@@ -15,10 +17,10 @@ export type HeaderInput =
  * @throws TypeError when it has none of these shapes.
  */
 export function toHeaderList(input: HeaderInput): HeaderList {
-  if (input === null || input === undefined) return [];
+  if (input === null || input === undefined) return youngList();
   if (Array.isArray(input)) return input.slice() as HeaderList;
   if (typeof input !== 'object') throw new TypeError('headers must be an object or an array');
-  const list: HeaderList = [];
+  const list: HeaderList = youngList();
   if (Symbol.iterator in input) {
     for (const pair of input as Iterable<readonly [string, string | string[] | undefined]>) {
       if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError('headers must be in key-value pair format');

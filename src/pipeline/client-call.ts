@@ -1,5 +1,6 @@
 import { type Dispatcher, errors } from 'undici';
 import type { HeaderList } from '../lib/header-list.ts';
+import { youngList } from '../lib/young-list.ts';
 import type { Scope } from './scope.ts';
 
 /** undici's handler: told about the answer as it arrives. */
@@ -149,8 +150,8 @@ export class ClientCall implements Dispatcher.DispatchController {
 
   /** Adds a watcher to the try that is about to be made. */
   watchTry(watcher: TryWatcher): void {
-    if (this.#tryWatchers === undefined) this.#tryWatchers = [watcher];
-    else this.#tryWatchers.push(watcher);
+    this.#tryWatchers ??= youngList();
+    this.#tryWatchers.push(watcher);
   }
 
   /** Hands the watchers over to the try that now begins. */
@@ -169,8 +170,8 @@ export class ClientCall implements Dispatcher.DispatchController {
 
   /** Adds a watcher to the call. */
   watch(watcher: CallWatcher): void {
-    if (this.#callWatchers === undefined) this.#callWatchers = [watcher];
-    else this.#callWatchers.push(watcher);
+    this.#callWatchers ??= youngList();
+    this.#callWatchers.push(watcher);
   }
 
   /** Tells the watchers that the call is over; the first time counts. */

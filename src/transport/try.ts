@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { youngList } from '../lib/young-list.ts';
 import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
 import { type Connection, mayRepeat, type Passenger } from './connection.ts';
 
@@ -135,8 +136,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
       return;
     }
     if (this.#discarded) return;
-    if (this.#chunks === undefined) this.#chunks = [chunk];
-    else this.#chunks.push(chunk);
+    this.#chunks ??= youngList();
+    this.#chunks.push(chunk);
   }
 
   onResponseEnd(_controller: Controller, trailers: ResponseHeaders): void {

@@ -25,10 +25,18 @@ export function processors(): readonly number[] {
   }
 }
 
+/**
+ * V8 guesses which object literals live long and allocates those among the old objects. Whether it
+ * guesses so for literals that undici makes for each call differs from run to run, with mesh and
+ * without, and costs up to half of the throughput when it does. Without the guess all variants
+ * are compared under the same, steady conditions.
+ */
+const steady = '--no-allocation-site-pretenuring';
+
 /** Starts a worker, pinned to one processor if given. */
 export function startWorker(processor: number | undefined): Worker {
   const file = fileURLToPath(new URL('./worker.ts', import.meta.url));
-  const program = [process.execPath, '--disable-warning=ExperimentalWarning', file];
+  const program = [process.execPath, '--disable-warning=ExperimentalWarning', steady, file];
   const [command = '', ...args] = processor === undefined ? program : ['taskset', '-c', String(processor), ...program];
   const child: ChildProcess = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const ended = once(child, 'exit');
