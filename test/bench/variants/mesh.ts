@@ -11,8 +11,8 @@ const workload = {
 };
 
 /**
- * What a mesh does for a call: a route found by path and header, retries, a total and a per-try
- * timeout, least-request balancing over two endpoints, outlier detection, metrics.
+ * What a mesh does for a call: a route found by path and header, retries, a total timeout,
+ * least-request balancing over two endpoints, outlier detection, metrics.
  */
 const resources = ([first, second]: readonly [number, number]): readonly object[] => [
   {
@@ -56,7 +56,7 @@ const resources = ([first, second]: readonly [number, number]): readonly object[
         {
           match: [{ uri: { prefix: '/hello' } }],
           timeout: '10s',
-          retries: { attempts: 2, perTryTimeout: '5s', retryOn: 'connect-failure,refused-stream,503' },
+          retries: { attempts: 2, retryOn: 'connect-failure,refused-stream,503' },
           route: [{ destination: { host: 'reviews.bench', subset: 'v1' } }],
         },
       ],
