@@ -9,6 +9,8 @@ export interface Provenance {
   /** Line and column of the resource or field, from 1. */
   readonly line?: number;
   readonly column?: number;
+  /** Place within the resource, from below `spec`: `http[2]`. */
+  readonly field?: string;
 }
 
 /** `VirtualService bookinfo/reviews (mesh/reviews.yaml:12:3)`. */
