@@ -5,41 +5,46 @@ import type { ClientRequest } from '../pipeline/client-call.ts';
 export interface Connection {
   /** A request now leaves on this connection. Was it not the first? */
   begin(): boolean;
+  /** undici has told the last that it has to tell about the request: the connection is free again. */
+  end(): void;
 }
 
 /** Whose request a connection carries. */
-export interface Passenger {
-  /** On which connection the request goes out. */
+export interface Passenger extends Dispatcher.DispatchHandler {
+  /** On which connection the request goes out; it must be told the {@link Connection.end}, once. */
   connection: Connection | undefined;
   /** It has given up while it waited for a connection. */
   readonly gone: boolean;
 }
 
-/**
- * undici's client for one connection at a time. It tells whether that connection was used before,
- * and does not take who has given up waiting: undici would find out only after the request had its
- * turn, and then close the connection.
- */
+/** Whom a connection belongs to. */
+export interface ConnectionOwner {
+  freed(connection: ConnectionClient): void;
+  /** Its socket was closed. */
+  lost(connection: ConnectionClient): void;
+}
+
+/** undici's client for one connection at a time, which tells whether that was used before. */
 export class ConnectionClient extends Client implements Connection {
+  readonly #owner: ConnectionOwner;
   #requests: number;
 
-  constructor(origin: string | URL, options: Client.Options) {
+  constructor(origin: string | URL, options: Client.Options, owner: ConnectionOwner) {
     super(origin, options);
+    this.#owner = owner;
     this.#requests = 0;
     this.on('connect', () => {
       this.#requests = 0;
     });
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const passenger = handler as Dispatcher.DispatchHandler & Passenger;
-    if (passenger.gone) return true;
-    passenger.connection = this;
-    return super.dispatch(options, handler);
+    this.on('disconnect', () => owner.lost(this));
   }
 
   begin(): boolean {
     return this.#requests++ > 0;
+  }
+
+  end(): void {
+    this.#owner.freed(this);
   }
 }
 

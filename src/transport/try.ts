@@ -123,6 +123,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.status = status;
     this.headers = headers;
     this.#socket = socket;
+    this.#leave();
     this.#settle();
   }
 
@@ -143,11 +144,13 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   onResponseEnd(_controller: Controller, trailers: ResponseHeaders): void {
     this.#ended = true;
     this.#trailers = trailers;
+    this.#leave();
     this.#finish(undefined);
     if (this.#delivered && this.#chunks === undefined) this.#tellEnd();
   }
 
   onResponseError(_controller: Controller | null, error: Error): void {
+    this.#leave();
     const silent = !this.#responded && !this.#settled && this.#aborted === undefined;
     if (this.#reused && silent && !this.#repeated && mayRepeat(this.#call.request, error)) {
       this.#repeat();
@@ -312,11 +315,17 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#resolve(this);
   }
 
+  #leave(): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.connection = undefined;
+    connection.end();
+  }
+
   /** The same try again, on another connection. */
   #repeat(): void {
     this.#repeated = true;
     this.#controller = undefined;
-    this.connection = undefined;
     // Not from within undici's own clearing up after the connection.
     queueMicrotask(() => {
       if (!this.#settled) this.#dispatcher?.dispatch(this.#options as Dispatcher.DispatchOptions, this);

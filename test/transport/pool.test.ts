@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createServer, type IncomingMessage } from 'node:http';
 import t, { type Test } from 'tap';
 import type { Dispatcher } from 'undici';
 import { systemClock } from '../../src/lib/clock.ts';
-import { type Connection, mayRepeat } from '../../src/transport/connection.ts';
+import { mayRepeat, type Passenger } from '../../src/transport/connection.ts';
 import { createPool, type PoolOptions } from '../../src/transport/pool.ts';
 import { turns, until, upstream } from '../support/upstream.ts';
 
@@ -22,8 +24,37 @@ function poolTo(t: Test, port: number, changes: Partial<PoolOptions> = {}) {
   t.teardown(() => pool.destroy());
   return pool;
 }
-const text = async (pool: Dispatcher, path = '/'): Promise<string> =>
-  (await pool.request({ origin: 'http://ignored', path, method: 'GET' })).body.text();
+
+/** Sends one request; resolves with its body and whether its connection had been used before. */
+function send(
+  pool: Dispatcher,
+  path = '/',
+  gone = false,
+): Promise<{ readonly text: string; readonly reused: boolean }> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let reused = false;
+    const passenger: Passenger = {
+      connection: undefined,
+      gone,
+      onRequestStart() {
+        reused = this.connection?.begin() ?? false;
+      },
+      onResponseStart() {},
+      onResponseData: (_controller, chunk) => void chunks.push(chunk),
+      onResponseEnd() {
+        this.connection?.end();
+        resolve({ text: Buffer.concat(chunks).toString(), reused });
+      },
+      onResponseError(_controller, error) {
+        this.connection?.end();
+        reject(error);
+      },
+    };
+    pool.dispatch({ origin: 'http://ignored', path, method: 'GET' }, passenger);
+  });
+}
+const text = async (pool: Dispatcher, path = '/'): Promise<string> => (await send(pool, path)).text;
 
 t.test('requests go to the address, with the Host header that was given', async (t) => {
   const server = await upstream(t, (incoming, outgoing) => void outgoing.end(incoming.headers.host));
@@ -109,23 +140,74 @@ t.test('a connection knows whether it was used before, also after it was replace
     outgoing.end('ok');
   });
   const pool = poolTo(t, server.port, { maxConnections: 1 });
-  const reused: (boolean | undefined)[] = [];
-  const send = (path: string): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const handler: Dispatcher.DispatchHandler & { connection: Connection | undefined } = {
-        connection: undefined,
-        onRequestStart() {
-          reused.push(this.connection?.begin());
-        },
-        onResponseStart() {},
-        onResponseData() {},
-        onResponseEnd: () => resolve(),
-        onResponseError: (_controller, error) => reject(error),
-      };
-      pool.dispatch({ origin: 'http://a', path, method: 'GET' }, handler);
-    });
-  for (const path of ['/', '/', '/close', '/', '/']) await send(path);
+  const reused: boolean[] = [];
+  for (const path of ['/', '/', '/close', '/', '/']) reused.push((await send(pool, path)).reused);
   t.same(reused, [false, true, true, false, true]);
+});
+
+t.test('the connection that was used last is used first; one that closed while idle is replaced', async (t) => {
+  const server = await upstream(t, (incoming, outgoing) => void outgoing.end(String(incoming.socket.remotePort)));
+  const pool = poolTo(t, server.port);
+  const both = await Promise.all([text(pool), text(pool)]);
+  t.not(both[0], both[1]);
+  await turns(3);
+  const newest = await text(pool);
+  await turns(3);
+  t.equal(await text(pool), newest);
+  t.equal(server.accepted(), 2);
+  for (const { socket } of server.requests) socket.destroy();
+  await until(() => server.open() === 0);
+  await turns(3);
+  t.equal((await send(pool)).reused, false);
+});
+
+t.test('who gives up while waiting is left out; a closed or destroyed pool says so', async (t) => {
+  const paths: (string | undefined)[] = [];
+  const waiting: (() => void)[] = [];
+  const server = await upstream(t, (incoming, outgoing) => {
+    paths.push(incoming.url);
+    waiting.push(() => outgoing.end('ok'));
+  });
+  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const first = send(pool, '/first');
+  void send(pool, '/gone', true);
+  const last = send(pool, '/last');
+  const closed = pool.close();
+  await t.rejects(send(pool), { code: 'UND_ERR_CLOSED' });
+  for (let i = 0; i < 2; i++) {
+    await until(() => waiting.length > 0);
+    waiting.shift()?.();
+  }
+  await Promise.all([first, last, closed]);
+  t.same(paths, ['/first', '/last'], 'what waited when it was closed was served');
+
+  const other = poolTo(t, server.port, { maxConnections: 1 });
+  const running = send(other, '/running');
+  const queued = send(other, '/queued');
+  await until(() => waiting.length > 0);
+  const reason = new Error('over');
+  const refused = Promise.all([t.rejects(running, reason), t.rejects(queued, reason)]);
+  await other.destroy(reason);
+  await refused;
+});
+
+t.test('a request that undici refuses leaves its connection free', async (t) => {
+  const server = await upstream(t);
+  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  await t.rejects(send(pool, 'no slash'), { code: 'UND_ERR_INVALID_ARG' });
+  t.equal(await text(pool), await text(pool));
+});
+
+t.test('a request that waited runs in the asynchronous context of its caller', async (t) => {
+  const context = new AsyncLocalStorage<string>();
+  const seen: (string | undefined)[] = [];
+  const listener = (): void => void seen.push(context.getStore());
+  subscribe('undici:request:create', listener);
+  t.teardown(() => unsubscribe('undici:request:create', listener));
+  const server = await upstream(t);
+  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  await Promise.all([context.run('first', () => text(pool)), context.run('second', () => text(pool))]);
+  t.same(seen, ['first', 'second']);
 });
 
 t.test('what may be sent again when a connection closes', async (t) => {

@@ -128,7 +128,7 @@ t.test('a first connection that breaks is not repeated, a reused one once', asyn
     const sent = sendTry(call).catch((error: Error) => error);
     for (let i = 0; i < sends; i++) {
       const attempt = undici() as Required<Handler> & { connection: unknown };
-      attempt.connection = { begin };
+      attempt.connection = { begin, end() {} };
       attempt.onRequestStart(controller(), null);
       attempt.onResponseError(controller(), broken());
       await nextTurn();
@@ -143,7 +143,7 @@ t.test('a first connection that breaks is not repeated, a reused one once', asyn
 t.test('not repeated: a response that had begun, a call that was aborted meanwhile', async (t) => {
   const begun = setup();
   const first = sendTry(begun.call).catch((error: Error) => error);
-  Object.assign(begun.undici(), { connection: { begin: () => true } });
+  Object.assign(begun.undici(), { connection: { begin: () => true, end() {} } });
   begun.undici().onRequestStart(begun.controller(), null);
   begun.undici().onResponseStarted();
   begun.undici().onResponseError(begun.controller(), broken());
@@ -151,7 +151,7 @@ t.test('not repeated: a response that had begun, a call that was aborted meanwhi
 
   const aborted = setup();
   const second = sendTry(aborted.call).catch((error: Error) => error);
-  Object.assign(aborted.undici(), { connection: { begin: () => true } });
+  Object.assign(aborted.undici(), { connection: { begin: () => true, end() {} } });
   aborted.undici().onRequestStart(aborted.controller(), null);
   aborted.undici().onResponseError(aborted.controller(), broken());
   aborted.call.abort(new Error('mine'));
