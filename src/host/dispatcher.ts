@@ -3,7 +3,7 @@ import { Dispatcher, errors } from 'undici';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type HeaderInput, type HeaderList, toHeaderList } from '../lib/header-list.ts';
-import { type CallWatcher, ClientCall, type Handler, type Reply } from '../pipeline/client-call.ts';
+import { type CallWatcher, ClientCall, ClientRequest, type Handler, type Reply } from '../pipeline/client-call.ts';
 import type { Service } from '../pipeline/filter.ts';
 import { currentScope } from '../pipeline/scope.ts';
 import { asHandler } from './handler.ts';
@@ -94,19 +94,11 @@ export class MeshDispatcher extends Dispatcher {
     const { origin } = options;
     return new ClientCall(
       typeof origin === 'string' ? origin : (origin?.origin ?? ''),
-      {
-        method: options.method,
-        path: options.query === undefined ? options.path : withQuery(options.path, options.query),
-        headers: headersOf(options.headers as HeaderInput),
-        body: options.body ?? null,
-        upgrade: options.upgrade,
-        headersTimeoutMs: options.headersTimeout,
-        bodyTimeoutMs: options.bodyTimeout,
-        reset: options.reset,
-        expectContinue: options.expectContinue,
-        idempotent: options.idempotent,
-        blocking: options.blocking,
-      },
+      new ClientRequest(
+        options.query === undefined ? options.path : withQuery(options.path, options.query),
+        headersOf(options.headers as HeaderInput),
+        options,
+      ),
       handler,
       currentScope(),
       this.#options.clock.now(),

@@ -58,8 +58,11 @@ export interface CallEndpoint {
   readonly host: string;
 }
 
-/** What the application asked for, in one shape for all hosts. */
-export interface ClientRequest {
+/**
+ * What the application asked for, in one shape for all hosts. A class, as a literal would have an
+ * allocation site: see `lib/young-list.ts`.
+ */
+export class ClientRequest {
   readonly method: string;
   readonly path: string;
   /** The call's own copy: filters add to it. */
@@ -72,6 +75,20 @@ export interface ClientRequest {
   readonly expectContinue: boolean | undefined;
   readonly idempotent: boolean | undefined;
   readonly blocking: boolean | undefined;
+
+  constructor(path: string, headers: HeaderList, options: Dispatcher.DispatchOptions) {
+    this.method = options.method;
+    this.path = path;
+    this.headers = headers;
+    this.body = options.body ?? null;
+    this.upgrade = options.upgrade;
+    this.headersTimeoutMs = options.headersTimeout;
+    this.bodyTimeoutMs = options.bodyTimeout;
+    this.reset = options.reset;
+    this.expectContinue = options.expectContinue;
+    this.idempotent = options.idempotent;
+    this.blocking = options.blocking;
+  }
 }
 
 /**

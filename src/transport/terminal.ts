@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
-import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { HeaderList } from '../lib/header-list.ts';
+import type { ClientCall, ClientRequest, Reply } from '../pipeline/client-call.ts';
 import type { Service } from '../pipeline/filter.ts';
 import { translateError } from './translate.ts';
 import { Try } from './try.ts';
@@ -33,23 +34,53 @@ function send(call: ClientCall, translate: (error: Error, call: ClientCall) => E
     }
     const attempt = new Try(call, translate, resolve, reject);
     call.running = attempt;
-    // One literal with every key: undici reads them all, and one shape keeps its code fast.
-    attempt.start(dispatcher, {
-      origin: call.origin,
-      path: call.path,
-      method: request.method as 'GET',
-      headers: request.headers as string[],
-      body: request.body,
-      upgrade: request.upgrade,
-      headersTimeout: request.headersTimeoutMs,
-      bodyTimeout: request.bodyTimeoutMs,
-      reset: request.reset,
-      expectContinue: request.expectContinue,
-      idempotent: request.idempotent,
-      blocking: request.blocking,
-      // Our connections know whom they lead to; without a name here undici would examine the Host
-      // header each time. Outside of the mesh that is just what it shall do.
-      servername: endpoint.host === '' ? undefined : endpoint.host,
-    } as never);
+    attempt.start(dispatcher, new TryOptions(call, endpoint.host === '' ? undefined : endpoint.host) as never);
   });
+}
+
+/** All that undici reads of a request; always every key, since one shape keeps its code fast. */
+class TryOptions {
+  readonly origin: string;
+  readonly path: string;
+  readonly method: string;
+  readonly headers: HeaderList;
+  readonly body: ClientRequest['body'];
+  readonly query: undefined;
+  readonly upgrade: ClientRequest['upgrade'];
+  readonly headersTimeout: ClientRequest['headersTimeoutMs'];
+  readonly bodyTimeout: ClientRequest['bodyTimeoutMs'];
+  readonly reset: ClientRequest['reset'];
+  readonly expectContinue: ClientRequest['expectContinue'];
+  readonly idempotent: ClientRequest['idempotent'];
+  readonly blocking: ClientRequest['blocking'];
+  /**
+   * Our connections know whom they lead to; without a name here undici would examine the Host
+   * header each time. Outside of the mesh that is just what it shall do.
+   */
+  readonly servername: string | undefined;
+  readonly dispatcher: undefined;
+  readonly throwOnError: undefined;
+  readonly maxRedirections: undefined;
+  readonly typeOfService: undefined;
+
+  constructor({ origin, path, request }: ClientCall, servername: string | undefined) {
+    this.origin = origin;
+    this.path = path;
+    this.method = request.method;
+    this.headers = request.headers;
+    this.body = request.body;
+    this.query = undefined;
+    this.upgrade = request.upgrade;
+    this.headersTimeout = request.headersTimeoutMs;
+    this.bodyTimeout = request.bodyTimeoutMs;
+    this.reset = request.reset;
+    this.expectContinue = request.expectContinue;
+    this.idempotent = request.idempotent;
+    this.blocking = request.blocking;
+    this.servername = servername;
+    this.dispatcher = undefined;
+    this.throwOnError = undefined;
+    this.maxRedirections = undefined;
+    this.typeOfService = undefined;
+  }
 }
