@@ -1,6 +1,8 @@
 import { Agent } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
 import { MeshError } from './errors.ts';
+import { planFault } from './fault/decide.ts';
+import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
 import { type HeaderList, headerValue, setHeader } from './lib/header-list.ts';
@@ -20,7 +22,7 @@ import type { Clusters } from './runtime/clusters.ts';
 import { EndpointState } from './runtime/endpoint.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
-import { deadlineFilter } from './timeout/deadline-filter.ts';
+import { deadlineFilter, marginMs } from './timeout/deadline-filter.ts';
 import { stampRemaining } from './timeout/remaining-time.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
@@ -91,17 +93,40 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 
   /** Inside of `route`: everything that one route and one cluster configure. */
   const composeDestination = (route: Route, state: ClusterState): Service<ClientCall, Reply> => {
-    const { name, outlier, limits } = state.cluster;
     const perTryMs = route.retry?.perTryTimeoutMs;
-    const filters: Filter<ClientCall, Reply>[] = [
-      // outside retry: the total budget
-      deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, clock, deadlines }),
-    ];
+    const filters: Filter<ClientCall, Reply>[] = [];
+    const fault = planFault(route.fault);
+    const ofCall = route.fault?.level === 'call' ? fault : undefined;
+    const ofTry = route.fault?.level === 'try' ? fault : undefined;
+    // outside deadline and retry, as in Envoy: they see nothing of it
+    if (ofCall !== undefined) filters.push(callFaultFilter({ plan: ofCall, clock, random, marginMs }));
+    const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
+    // outside retry: the total budget
+    filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, clock, deadlines }));
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
       const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs);
       filters.push(retryFilter({ policy: route.retry, clock, random, limiter: state.retries, prepare }));
     }
+    if (ofTry !== undefined) {
+      // inside retry: it sees the faults; outside limit and balance: a fault that was made up takes no
+      // place from anybody and ejects no endpoint
+      // A delay takes from the time of the try; one that is longer ends the try by itself.
+      const leftMs = perTryMs === undefined ? undefined : Math.max(1, perTryMs - ofTry.delayMs);
+      const rest = composeTry(leftMs, state);
+      const delayed: Service<ClientCall, Reply> = (call) => {
+        stampRemaining(call, clock, leftMs);
+        return rest(call);
+      };
+      filters.push(tryFaultFilter({ plan: ofTry, clock, random, perTryMs, delayed }));
+    }
+    return compose(filters, composeTry(perTryMs, state));
+  };
+
+  /** Inside of `retry`: what one try passes. */
+  const composeTry = (perTryMs: number | undefined, state: ClusterState): Service<ClientCall, Reply> => {
+    const { name, outlier, limits } = state.cluster;
+    const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
       filters.push(limitFilter(name, state.requests));

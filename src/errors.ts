@@ -36,6 +36,8 @@ export const errorTable = {
   ERR_MESH_DEADLINE_EXPIRED: { status: 504, flag: 'DT' },
   /** A connection-pool limit is reached. */
   ERR_MESH_OVERFLOW: { status: 503, flag: 'UO' },
+  /** A fault that the configuration injects ended a call that cannot get a response: an upgrade, a CONNECT. */
+  ERR_MESH_FAULT: { status: 503, flag: 'FI' },
   /** Something that cannot pass through the mesh was asked of it. */
   ERR_MESH_UNSUPPORTED: { status: 501, flag: '' },
   /** There is no certificate, or it has expired, and policy demands mTLS. */

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { MeshError } from '../errors.ts';
+import { discardBody } from '../lib/discard-body.ts';
 import type { ClientCall } from '../pipeline/client-call.ts';
-import { discardBody } from './discard-body.ts';
 
 /** Tells an answer that the mesh made from one that the service gave: the code of the error. */
 export const errorHeader = 'x-inmesh-error';

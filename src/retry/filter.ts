@@ -1,12 +1,13 @@
 import type { Clock } from '../lib/clock.ts';
 import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
+import { isReplayable } from '../lib/replayable.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
+import { addFlag } from '../pipeline/response-flags.ts';
 import { backoffMs } from './backoff.ts';
 import { compileRetryDecision, lowestRetriedStatus, neverSent } from './decide.ts';
-import { isReplayable } from './replay.ts';
 
 /** Limits how many retries are under way at once (Istio `maxRetries`). */
 export interface RetryLimiter {
@@ -67,11 +68,11 @@ export function retryFilter(options: {
         if (!wanted) return reply;
         // What has been sent must be sendable again; then, and only then, is this answer given up.
         if (!mayRetry(call) || !isReplayable(call.request.body)) {
-          call.flag = call.tries > policy.attempts ? 'URX' : '';
+          if (call.tries > policy.attempts) call.flag = addFlag(call.flag, 'URX');
           return reply;
         }
         if (!limiter.enter()) {
-          call.flag = 'UO';
+          call.flag = addFlag(call.flag, 'UO');
           return reply;
         }
         reply.discard();

@@ -3,13 +3,14 @@ import type { Clock } from '../lib/clock.ts';
 import { type FailureKind, failureKind } from '../lib/failure-kind.ts';
 import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
+import { addFlag } from '../pipeline/response-flags.ts';
 import type { Series } from './metrics.ts';
 
 /** Counts each call once, when its last byte arrived or it failed, with the time of all its tries. */
 export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) => Series): Filter<ClientCall, Reply> {
   const watcher: CallWatcher = {
     callEnded(call, status, error) {
-      const flag = error === undefined ? call.flag : flagOf(error, call);
+      const flag = error === undefined ? call.flag : addFlag(call.flag, flagOf(error, call));
       seriesOf(call).record(status, flag, clock.now() - call.startedAt);
     },
   };

@@ -20,10 +20,12 @@ export function deadlineFilter(options: {
   readonly timeoutMs: number | undefined;
   /** Time for one try, for what the next hop is told. */
   readonly perTryMs: number | undefined;
+  /** Calls may have waited before they get here, and that is not counted (a delay that was injected). */
+  readonly startsLate?: boolean;
   readonly clock: Clock;
   readonly deadlines: (timeoutMs: number) => DeadlineClass;
 }): Filter<ClientCall, Reply> {
-  const { timeoutMs, perTryMs, clock } = options;
+  const { timeoutMs, perTryMs, startsLate = false, clock } = options;
   const routeClass = timeoutMs === undefined ? undefined : options.deadlines(timeoutMs);
   const told = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, perTryMs ?? Number.POSITIVE_INFINITY);
   const routeHeader = Number.isFinite(told) ? String(Math.max(1, Math.ceil(told))) : undefined;
@@ -33,7 +35,7 @@ export function deadlineFilter(options: {
     if (callerDeadline === undefined) {
       if (routeHeader !== undefined) setHeader(call.request.headers, remainingHeader, routeHeader);
       if (routeClass === undefined) return next(call);
-      call.deadline = call.startedAt + (timeoutMs as number);
+      call.deadline = (startsLate ? clock.now() : call.startedAt) + (timeoutMs as number);
       const expiry = new Expiry(call, timeoutMs as number, 'ERR_MESH_TIMEOUT');
       expiry.running = routeClass.start(expiry);
       call.watch(expiry);

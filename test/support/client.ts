@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import { type ClientPipeline, createClientPipeline } from '../../src/client-pipeline.ts';
 import { MeshDispatcher } from '../../src/host/dispatcher.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
-import { seededRandom } from '../../src/lib/random.ts';
+import { type Random, seededRandom } from '../../src/lib/random.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
 import type { ClusterState } from '../../src/runtime/cluster.ts';
@@ -30,6 +30,8 @@ export function testClient(
     readonly clock?: Clock;
     readonly onFailure?: 'response' | 'throw';
     readonly seed?: number;
+    /** In place of the seeded generator. */
+    readonly random?: Random;
     /** Answers for names; by default those of the system. */
     readonly resolve?: (name: string) => Promise<readonly string[]>;
     /** The clock of connection timeouts. Default: the real one. */
@@ -37,7 +39,7 @@ export function testClient(
   } = {},
 ): TestClient {
   const clock = options.clock ?? systemClock;
-  const random = seededRandom(options.seed ?? 1);
+  const random = options.random ?? seededRandom(options.seed ?? 1);
   const metrics = createMetrics();
   const series = (destinationService: string, destinationWorkload = 'unknown') =>
     metrics.series({

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import t from 'tap';
 import { FormData as UndiciFormData } from 'undici';
-import { isReplayable } from '../../src/retry/replay.ts';
+import { isReplayable } from '../../src/lib/replayable.ts';
 
 t.test('what is in memory can be sent again', async (t) => {
   const form = new FormData();
