@@ -13,9 +13,10 @@ export function checkFields(
   body: Readonly<Record<string, unknown>>,
   fields: Readonly<Record<string, Field>>,
   collector: Collector,
+  status: FieldStatus = 'enforced',
 ): void {
   const context: Context = { subject, collector, reported: new Map() };
-  checkObject({ kind: 'object', fields, open: true }, body, [], '', 'enforced', context);
+  checkObject({ kind: 'object', fields, open: true }, body, [], '', status, context);
 }
 
 /** A field without full effect is reported this often in one resource. */
@@ -73,7 +74,9 @@ function checkField(
   // Where the compiler does not refuse it, it has no effect.
   const status = field.refusedBy === 'compiler' ? 'ignored' : ofTable;
   if (status === 'refused') {
-    collector.problem(subject, path, `is refused: ${field.note ?? 'not supported'}`, value);
+    collector.refuse(subject, path, `is refused: ${field.note ?? 'not supported'}`, value);
+    // It may be invalid on top of that.
+    checkType(field.type, value, path, pattern, 'ignored', context);
     return;
   }
   const before = collector.problems.length;

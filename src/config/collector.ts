@@ -21,6 +21,10 @@ export interface Collector {
   entries(): readonly EnforcementEntry[];
   /** The configuration is refused. `value` present: the message goes on with what was there. */
   problem(subject: Subject, path: Path, message: string, ...value: readonly unknown[]): void;
+  /** As `problem`, for what Istio accepts and inmesh must not: it could not enforce it. */
+  refuse(subject: Subject, path: Path, message: string, ...value: readonly unknown[]): void;
+  /** How many problems so far make the configuration invalid, also for Istio. */
+  countInvalid(): number;
   /** As `problem`, placed at the key instead of the value. */
   problemAtKey(subject: Subject, path: Path, message: string, value: unknown): void;
   entry(subject: Subject, path: Path, status: EnforcementEntry['status'], note?: string): void;
@@ -46,23 +50,36 @@ export function createCollector(): Collector {
       ...(place === undefined ? {} : place),
     };
   };
+  let invalid = 0;
+  const add = (
+    subject: Subject,
+    path: Path,
+    message: string,
+    value: readonly unknown[],
+    more: Pick<ConfigProblem, 'unenforceable'>,
+  ): void => {
+    const field = formatPath(path);
+    if (more.unenforceable !== true) invalid++;
+    problems.push({
+      message,
+      at: at(subject, path),
+      ...(field === '' ? {} : { field }),
+      ...(value.length === 0 ? {} : { value: showValue(value[0]) }),
+      ...more,
+    });
+  };
   return {
     problems,
+    countInvalid: () => invalid,
     entries: () =>
       entries
         .filter(({ subject, entry }) => entry.status !== 'enforced' || !retracted.has(idOf(subject)))
         .map(({ entry }) => entry),
     at,
-    problem(subject, path, message, ...value) {
-      const field = formatPath(path);
-      problems.push({
-        message,
-        at: at(subject, path),
-        ...(field === '' ? {} : { field }),
-        ...(value.length === 0 ? {} : { value: showValue(value[0]) }),
-      });
-    },
+    problem: (subject, path, message, ...value) => add(subject, path, message, value, {}),
+    refuse: (subject, path, message, ...value) => add(subject, path, message, value, { unenforceable: true }),
     problemAtKey(subject, path, message, value) {
+      invalid++;
       problems.push({ message, at: at(subject, path, true), field: formatPath(path), value: showValue(value) });
     },
     entry(subject, path, status, note) {

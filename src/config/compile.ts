@@ -34,6 +34,13 @@ export interface CompileOptions {
   readonly previous?: Snapshot;
 }
 
+/** Watches a compilation: how analysis gets at what was read, also when it is refused. */
+export interface CompileObserver {
+  readonly collector: Collector;
+  /** Called with all resources that have the shape of their kind. */
+  see?(resources: readonly Resource[]): void;
+}
+
 /** A whole snapshot, or the reasons why there is none. */
 export type CompileResult =
   | { readonly ok: true; readonly snapshot: Snapshot; readonly report: EnforcementReport }
@@ -43,10 +50,15 @@ export type CompileResult =
  * Compiles Istio and Kubernetes resources to the snapshot of one workload. Pure, and all or
  * nothing: one problem in one resource refuses the whole.
  */
-export function compile(documents: readonly ConfigDocument[], options: CompileOptions): CompileResult {
+export function compile(
+  documents: readonly ConfigDocument[],
+  options: CompileOptions,
+  observer: CompileObserver = { collector: createCollector() },
+): CompileResult {
   const { workload, outboundPolicy = 'ALLOW_ANY', previous } = options;
-  const collector = createCollector();
+  const { collector } = observer;
   const resources = readResources(documents, workload.namespace, collector);
+  observer.see?.(resources);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
     // Kinds that have the same name in two groups are not both known, and a table checked the body.
     resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];

@@ -2,9 +2,10 @@ import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { findKind, kindTables } from './kinds.ts';
+import { checkMetadata } from './metadata.ts';
 import { describePlace } from './problem.ts';
-import type { Field, KindTable } from './schema.ts';
-import { any, list, map, object, required, string } from './schema.ts';
+import type { KindTable } from './schema.ts';
+import { validatorOf } from './validators.ts';
 import { editDistance, suggest } from './values.ts';
 
 /** A checked resource of a kind that has a compiler. */
@@ -40,33 +41,6 @@ const otherCoreKinds = new Set([
 /** Kubernetes' groups without a dot. */
 const shortGroups = new Set(['apps', 'autoscaling', 'batch', 'extensions', 'policy']);
 const ownGroup = /(^|\.)(istio\.io|inmesh\.dev)$/;
-
-const metadataFields: Readonly<Record<string, Field>> = {
-  metadata: required(
-    object({
-      name: required(
-        string({
-          pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9._:]{0,251}[a-zA-Z0-9])?$/,
-          mustBe: 'a name of letters, digits, - and .',
-        }),
-      ),
-      namespace: string({ pattern: /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, mustBe: 'a namespace of a-z, 0-9 and -' }),
-      labels: map(string()),
-      annotations: map(any),
-      creationTimestamp: any,
-      deletionGracePeriodSeconds: any,
-      deletionTimestamp: any,
-      finalizers: list(any),
-      generateName: any,
-      generation: any,
-      managedFields: any,
-      ownerReferences: list(any),
-      resourceVersion: any,
-      selfLink: any,
-      uid: any,
-    }),
-  ),
-};
 
 /**
  * Turns documents into checked resources. Kinds without a compiler end in the report as ignored;
@@ -108,18 +82,16 @@ export function readResources(
     const table = chooseTable(subject, apiVersion, kind);
     if (table === undefined) return;
     if (table.status === 'refused') {
-      collector.problem(subject, ['kind'], `is refused: ${table.note ?? 'not supported'}`, kind);
-      return;
-    }
-    const before = collector.problems.length;
-    checkTopLevel(subject, value, table);
-    checkFields(subject, value, metadataFields, quietly(collector));
-    if (table.status === 'ignored') {
+      collector.refuse(subject, ['kind'], `is refused: ${table.note ?? 'not supported'}`, kind);
+    } else if (table.status === 'ignored') {
       collector.warn(subject, [], 'ignored', table.note ?? 'has no effect');
-      return;
     }
-    checkFields(subject, value, table.fields, collector);
-    if (collector.problems.length > before) return;
+    const before = collector.countInvalid();
+    checkTopLevel(subject, value, table);
+    checkMetadata(subject, value, table, collector);
+    checkFields(subject, value, table.fields, collector, table.status === 'refused' ? 'ignored' : table.status);
+    // What is only refused is read further: the rest of it may be invalid too.
+    if (collector.countInvalid() > before) return;
     const resource = complete(subject, value, resources.length);
     const id = `${table.group}/${kind}/${resource.namespace}/${resource.name}`;
     const first = seen.get(id);
@@ -135,6 +107,7 @@ export function readResources(
     }
     seen.set(id, resource);
     resources.push(resource);
+    validatorOf(table)?.(resource, collector);
   }
 
   /** The table of a kind that is to be read further, or nothing after saying why not. */
@@ -223,11 +196,6 @@ function complete(subject: Subject, value: Readonly<Record<string, unknown>>, or
     order,
     body: value,
   };
-}
-
-/** Metadata is checked like everything, but its fields do not belong into the report. */
-function quietly(collector: Collector): Collector {
-  return { ...collector, entry: () => {} };
 }
 
 /** Istio's order of precedence: older first; without or with equal time stamps, as they were read. */

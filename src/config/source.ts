@@ -30,6 +30,11 @@ export interface ConfigProblem {
   readonly field?: string;
   /** The offending value as JSON, shortened. */
   readonly value?: string;
+  /**
+   * Valid for Istio, and refused nevertheless: inmesh could not do what it says, and the mesh would
+   * be less secure than its configuration. Absent: invalid for Istio too.
+   */
+  readonly unenforceable?: true;
 }
 
 /** What happens to each field that was configured. */

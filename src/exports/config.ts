@@ -3,6 +3,17 @@
  */
 import '../lib/require-node.ts';
 
+export { type Analysis, type AnalyzeOptions, analyzeConfig } from '../config/analysis/analyze.ts';
+export {
+  type CatalogueEntry,
+  catalogue,
+  type FindingClass,
+  type FindingCode,
+  reaches,
+  type Severity,
+  severities,
+} from '../config/analysis/catalogue.ts';
+export type { Finding } from '../config/analysis/finding.ts';
 export { type CompileOptions, type CompileResult, compile } from '../config/compile.ts';
 export { readConfigPath } from '../config/config-files.ts';
 export { type ConfigDocument, documentOf, formatPath, type Path, type Position } from '../config/document.ts';

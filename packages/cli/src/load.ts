@@ -3,6 +3,7 @@ import {
   type ConfigDocument,
   type ConfigProblem,
   compile,
+  type ResolvedSettings,
   readConfigPath,
   resolveSettings,
 } from 'inmesh/config';
@@ -13,6 +14,8 @@ import { UsageError } from './usage-error.ts';
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
+  /** What is piped into the command, for `--stdin`. Absent: nothing. */
+  readonly stdin?: AsyncIterable<string | Uint8Array>;
   /** Ends a command that runs until it is told to stop. */
   readonly signal?: AbortSignal;
 }
@@ -30,15 +33,22 @@ export const workloadOptions: OptionTable = {
   'cluster-domain': { type: 'string', value: '<domain>', help: 'DNS suffix of services. Default: cluster.local.' },
 };
 
-/** What a path holds, compiled for one process. */
-export interface Loaded {
+/** What a command reads, before anything is made of it. */
+export interface Read {
+  readonly settings: ResolvedSettings;
   readonly files: readonly string[];
   readonly documents: readonly ConfigDocument[];
+  /** Files that cannot be read as YAML or JSON. */
+  readonly problems: readonly ConfigProblem[];
+}
+
+/** What a path holds, compiled for one process. */
+export interface Loaded extends Read {
   readonly result: CompileResult;
 }
 
-/** Reads and compiles the paths of a command, or those of the settings. @throws UsageError */
-export async function load(command: string, args: Arguments, surroundings: Surroundings): Promise<Loaded> {
+/** For which process, and where its configuration is. @throws UsageError */
+export function settingsOf(command: string, args: Arguments, surroundings: Surroundings): ResolvedSettings {
   const labels = args.text('labels');
   const given = {
     namespace: args.text('namespace'),
@@ -48,24 +58,36 @@ export async function load(command: string, args: Arguments, surroundings: Surro
     labels: labels === undefined ? undefined : parseLabels(labels, command),
   };
   const workload = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const settings = resolveSettings({ workload, identity: false }, surroundings.env, surroundings.cwd);
+  return resolveSettings({ workload, identity: false }, surroundings.env, surroundings.cwd);
+}
+
+/** Reads the paths of a command, or those of the settings. @throws UsageError */
+export async function read(command: string, args: Arguments, surroundings: Surroundings): Promise<Read> {
+  const settings = settingsOf(command, args, surroundings);
   const paths = args.positionals.length > 0 ? args.positionals : [settings.configPath ?? ''];
   if (paths.includes('')) throw new UsageError('name a file or folder, or set INMESH_CONFIG', command);
   const files: string[] = [];
   const documents: ConfigDocument[] = [];
   const problems: ConfigProblem[] = [];
   for (const path of paths) {
-    const read = await readConfigPath(path).catch((error: unknown) => {
+    const found = await readConfigPath(path).catch((error: unknown) => {
       throw new UsageError(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, command);
     });
-    if (read.files.length === 0) throw new UsageError(`no *.yaml, *.yml or *.json file in ${path}`, command);
-    files.push(...read.files);
-    documents.push(...read.documents);
-    problems.push(...read.problems);
+    if (found.files.length === 0) throw new UsageError(`no *.yaml, *.yml or *.json file in ${path}`, command);
+    files.push(...found.files);
+    documents.push(...found.documents);
+    problems.push(...found.problems);
   }
-  const compiled = compile(documents, { workload: settings.workload, outboundPolicy: settings.outboundPolicy });
+  return { settings, files, documents, problems };
+}
+
+/** Reads and compiles the paths of a command, or those of the settings. @throws UsageError */
+export async function load(command: string, args: Arguments, surroundings: Surroundings): Promise<Loaded> {
+  const found = await read(command, args, surroundings);
+  const { workload, outboundPolicy } = found.settings;
+  const compiled = compile(found.documents, { workload, outboundPolicy });
   // A file that cannot be read makes others incomplete, so only what is certain is said then.
-  return { files, documents, result: problems.length > 0 ? { ok: false, problems } : compiled };
+  return { ...found, result: found.problems.length > 0 ? { ok: false, problems: found.problems } : compiled };
 }
 
 function parseLabels(text: string, command: string): Readonly<Record<string, string>> {

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { processOutput, run } from './index.ts';
 
 const stop = new AbortController();
@@ -7,7 +6,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
-const surroundings = { env: process.env, cwd: process.cwd(), signal: stop.signal };
+const surroundings = {
+  env: process.env,
+  cwd: process.cwd(),
+  // Opened only by the command that reads it.
+  get stdin(): AsyncIterable<Uint8Array> {
+    return process.stdin;
+  },
+  signal: stop.signal,
+};
 void run(process.argv.slice(2), processOutput, surroundings).then((code) => {
   process.exitCode = code;
 });

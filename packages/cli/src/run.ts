@@ -13,7 +13,7 @@ const commands: Readonly<Record<string, Command>> = { check, analyze, ca };
 const help = `Usage: inmesh <command> [options]
 
   check    Says whether mesh configuration would be accepted, and why not.
-  analyze  Says what inmesh does with each configured field.
+  analyze  Says what is wrong with mesh configuration, and what inmesh does with it.
   ca       The embedded certificate authority: init, serve, token.
 
 \`inmesh <command> --help\` shows the options of a command.`;

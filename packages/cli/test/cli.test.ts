@@ -139,13 +139,6 @@ t.test('analyze: what happens with each field', async (t) => {
   );
 });
 
-t.test('analyze: nothing but the problems when the configuration is refused', async (t) => {
-  const { code, out, notes } = await inmesh(['analyze', folder(t, { 'a.yaml': route('timeout: soon') })]);
-  t.equal(code, 1);
-  t.equal(out, '');
-  t.match(notes, /spec\.http\[0\]\.timeout: must be a duration/);
-});
-
 t.test('a wrong command line says what is wrong, where help is, and exits with 2', async (t) => {
   const empty = folder(t, {});
   const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
