@@ -59,7 +59,7 @@ export function compileAuthorizationPolicy(
   const { spec = {} } = resource.body;
   const action = spec.action ?? 'ALLOW';
   if (action === 'AUDIT' || action === 'CUSTOM') {
-    collector.problem(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
+    collector.refuse(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
     return undefined;
   }
   const rules = (spec.rules ?? []).map((rule, index): AuthorizationRule => {
@@ -145,14 +145,14 @@ function stringMatch(text: string, context: Context, path: Path): StringMatch {
   if (star === text.length - 1) return { kind: 'prefix', value: text.slice(0, -1) };
   if (star === 0 && !text.includes('*', 1)) return { kind: 'suffix', value: text.slice(1) };
   // Istio would take such a star literally, and a DENY rule would never match.
-  context.collector.problem(context.resource, path, 'may have one *, at its beginning or its end', text);
+  context.collector.refuse(context.resource, path, 'may have one *, at its beginning or its end', text);
   return { kind: 'exact', value: text };
 }
 
 function principalMatch(text: string, context: Context, path: Path): StringMatch {
   const { resource, workload, collector, action } = context;
   if (text.includes('://')) {
-    collector.problem(resource, path, 'must be written without spiffe://, as in Istio', text);
+    collector.refuse(resource, path, 'must be written without spiffe://, as in Istio', text);
   }
   const match = stringMatch(text, context, path);
   if (match.kind === 'suffix' && action === 'ALLOW') {
@@ -182,7 +182,7 @@ function serviceAccount(text: string, context: Context, path: Path): string {
 
 function methodMatch(text: string, context: Context, path: Path): StringMatch {
   if (text !== text.toUpperCase()) {
-    context.collector.problem(context.resource, path, 'must be upper case: methods are compared as they are', text);
+    context.collector.refuse(context.resource, path, 'must be upper case: methods are compared as they are', text);
   }
   return stringMatch(text, context, path);
 }
@@ -190,11 +190,11 @@ function methodMatch(text: string, context: Context, path: Path): StringMatch {
 function pathMatch(text: string, context: Context, path: Path): StringMatch {
   const { resource, collector } = context;
   if (text.includes('{*}') || text.includes('{**}')) {
-    collector.problem(resource, path, 'is refused: path templates are not supported yet', text);
+    collector.refuse(resource, path, 'is refused: path templates are not supported yet', text);
     return { kind: 'exact', value: text };
   }
   if (!text.startsWith('/') && !text.startsWith('*')) {
-    collector.problem(resource, path, 'must begin with / or *: it could never match', text);
+    collector.refuse(resource, path, 'must begin with / or *: it could never match', text);
   }
   return stringMatch(text, context, path);
 }

@@ -53,7 +53,7 @@ function check(resource: Resource<PeerAuthenticationBody>, collector: Collector)
   const selecting = labelsOf(resource) !== undefined;
   if (selecting && resource.namespace === rootNamespace) {
     const why = `Istio ignores it: in the root namespace ${rootNamespace} a policy is for the whole mesh`;
-    collector.problem(resource, ['spec', 'selector'], `is refused: ${why}`);
+    collector.refuse(resource, ['spec', 'selector'], `is refused: ${why}`);
   }
   const ports = Object.keys(spec.portLevelMtls ?? {});
   if (ports.length > 0 && !selecting) {
