@@ -17,6 +17,8 @@ import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
+import { createNameResolver } from './runtime/resolver.ts';
+import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { type ConnectionSecurity, type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createPool } from './transport/pool.ts';
@@ -66,9 +68,11 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     security: () => securityFor(dependencies, cluster, endpoint, tlsHost),
   });
 
+  const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
     random,
+    names,
     hooks: (cluster) => ({
       open: (endpoint, host) =>
         createPool({
@@ -98,6 +102,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     close: async () => {
       await agent.drain();
       await clusters.close();
+      names.close();
       await pipeline.close();
     },
   });
