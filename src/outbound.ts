@@ -161,7 +161,7 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
  * certificate, there is no connection; plaintext is never the way out.
  */
 function securityFor(
-  { clock, identity, workload }: OutboundDependencies,
+  { clock, identity }: OutboundDependencies,
   cluster: Cluster,
   endpoint: Endpoint,
   tlsHost: string | undefined,
@@ -183,10 +183,11 @@ function securityFor(
     // is known whose endpoint this is, it must be that one.
     const { spiffeId } = endpoint;
     const allowed = spiffeId !== undefined && serverIdentities.includes(spiffeId) ? [spiffeId] : serverIdentities;
+    const domains = cluster.trustDomains ?? [own.id.trustDomain];
     const expected =
-      allowed.length === 0 ? peer?.trustDomain === workload.trustDomain : allowed.includes(peer?.spiffeId ?? '');
+      allowed.length === 0 ? domains.includes(peer?.trustDomain ?? '') : allowed.includes(peer?.spiffeId ?? '');
     if (expected) return;
-    const wanted = allowed.length === 0 ? `an identity of ${workload.trustDomain}` : allowed.join(' or ');
+    const wanted = allowed.length === 0 ? `an identity of ${domains.join(' or ')}` : allowed.join(' or ');
     const message = `${cluster.host} must be ${wanted}, but ${endpoint.address}:${endpoint.port} is ${peer?.spiffeId ?? 'nobody'}`;
     throw new MeshError('ERR_MESH_PEER_IDENTITY', message, { cluster: cluster.name });
   };
