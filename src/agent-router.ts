@@ -1,12 +1,16 @@
 import type { Duplex } from 'node:stream';
+import { type AgentStart, agentFaults } from './agent-faults.ts';
 import type { Selection } from './client-pipeline.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
+import type { Random } from './lib/random.ts';
+import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
+import type { Series } from './telemetry/metrics.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
@@ -17,13 +21,21 @@ import { addOutboundHeaders } from './trace/outbound-headers.ts';
  */
 export function agentRouter(options: {
   readonly clock: Clock;
+  readonly random: Random;
+  /** Series for requests that reached no endpoint. */
+  series(service: string): Series;
   select(origin: string, path: string, headers: HeaderList): Selection;
   /** `tlsHost`: the application itself speaks TLS to this name. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
+  const faults = agentFaults(options);
 
-  const choose = (request: AgentRequest, selection: Extract<Selection, { kind: 'inside' }>): AgentTarget => {
+  const choose = (
+    request: AgentRequest,
+    selection: Extract<Selection, { kind: 'inside' }>,
+    { flag, startedAt }: AgentStart,
+  ): AgentTarget => {
     const { route, state } = selection;
     const tlsHost = request.secure ? request.hostname : undefined;
     const endpoint = state.pick(undefined);
@@ -31,7 +43,6 @@ export function agentRouter(options: {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
-    const startedAt = clock.now();
     const scope = currentScope();
     const headers: HeaderList = [];
     // Shown so that a trace of the application's own keeps ours out.
@@ -39,7 +50,7 @@ export function agentRouter(options: {
     if (own !== undefined) headers.push(own, request.header(own) as string);
     addOutboundHeaders(headers, scope);
     if (scope?.deadline !== undefined) {
-      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - startedAt))));
+      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
     }
     if (selection.path !== request.path) headers.push('x-envoy-original-path', request.path);
     endpoint.inFlight++;
@@ -58,9 +69,9 @@ export function agentRouter(options: {
         const durationMs = clock.now() - startedAt;
         if (status !== 0 || error instanceof MeshError) {
           state.report(endpoint, status);
-          endpoint.series.record(status, error instanceof MeshError ? error.flag : '', durationMs);
+          endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
           // The application gave the request up, which says nothing about the endpoint.
-        } else endpoint.series.record(0, 'DC', durationMs);
+        } else endpoint.series.record(0, addFlag(flag, 'DC'), durationMs);
       },
     };
   };
@@ -69,9 +80,15 @@ export function agentRouter(options: {
     const headers: HeaderList = [];
     for (const [name, value] of request.headers()) headers.push(name, value);
     const selection = select(originOf(request), request.path, headers);
-    if (selection.kind === 'outside') return 'direct';
-    const warming = selection.state.warming();
-    return warming === undefined ? choose(request, selection) : warming.then(() => choose(request, selection));
+    const known = selection.kind === 'inside' ? selection : selection.known;
+    if (known === undefined) return 'direct';
+    return faults(request, known.route, known.state.cluster.host, (start) => {
+      if (selection.kind === 'outside') return 'direct';
+      const warming = selection.state.warming();
+      return warming === undefined
+        ? choose(request, selection, start)
+        : warming.then(() => choose(request, selection, start));
+    });
   };
 }
 

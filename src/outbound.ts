@@ -87,13 +87,14 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     healthChanged: (cluster, endpoint) => dependencies.endpointChanged(statusOf(cluster, endpoint)),
   }));
 
+  const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
   const pipeline = createClientPipeline({
     clock,
     random,
     clusters,
     hosts: () => hosts,
-    series: (service) => seriesTo(service === '' ? 'unknown' : service, 'unknown', ''),
+    series: seriesWithout,
   });
   const dispatcher = new MeshDispatcher({
     send: pipeline.send,
@@ -109,6 +110,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const agent = createAgent(
     agentRouter({
       clock,
+      random,
+      series: seriesWithout,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost) =>
         new Promise((resolve, reject) => {
