@@ -1,0 +1,167 @@
+/**
+ * XXH64 with seed 0 of the UTF-8 bytes of a text: a published function with implementations in every
+ * language, so that other processes, also those not written in JavaScript, come to the same choices.
+ * The result is two unsigned halves, since a number holds 53 bits and a BigInt costs an allocation a step.
+ */
+export interface Hash64 {
+  readonly high: number;
+  readonly low: number;
+}
+
+/** 64-bit values as pairs of halves; the primes of the specification. */
+const p1h = 0x9e3779b1;
+const p1l = 0x85ebca87;
+const p2h = 0xc2b2ae3d;
+const p2l = 0x27d4eb4f;
+const p3h = 0x165667b1;
+const p3l = 0x9e3779f9;
+const p4h = 0x85ebca77;
+const p4l = 0xc2b2ae63;
+const p5h = 0x27d4eb2f;
+const p5l = 0x165667c5;
+
+const encoder = new TextEncoder();
+
+// The register that every step works on. Synchronous code only, so one is enough.
+let high = 0;
+let low = 0;
+
+function load(h: number, l: number): void {
+  high = h >>> 0;
+  low = l >>> 0;
+}
+
+function add(h: number, l: number): void {
+  const sum = low + l;
+  high = (high + h + (sum > 0xffff_ffff ? 1 : 0)) >>> 0;
+  low = sum >>> 0;
+}
+
+function multiply(h: number, l: number): void {
+  const a = low >>> 16;
+  const b = low & 0xffff;
+  const c = l >>> 16;
+  const d = l & 0xffff;
+  const bd = b * d;
+  const middle = a * d + (bd >>> 16);
+  const cross = b * c + (middle & 0xffff);
+  const carry = a * c + Math.floor(middle / 65_536) + Math.floor(cross / 65_536);
+  high = (carry + Math.imul(high, l) + Math.imul(low, h)) >>> 0;
+  low = (((cross & 0xffff) << 16) | (bd & 0xffff)) >>> 0;
+}
+
+/** By 1 to 31 bits. */
+function rotateLeft(bits: number): void {
+  const h = high;
+  high = ((h << bits) | (low >>> (32 - bits))) >>> 0;
+  low = ((low << bits) | (h >>> (32 - bits))) >>> 0;
+}
+
+/** `register ^= register >>> bits`, for 1 to 63 bits but not 32; and for 32. */
+function fold(bits: number): void {
+  if (bits >= 32) {
+    low = (low ^ (bits === 32 ? high : high >>> (bits - 32))) >>> 0;
+    return;
+  }
+  const h = high;
+  high = (h ^ (h >>> bits)) >>> 0;
+  low = (low ^ ((low >>> bits) | (h << (32 - bits)))) >>> 0;
+}
+
+/** `round(accumulator, lane)`: into the register. */
+function round(accH: number, accL: number, laneH: number, laneL: number): void {
+  load(laneH, laneL);
+  multiply(p2h, p2l);
+  add(accH, accL);
+  rotateLeft(31);
+  multiply(p1h, p1l);
+}
+
+/** Hash of a text; see {@link Hash64}. */
+export function xxHash64(text: string): Hash64 {
+  const bytes = encoder.encode(text);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { length } = bytes;
+  let at = 0;
+  if (length < 32) load(p5h, p5l);
+  else at = stripes(view, length);
+  add(0, length);
+  for (; at + 8 <= length; at += 8) {
+    const h = high;
+    const l = low;
+    round(0, 0, view.getUint32(at + 4, true), view.getUint32(at, true));
+    load(h ^ high, l ^ low);
+    rotateLeft(27);
+    multiply(p1h, p1l);
+    add(p4h, p4l);
+  }
+  if (at + 4 <= length) {
+    mixIn(view.getUint32(at, true), p1h, p1l);
+    rotateLeft(23);
+    multiply(p2h, p2l);
+    add(p3h, p3l);
+    at += 4;
+  }
+  for (; at < length; at++) {
+    mixIn(view.getUint8(at), p5h, p5l);
+    rotateLeft(11);
+    multiply(p1h, p1l);
+  }
+  fold(33);
+  multiply(p2h, p2l);
+  fold(29);
+  multiply(p3h, p3l);
+  fold(32);
+  return { high, low };
+}
+
+/** `register ^= value * prime`. */
+function mixIn(value: number, primeH: number, primeL: number): void {
+  const h = high;
+  const l = low;
+  load(0, value);
+  multiply(primeH, primeL);
+  load(h ^ high, l ^ low);
+}
+
+/** The part of a long text that is taken 32 bytes at a time; returns how far it got. */
+function stripes(view: DataView, length: number): number {
+  // Four accumulators, each high and low: prime1 + prime2, prime2, 0, -prime1.
+  load(p1h, p1l);
+  add(p2h, p2l);
+  const acc = new Uint32Array([high, low, p2h, p2l, 0, 0, ~p1h, -p1l]);
+  let at = 0;
+  for (; at + 32 <= length; at += 32) {
+    for (let i = 0; i < 8; i += 2) {
+      const from = at + i * 4;
+      round(acc[i] as number, acc[i + 1] as number, view.getUint32(from + 4, true), view.getUint32(from, true));
+      acc[i] = high;
+      acc[i + 1] = low;
+    }
+  }
+  let sumH = 0;
+  let sumL = 0;
+  const turns = [1, 7, 12, 18];
+  for (let i = 0; i < 4; i++) {
+    load(acc[i * 2] as number, acc[i * 2 + 1] as number);
+    rotateLeft(turns[i] as number);
+    add(sumH, sumL);
+    sumH = high;
+    sumL = low;
+  }
+  for (let i = 0; i < 8; i += 2) {
+    const h = high;
+    const l = low;
+    round(0, 0, acc[i] as number, acc[i + 1] as number);
+    load(h ^ high, l ^ low);
+    multiply(p1h, p1l);
+    add(p4h, p4l);
+  }
+  return at;
+}
+
+/** A hash as a number strictly between 0 and 1, from its upper 52 bits. */
+export function unitInterval({ high: h, low: l }: Hash64): number {
+  // 52 bits and a half step: neither 0 nor 1 can come out, and every value is exact.
+  return (h * 1_048_576 + (l >>> 12) + 0.5) / 4_503_599_627_370_496;
+}
