@@ -1,16 +1,16 @@
 import type { Duplex } from 'node:stream';
-import { type AgentStart, agentFaults } from './agent-faults.ts';
-import type { Selection } from './client-pipeline.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
+import { LocalSocket } from './host/local-socket.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
-import type { Random } from './lib/random.ts';
-import { addFlag } from './pipeline/response-flags.ts';
+import type { LocalAnswer } from './pipeline/local-answer.ts';
 import { currentScope } from './pipeline/scope.ts';
+import { requestChanges, responseChanges } from './route/changes.ts';
+import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
-import type { Series } from './telemetry/metrics.ts';
+import type { Selection, Selector } from './select.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
@@ -21,46 +21,57 @@ import { addOutboundHeaders } from './trace/outbound-headers.ts';
  */
 export function agentRouter(options: {
   readonly clock: Clock;
-  readonly random: Random;
-  /** Series for requests that reached no endpoint. */
-  series(service: string): Series;
-  select(origin: string, path: string, headers: HeaderList): Selection;
+  readonly select: Selector;
   /** `tlsHost`: the application itself speaks TLS to this name. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
-  const faults = agentFaults(options);
 
-  const choose = (
-    request: AgentRequest,
-    selection: Extract<Selection, { kind: 'inside' }>,
-    { flag, startedAt }: AgentStart,
-  ): AgentTarget => {
-    const { route, state } = selection;
+  const choose = (request: AgentRequest, headers: HeaderList, selection: Inside): AgentTarget => {
+    const { destination, route, state } = selection;
     const tlsHost = request.secure ? request.hostname : undefined;
+    const scope = currentScope();
+    const cors = destination.cors?.(request.method, (name) => request.header(name));
+    if (cors?.kind === 'preflight') return answering(request, cors.answer);
     const endpoint = state.pick(undefined);
     if (endpoint === undefined) {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
-    const scope = currentScope();
-    const headers: HeaderList = [];
-    // Shown so that a trace of the application's own keeps ours out.
-    const own = ['traceparent', 'b3'].find((name) => request.header(name) !== undefined);
-    if (own !== undefined) headers.push(own, request.header(own) as string);
+    const startedAt = clock.now();
+    const given = headers.length;
     addOutboundHeaders(headers, scope);
     if (scope?.deadline !== undefined) {
-      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
+      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - startedAt))));
     }
-    if (selection.path !== request.path) headers.push('x-envoy-original-path', request.path);
+    const added = headers.slice(given) as string[];
+    const view: RoutableRequest = {
+      method: request.method,
+      path: request.path,
+      headers,
+      secure: request.secure,
+      hostHeader: selection.hostHeader,
+      scope,
+    };
+    const startTimeMs = clock.wallNow();
+    const { authority } = destination.plan;
+    const changes = requestChanges(destination.plan, view, selection.path, startTimeMs);
+    const response = responseChanges(
+      destination.plan,
+      view,
+      startTimeMs,
+      cors?.kind === 'allow' ? cors.response : undefined,
+    );
     endpoint.inFlight++;
     let done = false;
     return {
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? ''}`,
       path: selection.path,
-      ...(selection.authority === undefined ? {} : { authority: selection.authority }),
-      headers: headers as string[],
+      ...(authority === undefined ? {} : { authority }),
+      headers: added,
+      ...(changes.length === 0 ? {} : { changes }),
+      ...(response === undefined ? {} : { response }),
       connect: () => connect(state, endpoint, tlsHost),
       done(status, error) {
         if (done) return;
@@ -69,9 +80,9 @@ export function agentRouter(options: {
         const durationMs = clock.now() - startedAt;
         if (status !== 0 || error instanceof MeshError) {
           state.report(endpoint, status);
-          endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
+          endpoint.series.record(status, error instanceof MeshError ? error.flag : '', durationMs);
           // The application gave the request up, which says nothing about the endpoint.
-        } else endpoint.series.record(0, addFlag(flag, 'DC'), durationMs);
+        } else endpoint.series.record(0, 'DC', durationMs);
       },
     };
   };
@@ -79,16 +90,28 @@ export function agentRouter(options: {
   return (request) => {
     const headers: HeaderList = [];
     for (const [name, value] of request.headers()) headers.push(name, value);
-    const selection = select(originOf(request), request.path, headers);
-    const known = selection.kind === 'inside' ? selection : selection.known;
-    if (known === undefined) return 'direct';
-    return faults(request, known.route, known.state.cluster.host, (start) => {
-      if (selection.kind === 'outside') return 'direct';
-      const warming = selection.state.warming();
-      return warming === undefined
-        ? choose(request, selection, start)
-        : warming.then(() => choose(request, selection, start));
-    });
+    const selection = select(originOf(request), request.method, request.path, headers, currentScope());
+    if (selection.kind === 'outside') return 'direct';
+    if (selection.kind === 'answer') return answering(request, selection.answer);
+    const warming = selection.state.warming();
+    return warming === undefined
+      ? choose(request, headers, selection)
+      : warming.then(() => choose(request, headers, selection));
+  };
+}
+
+type Inside = Extract<Selection, { kind: 'inside' }>;
+
+/** A request that the mesh answers itself. */
+function answering({ method, path }: AgentRequest, answer: LocalAnswer): AgentTarget {
+  return {
+    key: 'answer',
+    path,
+    headers: [],
+    connect: async () => new LocalSocket(answer, method),
+    done() {
+      // There is no endpoint that could be judged by this.
+    },
   };
 }
 

@@ -1,25 +1,26 @@
 import { Agent } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
+import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
 import { planFault } from './fault/decide.ts';
 import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
-import { type HeaderList, headerValue, setHeader } from './lib/header-list.ts';
+import { headerValue } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
-import type { Cluster } from './model/cluster.ts';
-import type { Route } from './model/route.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
+import { type LocalAnswer, LocalReply } from './pipeline/local-answer.ts';
 import { retryFilter } from './retry/filter.ts';
+import { routeFilter } from './route/filter.ts';
 import type { HostTable } from './route/host-table.ts';
-import { rewritePath } from './route/rewrite.ts';
-import { createWeightedChoice } from './route/weighted.ts';
+import { announceChoice, changesHeaders } from './route/plan.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { Clusters } from './runtime/clusters.ts';
 import { EndpointState } from './runtime/endpoint.ts';
+import { createSelector, type Destination, type Selector } from './select.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { deadlineFilter, marginMs } from './timeout/deadline-filter.ts';
@@ -39,39 +40,11 @@ export interface ClientPipelineDependencies {
   series(service: string): Series;
 }
 
-/** What the mesh knows about a destination. */
-export interface Known {
-  readonly route: Route;
-  readonly state: ClusterState;
-  readonly destination: Destination;
-  /** After rewriting. */
-  readonly path: string;
-  /** For requests without a Host header of their own. */
-  readonly hostHeader: string;
-  /** Replaces the Host header in any case. */
-  readonly authority: string | undefined;
-}
-
-/** Where a request goes. */
-export type Selection =
-  /**
-   * To the address that the caller named: the host is unknown to the mesh, or is known with its
-   * policy but reached at its own address (`resolution: NONE`).
-   */
-  | { readonly kind: 'outside'; readonly cluster: string; readonly known: Known | undefined }
-  | ({ readonly kind: 'inside' } & Known);
-
-const outsideOfMesh: Selection = { kind: 'outside', cluster: 'PassthroughCluster', known: undefined };
-
 /** The way of a call from the application to an endpoint. */
 export interface ClientPipeline {
   readonly send: Service<ClientCall, Reply>;
-  /**
-   * Where a request goes: for hosts that make their own connections (`node:http`).
-   *
-   * @throws MeshError when it may go nowhere.
-   */
-  select(origin: string, path: string, headers: HeaderList): Selection;
+  /** Where a request goes: for hosts that make their own connections (`node:http`). */
+  readonly select: Selector;
   /** Closes the connections to hosts outside of the mesh; those inside belong to the clusters. */
   close(): Promise<void>;
 }
@@ -81,7 +54,7 @@ export interface ClientPipeline {
  * route or cluster does not configure is not in its chain.
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
-  const { clock, clusters, random } = dependencies;
+  const { clock, random } = dependencies;
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
@@ -89,10 +62,11 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.endpoint = passthrough;
     return next(call);
   };
-  const routes = new WeakMap<Route, () => Destination>();
+  const select = createSelector(dependencies);
 
   /** Inside of `route`: everything that one route and one cluster configure. */
-  const composeDestination = (route: Route, state: ClusterState): Service<ClientCall, Reply> => {
+  const composeDestination = ({ cors, plan }: Destination, state: ClusterState): Service<ClientCall, Reply> => {
+    const { route } = plan;
     const perTryMs = route.retry?.perTryTimeoutMs;
     const filters: Filter<ClientCall, Reply>[] = [];
     const fault = planFault(route.fault);
@@ -100,6 +74,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const ofTry = route.fault?.level === 'try' ? fault : undefined;
     // outside deadline and retry, as in Envoy: they see nothing of it
     if (ofCall !== undefined) filters.push(callFaultFilter({ plan: ofCall, clock, random, marginMs }));
+    // inside of faults, which know nothing of it; outside of all that is sent
+    if (cors !== undefined) filters.push(corsFilter(cors));
+    // inside cors: that is about what was asked for; outside retry: every try sends the same
+    if (changesHeaders(plan)) filters.push(routeFilter(plan, clock));
     const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
     // outside retry: the total budget
     filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, clock, deadlines }));
@@ -147,62 +125,13 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     return compose(filters, sendTry);
   };
 
-  const destinationOf = (route: Route): Destination => {
-    let choose = routes.get(route);
-    if (choose === undefined) {
-      choose = createWeightedChoice(
-        route.destinations.map(({ cluster, weight }) => ({ weight, value: new Destination(cluster) })),
-        random,
-      );
-      routes.set(route, choose);
-    }
-    return choose();
-  };
-
-  const select = (origin: string, path: string, headers: HeaderList): Selection => {
-    const hosts = dependencies.hosts();
-    if (hosts === undefined) {
-      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
-    }
-    const target = hosts.find(origin);
-    if (target.kind === 'passthrough') return outsideOfMesh;
-    if (target.kind === 'refused') {
-      const message = `${origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
-      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
-    }
-    const { tlsHost } = target;
-    const choice = target.match({ path, headers });
-    if (choice === undefined) {
-      throw new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${path}`);
-    }
-    const { route } = choice;
-    const destination = destinationOf(route);
-    const { cluster } = destination;
-    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
-    if (state === undefined) {
-      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
-      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
-    }
-    const refusal = whyNot(state.cluster, tlsHost !== undefined);
-    if (refusal !== undefined) {
-      throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
-    }
-    const { rewrite } = route;
-    const inside: Selection = {
-      kind: 'inside',
-      route,
-      state,
-      destination,
-      path: rewrite === undefined ? path : rewritePath(path, rewrite, choice.match),
-      hostHeader: target.hostHeader,
-      authority: rewrite?.authority,
-    };
-    return state.cluster.discovery.kind === 'original' ? { kind: 'outside', cluster, known: inside } : inside;
-  };
-
   const toRoute: Service<ClientCall, Reply> = (call) => {
-    const { headers } = call.request;
-    const selection = select(call.origin, call.path, headers);
+    const { headers, method } = call.request;
+    const selection = select(call.origin, method, call.path, headers, call.scope);
+    if (selection.kind === 'answer') {
+      call.route = selection.route.name;
+      return answerLocally(call, selection.answer);
+    }
     const known = selection.kind === 'inside' ? selection : selection.known;
     if (known === undefined) {
       call.cluster = 'PassthroughCluster';
@@ -211,17 +140,13 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     const { destination, route, state } = known;
     call.route = route.name;
-    call.cluster = destination.cluster;
+    call.cluster = destination.plan.cluster;
+    call.path = known.path;
     addOutboundHeaders(headers, call.scope);
-    if (known.authority !== undefined) setHeader(headers, 'host', known.authority);
+    if (route.sticky !== undefined) announceChoice(destination.plan, headers);
     // A connection to the address that the caller named sends the right Host header by itself.
-    else if (selection.kind === 'inside' && headerValue(headers, 'host') === undefined) call.host = known.hostHeader;
-    // The target of CONNECT is a host and a port, and no path.
-    if (known.path !== call.path && call.request.method !== 'CONNECT') {
-      setHeader(headers, 'x-envoy-original-path', call.path);
-      call.path = known.path;
-    }
-    return destination.service(route, state, composeDestination)(call);
+    if (selection.kind === 'inside' && headerValue(headers, 'host') === undefined) call.host = known.hostHeader;
+    return destination.service(state, composeDestination)(call);
   };
 
   const seriesOf = (call: ClientCall): Series =>
@@ -242,49 +167,15 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   };
 }
 
-const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
-
-/** Why a cluster cannot be called in this way, for people; nothing when it can. */
-function whyNot({ discovery, protocol, tls }: Cluster, ownTls: boolean): string | undefined {
-  if (discovery.kind === 'original') {
-    if (tls !== 'mutual') return undefined;
-    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
-  }
-  if (!ownTls) return undefined;
-  if (!speaksTls.has(protocol)) {
-    return `the mesh knows this port as ${protocol}; call it with http: and let the mesh encrypt`;
-  }
-  if (tls === 'mutual') return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
-  return undefined;
-}
-
 /** `outbound|9080|v1|reviews` is a cluster of `reviews`. */
 function hostOf(cluster: string): string {
   return cluster.slice(cluster.lastIndexOf('|') + 1);
 }
 
-type Composer = (route: Route, state: ClusterState) => Service<ClientCall, Reply>;
-
-/** One destination of one route with its chain, made on first use and again when the cluster changed. */
-export class Destination {
-  readonly cluster: string;
-  #state: ClusterState | undefined;
-  #revision: number;
-  #service: Service<ClientCall, Reply> | undefined;
-
-  constructor(cluster: string) {
-    this.cluster = cluster;
-    this.#state = undefined;
-    this.#revision = -1;
-    this.#service = undefined;
-  }
-
-  service(route: Route, state: ClusterState, compile: Composer): Service<ClientCall, Reply> {
-    if (this.#service === undefined || this.#state !== state || this.#revision !== state.revision) {
-      this.#service = compile(route, state);
-      this.#state = state;
-      this.#revision = state.revision;
-    }
-    return this.#service;
-  }
+/** What a route answers itself; whoever wants a connection and not a response can only be told of an error. */
+function answerLocally(call: ClientCall, answer: LocalAnswer): Promise<Reply> {
+  const { method, upgrade } = call.request;
+  if (!upgrade && method !== 'CONNECT') return Promise.resolve(new LocalReply(answer));
+  const message = `route ${call.route} answers with status ${answer.status} and leads to no connection`;
+  return Promise.reject(new MeshError('ERR_MESH_UNSUPPORTED', message, { route: call.route }));
 }

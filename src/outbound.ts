@@ -17,8 +17,6 @@ import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
-import { createNameResolver } from './runtime/resolver.ts';
-import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { type ConnectionSecurity, type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createPool } from './transport/pool.ts';
@@ -68,11 +66,9 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     security: () => securityFor(dependencies, cluster, endpoint, tlsHost),
   });
 
-  const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
     random,
-    names,
     hooks: (cluster) => ({
       open: (endpoint, host) =>
         createPool({
@@ -87,14 +83,13 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     healthChanged: (cluster, endpoint) => dependencies.endpointChanged(statusOf(cluster, endpoint)),
   }));
 
-  const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
   const pipeline = createClientPipeline({
     clock,
     random,
     clusters,
     hosts: () => hosts,
-    series: seriesWithout,
+    series: (service) => seriesTo(service === '' ? 'unknown' : service, 'unknown', ''),
   });
   const dispatcher = new MeshDispatcher({
     send: pipeline.send,
@@ -103,15 +98,12 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     close: async () => {
       await agent.drain();
       await clusters.close();
-      names.close();
       await pipeline.close();
     },
   });
   const agent = createAgent(
     agentRouter({
       clock,
-      random,
-      series: seriesWithout,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost) =>
         new Promise((resolve, reject) => {
@@ -164,7 +156,7 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
  * certificate, there is no connection; plaintext is never the way out.
  */
 function securityFor(
-  { clock, identity }: OutboundDependencies,
+  { clock, identity, workload }: OutboundDependencies,
   cluster: Cluster,
   endpoint: Endpoint,
   tlsHost: string | undefined,
@@ -186,11 +178,10 @@ function securityFor(
     // is known whose endpoint this is, it must be that one.
     const { spiffeId } = endpoint;
     const allowed = spiffeId !== undefined && serverIdentities.includes(spiffeId) ? [spiffeId] : serverIdentities;
-    const domains = cluster.trustDomains ?? [own.id.trustDomain];
     const expected =
-      allowed.length === 0 ? domains.includes(peer?.trustDomain ?? '') : allowed.includes(peer?.spiffeId ?? '');
+      allowed.length === 0 ? peer?.trustDomain === workload.trustDomain : allowed.includes(peer?.spiffeId ?? '');
     if (expected) return;
-    const wanted = allowed.length === 0 ? `an identity of ${domains.join(' or ')}` : allowed.join(' or ');
+    const wanted = allowed.length === 0 ? `an identity of ${workload.trustDomain}` : allowed.join(' or ');
     const message = `${cluster.host} must be ${wanted}, but ${endpoint.address}:${endpoint.port} is ${peer?.spiffeId ?? 'nobody'}`;
     throw new MeshError('ERR_MESH_PEER_IDENTITY', message, { cluster: cluster.name });
   };

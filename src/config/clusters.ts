@@ -4,7 +4,6 @@ import type { Workload } from '../model/workload.ts';
 import type { DestinationRules } from './destination-rules.ts';
 import { compilePolicy, mergePolicies } from './istio-destination-rule.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
-import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { selects } from './values.ts';
 
@@ -15,13 +14,7 @@ export interface Clusters {
   use(service: MeshService, port: ServicePort, subset?: string): string | undefined;
 }
 
-export function createClusters(
-  rules: DestinationRules,
-  peers: PeerAuthentications,
-  workload: Workload,
-  mesh: MeshSettings,
-): Clusters {
-  const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
+export function createClusters(rules: DestinationRules, peers: PeerAuthentications, workload: Workload): Clusters {
   const byName = new Map<string, Cluster>();
   return {
     byName,
@@ -31,10 +24,7 @@ export function createClusters(
       const rule = rules.find(service);
       const definition = subset === '' ? undefined : rule?.subsets.get(subset);
       if (subset !== '' && definition === undefined) return undefined;
-      const policy = compilePolicy(
-        mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number),
-        mesh.connectTimeoutMs,
-      );
+      const policy = compilePolicy(mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number));
       const labels = definition?.labels ?? {};
       const own = policy.subjectAltNames;
       const endpoints = service.endpoints
@@ -48,11 +38,10 @@ export function createClusters(
         protocol: port.protocol,
         discovery: policy.passthrough ? { kind: 'original' } : discovery(service, endpoints),
         balance: policy.balance,
-        tls: policy.tls ?? (service.meshExternal || !mesh.autoMtls ? 'disable' : 'auto'),
+        tls: policy.tls ?? (service.meshExternal ? 'disable' : 'auto'),
         ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
         limits: policy.limits,
         serverIdentities: own ?? identitiesOf(service),
-        ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
       });
       return name;
     },
@@ -69,7 +58,7 @@ export function createClusters(
       labels: endpoint.labels,
       // As istiod tells its clients: not where a PeerAuthentication of the server turns it off.
       speaksMtls: endpoint.speaksMtls && modeAt(endpoint, target) !== 'DISABLE',
-      ...(pinned && identity !== undefined && trustDomains.length === 1 ? { spiffeId: identity } : {}),
+      ...(pinned && identity !== undefined ? { spiffeId: identity } : {}),
       locality: endpoint.locality,
       workload: endpoint.workload,
     };
@@ -86,19 +75,10 @@ export function createClusters(
       : `spiffe://${workload.trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
   }
 
-  /** Istio: an identity of the own trust domain may as well be proven under each of its aliases. */
-  function inEveryTrustDomain(identity: string): readonly string[] {
-    const rest = identity.startsWith('spiffe://') ? identity.slice('spiffe://'.length) : '';
-    const slash = rest.indexOf('/');
-    const aliased = slash !== -1 && trustDomains.includes(rest.slice(0, slash));
-    return aliased ? trustDomains.map((domain) => `spiffe://${domain}${rest.slice(slash)}`) : [identity];
-  }
-
   /** Istio's secure naming: the service accounts behind the service, and `subjectAltNames`. */
   function identitiesOf(service: MeshService): readonly string[] {
     const accounts = service.endpoints.flatMap((endpoint) => spiffeIdOf(endpoint) ?? []);
-    const known = [...service.identities, ...accounts];
-    return [...new Set(trustDomains.length === 1 ? known : known.flatMap(inEveryTrustDomain))].sort();
+    return [...new Set([...service.identities, ...accounts])].sort();
   }
 }
 

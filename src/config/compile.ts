@@ -6,10 +6,8 @@ import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
-import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
-import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
 import { checkVirtualService, type VirtualServiceBody } from './istio-virtual-service.ts';
@@ -30,10 +28,8 @@ import { compileVirtualHosts } from './virtual-hosts.ts';
 export interface CompileOptions {
   /** The process that the snapshot is for. Resources without a namespace belong to its namespace. */
   readonly workload: Workload;
-  /** Goes before what the configuration says. Default: its MeshConfig, else `ALLOW_ANY`. */
+  /** Default `ALLOW_ANY`. */
   readonly outboundPolicy?: OutboundPolicy;
-  /** The trust domain of the workload was not chosen by anybody: a MeshConfig may name another. */
-  readonly trustDomainIsDefault?: boolean;
   /** What did not change since then keeps its object identity. */
   readonly previous?: Snapshot;
 }
@@ -59,17 +55,10 @@ export function compile(
   options: CompileOptions,
   observer: CompileObserver = { collector: createCollector() },
 ): CompileResult {
-  const { outboundPolicy, trustDomainIsDefault = false, previous } = options;
+  const { workload, outboundPolicy = 'ALLOW_ANY', previous } = options;
   const { collector } = observer;
-  const read = readResources(documents, options.workload.namespace, collector);
-  observer.see?.(read);
-  const mesh = compileMeshConfig(read.filter(isMeshConfig), overridesOf(options), collector);
-  const workload: Workload =
-    trustDomainIsDefault && mesh.trustDomain !== undefined
-      ? { ...options.workload, trustDomain: mesh.trustDomain }
-      : options.workload;
-  for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
-  const resources = applyExportDefaults(read, mesh);
+  const resources = readResources(documents, workload.namespace, collector);
+  observer.see?.(resources);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
     // Kinds that have the same name in two groups are not both known, and a table checked the body.
     resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];
@@ -93,16 +82,16 @@ export function compile(
   for (const resource of destinationRules) checkDestinationRule(resource, collector);
   const virtualServices = ofKind<VirtualServiceBody>('VirtualService');
   for (const resource of virtualServices) checkVirtualService(resource, collector);
-  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), mesh, collector);
+  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), collector);
   const authorization = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy').flatMap(
-    (resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? [],
+    (resource) => compileAuthorizationPolicy(resource, workload, collector) ?? [],
   );
   const registry = createRegistry(services, workload.namespace, collector);
-  const rules = createDestinationRules(destinationRules, workload, mesh, collector);
+  const rules = createDestinationRules(destinationRules, workload, collector);
   warnOfNobody(destinationRules, services, workload, collector);
-  const clusters = createClusters(rules, peers, workload, mesh);
+  const clusters = createClusters(rules, peers, workload);
   const { hosts, wildcardHosts } = compileVirtualHosts(
-    { registry, clusters, rules, virtualServices, workload, mesh },
+    { registry, clusters, rules, virtualServices, workload },
     collector,
   );
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
@@ -111,28 +100,11 @@ export function compile(
     hosts,
     wildcardHosts,
     clusters: clusters.byName,
-    outboundPolicy: outboundPolicy ?? mesh.outboundPolicy,
-    inbound: {
-      mtls: peers.policyFor(workload.namespace, workload.labels),
-      authorization,
-      ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
-    },
+    outboundPolicy,
+    inbound: { mtls: peers.policyFor(workload.namespace, workload.labels), authorization },
   };
   const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
   return { ok: true, snapshot, report: { entries: collector.entries() } };
-}
-
-const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
-
-function isMeshConfig(resource: Resource): resource is Resource<MeshConfigBody> {
-  return ['MeshConfig', 'ConfigMap', 'IstioOperator'].includes(resource.kind);
-}
-
-function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }: CompileOptions): MeshOverrides {
-  return {
-    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
-    ...(trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain }),
-  };
 }
 
 /** A rule for a host that no service has is often a name that was written halfway. */

@@ -1,9 +1,11 @@
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRuleBody, SubsetSpec, TrafficPolicy } from './istio-destination-rule.ts';
-import type { MeshSettings } from './mesh-settings.ts';
 import { byAge, isExported, type Resource, resolveHost } from './resource.ts';
 import { selects } from './values.ts';
+
+/** Namespace whose resources hold for the whole mesh, Istio's default. */
+export const rootNamespace = 'istio-system';
 
 /** One DestinationRule, or several for the same host and callers taken together. */
 export interface DestinationRule {
@@ -25,7 +27,6 @@ export interface DestinationRules {
 export function createDestinationRules(
   resources: readonly Resource<DestinationRuleBody>[],
   workload: Workload,
-  { rootNamespace }: Pick<MeshSettings, 'rootNamespace'>,
   collector: Collector,
 ): DestinationRules {
   // Rules with exact hosts by host, all others under '*': a mesh has thousands of the former.

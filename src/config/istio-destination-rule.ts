@@ -123,8 +123,8 @@ export interface ClusterPolicy {
   readonly limits: ConnectionLimits;
 }
 
-/** Translates merged parts to the words of the model; `connectTimeoutMs` is that of the mesh. */
-export function compilePolicy(parts: PolicyParts, connectTimeoutMs?: number): ClusterPolicy {
+/** Translates merged parts to the words of the model. */
+export function compilePolicy(parts: PolicyParts): ClusterPolicy {
   const { tls, outlierDetection, connectionPool } = parts;
   const names = tls?.mode === 'ISTIO_MUTUAL' ? (tls.subjectAltNames ?? []) : [];
   const simple = parts.loadBalancer?.simple;
@@ -134,7 +134,7 @@ export function compilePolicy(parts: PolicyParts, connectTimeoutMs?: number): Cl
     ...(tls === undefined ? {} : { tls: tls.mode === 'ISTIO_MUTUAL' ? 'mutual' : 'disable' }),
     ...(names.length === 0 ? {} : { subjectAltNames: names }),
     ...(outlierDetection === undefined ? {} : { outlier: compileOutlier(outlierDetection) }),
-    limits: compileLimits(connectionPool, connectTimeoutMs),
+    limits: compileLimits(connectionPool),
   };
 }
 
@@ -150,17 +150,14 @@ function compileOutlier(spec: NonNullable<PolicyParts['outlierDetection']>): Out
   };
 }
 
-function compileLimits(
-  pool: PolicyParts['connectionPool'],
-  connectTimeoutMs: number = defaultConnectionLimits.connectTimeoutMs,
-): ConnectionLimits {
+function compileLimits(pool: PolicyParts['connectionPool']): ConnectionLimits {
   const { tcp, http } = pool ?? {};
   // In Istio a limit of 0 means that it is not set.
   return {
     maxConnections: tcp?.maxConnections || defaultConnectionLimits.maxConnections,
     maxRequests: http?.http2MaxRequests || defaultConnectionLimits.maxRequests,
     maxRetries: http?.maxRetries || defaultConnectionLimits.maxRetries,
-    connectTimeoutMs: durationMs(tcp?.connectTimeout) ?? connectTimeoutMs,
+    connectTimeoutMs: durationMs(tcp?.connectTimeout) ?? defaultConnectionLimits.connectTimeoutMs,
     idleTimeoutMs: durationMs(http?.idleTimeout) ?? defaultConnectionLimits.idleTimeoutMs,
   };
 }

@@ -18,7 +18,7 @@ export interface RetrySpec {
 const wordsWithoutEffect: readonly string[] = ['retriable-headers', 'http3-post-connect-failure'];
 
 /**
- * Istio's rules: no `retries` is the default policy (that of the mesh, if it has one); `attempts: 0` is none at all; what `retries`
+ * Istio's rules: no `retries` is the default policy; `attempts: 0` is none at all; what `retries`
  * leaves out has its default; numbers in `retryOn` are status codes.
  */
 export function compileRetry(
@@ -26,9 +26,8 @@ export function compileRetry(
   spec: RetrySpec | undefined,
   path: Path,
   collector: Collector,
-  ofMesh: RetryPolicy | 'none' = defaultRetryPolicy,
 ): RetryPolicy | undefined {
-  if (spec === undefined) return ofMesh === 'none' ? undefined : ofMesh;
+  if (spec === undefined) return defaultRetryPolicy;
   const attempts = spec.attempts ?? 0;
   if (attempts === 0) {
     const others = ['perTryTimeout', 'retryOn', 'backoff'].filter((name) => Object.hasOwn(spec, name));

@@ -1,6 +1,6 @@
 import { MeshError } from '../errors.ts';
 import { compileRegex } from '../lib/regex.ts';
-import type { HeaderMatch, RetryPolicy, Rewrite, Route, RouteMatch, WeightedDestination } from '../model/route.ts';
+import type { HeaderMatch, Rewrite, Route, RouteMatch, WeightedDestination } from '../model/route.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
@@ -144,8 +144,6 @@ export interface RouteContext {
   readonly workload: Workload;
   /** Port that the caller uses. */
   readonly port: number;
-  /** Retries of a route without `retries`. */
-  readonly defaultRetry: RetryPolicy | 'none';
   /** Cluster name for a destination; always one, even when the cluster does not exist. */
   clusterOf(destination: DestinationSpec, path: Path): string;
 }
@@ -161,7 +159,7 @@ export function compileHttpRoutes(
     const applying = (spec.match ?? []).filter((match) => mayApply(match, context));
     if (spec.match !== undefined && spec.match.length > 0 && applying.length === 0) return [];
     const rewrite = compileRewrite(spec.rewrite);
-    const retry = compileRetry(resource, spec.retries, [...path, 'retries'], collector, context.defaultRetry);
+    const retry = compileRetry(resource, spec.retries, [...path, 'retries'], collector);
     const timeoutMs = durationMs(spec.timeout);
     return [
       {

@@ -1,7 +1,5 @@
 import { destinationRuleTable } from './fields-destination-rule.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
-import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
-import { proxyConfigTable } from './fields-proxy-config.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
 import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
 import { virtualServiceTable } from './fields-virtual-service.ts';
@@ -35,9 +33,6 @@ export const kindTables: readonly KindTable[] = [
   peerAuthenticationTable,
   authorizationPolicyTable,
   requestAuthenticationTable,
-  meshConfigTable,
-  istioOperatorTable,
-  proxyConfigTable,
   withoutEffect('Gateway', 'networking.istio.io', networking, 'configures edge proxies'),
   withoutEffect(
     'Sidecar',
@@ -46,6 +41,7 @@ export const kindTables: readonly KindTable[] = [
     'every process sees all services that are exported to it',
   ),
   withoutEffect('EnvoyFilter', 'networking.istio.io', ['v1alpha3'], proxyOnly),
+  withoutEffect('ProxyConfig', 'networking.istio.io', ['v1beta1'], proxyOnly),
   withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
   withoutEffect('WasmPlugin', 'extensions.istio.io', ['v1alpha1'], proxyOnly),
   withoutEffect('TrafficExtension', 'extensions.istio.io', ['v1alpha1'], proxyOnly),

@@ -1,5 +1,6 @@
 import { clusterName } from '../model/cluster.ts';
 import type { Route, VirtualHost } from '../model/route.ts';
+import { defaultRetryPolicy } from '../model/route.ts';
 import type { Snapshot, WildcardHost } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Clusters } from './clusters.ts';
@@ -13,7 +14,6 @@ import {
   isForMesh,
   type VirtualServiceBody,
 } from './istio-virtual-service.ts';
-import type { MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
@@ -29,7 +29,6 @@ export interface VirtualHostSources {
   readonly rules: DestinationRules;
   readonly virtualServices: readonly VirtualService[];
   readonly workload: Workload;
-  readonly mesh: Pick<MeshSettings, 'retry'>;
 }
 
 /** Where Istio serves the hosts of a VirtualService that has no service at all among its hosts. */
@@ -40,7 +39,7 @@ export function compileVirtualHosts(
   sources: VirtualHostSources,
   collector: Collector,
 ): Pick<Snapshot, 'hosts' | 'wildcardHosts'> {
-  const { registry, clusters, workload, mesh } = sources;
+  const { registry, clusters, workload } = sources;
   const hosts = new Map<string, VirtualHost>();
   const wildcardHosts: WildcardHost[] = [];
   const owners = ownersOfHosts(sources, collector);
@@ -112,7 +111,7 @@ export function compileVirtualHosts(
 
   function routesFor(owner: VirtualService, port: number): readonly Route[] {
     const clusterOf = (destination: DestinationSpec): string => links.clusterOf(owner, destination, port);
-    return compileHttpRoutes(owner, { workload, port, defaultRetry: mesh.retry, clusterOf }, collector);
+    return compileHttpRoutes(owner, { workload, port, clusterOf }, collector);
   }
 
   function defaultRoute(service: MeshService, port: ServicePort, http: boolean): Route {
@@ -122,7 +121,7 @@ export function compileVirtualHosts(
       name: 'default',
       matches: [],
       destinations: [{ cluster, weight: 1 }],
-      ...(http && mesh.retry !== 'none' ? { retry: mesh.retry } : {}),
+      ...(http ? { retry: defaultRetryPolicy } : {}),
     };
   }
 }

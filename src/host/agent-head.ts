@@ -1,5 +1,6 @@
 import { type ClientRequest, validateHeaderName, validateHeaderValue } from 'node:http';
 import { MeshError } from '../errors.ts';
+import { changeRaw, type HeaderChanges } from '../lib/header-edit.ts';
 import type { AgentTarget } from './agent-target.ts';
 
 /** What node:http keeps of a request head between its serialisation and the first write. */
@@ -47,6 +48,14 @@ export function applyTarget(request: ClientRequest, target: AgentTarget): void {
     validateHeaderName(headers[i] as string);
     validateHeaderValue(headers[i] as string, headers[i + 1] as string);
   }
+  for (const { set, add } of target.changes ?? []) {
+    for (const pairs of [set, add]) {
+      for (let i = 0; i < pairs.length; i += 2) {
+        validateHeaderName(pairs[i] as string);
+        validateHeaderValue(pairs[i] as string, pairs[i + 1] as string);
+      }
+    }
+  }
   if (authority !== undefined) validateHeaderValue('Host', authority);
   const head = serialised(request)._header;
   const taken = givenAsArray(request) ? new Set(headersOf(request).map(([name]) => name)) : undefined;
@@ -63,12 +72,33 @@ export function applyTarget(request: ClientRequest, target: AgentTarget): void {
   request.path = target.path;
   if (head === null) {
     if (authority !== undefined) request.setHeader('Host', authority);
+    for (const changes of target.changes ?? []) changeHeaders(request, changes);
     return;
   }
   // Each field with the line end before it, without the empty line at the end.
   const fields = head.slice(head.indexOf('\r\n'), -4);
   const kept = authority === undefined ? fields : `\r\nHost: ${authority}${fields.replaceAll(/\r\nhost:[^\r]*/gi, '')}`;
-  replaceHead(request, head, `${request.method} ${target.path} HTTP/1.1${kept}\r\n${added}\r\n`);
+  const written = changeLines(`${kept}\r\n${added}`, target.changes ?? []);
+  replaceHead(request, head, `${request.method} ${target.path} HTTP/1.1${written}\r\n`);
+}
+
+function changeHeaders(request: ClientRequest, { remove, set, add }: HeaderChanges): void {
+  for (const name of remove) request.removeHeader(name);
+  for (let i = 0; i < set.length; i += 2) request.setHeader(set[i] as string, set[i + 1] as string);
+  for (let i = 0; i < add.length; i += 2) request.appendHeader(add[i] as string, add[i + 1] as string);
+}
+
+/** `lines` has a line end in front of the first field and behind the last. */
+function changeLines(lines: string, changes: readonly HeaderChanges[]): string {
+  if (changes.length === 0) return lines;
+  let raw = lines
+    .split('\r\n')
+    .slice(1, -1)
+    .flatMap((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]);
+  for (const each of changes) raw = changeRaw(raw, each);
+  let text = '\r\n';
+  for (let i = 0; i < raw.length; i += 2) text += `${raw[i]}: ${raw[i + 1]}\r\n`;
+  return text;
 }
 
 /** node:http keeps headers that were given as an array as text only. */

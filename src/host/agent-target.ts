@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { HeaderChanges } from '../lib/header-edit.ts';
 
 /** One node:http request, as far as a decision about it needs to know. */
 export interface AgentRequest {
@@ -25,6 +26,10 @@ export interface AgentTarget {
   readonly authority?: string;
   /** Flat list name, value, name, value: set where the application has not set them. */
   readonly headers: readonly string[];
+  /** Header changes of the route, in order, over whatever is there. */
+  readonly changes?: readonly HeaderChanges[];
+  /** Changes of the response before the application sees it; `raw` is name, value, name, value. */
+  response?(status: number, raw: readonly string[]): readonly HeaderChanges[];
   /**
    * A connected `net.Socket` or `tls.TLSSocket`, its peer verified. `signal` aborts when the
    * request was given up meanwhile; a socket that arrives nevertheless is destroyed.
@@ -42,12 +47,6 @@ export interface AgentTarget {
  * Decides where one node:http request goes; `direct`: past the mesh. What it throws, or rejects
  * with, fails the request.
  */
-export type AgentRouter = (request: AgentRequest) => Routed | RoutedLater;
-
-/** A decision that takes time. */
-export interface RoutedLater extends PromiseLike<Routed> {
-  /** The request was given up: nobody waits for the decision any more. */
-  giveUp?(): void;
-}
+export type AgentRouter = (request: AgentRequest) => Routed | PromiseLike<Routed>;
 
 export type Routed = AgentTarget | 'direct';

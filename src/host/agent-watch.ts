@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { changeRaw } from '../lib/header-edit.ts';
 import type { AgentTarget } from './agent-target.ts';
 
 /** One request between its routing and its end. */
@@ -60,6 +61,7 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
       case 'response':
       case 'upgrade':
       case 'connect':
+        changeResponse(details[0] as IncomingMessage, watch.target);
         tell((details[0] as IncomingMessage).statusCode ?? 0);
         break;
       case 'error':
@@ -75,6 +77,17 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
   };
   request.emit = observed as typeof request.emit;
   return watch;
+}
+
+/** Header changes of the route, in every view that Node has of the headers. */
+function changeResponse(response: IncomingMessage, target: AgentTarget | undefined): void {
+  const changes = target?.response?.(response.statusCode ?? 0, response.rawHeaders) ?? [];
+  if (changes.length === 0) return;
+  for (const each of changes) response.rawHeaders = changeRaw(response.rawHeaders, each);
+  // Node makes the other views from the raw list when somebody looks at them for the first time.
+  const views = response as { headers: unknown; headersDistinct: unknown };
+  views.headers = undefined;
+  views.headersDistinct = undefined;
 }
 
 const meanings: Partial<Record<MeshErrorCode, string>> = {

@@ -6,10 +6,11 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { applyTarget, headerOf, headersOf } from './agent-head.ts';
 import { Slots } from './agent-slots.ts';
-import type { AgentRequest, AgentRouter, AgentTarget, Routed, RoutedLater } from './agent-target.ts';
+import type { AgentRequest, AgentRouter, AgentTarget, Routed } from './agent-target.ts';
 import { meshErrorFrom, type Watch, watchRequest } from './agent-watch.ts';
+import { LocalSocket } from './local-socket.ts';
 
-export type { AgentRequest, AgentRouter, AgentTarget, RoutedLater } from './agent-target.ts';
+export type { AgentRequest, AgentRouter, AgentTarget } from './agent-target.ts';
 
 /** Options of {@link createAgent}. */
 export interface AgentSettings {
@@ -136,7 +137,7 @@ class RoutingAgent extends Agent {
       return;
     }
     const port = portOf(request, options);
-    let routed: Routed | RoutedLater;
+    let routed: Routed | PromiseLike<Routed>;
     try {
       // A Unix socket is on this machine and has no name that the mesh could know.
       routed = options.socketPath ? 'direct' : this.#router(viewOf(request, port));
@@ -148,11 +149,10 @@ class RoutingAgent extends Agent {
     else this.#send(request, options, routed, undefined);
   }
 
-  #startLater(request: ClientRequest, options: RequestOptions, routed: RoutedLater): void {
+  #startLater(request: ClientRequest, options: RequestOptions, routed: PromiseLike<Routed>): void {
     const watch = watchRequest(request, this.#clock);
     watch.stopWaiting = () => {
       watch.stopWaiting = undefined;
-      routed.giveUp?.();
       withoutSocket(request);
     };
     routed.then(
@@ -246,6 +246,8 @@ class RoutingAgent extends Agent {
 
   /** Called by node:http when a socket has nothing to do; false: close it. */
   override keepSocketAlive(idle: Duplex): boolean {
+    // An answer of the mesh's own: there is nobody at the other end.
+    if (idle instanceof LocalSocket) return false;
     const socket = idle as Socket & { readonly _httpMessage?: { readonly res?: IncomingHead | null } };
     const announced = /^timeout=(\d+)/.exec(socket._httpMessage?.res?.headers['keep-alive'] ?? '')?.[1];
     // A second less than the server announces, so that a request does not meet its close.

@@ -96,7 +96,8 @@ export class ClientRequest {
  * filters share are plain fields: a map of context keys costs more than the work of most filters.
  */
 export class ClientCall implements Dispatcher.DispatchController {
-  readonly handler: Handler;
+  /** The application's, or what a filter put in front of it. */
+  handler: Handler;
   readonly request: ClientRequest;
   /** The inbound request that causes this call, if any. */
   readonly scope: Scope | undefined;

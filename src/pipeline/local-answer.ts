@@ -7,7 +7,7 @@ import { addFlag } from './response-flags.ts';
 export interface LocalAnswer {
   readonly status: number;
   /** Names in lower case; with `content-length` where there is a body. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<ResponseHeaders>;
   /** Absent for none. Left out of the answer to HEAD. */
   readonly body?: Uint8Array;
   /** Envoy response flag, `''` for none. */

@@ -22,6 +22,13 @@ export interface Scope {
    * `traceparent`, `tracestate`, `baggage`, B3 in the form that arrived.
    */
   readonly traceHeaders: readonly string[];
+  /**
+   * Headers that the application's settings name to be handed on (`propagateHeaders`), in the same
+   * form; absent when none of them arrived.
+   */
+  readonly carried?: readonly string[];
+  /** Claims of the caller's verified token; absent without one. */
+  readonly claims?: Readonly<Record<string, unknown>>;
   /** When the caller stops waiting, on the monotonic clock in milliseconds; absent means never. */
   readonly deadline?: number;
   /** Identity of the caller; absent when it did not use mTLS. */

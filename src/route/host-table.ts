@@ -13,7 +13,9 @@ export type HostTarget =
       readonly hostHeader: string;
       /** Set when the application itself speaks TLS (`https:`): the name to verify. */
       readonly tlsHost?: string;
-      readonly match: RouteMatcher;
+      /** The port that the caller uses. */
+      readonly port: number;
+      readonly matcher: RouteMatcher;
     }
   /** Outside of the mesh, called directly (ALLOW_ANY). */
   | { readonly kind: 'passthrough' }
@@ -59,12 +61,12 @@ function resolve(snapshot: Snapshot, origin: string): HostTarget {
   const host = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;
   const virtualHost = snapshot.hosts.get(`${host}:${port}`) ?? wildcard(snapshot, host, port);
   if (virtualHost === undefined) return snapshot.outboundPolicy === 'ALLOW_ANY' ? passthrough : refused;
-  let match = matchers.get(virtualHost);
-  if (match === undefined) {
-    match = compileVirtualHost(virtualHost);
-    matchers.set(virtualHost, match);
+  let matcher = matchers.get(virtualHost);
+  if (matcher === undefined) {
+    matcher = compileVirtualHost(virtualHost);
+    matchers.set(virtualHost, matcher);
   }
-  const target = { kind: 'host', name: virtualHost.name, hostHeader: url.host, match } as const;
+  const target = { kind: 'host', name: virtualHost.name, hostHeader: url.host, port, matcher } as const;
   // A certificate names an IPv6 address without the brackets of the URL.
   return tls ? { ...target, tlsHost: host.replace(/^\[(.*)\]$/, '$1') } : target;
 }

@@ -1,74 +1,49 @@
-import { type HeaderList, headerValue } from '../lib/header-list.ts';
-import type { Route, RouteMatch, VirtualHost } from '../model/route.ts';
-import { compileStringMatch } from '../model/string-match.ts';
+import { pathOnly } from '../lib/request-target.ts';
+import type { VirtualHost } from '../model/route.ts';
+import { compileEntry, meets, meetsAll, type RouteChoice, type RouteEntry } from './entry.ts';
+import { createPathIndex } from './path-index.ts';
+import type { RoutableRequest } from './request-view.ts';
 
-/** What route conditions look at. */
-export interface RoutableRequest {
-  readonly path: string;
-  readonly headers: HeaderList;
+/** Finds the route of a request: the first that matches, in the order of the virtual host. */
+export interface RouteMatcher {
+  /** What every request gets; present when nothing about a request matters. */
+  readonly always: RouteChoice | undefined;
+  find(request: RoutableRequest): RouteChoice | undefined;
 }
 
-/** The route that a request takes, and the path condition that it met (for prefix rewrites). */
-export interface RouteChoice {
-  readonly route: Route;
-  readonly match: RouteMatch | undefined;
-}
+/** From here on an index over paths costs less than asking every entry. */
+const worthAnIndex = 12;
 
-export type RouteMatcher = (request: RoutableRequest) => RouteChoice | undefined;
-
-/** Compiles a virtual host once; matching then goes through the routes in order, first match wins. */
+/** Compiles a virtual host once. */
 export function compileVirtualHost(host: VirtualHost): RouteMatcher {
-  const compiled = host.routes.map(compileRoute);
-  const [only] = host.routes;
-  if (host.routes.length === 1 && only !== undefined && only.matches.length === 0) {
-    const choice: RouteChoice = { route: only, match: undefined };
-    return () => choice;
+  const entries = compileEntries(host);
+  const [first] = entries;
+  if (first !== undefined && meetsAll(first)) {
+    const always = first.choice;
+    return { always, find: () => always };
   }
-  return (request) => {
-    for (const matchRoute of compiled) {
-      const choice = matchRoute(request);
-      if (choice !== undefined) return choice;
+  const find = entries.length < worthAnIndex ? inOrder(entries) : createPathIndex(entries);
+  return { always: undefined, find: (request) => find(request, pathOnly(request.path)) };
+}
+
+function compileEntries(host: VirtualHost): readonly RouteEntry[] {
+  const entries: RouteEntry[] = [];
+  for (const route of host.routes) {
+    for (const match of route.matches.length === 0 ? [undefined] : route.matches) {
+      const entry = compileEntry(route, match);
+      entries.push(entry);
+      // What stands behind it can never be reached.
+      if (meetsAll(entry)) return entries;
+    }
+  }
+  return entries;
+}
+
+function inOrder(entries: readonly RouteEntry[]) {
+  return (request: RoutableRequest, path: string): RouteChoice | undefined => {
+    for (const entry of entries) {
+      if ((entry.path === undefined || entry.path(path)) && meets(entry, request)) return entry.choice;
     }
     return undefined;
   };
-}
-
-function compileRoute(route: Route): RouteMatcher {
-  if (route.matches.length === 0) {
-    const choice: RouteChoice = { route, match: undefined };
-    return () => choice;
-  }
-  const matches = route.matches.map((match) => {
-    const choice: RouteChoice = { route, match };
-    return { choice, test: compileMatch(match) };
-  });
-  return (request) => {
-    for (const { choice, test } of matches) if (test(request)) return choice;
-    return undefined;
-  };
-}
-
-function compileMatch(match: RouteMatch): (request: RoutableRequest) => boolean {
-  const path = match.path === undefined ? undefined : compileStringMatch(match.path, match.pathIgnoreCase);
-  const headers = (match.headers ?? []).map((header) => ({
-    name: header.name,
-    test: compileStringMatch(header.match),
-  }));
-  return (request) => {
-    if (path !== undefined && !path(pathOnly(request.path))) return false;
-    for (const { name, test } of headers) {
-      const value = headerValue(request.headers, name);
-      if (value === undefined || !test(value)) return false;
-    }
-    return true;
-  };
-}
-
-/** The path without query and fragment. */
-export function pathOnly(target: string): string {
-  for (let i = 0; i < target.length; i++) {
-    const code = target.charCodeAt(i);
-    if (code === 0x3f || code === 0x23) return target.slice(0, i);
-  }
-  return target;
 }

@@ -164,6 +164,7 @@ t.test('exportTo limits who a rule is for, but never its own namespace', async (
   t.equal(of('front', 'front'), 'RANDOM');
   t.equal(of('"."', 'front'), 'LEAST_REQUEST');
   t.equal(of('"."', 'shop'), 'RANDOM');
+  t.equal(of('"~"', 'shop'), 'RANDOM');
   t.equal(of('other', 'front'), 'LEAST_REQUEST');
 });
 

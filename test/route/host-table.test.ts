@@ -95,7 +95,7 @@ t.test('a second look at an origin gives the same object; two names of a host sh
   });
   const [a, b] = [hosts.find('http://a'), hosts.find('http://b')];
   t.equal(hosts.find('http://a'), a);
-  t.ok(a.kind === 'host' && b.kind === 'host' && a.match === b.match);
+  t.ok(a.kind === 'host' && b.kind === 'host' && a.matcher === b.matcher);
 });
 
 t.test('a process that calls ever new hosts does not grow for ever', async (t) => {

@@ -32,8 +32,16 @@ t.test('a request id of the application stays, and stays alone', async (t) => {
 
 t.test('a trace of the application keeps ours out entirely: two halves of two traces are none', async (t) => {
   for (const name of ['Traceparent', 'b3']) {
-    t.same(add([name, 'own'], scope), [name, 'own', 'x-request-id', 'req-1']);
+    const sent = add([name, 'own'], scope);
+    t.same(sent, [name, 'own', 'x-request-id', 'req-1', 'baggage', 'user=7'], 'baggage is no part of a trace');
   }
+});
+
+t.test('headers that are handed on go along, also with a trace of the application; its own stay', async (t) => {
+  const carrying: Scope = { ...scope, carried: ['end-user', 'jason', 'x-canary', '1'] };
+  const sent = add(['traceparent', 'own', 'X-Canary', '0'], carrying);
+  t.same(sent.slice(4), ['x-request-id', 'req-1', 'end-user', 'jason', 'baggage', 'user=7']);
+  t.same(add([], { requestId: 'r', traceHeaders: [], carried: ['a', '1'] }), ['x-request-id', 'r', 'a', '1']);
 });
 
 t.test('other headers of the application are not doubled', async (t) => {

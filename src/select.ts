@@ -1,0 +1,176 @@
+import { type CorsDecider, compileCors } from './cors/decide.ts';
+import { MeshError } from './errors.ts';
+import type { HeaderList } from './lib/header-list.ts';
+import type { Random } from './lib/random.ts';
+import type { Cluster } from './model/cluster.ts';
+import type { Route } from './model/route.ts';
+import type { ClientCall, Reply } from './pipeline/client-call.ts';
+import type { Service } from './pipeline/filter.ts';
+import type { LocalAnswer } from './pipeline/local-answer.ts';
+import type { Scope } from './pipeline/scope.ts';
+import type { HostTable, HostTarget } from './route/host-table.ts';
+import { createRoutePlan, type DestinationPlan, type RoutePlan } from './route/plan.ts';
+import type { RoutableRequest } from './route/request-view.ts';
+import type { ClusterState } from './runtime/cluster.ts';
+import type { Clusters } from './runtime/clusters.ts';
+
+/** What the mesh knows about a destination. */
+export interface Known {
+  readonly route: Route;
+  readonly state: ClusterState;
+  readonly destination: Destination;
+  /** After rewriting. */
+  readonly path: string;
+  /** For requests without a Host header of their own. */
+  readonly hostHeader: string;
+}
+
+/** Where a request goes. */
+export type Selection =
+  /**
+   * To the address that the caller named: the host is unknown to the mesh, or is known with its
+   * policy but reached at its own address (`resolution: NONE`).
+   */
+  | { readonly kind: 'outside'; readonly cluster: string; readonly known: Known | undefined }
+  | ({ readonly kind: 'inside' } & Known)
+  /** Nowhere: its route answers itself, with a redirect or a direct response. */
+  | { readonly kind: 'answer'; readonly route: Route; readonly answer: LocalAnswer };
+
+const outsideOfMesh: Selection = { kind: 'outside', cluster: 'PassthroughCluster', known: undefined };
+
+/**
+ * Decides where a request goes.
+ *
+ * @throws MeshError when it may go nowhere.
+ */
+export type Selector = (
+  origin: string,
+  method: string,
+  path: string,
+  headers: HeaderList,
+  scope: Scope | undefined,
+) => Selection;
+
+/** Host, then route, then destination: the decisions that every kind of outbound call shares. */
+export function createSelector(options: {
+  readonly random: Random;
+  readonly clusters: Clusters;
+  hosts(): HostTable | undefined;
+}): Selector {
+  const { clusters, random } = options;
+  const plans = new WeakMap<Route, RoutePlan<Destination>>();
+
+  const planOf = (route: Route): RoutePlan<Destination> => {
+    let plan = plans.get(route);
+    if (plan === undefined) {
+      const cors = route.cors === undefined ? undefined : compileCors(route.cors);
+      plan = createRoutePlan(route, random, (destination) => new Destination(destination, cors));
+      plans.set(route, plan);
+    }
+    return plan;
+  };
+
+  return (origin, method, path, headers, scope) => {
+    const hosts = options.hosts();
+    if (hosts === undefined) {
+      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
+    }
+    const target = hosts.find(origin);
+    if (target.kind === 'passthrough') return outsideOfMesh;
+    if (target.kind === 'refused') {
+      const message = `${origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
+      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
+    }
+    const { hostHeader, matcher, tlsHost } = target;
+    const choice = matcher.always ?? matcher.find(viewFor(target, method, path, headers, scope));
+    if (choice === undefined) {
+      throw new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${path}`);
+    }
+    const { route } = choice;
+    const plan = planOf(route);
+    if (plan.answer !== undefined) {
+      return {
+        kind: 'answer',
+        route,
+        answer: plan.answer(viewFor(target, method, path, headers, scope), choice.match, target.port),
+      };
+    }
+    const destination =
+      plan.choose === undefined ? plan.chooseFor(viewFor(target, method, path, headers, scope)) : plan.choose();
+    const { cluster, rewritePath } = destination.plan;
+    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
+    if (state === undefined) {
+      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
+      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
+    }
+    const refusal = whyNot(state.cluster, tlsHost !== undefined);
+    if (refusal !== undefined) {
+      throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
+    }
+    const inside: Selection = {
+      kind: 'inside',
+      route,
+      state,
+      destination,
+      // The target of CONNECT is a host and a port, and no path.
+      path: rewritePath === undefined || method === 'CONNECT' ? path : rewritePath(path, choice.match),
+      hostHeader,
+    };
+    return state.cluster.discovery.kind === 'original' ? { kind: 'outside', cluster, known: inside } : inside;
+  };
+}
+
+/** Made only for those who look at it: most hosts have one route for every request. */
+function viewFor(
+  { hostHeader, tlsHost }: Extract<HostTarget, { kind: 'host' }>,
+  method: string,
+  path: string,
+  headers: HeaderList,
+  scope: Scope | undefined,
+): RoutableRequest {
+  return { method, path, headers, secure: tlsHost !== undefined, hostHeader, scope };
+}
+
+const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
+
+/** Why a cluster cannot be called in this way, for people; nothing when it can. */
+function whyNot({ discovery, protocol, tls }: Cluster, ownTls: boolean): string | undefined {
+  if (discovery.kind === 'original') {
+    if (tls !== 'mutual') return undefined;
+    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
+  }
+  if (!ownTls) return undefined;
+  if (!speaksTls.has(protocol)) {
+    return `the mesh knows this port as ${protocol}; call it with http: and let the mesh encrypt`;
+  }
+  if (tls === 'mutual') return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
+  return undefined;
+}
+
+type Composer = (destination: Destination, state: ClusterState) => Service<ClientCall, Reply>;
+
+/** One destination of one route with its chain, made on first use and again when the cluster changed. */
+export class Destination {
+  readonly plan: DestinationPlan;
+  readonly cors: CorsDecider | undefined;
+  #state: ClusterState | undefined;
+  #revision: number;
+  #service: Service<ClientCall, Reply> | undefined;
+
+  constructor(plan: DestinationPlan, cors: CorsDecider | undefined) {
+    this.plan = plan;
+    this.cors = cors;
+    this.#state = undefined;
+    this.#revision = -1;
+    this.#service = undefined;
+  }
+
+  service(state: ClusterState, compose: Composer): Service<ClientCall, Reply> {
+    if (this.#service === undefined || this.#state !== state || this.#revision !== state.revision) {
+      this.#service = compose(this, state);
+      this.#state = state;
+      this.#revision = state.revision;
+    }
+    return this.#service;
+  }
+}
