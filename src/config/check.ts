@@ -178,7 +178,7 @@ function hasType(type: FieldType, value: unknown): boolean {
     case 'string':
       return (
         typeof value === 'string' &&
-        !controlCharacter.test(value) &&
+        (type.anyCharacter === true || !controlCharacter.test(value)) &&
         value.length <= (type.maxLength ?? Number.POSITIVE_INFINITY) &&
         (type.pattern === undefined || type.pattern.test(value))
       );

@@ -9,8 +9,10 @@ import type { ConfigDocument } from './document.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
+import { compileRetry } from './istio-retry.ts';
 import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
-import { checkVirtualService, type VirtualServiceBody } from './istio-virtual-service.ts';
+import type { VirtualServiceBody } from './istio-virtual-service.ts';
+import { checkVirtualService } from './istio-virtual-service-check.ts';
 import { compileWorkloadEntry, type WorkloadEntryBody } from './istio-workload-entry.ts';
 import {
   compileKubernetesService,
@@ -91,7 +93,7 @@ export function compile(
   warnOfNobody(destinationRules, services, workload, collector);
   const clusters = createClusters(rules, peers, workload);
   const { hosts, wildcardHosts } = compileVirtualHosts(
-    { registry, clusters, rules, virtualServices, workload },
+    { registry, clusters, rules, virtualServices, workload, defaultRetry: compileRetry(undefined) },
     collector,
   );
   // What was said while compiling on after a mistake may be wrong; the mistake is not.

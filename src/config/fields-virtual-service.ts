@@ -1,7 +1,6 @@
 import { exportTo } from './fields-destination-rule.ts';
 import type { Field, FieldType, KindTable } from './schema.ts';
 import {
-  any,
   boolean,
   duration,
   enforced,
@@ -16,47 +15,66 @@ import {
   refused,
   required,
   string,
+  text,
 } from './schema.ts';
 
 const stringMatch = object({ exact: string(), prefix: string(), regex: string() }, ['exact', 'prefix', 'regex']);
-const port = object({ number: integer(1, 65_535) });
-const destination = object({ host: required(string()), subset: string(), port });
+/** 0 is the same as absent. */
+const matchPort = integer(0, 65_535);
+const port = object({ number: required(integer(1, 65_535)) });
+const destination = object({
+  host: required(string()),
+  subset: string({
+    pattern: /^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$/,
+    mustBe: 'a name of letters, digits and -',
+  }),
+  port,
+});
+/** Of 100; the compiler knows the smallest. */
 const percent = object({ value: number(0, 100) });
-const headerOperations = object({ add: map(string()), set: map(string()), remove: list(string()) });
+const headerOperations = object({
+  set: enforced(map(text), 'in a request `Host` and `:authority` set the authority; `%…%` of Envoy is left out'),
+  add: map(text),
+  remove: list(string()),
+});
 const headers = object({ request: headerOperations, response: headerOperations });
-const notMatched = 'the whole match entry is left out: it never matches';
+const onlySidecars = '`mesh` stands for this process';
 
 const httpMatch = object({
-  name: ignored(string()),
+  name: string(),
   uri: stringMatch,
   ignoreUriCase: boolean,
-  headers: map(stringMatch),
-  port: integer(1, 65_535),
-  gateways: list(string()),
+  scheme: stringMatch,
+  method: stringMatch,
+  authority: stringMatch,
+  headers: enforced(map(stringMatch), 'also `@baggage.<member>`; `@request.auth.claims` is for gateways only'),
+  withoutHeaders: map(stringMatch),
+  queryParams: map(stringMatch),
+  port: matchPort,
+  gateways: enforced(list(string()), onlySidecars),
   sourceLabels: map(string()),
   sourceNamespace: string(),
-  scheme: ignored(stringMatch, notMatched),
-  method: ignored(stringMatch, notMatched),
-  authority: ignored(stringMatch, notMatched),
-  queryParams: ignored(map(stringMatch), notMatched),
-  withoutHeaders: ignored(map(stringMatch), notMatched),
-  statPrefix: ignored(string()),
+  statPrefix: ignored(string(), 'metrics are not told apart by it'),
 });
 
 const fault = object({
   delay: object(
-    { percent: integer(0, 100), percentage: percent, fixedDelay: duration(), exponentialDelay: duration() },
+    {
+      percent: enforced(integer(0, 100), 'deprecated'),
+      percentage: percent,
+      fixedDelay: duration(),
+      exponentialDelay: refusedByIstio(duration()),
+    },
     ['fixedDelay', 'exponentialDelay'],
   ),
-  abort: object({ httpStatus: integer(200, 599), grpcStatus: string(), http2Error: string(), percentage: percent }, [
-    'httpStatus',
-    'grpcStatus',
-    'http2Error',
-  ]),
+  abort: object(
+    { httpStatus: integer(), grpcStatus: string(), http2Error: refusedByIstio(string()), percentage: percent },
+    ['httpStatus', 'grpcStatus', 'http2Error'],
+  ),
 });
 
 const corsPolicy = object({
-  allowOrigin: list(string()),
+  allowOrigin: enforced(list(string()), 'deprecated'),
   allowOrigins: list(stringMatch),
   allowMethods: list(string()),
   allowHeaders: list(string()),
@@ -66,15 +84,18 @@ const corsPolicy = object({
   unmatchedPreflights: oneOfValues('UNSPECIFIED', 'FORWARD', 'IGNORE'),
 });
 
-const redirect = object({
-  uri: string(),
-  prefixRewrite: string(),
-  authority: string(),
-  port: integer(1, 65_535),
-  derivePort: oneOfValues('FROM_PROTOCOL_DEFAULT', 'FROM_REQUEST_PORT'),
-  scheme: string(),
-  redirectCode: integer(300, 399),
-});
+const redirect = object(
+  {
+    uri: string(),
+    prefixRewrite: string(),
+    authority: string(),
+    port: integer(0, 65_535),
+    derivePort: oneOfValues('FROM_PROTOCOL_DEFAULT', 'FROM_REQUEST_PORT'),
+    scheme: string(),
+    redirectCode: integer(),
+  },
+  ['port', 'derivePort'],
+);
 
 const retries = object({
   attempts: integer(),
@@ -82,58 +103,48 @@ const retries = object({
   retryOn: enforced(string(), 'Envoy words and status codes; `retriable-headers` and HTTP/3 words have no effect'),
   backoff: duration(),
   retryIgnorePreviousHosts: ignored(boolean, 'the balancer decides'),
-  retryRemoteLocalities: ignored(boolean),
+  retryRemoteLocalities: ignored(boolean, 'the balancer decides'),
 });
-
-/** Why some actions are refused; the compiler says the same. */
-export const otherAction: string = 'not carried out yet, and leaving it out would send these requests elsewhere';
 
 const httpRoute = object({
   name: string(),
   match: list(httpMatch),
-  route: list(
-    object({
-      destination: required(destination),
-      weight: integer(),
-      headers: ignored(headers),
-    }),
-  ),
-  timeout: duration(),
-  retries,
+  route: list(object({ destination: required(destination), weight: integer(), headers })),
+  redirect,
+  directResponse: object({
+    status: required(integer()),
+    body: object({ string: text, bytes: string() }, ['string', 'bytes']),
+  }),
+  delegate: object({ name: string(), namespace: string() }),
   rewrite: object({
     uri: string(),
     authority: string(),
-    uriRegexRewrite: ignored(object({ match: string(), rewrite: string() })),
+    uriRegexRewrite: object({ match: string(), rewrite: string() }),
   }),
-  redirect: refusedForMesh(redirect),
-  directResponse: refusedForMesh(object({ status: required(integer(200, 599)), body: any })),
-  delegate: refusedForMesh(object({ name: string(), namespace: string() })),
-  fault: ignored(fault),
-  mirror: ignored(destination),
-  mirror_percent: ignored(integer(0, 100)),
-  mirrorPercent: ignored(integer(0, 100)),
-  mirrorPercentage: ignored(percent),
-  mirrors: ignored(list(object({ destination: required(destination), percentage: percent }))),
-  corsPolicy: ignored(corsPolicy),
-  headers: ignored(headers),
+  timeout: duration(),
+  retries,
+  fault,
+  mirror: destination,
+  mirrors: list(object({ destination: required(destination), percentage: percent })),
+  mirrorPercentage: percent,
+  mirrorPercent: enforced(integer(0, 100), 'deprecated'),
+  mirror_percent: enforced(integer(0, 100), 'deprecated'),
+  corsPolicy,
+  headers,
 });
 
 const l4Match = {
   destinationSubnets: list(string()),
-  port: integer(1, 65_535),
+  port: matchPort,
   sourceLabels: map(string()),
-  gateways: list(string()),
   sourceNamespace: string(),
+  gateways: enforced(list(string()), onlySidecars),
 } as const;
 const l4Route = list(object({ destination: required(destination), weight: integer() }));
-const onlyHttp = 'only HTTP routes are carried out';
 
-/**
- * An action that inmesh does not have. It is refused where it would act: a VirtualService for
- * gateways only may have it, so the compiler refuses it and not the table.
- */
-function refusedForMesh(type: FieldType): Field {
-  return { ...refused(type, otherAction), refusedBy: 'compiler' };
+/** Part of the API, and refused by Istio's own validation; the compiler says so. */
+function refusedByIstio(type: FieldType): Field {
+  return { ...refused(type, 'Istio refuses it too'), refusedBy: 'compiler' };
 }
 
 /** `networking.istio.io` VirtualService. */
@@ -146,18 +157,20 @@ export const virtualServiceTable: KindTable = {
   fields: {
     spec: required(
       object({
-        hosts: nonEmptyList(string()),
+        hosts: enforced(list(string()), 'without hosts: a delegate'),
         gateways: enforced(list(string()), 'applies when `mesh` is listed or the field is absent'),
         http: list(httpRoute),
-        tls: ignored(
-          list(
-            object({ match: nonEmptyList(object({ sniHosts: nonEmptyList(string()), ...l4Match })), route: l4Route }),
-          ),
-          onlyHttp,
+        tls: list(
+          object({
+            match: required(nonEmptyList(object({ sniHosts: required(nonEmptyList(string())), ...l4Match }))),
+            route: l4Route,
+          }),
         ),
-        tcp: ignored(
-          list(object({ match: list(object({ sourceSubnet: string(), ...l4Match })), route: l4Route })),
-          onlyHttp,
+        tcp: list(
+          object({
+            match: list(object({ sourceSubnet: ignored(string(), 'by Istio too'), ...l4Match })),
+            route: l4Route,
+          }),
         ),
         exportTo,
       }),

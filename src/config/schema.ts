@@ -13,6 +13,8 @@ export type FieldType =
       /** What the text must be, for the message when `pattern` does not match. */
       readonly mustBe?: string;
       readonly maxLength?: number;
+      /** Line breaks and other control characters are allowed. */
+      readonly anyCharacter?: true;
     }
   | { readonly kind: 'enum'; readonly values: readonly string[] }
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
@@ -98,6 +100,8 @@ export const string = (options?: { pattern?: RegExp; mustBe?: string; maxLength?
   kind: 'string',
   ...options,
 });
+/** A text of any characters, line breaks too. */
+export const text: FieldType = { kind: 'string', anyCharacter: true };
 export const oneOfValues = (...values: readonly string[]): FieldType => ({ kind: 'enum', values });
 export const integer = (min = 0, max = 2_147_483_647): FieldType => ({ kind: 'integer', min, max });
 export const number = (min: number, max: number): FieldType => ({ kind: 'number', min, max });

@@ -1,26 +1,20 @@
-import { clusterName } from '../model/cluster.ts';
-import type { Route, VirtualHost } from '../model/route.ts';
-import { defaultRetryPolicy } from '../model/route.ts';
+import type { ConnectionRoute, RetryPolicy, Route, SkippedRule, VirtualHost } from '../model/route.ts';
 import type { Snapshot, WildcardHost } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Clusters } from './clusters.ts';
 import type { Collector } from './collector.ts';
-import type { DestinationRules } from './destination-rules.ts';
-import { hostMatches, specificity } from './destination-rules.ts';
-import type { Path } from './document.ts';
-import {
-  compileHttpRoutes,
-  type DestinationSpec,
-  isForMesh,
-  type VirtualServiceBody,
-} from './istio-virtual-service.ts';
-import { describePlace, describeResource } from './problem.ts';
+import { createDelegates, type HttpRule } from './delegates.ts';
+import { createDestinationLinks } from './destination-links.ts';
+import { type DestinationRules, hostMatches } from './destination-rules.ts';
+import { createExtensions } from './extensions.ts';
+import { createHostOwners } from './host-owners.ts';
+import { type CompiledConnections, compileTcpRules, compileTlsRules } from './istio-connections.ts';
+import { type CompiledRules, compileHttpRules } from './istio-http-routes.ts';
+import { isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
-import { byAge, isExported, type Resource, resolveHost } from './resource.ts';
+import { resolveHost } from './resource.ts';
 import type { MeshService, ServicePort } from './service.ts';
-
-type VirtualService = Resource<VirtualServiceBody>;
 
 /** What virtual hosts are made of. */
 export interface VirtualHostSources {
@@ -29,9 +23,11 @@ export interface VirtualHostSources {
   readonly rules: DestinationRules;
   readonly virtualServices: readonly VirtualService[];
   readonly workload: Workload;
+  /** For HTTP routes without `retries`, and for services without a VirtualService; nothing: no retries. */
+  readonly defaultRetry: RetryPolicy | undefined;
 }
 
-/** Where Istio serves the hosts of a VirtualService that has no service at all among its hosts. */
+/** Where Istio serves hosts of a VirtualService that are no services. */
 const defaultPort = 80;
 
 /** Every name that the workload may call, with its routes. */
@@ -39,40 +35,40 @@ export function compileVirtualHosts(
   sources: VirtualHostSources,
   collector: Collector,
 ): Pick<Snapshot, 'hosts' | 'wildcardHosts'> {
-  const { registry, clusters, workload } = sources;
+  const { registry, clusters, rules, virtualServices, workload, defaultRetry } = sources;
   const hosts = new Map<string, VirtualHost>();
   const wildcardHosts: WildcardHost[] = [];
-  const owners = ownersOfHosts(sources, collector);
-  const wildcards = new Map([...owners].filter(([host]) => host.startsWith('*')));
-  const links = createLinks(sources, collector);
+  const delegates = createDelegates(virtualServices, workload.clusterDomain, collector);
+  const extensions = createExtensions(collector);
+  const owners = createHostOwners(virtualServices, registry, workload, collector);
+  const links = createDestinationLinks(registry, clusters, rules, workload, collector);
+  const compiled = new Map<VirtualService, Map<number, CompiledRules>>();
   // Names that others could claim too (short names, addresses) come after all full names.
   const aliases: { readonly name: string; readonly port: number; readonly virtualHost: VirtualHost }[] = [];
 
   for (const service of registry.services) {
-    const owner = owners.get(service.host) ?? ownerOf(wildcards, service.host);
+    const candidates = owners.forHttp(service.host);
+    const forConnections = owners.forConnections(service.host);
     for (const port of service.ports) {
-      const virtualHost: VirtualHost = {
-        name: hostAndPort(service.host, port.number),
-        routes: routesOf(service, port, owner),
-      };
+      const virtualHost = hostOf(service, port, candidates, forConnections);
       addName(service.host, port.number, virtualHost);
       for (const name of [...shortNames(service.host, workload), ...service.addresses]) {
         aliases.push({ name, port: port.number, virtualHost });
       }
     }
   }
-  for (const [host, owner] of owners) {
+  for (const [host, candidates] of owners.byHost) {
     if (isServed(host)) continue;
-    for (const port of portsOfUnknownHosts(owner)) {
-      const routes = routesFor(owner, port);
-      if (routes.length > 0) addName(host, port, { name: hostAndPort(host, port), routes });
+    for (const port of portsOfUnknownHosts(candidates)) {
+      const { routes, skipped } = rulesFor(candidates, port);
+      if (routes.length > 0) addName(host, port, { name: hostAndPort(host, port), routes, ...withSkipped(skipped) });
     }
   }
   for (const { name, port, virtualHost } of aliases) {
     const key = hostAndPort(name, port);
     if (!hosts.has(key)) hosts.set(key, virtualHost);
   }
-  for (const virtualService of sources.virtualServices) if (isForMesh(virtualService)) links.check(virtualService);
+  for (const virtualService of virtualServices) if (isForMesh(virtualService)) links.check(virtualService);
   wildcardHosts.sort((a, b) => b.suffix.length - a.suffix.length || a.port - b.port || (a.suffix < b.suffix ? -1 : 1));
   return { hosts, wildcardHosts };
 
@@ -82,19 +78,21 @@ export function compileVirtualHosts(
     return registry.services.some((service) => hostMatches(host, service.host));
   }
 
-  /** As in Istio: the HTTP ports of the services that stand beside it in the same VirtualService. */
-  function portsOfUnknownHosts({ namespace, body }: VirtualService): ReadonlySet<number> {
-    const ports = new Set<number>();
-    for (const name of body.spec.hosts ?? []) {
-      const host = resolveHost(name, namespace, workload.clusterDomain);
-      const beside = host.startsWith('*')
-        ? registry.services.filter((service) => hostMatches(host, service.host))
-        : [registry.find(host)];
-      for (const service of beside) {
-        for (const port of service?.ports ?? []) if (isHttp(port.protocol)) ports.add(port.number);
+  /** As in Istio: port 80, and the HTTP ports of the services that stand beside it in the same VirtualService. */
+  function portsOfUnknownHosts(candidates: readonly VirtualService[]): ReadonlySet<number> {
+    const ports = new Set([defaultPort]);
+    for (const { namespace, body } of candidates) {
+      for (const name of body.spec.hosts ?? []) {
+        const host = resolveHost(name, namespace, workload.clusterDomain);
+        const beside = host.startsWith('*')
+          ? registry.services.filter((service) => hostMatches(host, service.host))
+          : [registry.find(host)];
+        for (const service of beside) {
+          for (const port of service?.ports ?? []) if (isHttp(port.protocol)) ports.add(port.number);
+        }
       }
     }
-    return ports.size === 0 ? new Set([defaultPort]) : ports;
+    return ports;
   }
 
   function addName(host: string, port: number, virtualHost: VirtualHost): void {
@@ -102,16 +100,71 @@ export function compileVirtualHosts(
     else hosts.set(hostAndPort(host, port), virtualHost);
   }
 
-  function routesOf(service: MeshService, port: ServicePort, owner: VirtualService | undefined): readonly Route[] {
+  function hostOf(
+    service: MeshService,
+    port: ServicePort,
+    candidates: readonly VirtualService[],
+    forConnections: readonly VirtualService[],
+  ): VirtualHost {
     const http = isHttp(port.protocol);
-    const routes = http && owner !== undefined ? routesFor(owner, port.number) : [];
+    const ofHttp: CompiledRules = http ? rulesFor(candidates, port.number) : { routes: [], skipped: [] };
+    const ofConnections = connectionsFor(forConnections, port);
+    const opaque = http ? undefined : opaqueRoute(service, ofConnections.connections);
+    const given = opaque === undefined ? ofHttp.routes : [opaque];
     // A VirtualService of which nothing applies leaves the service as it was.
-    return routes.length > 0 ? routes : [defaultRoute(service, port, http)];
+    const routes = given.length > 0 ? given : [defaultRoute(service, port, http)];
+    const connections =
+      ofConnections.connections.length === 0 || ofConnections.closed
+        ? ofConnections.connections
+        : [...ofConnections.connections, defaultConnection(service, port)];
+    return {
+      name: hostAndPort(service.host, port.number),
+      routes,
+      ...withSkipped([...ofHttp.skipped, ...ofConnections.skipped]),
+      ...(connections.length === 0 ? {} : { connections }),
+    };
   }
 
-  function routesFor(owner: VirtualService, port: number): readonly Route[] {
-    const clusterOf = (destination: DestinationSpec): string => links.clusterOf(owner, destination, port);
-    return compileHttpRoutes(owner, { workload, port, clusterOf }, collector);
+  /** The rules of the first VirtualService that has one for the port. */
+  function rulesFor(candidates: readonly VirtualService[], port: number): CompiledRules {
+    const skipped: SkippedRule[] = [];
+    for (const owner of candidates) {
+      const found = rulesOf(owner, port);
+      skipped.push(...found.skipped);
+      if (found.routes.length > 0) return { routes: found.routes, skipped };
+    }
+    return { routes: [], skipped };
+  }
+
+  function rulesOf(owner: VirtualService, port: number): CompiledRules {
+    const byPort = compiled.get(owner) ?? new Map<number, CompiledRules>();
+    compiled.set(owner, byPort);
+    let found = byPort.get(port);
+    if (found === undefined) {
+      const caller = { namespace: workload.namespace, labels: workload.labels, port };
+      const clusterOf =
+        () =>
+        (destination: Parameters<typeof links.forHttp>[0]): string =>
+          links.forHttp(destination, port);
+      const extensionsOf = (rule: HttpRule) => extensions.of(rule);
+      found = compileHttpRules(delegates.rulesOf(owner), { caller, defaultRetry, clusterOf, extensionsOf }, collector);
+      byPort.set(port, found);
+    }
+    return found;
+  }
+
+  function connectionsFor(candidates: readonly VirtualService[], port: ServicePort): CompiledConnections {
+    const context = {
+      caller: { namespace: workload.namespace, labels: workload.labels, port: port.number },
+      clusterOf: (owner: VirtualService, { host, ...rest }: Parameters<typeof links.forHttp>[0]) =>
+        links.forConnection({ ...rest, host: resolveHost(host, owner.namespace, workload.clusterDomain) }, port.number),
+    };
+    const tls = port.protocol === 'tls' || port.protocol === 'https';
+    return (tls ? compileTlsRules : compileTcpRules)(candidates, context, collector);
+  }
+
+  function defaultConnection(service: MeshService, port: ServicePort): ConnectionRoute {
+    return { name: 'default', destinations: [{ cluster: clusters.use(service, port) ?? '', weight: 1 }] };
   }
 
   function defaultRoute(service: MeshService, port: ServicePort, http: boolean): Route {
@@ -121,9 +174,28 @@ export function compileVirtualHosts(
       name: 'default',
       matches: [],
       destinations: [{ cluster, weight: 1 }],
-      ...(http ? { retry: defaultRetryPolicy } : {}),
+      ...(http && defaultRetry !== undefined ? { retry: defaultRetry } : {}),
     };
   }
+}
+
+/**
+ * What becomes of calls to a port whose content a sidecar does not read: the first rule that takes such connections,
+ * whatever their address; of `tls` rules the first for the name of the service, which is the SNI of such calls.
+ */
+function opaqueRoute(service: MeshService, connections: readonly ConnectionRoute[]): Route | undefined {
+  const found = connections.find(
+    ({ sniHosts, destinationSubnets }) =>
+      destinationSubnets === undefined &&
+      (sniHosts === undefined || sniHosts.some((name) => hostMatches(name, service.host))),
+  );
+  if (found === undefined) return undefined;
+  const { name, destinations, provenance } = found;
+  return { name, matches: [], destinations, ...(provenance === undefined ? {} : { provenance }) };
+}
+
+function withSkipped(skipped: readonly SkippedRule[]): Pick<VirtualHost, 'skipped'> {
+  return skipped.length === 0 ? {} : { skipped };
 }
 
 /** `reviews.bookinfo:9080`, `[::1]:9080`. */
@@ -140,110 +212,4 @@ export function shortNames(host: string, workload: Workload): readonly string[] 
   if (parts.length < 2 || host.startsWith('*')) return [];
   const local = parts.slice(1).join('.') === workload.namespace ? [parts[0] as string] : [];
   return [...local, base, `${base}.svc`];
-}
-
-/**
- * Which VirtualService decides for which host. Istio's order: those made for this namespace alone,
- * those exported to it by name, the public ones; older ones first. Others for the same host have no
- * effect, and the report says so.
- */
-function ownersOfHosts(
-  { registry, virtualServices, workload }: VirtualHostSources,
-  collector: Collector,
-): ReadonlyMap<string, VirtualService> {
-  const owners = new Map<string, VirtualService>();
-  const rank = ({ body }: VirtualService): number => {
-    const { exportTo = [] } = body.spec;
-    return exportTo.length === 0 || exportTo.includes('*') ? 2 : exportTo.includes('.') ? 0 : 1;
-  };
-  const ordered = virtualServices
-    .filter((each) => isForMesh(each) && isExported(each.body.spec.exportTo, each.namespace, workload.namespace))
-    .sort((a, b) => rank(a) - rank(b) || byAge(a, b));
-  for (const virtualService of ordered) {
-    const { hosts = [], http = [] } = virtualService.body.spec;
-    if (http.length === 0) continue;
-    hosts.forEach((name, index) => {
-      const host = resolveHost(name, virtualService.namespace, workload.clusterDomain);
-      const first = owners.get(host);
-      const long = `${host}.svc.${workload.clusterDomain}`;
-      if (registry.find(host) === undefined && registry.find(long) !== undefined) {
-        collector.warn(virtualService, ['spec', 'hosts', index], 'enforced', `is not expanded; the service is ${long}`);
-      }
-      if (first === undefined) owners.set(host, virtualService);
-      else if (first !== virtualService) {
-        const winner = `${describeResource(first)} (${describePlace(collector.at(first, []))})`;
-        collector.warn(virtualService, ['spec', 'hosts', index], 'ignored', `${winner} already routes ${host}`);
-      }
-    });
-  }
-  return owners;
-}
-
-function ownerOf(wildcards: ReadonlyMap<string, VirtualService>, host: string): VirtualService | undefined {
-  let best: string | undefined;
-  for (const pattern of wildcards.keys()) {
-    if (!hostMatches(pattern, host)) continue;
-    if (best === undefined || specificity(pattern) > specificity(best)) best = pattern;
-  }
-  return best === undefined ? undefined : wildcards.get(best);
-}
-
-/** Destinations: from names in a VirtualService to clusters. */
-interface Links {
-  clusterOf(owner: VirtualService, destination: DestinationSpec, port: number): string;
-  /** Reports destinations that lead nowhere; refuses subsets that nobody defines. */
-  check(owner: VirtualService): void;
-}
-
-function createLinks({ registry, clusters, rules, workload }: VirtualHostSources, collector: Collector): Links {
-  const hostOf = (owner: VirtualService, destination: DestinationSpec): string =>
-    resolveHost(destination.host, owner.namespace, workload.clusterDomain);
-  return {
-    clusterOf(owner, destination, port) {
-      const host = hostOf(owner, destination);
-      const service = registry.find(host);
-      // Istio: without a port that of the service if it has one only, else that of the request.
-      const only = service?.ports.length === 1 ? service.ports[0]?.number : undefined;
-      const number = destination.port?.number ?? only ?? port;
-      const target = service?.ports.find((each) => each.number === number);
-      const name = clusterName(host, number, destination.subset);
-      return service === undefined || target === undefined
-        ? name
-        : (clusters.use(service, target, destination.subset) ?? name);
-    },
-    check(owner) {
-      owner.body.spec.http?.forEach((route, index) => {
-        route.route?.forEach(({ destination }, at) => {
-          checkDestination(owner, destination, ['spec', 'http', index, 'route', at, 'destination']);
-        });
-      });
-    },
-  };
-
-  function checkDestination(owner: VirtualService, destination: DestinationSpec, path: Path): void {
-    const host = hostOf(owner, destination);
-    const service = registry.find(host);
-    if (service === undefined) {
-      const long = `${host}.svc.${workload.clusterDomain}`;
-      const hint = registry.find(long) === undefined ? '' : `; write ${long}`;
-      collector.warn(owner, [...path, 'host'], 'enforced', `no service has the host ${host}: calls answer 503${hint}`);
-      return;
-    }
-    const number = destination.port?.number;
-    if (number !== undefined && !service.ports.some((port) => port.number === number)) {
-      const note = `${host} has no port ${number}: calls answer 503`;
-      collector.warn(owner, [...path, 'port', 'number'], 'enforced', note);
-    }
-    const subset = destination.subset ?? '';
-    if (subset === '' || rules.find(service)?.subsets.has(subset) === true) return;
-    const known = rules.subsetsOf(host);
-    if (known.has(subset)) {
-      const note = `the DestinationRule with subset ${subset} is not for this workload: calls answer 503`;
-      collector.warn(owner, [...path, 'subset'], 'enforced', note);
-      return;
-    }
-    const names = known.size === 0 ? 'there is none' : [...known].slice(0, 10).join(', ');
-    const text = `must be a subset that a DestinationRule defines for ${host} (${names})`;
-    collector.problem(owner, [...path, 'subset'], text, subset);
-  }
 }

@@ -62,7 +62,7 @@ export interface RouteMatch {
   readonly authority?: StringMatch;
   /** Header names are lower case. An absent header never matches. */
   readonly headers?: readonly HeaderMatch[];
-  /** Each is a condition that must not hold; an absent header passes. */
+  /** Each is a condition that must not hold. An absent header counts as empty, but not as `present`, as in Envoy. */
   readonly withoutHeaders?: readonly HeaderMatch[];
   /** Names are case-sensitive. `present` also holds for a parameter without a value. */
   readonly queryParams?: readonly QueryMatch[];
@@ -73,6 +73,7 @@ export interface RouteMatch {
 }
 
 export interface HeaderMatch {
+  /** Lower case; `:path` is the path with its query, `:method`, `:scheme` and `:authority` are those of the request. */
   readonly name: string;
   readonly match: StringMatch;
 }
@@ -150,7 +151,7 @@ export interface DirectResponse {
 export interface Fault {
   readonly delay?: { readonly delayMs: number; readonly percent: number };
   readonly abort?: {
-    /** HTTP status; that of the gRPC status for requests that are not gRPC. */
+    /** HTTP status; with a gRPC status 200, also for requests that are not gRPC, as in Envoy. */
     readonly status: number;
     readonly grpcStatus?: number;
     readonly percent: number;

@@ -110,7 +110,7 @@ t.test('a VirtualService of which no route applies leaves the default', async (t
 });
 
 t.test(
-  'a host without a service is served on port 80, or on those of the services beside it, as in Istio',
+  'a host without a service is served on port 80, and on those of the services beside it, as in Istio',
   async (t) => {
     const { snapshot, routes } = good(serviceYaml() + route('api.example.com', '1s'));
     t.equal(routes('api.example.com:80')[0]?.destinations[0]?.cluster, 'outbound|80||reviews.shop.svc.cluster.local');
@@ -127,9 +127,10 @@ t.test(
       ).snapshot.hosts;
     const ports = (hosts: string): readonly string[] =>
       [...beside(hosts).keys()].filter((name) => name.startsWith('api.'));
-    t.same(ports('a'), ['api.example.com:9000']);
-    t.same(ports('a, b'), ['api.example.com:9000', 'api.example.com:9001']);
-    t.same(ports('"*.shop.svc.cluster.local"'), ['api.example.com:9000', 'api.example.com:9001']);
+    t.same(ports('a'), ['api.example.com:80', 'api.example.com:9000']);
+    const all = ['api.example.com:80', 'api.example.com:9000', 'api.example.com:9001'];
+    t.same(ports('a, b'), all);
+    t.same(ports('"*.shop.svc.cluster.local"'), all);
     t.same(ports('other.example.com'), ['api.example.com:80']);
     const wide = good(serviceYaml() + route('*.example.com', '1s') + route('*.deep.example.com', '2s'));
     t.match(wide.snapshot.wildcardHosts, [

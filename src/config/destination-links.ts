@@ -1,0 +1,93 @@
+import { clusterName } from '../model/cluster.ts';
+import type { Workload } from '../model/workload.ts';
+import type { Clusters } from './clusters.ts';
+import type { Collector } from './collector.ts';
+import type { DestinationRules } from './destination-rules.ts';
+import type { Path } from './document.ts';
+import type { DestinationSpec, VirtualService } from './istio-virtual-service.ts';
+import type { Registry } from './registry.ts';
+import { resolveHost } from './resource.ts';
+
+/** Destinations: from names in a VirtualService to clusters. */
+export interface DestinationLinks {
+  /**
+   * Cluster of an HTTP destination; always a name, even when there is no such cluster: calls then answer 503. Without a
+   * port it is that of the request, which is what istiod gives to sidecars.
+   */
+  forHttp(destination: DestinationSpec, port: number): string;
+  /** The same for connections; without a port it is the only one of the service, else that of the connection. */
+  forConnection(destination: DestinationSpec, port: number): string;
+  /** Reports destinations that lead nowhere. */
+  check(owner: VirtualService): void;
+}
+
+export function createDestinationLinks(
+  registry: Registry,
+  clusters: Clusters,
+  rules: DestinationRules,
+  { clusterDomain }: Workload,
+  collector: Collector,
+): DestinationLinks {
+  return {
+    forHttp: (destination, port) => link(destination, destination.port?.number ?? port),
+    forConnection(destination, port) {
+      const ports = registry.find(destination.host)?.ports ?? [];
+      const only = ports.length === 1 ? ports[0]?.number : undefined;
+      return link(destination, destination.port?.number ?? only ?? port);
+    },
+    check(owner) {
+      const { http = [], tcp = [], tls = [] } = owner.body.spec;
+      for (const [index, rule] of http.entries()) {
+        const path = ['spec', 'http', index];
+        checkAll(owner, rule.route ?? [], [...path, 'route']);
+        if (rule.mirror !== undefined) checkDestination(owner, rule.mirror, [...path, 'mirror']);
+        checkAll(owner, rule.mirrors ?? [], [...path, 'mirrors']);
+      }
+      for (const [index, rule] of tcp.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tcp', index, 'route']);
+      for (const [index, rule] of tls.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tls', index, 'route']);
+    },
+  };
+
+  function link({ host, subset = '' }: DestinationSpec, number: number): string {
+    const service = registry.find(host);
+    const port = service?.ports.find((each) => each.number === number);
+    const name = clusterName(host, number, subset);
+    return service === undefined || port === undefined ? name : (clusters.use(service, port, subset) ?? name);
+  }
+
+  function checkAll(
+    owner: VirtualService,
+    all: readonly { readonly destination: DestinationSpec }[],
+    path: Path,
+  ): void {
+    for (const [index, { destination }] of all.entries()) {
+      checkDestination(owner, destination, [...path, index, 'destination']);
+    }
+  }
+
+  function checkDestination(owner: VirtualService, destination: DestinationSpec, path: Path): void {
+    const host = resolveHost(destination.host, owner.namespace, clusterDomain);
+    const warn = (field: string, note: string): void => {
+      collector.warn(owner, [...path, ...field.split('.')], 'enforced', `${note}: calls answer 503`);
+    };
+    const service = registry.find(host);
+    if (service === undefined) {
+      const long = `${host}.svc.${clusterDomain}`;
+      const hint = registry.find(long) === undefined ? '' : `; write ${long}`;
+      collector.warn(owner, [...path, 'host'], 'enforced', `no service has the host ${host}: calls answer 503${hint}`);
+      return;
+    }
+    const number = destination.port?.number;
+    if (number !== undefined && !service.ports.some((port) => port.number === number)) {
+      warn('port.number', `${host} has no port ${number}`);
+    }
+    const subset = destination.subset ?? '';
+    if (subset === '' || rules.find(service)?.subsets.has(subset) === true) return;
+    const known = rules.subsetsOf(host);
+    if (known.has(subset)) warn('subset', `the DestinationRule with subset ${subset} is not for this workload`);
+    else {
+      const names = known.size === 0 ? 'there is none' : `there are ${[...known].slice(0, 10).join(', ')}`;
+      warn('subset', `no DestinationRule defines subset ${subset} for ${host} (${names})`);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import type { Collector } from './collector.ts';
+import type { Path } from './document.ts';
+import { hasSubstitution, isAuthorityHeader, isHeaderName } from './istio-headers.ts';
+import type { HeaderEditSpec, HeadersSpec, RewriteSpec, VirtualService } from './istio-virtual-service.ts';
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
+const controlCharacter = /[\u0000-\u0008\u000A-\u001F\u007F]/;
+
+/** Istio's rules for edits of headers: which names may be set, added and removed, and what values look like. */
+export function checkHeaders(
+  resource: VirtualService,
+  spec: HeadersSpec | undefined,
+  path: Path,
+  collector: Collector,
+): void {
+  if (spec?.request !== undefined) checkEdit(resource, spec.request, true, [...path, 'request'], collector);
+  if (spec?.response !== undefined) checkEdit(resource, spec.response, false, [...path, 'response'], collector);
+}
+
+function checkEdit(
+  resource: VirtualService,
+  spec: HeaderEditSpec,
+  request: boolean,
+  path: Path,
+  collector: Collector,
+): void {
+  for (const field of ['set', 'add'] as const) {
+    for (const [name, value] of Object.entries(spec[field] ?? {})) {
+      const at = [...path, field, name];
+      checkName(resource, name, request && isAuthorityHeader(name), at, collector);
+      const problem = valueProblem(value);
+      if (problem !== undefined) collector.problem(resource, at, problem, value);
+      else if (hasSubstitution(value) && !isAuthorityHeader(name)) {
+        const note = 'asks a proxy for something of the connection (%…%): this header is left as it is';
+        collector.entry(resource, at, 'ignored', note);
+      }
+    }
+  }
+  spec.remove?.forEach((name, index) => {
+    checkName(resource, name, false, [...path, 'remove', index], collector);
+  });
+}
+
+function checkName(resource: VirtualService, name: string, free: boolean, path: Path, collector: Collector): void {
+  if (free) return;
+  if (name === '') collector.problem(resource, path, 'must be the name of a header', name);
+  else if (name.startsWith(':') || isAuthorityHeader(name)) {
+    const text = 'must not be Host or a pseudo header; only set and add of a request may have Host or :authority';
+    collector.problem(resource, path, text, name);
+  } else if (!isHeaderName(name)) {
+    // Istio lets it pass, and no HTTP message can have it.
+    collector.warn(resource, path, 'ignored', 'is not the name of a header, and is left out');
+  }
+}
+
+/** The authority can be set in one place only. */
+export function checkAuthority(
+  resource: VirtualService,
+  rewrite: RewriteSpec | undefined,
+  headers: HeadersSpec | undefined,
+  path: Path,
+  collector: Collector,
+): void {
+  let current = rewrite?.authority ?? '';
+  for (const field of ['set', 'add'] as const) {
+    for (const [name, value] of Object.entries(headers?.request?.[field] ?? {})) {
+      if (!isAuthorityHeader(name)) continue;
+      if (current !== '') {
+        const at = [...path, 'headers', 'request', field, name];
+        collector.problem(resource, at, `must not set the authority again: it is ${current} already`, value);
+        return;
+      }
+      current = value;
+    }
+  }
+}
+
+/** Envoy's notation: `%%` is a percent sign, `%NAME%` and `%NAME(arguments)%` stand for something else. */
+export function valueProblem(value: string): string | undefined {
+  if (controlCharacter.test(value)) return 'must not have control characters';
+  const text = value.replaceAll('%%', '');
+  let rest = text;
+  for (let start = rest.indexOf('%'); start !== -1; start = rest.indexOf('%')) {
+    const end = endOfVariable(rest, start + 1);
+    if (end === undefined) return 'must have its percent signs in pairs; a plain one is written %%';
+    rest = rest.slice(end);
+  }
+  return undefined;
+}
+
+/** Place behind the `%` that closes a variable; nothing when it is not closed. */
+function endOfVariable(text: string, from: number): number | undefined {
+  const close = text.indexOf('%', from);
+  const open = text.indexOf('(', from);
+  if (close !== -1 && (open === -1 || close < open)) return close + 1;
+  if (open === -1) return undefined;
+  const end = /^\)\s*%/.exec(text.slice(text.indexOf(')', open)));
+  return text.indexOf(')', open) === -1 || end === null ? undefined : text.indexOf(')', open) + end[0].length;
+}
