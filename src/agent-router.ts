@@ -4,13 +4,14 @@ import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import { LocalSocket } from './host/local-socket.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
+import type { Cluster } from './model/cluster.ts';
 import type { LocalAnswer } from './pipeline/local-answer.ts';
 import { currentScope } from './pipeline/scope.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
-import type { Selection, Selector } from './select.ts';
+import type { Known, Selection, Selector } from './select.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
@@ -22,8 +23,10 @@ import { addOutboundHeaders } from './trace/outbound-headers.ts';
 export function agentRouter(options: {
   readonly clock: Clock;
   readonly select: Selector;
-  /** `tlsHost`: the application itself speaks TLS to this name. */
-  connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined): Promise<Duplex>;
+  /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
+  connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
+  /** TLS of the mesh to the address that the application named. Absent: no cluster needs it. */
+  connectOriginal?(cluster: Cluster, hostname: string, port: number): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
 
@@ -64,15 +67,17 @@ export function agentRouter(options: {
     );
     endpoint.inFlight++;
     let done = false;
+    // TLS that the mesh originates is for one host.
+    const host = typeof state.cluster.tls === 'object' ? hostOf(request, authority) : '';
     return {
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
-      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? ''}`,
+      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       path: selection.path,
       ...(authority === undefined ? {} : { authority }),
       headers: added,
       ...(changes.length === 0 ? {} : { changes }),
       ...(response === undefined ? {} : { response }),
-      connect: () => connect(state, endpoint, tlsHost),
+      connect: () => connect(state, endpoint, tlsHost, host),
       done(status, error) {
         if (done) return;
         done = true;
@@ -87,11 +92,32 @@ export function agentRouter(options: {
     };
   };
 
+  const overTls = ({ hostname, port }: AgentRequest, { destination, path, state }: Known): AgentTarget => {
+    const { authority } = destination.plan;
+    return {
+      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}`,
+      path,
+      ...(authority === undefined ? {} : { authority }),
+      headers: [],
+      connect: async () => {
+        if (options.connectOriginal !== undefined) return options.connectOriginal(state.cluster, hostname, port);
+        // Never without TLS.
+        throw new MeshError('ERR_MESH_UNSUPPORTED', `TLS to ${hostname} cannot be originated here`);
+      },
+      done() {
+        // There is no endpoint that could be judged by this.
+      },
+    };
+  };
+
   return (request) => {
     const headers: HeaderList = [];
     for (const [name, value] of request.headers()) headers.push(name, value);
     const selection = select(originOf(request), request.method, request.path, headers, currentScope());
-    if (selection.kind === 'outside') return 'direct';
+    if (selection.kind === 'outside') {
+      const { known } = selection;
+      return known === undefined || typeof known.state.cluster.tls !== 'object' ? 'direct' : overTls(request, known);
+    }
     if (selection.kind === 'answer') return answering(request, selection.answer);
     const warming = selection.state.warming();
     return warming === undefined
@@ -118,4 +144,10 @@ function answering({ method, path }: AgentRequest, answer: LocalAnswer): AgentTa
 function originOf({ hostname, port, secure }: AgentRequest): string {
   const host = hostname.includes(':') ? `[${hostname}]` : hostname;
   return `${secure ? 'https' : 'http'}://${host}:${port}`;
+}
+
+/** The Host header that the request will have. */
+function hostOf(request: AgentRequest, authority: string | undefined): string {
+  const { hostname } = request;
+  return authority ?? request.header('host') ?? (hostname.includes(':') ? `[${hostname}]` : hostname);
 }

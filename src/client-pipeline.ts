@@ -1,4 +1,4 @@
-import { Agent } from 'undici';
+import { Agent, type Dispatcher } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
@@ -6,9 +6,10 @@ import { planFault } from './fault/decide.ts';
 import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
-import { headerValue } from './lib/header-list.ts';
+import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
+import type { Cluster } from './model/cluster.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
@@ -36,6 +37,8 @@ export interface ClientPipelineDependencies {
   readonly clusters: Clusters;
   /** The table of the snapshot in force; read once for each call. */
   hosts(): HostTable | undefined;
+  /** TLS of the mesh to the address that the caller named. Absent: no cluster needs it. */
+  original?(cluster: Cluster): Dispatcher;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
   series(service: string): Series;
 }
@@ -61,6 +64,18 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const toItsAddress: Filter<ClientCall, Reply> = (call, next) => {
     call.endpoint = passthrough;
     return next(call);
+  };
+  const toItsAddressOverTls = (cluster: Cluster): Filter<ClientCall, Reply> => {
+    const dispatcher = (): Dispatcher => {
+      if (dependencies.original !== undefined) return dependencies.original(cluster);
+      // Never without TLS.
+      throw new MeshError('ERR_MESH_UNSUPPORTED', `TLS to ${cluster.host} cannot be originated here`);
+    };
+    const endpoint: CallEndpoint = { name: cluster.host, host: '', dispatcher };
+    return (call, next) => {
+      call.endpoint = endpoint;
+      return next(call);
+    };
   };
   const select = createSelector(dependencies);
 
@@ -111,7 +126,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     if (state.cluster.discovery.kind === 'original') {
       // There is nothing to choose from, and nobody to eject.
-      filters.push(toItsAddress);
+      filters.push(originates(state.cluster) ? toItsAddressOverTls(state.cluster) : toItsAddress);
     } else {
       // inside retry: hands the chosen endpoint on
       filters.push(balanceFilter(name, state));
@@ -122,6 +137,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       // innermost policy: connect and response headers of one try
       filters.push(tryTimeoutFilter(perTryMs, deadlines(perTryMs)));
     }
+    // last before the connection: it is chosen by the Host header, after everything that edits headers
+    if (originates(state.cluster)) filters.push(nameHost);
     return compose(filters, sendTry);
   };
 
@@ -165,6 +182,17 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     select,
     close: () => outside.close(),
   };
+}
+
+/** Tells the endpoint for which host its connection shall be, wherever that was said. */
+const nameHost: Filter<ClientCall, Reply> = (call, next) => {
+  if (call.host === '') call.host = takeHeader(call.request.headers, 'host') ?? '';
+  return next(call);
+};
+
+/** Does the mesh itself speak TLS to servers outside of it? */
+function originates({ tls }: Cluster): boolean {
+  return typeof tls === 'object';
 }
 
 /** `outbound|9080|v1|reviews` is a cluster of `reviews`. */

@@ -135,6 +135,9 @@ const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
 
 /** Why a cluster cannot be called in this way, for people; nothing when it can. */
 function whyNot({ discovery, protocol, tls }: Cluster, ownTls: boolean): string | undefined {
+  if (ownTls && typeof tls === 'object') {
+    return 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it; call it with http:';
+  }
   if (discovery.kind === 'original') {
     if (tls !== 'mutual') return undefined;
     return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';

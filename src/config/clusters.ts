@@ -1,10 +1,10 @@
-import type { Cluster, Discovery, Endpoint } from '../model/cluster.ts';
+import type { Cluster, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
 import type { DestinationRules } from './destination-rules.ts';
-import { compilePolicy, mergePolicies } from './istio-destination-rule.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
+import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
 import { selects } from './values.ts';
 
 /** Makes clusters on demand, each once. */
@@ -37,10 +37,14 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
         subset,
         protocol: port.protocol,
         discovery: policy.passthrough ? { kind: 'original' } : discovery(service, endpoints),
-        balance: policy.balance,
-        tls: policy.tls ?? (service.meshExternal ? 'disable' : 'auto'),
+        ...balanceOf(policy),
+        tls: upstreamTls(service, policy),
+        ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
         ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
         limits: policy.limits,
+        ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
+        ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
+        ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
         serverIdentities: own ?? identitiesOf(service),
       });
       return name;
@@ -80,6 +84,23 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
     const accounts = service.endpoints.flatMap((endpoint) => spiffeIdOf(endpoint) ?? []);
     return [...new Set([...service.identities, ...accounts])].sort();
   }
+}
+
+function balanceOf({ balance, hash, locality, zoneAware, warmup }: ClusterPolicy) {
+  return {
+    balance,
+    ...(hash === undefined ? {} : { hash }),
+    ...(locality === undefined ? {} : { locality }),
+    ...(zoneAware === undefined ? {} : { zoneAware }),
+    ...(warmup === undefined ? {} : { warmup }),
+  };
+}
+
+/** Names that the rule does not give come from the service (Istio `constructUpstreamTLS`). */
+function upstreamTls(service: MeshService, { tls }: ClusterPolicy): UpstreamTls {
+  if (tls === undefined) return service.meshExternal ? 'disable' : 'auto';
+  if (typeof tls === 'string' || tls.subjectAltNames.length > 0 || service.identities.length === 0) return tls;
+  return tls.verify ? { ...tls, subjectAltNames: service.identities } : tls;
 }
 
 function discovery(service: MeshService, endpoints: readonly Endpoint[]): Discovery {

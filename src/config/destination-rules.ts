@@ -1,7 +1,8 @@
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
-import type { DestinationRuleBody, SubsetSpec, TrafficPolicy } from './istio-destination-rule.ts';
-import { byAge, isExported, type Resource, resolveHost } from './resource.ts';
+import type { DestinationRuleBody, SubsetSpec } from './istio-destination-rule.ts';
+import { byAge, type Resource, resolveHost } from './resource.ts';
+import type { TrafficPolicy } from './traffic-policy-spec.ts';
 import { selects } from './values.ts';
 
 /** Namespace whose resources hold for the whole mesh, Istio's default. */
@@ -11,10 +12,11 @@ export const rootNamespace = 'istio-system';
 export interface DestinationRule {
   readonly host: string;
   readonly namespace: string;
-  readonly exportTo: readonly string[];
   readonly selector: Readonly<Record<string, string>> | undefined;
   readonly trafficPolicy?: TrafficPolicy;
   readonly subsets: ReadonlyMap<string, SubsetSpec>;
+  /** What it was made of, the one that gave it its name first. */
+  readonly resources: readonly Resource<DestinationRuleBody>[];
 }
 
 export interface DestinationRules {
@@ -24,115 +26,229 @@ export interface DestinationRules {
   subsetsOf(host: string): ReadonlySet<string>;
 }
 
+/** What holds for the whole mesh. */
+export interface DestinationRuleDefaults {
+  /** Default {@link rootNamespace}. */
+  readonly rootNamespace?: string;
+  /** Who sees a rule without `exportTo`. Default everybody. */
+  readonly exportTo?: readonly string[];
+}
+
+/** A rule on its way through the merging. */
+interface Entry {
+  readonly resource: Resource<DestinationRuleBody>;
+  readonly host: string;
+  readonly exportTo: ReadonlySet<string>;
+  readonly selector: Readonly<Record<string, string>> | undefined;
+  trafficPolicy: TrafficPolicy | undefined;
+  subsets: ReadonlyMap<string, SubsetSpec>;
+  resources: readonly Resource<DestinationRuleBody>[];
+}
+
+/** Rules by host; wildcards apart, since a mesh has thousands of the others. */
+interface Index {
+  readonly exact: Map<string, Entry[]>;
+  readonly wide: Map<string, Entry[]>;
+}
+
+/**
+ * Which rule counts for a service, as istiod decides it (`PushContext.setDestinationRules`,
+ * `destinationRule`, `mergeDestinationRule` with `ENABLE_ENHANCED_DESTINATIONRULE_MERGE`): the rules
+ * of the own namespace, then those that the namespace of the service exports, then those of the root
+ * namespace. In each of the three the most specific host comes first.
+ */
 export function createDestinationRules(
   resources: readonly Resource<DestinationRuleBody>[],
   workload: Workload,
   collector: Collector,
+  defaults: DestinationRuleDefaults = {},
 ): DestinationRules {
-  // Rules with exact hosts by host, all others under '*': a mesh has thousands of the former.
-  const byNamespace = new Map<string, Map<string, DestinationRule[]>>();
-  for (const resource of [...resources].sort(byAge)) add(resource);
+  const root = defaults.rootNamespace ?? rootNamespace;
+  const privateByDefault = defaults.exportTo?.includes('.') ?? false;
+  /** Rules for workloads of their own namespace. */
+  const local = new Map<string, Index>();
+  const exported = new Map<string, Index>();
+  /** Of the root namespace, for itself alone. */
+  const rootLocal = newIndex();
+  const merge = createMerger(collector);
+  for (const resource of [...resources].sort(selectiveFirst)) add(resource);
 
   function add(resource: Resource<DestinationRuleBody>): void {
-    const { spec } = resource.body;
-    const host = resolveHost(spec.host, resource.namespace, workload.clusterDomain);
-    const byHost = byNamespace.get(resource.namespace) ?? new Map<string, DestinationRule[]>();
-    byNamespace.set(resource.namespace, byHost);
-    const key = keyOf(host);
-    const rules = byHost.get(key) ?? [];
-    byHost.set(key, rules);
-    const rule: DestinationRule = {
-      host,
-      namespace: resource.namespace,
-      exportTo: spec.exportTo ?? [],
-      selector: spec.workloadSelector?.matchLabels,
-      ...(spec.trafficPolicy === undefined ? {} : { trafficPolicy: spec.trafficPolicy }),
-      subsets: new Map(spec.subsets?.map((subset) => [subset.name, subset])),
-    };
-    const index = rules.findIndex((other) => sameCallers(other, rule));
-    const older = rules[index];
-    if (older === undefined) rules.push(rule);
-    else rules[index] = mergeRules(older, rule, resource, collector);
+    const { namespace } = resource;
+    const entry = entryOf(resource, workload);
+    const { exportTo } = entry;
+    if (exportTo.size === 0 || ['*', '.', namespace].some((to) => exportTo.has(to))) {
+      merge(indexOf(local, namespace), entry);
+    }
+    const own = exportTo.size === 1 && (exportTo.has('.') || exportTo.has(namespace));
+    if (!own && !(exportTo.size === 0 && privateByDefault)) merge(indexOf(exported, namespace), entry);
+    else if (namespace === root) merge(rootLocal, entry);
   }
 
-  const candidates = (namespace: string, host: string): readonly DestinationRule[] => {
-    const byHost = byNamespace.get(namespace);
-    const wide = (byHost?.get('*') ?? []).filter((rule) => hostMatches(rule.host, host));
-    return [...(byHost?.get(host) ?? []), ...wide];
+  const exportedBy = (namespace: string, host: string): readonly Entry[] =>
+    // The most specific host first and then whether it may be seen: one that may not hides the wider ones.
+    mostSpecific(exported.get(namespace), host).filter(
+      ({ exportTo }) => exportTo.size === 0 || exportTo.has('*') || exportTo.has(workload.namespace),
+    );
+
+  const candidates = (host: string, namespace: string): readonly Entry[] => {
+    // In the root namespace the rules that are for everybody come last.
+    const own = workload.namespace === root ? rootLocal : local.get(workload.namespace);
+    const first = mostSpecific(own, host);
+    if (first.length > 0) return first;
+    const second = exportedBy(namespace, host);
+    return second.length > 0 ? second : exportedBy(root, host);
   };
 
-  const pick = (namespace: string, host: string, visible: (rule: DestinationRule) => boolean): DestinationRule[] => {
-    const matching = candidates(namespace, host).filter(visible);
-    const best = Math.max(...matching.map((rule) => specificity(rule.host)));
-    return matching.filter((rule) => specificity(rule.host) === best);
-  };
-
+  const found = new Map<string, DestinationRule | undefined>();
   return {
     find({ host, namespace }) {
-      const exported = (rule: DestinationRule): boolean =>
-        isExported(rule.exportTo, rule.namespace, workload.namespace);
-      const places: [string, (rule: DestinationRule) => boolean][] = [
-        // Rules of the own namespace need no export. In the root namespace only private ones are
-        // "own": the others are for the whole mesh and come last.
-        [workload.namespace, (rule) => workload.namespace !== rootNamespace || rule.exportTo.includes('.')],
-        [namespace, exported],
-        [rootNamespace, exported],
-      ];
-      for (const [place, visible] of places) {
-        const rules = pick(place, host, visible);
-        if (rules.length > 0) return choose(rules, workload);
-      }
-      return undefined;
+      const key = `${namespace}/${host}`;
+      if (found.has(key)) return found.get(key);
+      const entry = choose(candidates(host, namespace), workload);
+      const rule = entry && ruleOf(entry);
+      found.set(key, rule);
+      return rule;
     },
     subsetsOf(host) {
-      const all = [...byNamespace.keys()].flatMap((namespace) => candidates(namespace, host));
-      return new Set(all.flatMap((rule) => [...rule.subsets.keys()]));
+      const names = new Set<string>();
+      for (const resource of resources) {
+        if (!hostMatches(resolveHost(resource.body.spec.host, resource.namespace, workload.clusterDomain), host))
+          continue;
+        for (const { name } of resource.body.spec.subsets ?? []) names.add(name);
+      }
+      return names;
     },
   };
 }
 
-/** Place of a rule in the index. */
-function keyOf(host: string): string {
-  return host.startsWith('*') ? '*' : host;
+/** Rules for some workloads before rules for all, older ones before younger. */
+function selectiveFirst(a: Resource<DestinationRuleBody>, b: Resource<DestinationRuleBody>): number {
+  const rank = ({ body }: Resource<DestinationRuleBody>): number => (body.spec.workloadSelector === undefined ? 1 : 0);
+  return rank(a) - rank(b) || byAge(a, b);
 }
 
-/** A rule for these very labels goes before one for everybody (Istio `workloadSelector`). */
-function choose(rules: readonly DestinationRule[], workload: Workload): DestinationRule | undefined {
-  const selected = rules.find(
-    (rule) =>
-      rule.selector !== undefined && rule.namespace === workload.namespace && selects(rule.selector, workload.labels),
+function entryOf(resource: Resource<DestinationRuleBody>, workload: Workload): Entry {
+  const { spec } = resource.body;
+  const selective = spec.workloadSelector !== undefined;
+  return {
+    resource,
+    host: resolveHost(spec.host, resource.namespace, workload.clusterDomain),
+    // A rule for some workloads never leaves its namespace.
+    exportTo: new Set(selective ? ['.'] : spec.exportTo),
+    selector: selective ? (spec.workloadSelector?.matchLabels ?? {}) : undefined,
+    trafficPolicy: spec.trafficPolicy,
+    subsets: new Map(spec.subsets?.map((subset) => [subset.name, subset])),
+    resources: [resource],
+  };
+}
+
+function ruleOf({ resource, host, selector, trafficPolicy, subsets, resources }: Entry): DestinationRule {
+  return {
+    host,
+    namespace: resource.namespace,
+    selector,
+    ...(trafficPolicy === undefined ? {} : { trafficPolicy }),
+    subsets,
+    resources,
+  };
+}
+
+function newIndex(): Index {
+  return { exact: new Map(), wide: new Map() };
+}
+
+function indexOf(indexes: Map<string, Index>, namespace: string): Index {
+  let index = indexes.get(namespace);
+  if (index === undefined) indexes.set(namespace, (index = newIndex()));
+  return index;
+}
+
+function mostSpecific(index: Index | undefined, host: string): readonly Entry[] {
+  if (index === undefined) return [];
+  const exact = index.exact.get(host);
+  if (exact !== undefined) return exact;
+  let best: string | undefined;
+  for (const pattern of index.wide.keys()) {
+    if (!hostMatches(pattern, host)) continue;
+    if (best === undefined || pattern.length > best.length) best = pattern;
+  }
+  return (best === undefined ? undefined : index.wide.get(best)) ?? [];
+}
+
+/** A rule for these very labels goes before one for everybody; of several of these the last counts. */
+function choose(entries: readonly Entry[], workload: Workload): Entry | undefined {
+  const selected = entries.find(
+    ({ selector, resource }) =>
+      selector !== undefined && resource.namespace === workload.namespace && selects(selector, workload.labels),
   );
-  return selected ?? rules.find((rule) => rule.selector === undefined);
+  return selected ?? entries.findLast(({ selector }) => selector === undefined);
 }
 
-function sameCallers(a: DestinationRule, b: DestinationRule): boolean {
-  const key = (rule: DestinationRule): string =>
-    JSON.stringify([rule.host, [...rule.exportTo].sort(), Object.entries(rule.selector ?? {}).sort()]);
-  return key(a) === key(b);
-}
-
-/** Istio takes rules for the same host together: subsets of both, the policy of the older one. */
-function mergeRules(
-  older: DestinationRule,
-  younger: DestinationRule,
-  resource: Resource<DestinationRuleBody>,
-  collector: Collector,
-): DestinationRule {
-  const subsets = new Map(older.subsets);
-  for (const [name, subset] of younger.subsets) {
-    if (!subsets.has(name)) subsets.set(name, subset);
-    else {
-      const index = resource.body.spec.subsets?.indexOf(subset) ?? 0;
-      const note = `an older DestinationRule for ${older.host} defines subset ${name}`;
-      collector.warn(resource, ['spec', 'subsets', index], 'ignored', note);
+/**
+ * Adds a rule to an index. Rules for one host are taken together when the same namespaces see them
+ * and the same workloads are selected: subsets of both, the policy of the older one. One that more
+ * namespaces see is taken into one that fewer see, and as in Istio the others do not see it then.
+ */
+function createMerger(collector: Collector): (index: Index, entry: Entry) => void {
+  // The same two rules meet in the index of their namespace and among the exported ones.
+  const said = new Set<string>();
+  const warn = ({ resource }: Entry, path: readonly (string | number)[], note: string): void => {
+    const key = `${resource.order} ${path.join('.')}`;
+    if (said.has(key)) return;
+    said.add(key);
+    collector.warn(resource, path, 'ignored', note);
+  };
+  const complete = (older: Entry, younger: Entry): void => {
+    const subsets = new Map(older.subsets);
+    for (const [name, subset] of younger.subsets) {
+      if (!subsets.has(name)) subsets.set(name, subset);
+      else {
+        const index = younger.resource.body.spec.subsets?.indexOf(subset) ?? 0;
+        warn(younger, ['spec', 'subsets', index], `an older DestinationRule for ${older.host} defines subset ${name}`);
+      }
     }
-  }
-  if (older.trafficPolicy !== undefined && younger.trafficPolicy !== undefined) {
-    const note = `an older DestinationRule for ${older.host} has one`;
-    collector.warn(resource, ['spec', 'trafficPolicy'], 'ignored', note);
-  }
-  const trafficPolicy = older.trafficPolicy ?? younger.trafficPolicy;
-  return { ...older, subsets, ...(trafficPolicy === undefined ? {} : { trafficPolicy }) };
+    if (older.trafficPolicy !== undefined && younger.trafficPolicy !== undefined) {
+      warn(younger, ['spec', 'trafficPolicy'], `an older DestinationRule for ${older.host} has one`);
+    }
+    older.subsets = subsets;
+    older.trafficPolicy ??= younger.trafficPolicy;
+    older.resources = [...older.resources, younger.resource];
+  };
+  return (index, entry) => {
+    const map = entry.host.startsWith('*') ? index.wide : index.exact;
+    const list = map.get(entry.host) ?? [];
+    map.set(entry.host, list);
+    let separate = true;
+    for (const older of list) {
+      separate = true;
+      const same = sameSet(entry.exportTo, older.exportTo);
+      if (!same && (older.exportTo.size === 0 || !isSubset(older.exportTo, entry.exportTo))) continue;
+      const alike = (older.selector === undefined) === (entry.selector === undefined);
+      if (alike && !sameLabels(older.selector, entry.selector)) continue;
+      // A rule for all completes one for some, and stays a rule for the others. (With equal exportTo
+      // istiod forgets it for them, against its own documentation.)
+      separate = !alike;
+      complete(older, entry);
+      if (same || separate) continue;
+      const note = `is merged into an older DestinationRule for ${older.host}, and is seen where that one is seen`;
+      warn(entry, ['spec', 'exportTo'], note);
+    }
+    // Completing one must not change the same rule elsewhere.
+    if (separate) list.push({ ...entry });
+  };
+}
+
+function sameSet(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
+  return a.size === b.size && isSubset(a, b);
+}
+
+function isSubset(part: ReadonlySet<string>, whole: ReadonlySet<string>): boolean {
+  return [...part].every((each) => whole.has(each));
+}
+
+function sameLabels(a: Readonly<Record<string, string>> = {}, b: Readonly<Record<string, string>> = {}): boolean {
+  return selects(a, b) && selects(b, a);
 }
 
 /** Does `*.example.com` (or an equal name) cover the host? A wildcard also covers a longer wildcard. */

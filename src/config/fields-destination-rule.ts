@@ -11,12 +11,14 @@ import {
   number,
   object,
   oneOfValues,
-  refused,
   required,
   string,
 } from './schema.ts';
 
 const uint32 = integer(0, 4_294_967_295);
+const uint64 = integer(0, Number.MAX_SAFE_INTEGER);
+const int32 = integer(-2_147_483_648, 2_147_483_647);
+const anyNumber = number(-Number.MAX_VALUE, Number.MAX_VALUE);
 
 const failover = list(object({ from: string(), to: string() }));
 const consistentHash = object({
@@ -29,10 +31,13 @@ const consistentHash = object({
     ttl: duration(0),
     attributes: list(object({ name: required(string()), value: string() })),
   }),
-  ringHash: object({ minimumRingSize: uint32 }),
-  maglev: object({ tableSize: uint32 }),
-  minimumRingSize: uint32,
+  ringHash: object({ minimumRingSize: uint64 }),
+  maglev: object({ tableSize: uint64 }),
+  minimumRingSize: uint64,
 });
+
+const localities = 'endpoints of all localities are called alike';
+const atOnce = 'new endpoints get their full share at once';
 
 const loadBalancer = object(
   {
@@ -48,68 +53,81 @@ const loadBalancer = object(
         failover,
         failoverPriority: list(string()),
       }),
+      localities,
     ),
     zoneAwareLbSetting: ignored(
       object({ enabled: boolean, failover, failoverPriority: list(string()), minClusterSize: uint32 }),
+      localities,
     ),
-    warmupDurationSecs: ignored(duration()),
+    warmupDurationSecs: ignored(duration(0), `deprecated; ${atOnce}`),
     warmup: ignored(
-      object({ duration: required(duration()), minimumPercent: number(0, 100), aggression: number(0, 1_000_000) }),
+      object({
+        duration: required(duration()),
+        minimumPercent: number(0, 100),
+        aggression: number(1, Number.MAX_VALUE),
+      }),
+      atOnce,
     ),
   },
   ['simple', 'consistentHash'],
 );
 
+const http1Only = 'calls go out over HTTP/1.1';
 const connectionPool = object({
   tcp: object({
-    maxConnections: approximated(integer(), 'counted for each endpoint, not for all of them together'),
+    maxConnections: approximated(integer(), 'counted for each endpoint, not for all of them together; 0 is no limit'),
     connectTimeout: duration(),
-    idleTimeout: ignored(duration(0), '`http.idleTimeout` is used'),
-    maxConnectionDuration: ignored(duration()),
-    tcpKeepalive: ignored(object({ probes: uint32, time: duration(), interval: duration() })),
+    idleTimeout: enforced(duration(0), 'where there is no `http.idleTimeout`; 0 keeps idle connections'),
+    maxConnectionDuration: ignored(duration(), 'connections live as long as they are used'),
+    tcpKeepalive: ignored(
+      object({ probes: uint32, time: duration(), interval: duration() }),
+      'a connection is probed when it was idle for 60 s',
+    ),
   }),
   http: object({
-    http2MaxRequests: enforced(integer(), 'counts HTTP/1.1 requests too, and those that wait'),
-    maxRetries: integer(),
+    http2MaxRequests: enforced(integer(), 'counts HTTP/1.1 requests too, and those that wait; 0 is no limit'),
+    maxRetries: enforced(integer(), '0 is no limit'),
     idleTimeout: duration(),
     http1MaxPendingRequests: ignored(integer(), '`http2MaxRequests` counts waiting requests'),
-    maxRequestsPerConnection: ignored(integer()),
-    maxConcurrentStreams: ignored(integer()),
-    h2UpgradePolicy: ignored(oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE')),
-    useClientProtocol: ignored(boolean),
-    http2KeepAlive: ignored(object({ interval: duration(), timeout: duration() })),
+    maxRequestsPerConnection: ignored(integer(), 'connections are used as long as both sides keep them'),
+    maxConcurrentStreams: ignored(integer(), http1Only),
+    h2UpgradePolicy: ignored(oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'), http1Only),
+    useClientProtocol: ignored(boolean, http1Only),
+    http2KeepAlive: ignored(object({ interval: duration(), timeout: duration() }), http1Only),
   }),
 });
 
+const localOrigin = 'connection failures count as gateway errors';
 const outlierDetection = object({
   consecutive5xxErrors: uint32,
   consecutiveGatewayErrors: uint32,
   interval: duration(),
   baseEjectionTime: duration(),
-  maxEjectionPercent: integer(0, 100),
+  maxEjectionPercent: enforced(integer(0, 100), '0 is the default of 10, as in Istio'),
   minHealthPercent: integer(0, 100),
-  consecutiveErrors: ignored(integer(), 'deprecated; Istio ignores it too'),
-  splitExternalLocalOriginErrors: ignored(boolean, 'connection failures count as gateway errors'),
-  consecutiveLocalOriginFailures: ignored(uint32),
-  outlierDetectionHttpErrorCodes: ignored(list(integer(100, 599))),
+  consecutiveErrors: ignored(int32, 'deprecated; Istio ignores it too'),
+  splitExternalLocalOriginErrors: ignored(boolean, localOrigin),
+  consecutiveLocalOriginFailures: ignored(uint32, localOrigin),
+  outlierDetectionHttpErrorCodes: ignored(list(integer(100, 599)), 'codes from 500 are failures'),
 });
 
-const ownCertificates = 'ISTIO_MUTUAL takes certificates from the identity of this process';
+const files = 'a file, read again when it has changed';
 const tls = object({
-  mode: required(
-    enforced(
-      oneOfValues('DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL'),
-      'SIMPLE and MUTUAL are refused: inmesh does not originate other TLS yet. Required here: in Istio an absent mode means DISABLE',
-    ),
+  mode: enforced(oneOfValues('DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL'), 'without one it is DISABLE, as in Istio'),
+  sni: enforced(string(), 'without one the host of the request; with ISTIO_MUTUAL the name of the cluster'),
+  subjectAltNames: enforced(
+    list(string()),
+    'DNS names, URIs, IP or mail addresses, exactly; SPIFFE IDs with ISTIO_MUTUAL. Without any: those of the ServiceEntry, else the SNI, which Istio does not check when `sni` is set',
   ),
-  subjectAltNames: enforced(list(string()), 'SPIFFE IDs; used with ISTIO_MUTUAL'),
-  sni: ignored(string(), 'the SNI of Istio mutual TLS is always sent'),
-  insecureSkipVerify: ignored(boolean, 'servers are always verified'),
-  clientCertificate: refused(string(), ownCertificates),
-  privateKey: refused(string(), ownCertificates),
-  caCertificates: refused(string(), ownCertificates),
-  credentialName: refused(string(), ownCertificates),
-  caCrl: refused(string(), 'revocation lists are not read yet'),
+  clientCertificate: enforced(string(), `${files}; with MUTUAL`),
+  privateKey: enforced(string(), `${files}; with MUTUAL`),
+  caCertificates: enforced(string(), `${files}; without it, or with \`system\`, the roots that Node trusts`),
+  caCrl: enforced(string(), files),
+  insecureSkipVerify: enforced(boolean, 'has no effect with ISTIO_MUTUAL'),
+  credentialName: approximated(
+    string(),
+    'there are no Kubernetes secrets here: calls fail with 503. Sidecars send plaintext without a `workloadSelector`',
+  ),
 });
 
 const perPort = { loadBalancer, connectionPool, outlierDetection, tls } as const;
@@ -117,14 +135,18 @@ const perPort = { loadBalancer, connectionPool, outlierDetection, tls } as const
 const trafficPolicy = object({
   ...perPort,
   portLevelSettings: enforced(
-    list(object({ port: required(object({ number: required(integer(1, 65_535)) })), ...perPort })),
-    'replaces the whole policy for that port, as in Istio',
+    list(object({ port: required(object({ number: uint32 })), ...perPort })),
+    'replaces these four parts of the policy for that port, as in Istio',
   ),
   tunnel: ignored(
-    object({ protocol: string(), targetHost: required(string()), targetPort: required(integer(1, 65_535)) }),
+    object({ protocol: string(), targetHost: required(string()), targetPort: required(uint32) }),
+    'connections go to the endpoints directly',
   ),
-  proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') })),
-  retryBudget: ignored(object({ percent: number(0, 100), budgetInterval: duration(0), minRetryConcurrency: uint32 })),
+  proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
+  retryBudget: ignored(
+    object({ percent: anyNumber, budgetInterval: duration(0), minRetryConcurrency: uint32 }),
+    '`connectionPool.http.maxRetries` limits retries',
+  ),
 });
 
 /** Labels of a selector: no wildcards, at most 63 characters a value. */
@@ -149,7 +171,7 @@ export const destinationRuleTable: KindTable = {
         host: required(string()),
         trafficPolicy,
         subsets: list(object({ name: required(string()), labels: map(string()), trafficPolicy })),
-        exportTo,
+        exportTo: enforced(list(string()), '`.`, `*` or names of namespaces'),
         workloadSelector: object({ matchLabels: selectorLabels }),
       }),
     ),

@@ -1,10 +1,10 @@
-import type { BalancePolicy, ConnectionLimits, OutlierPolicy, UpstreamTls } from '../model/cluster.ts';
-import { defaultConnectionLimits } from '../model/cluster.ts';
-import { parseSpiffeId } from '../model/spiffe-id.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
+import { checkExportTo } from './export-to.ts';
+import { isLabel, isLabelKey, isLabelValue, isWildcardDomain } from './host-syntax.ts';
 import type { Resource } from './resource.ts';
-import { durationMs, isWildcardHostName } from './values.ts';
+import { checkTrafficPolicy } from './traffic-policy-check.ts';
+import type { TrafficPolicy } from './traffic-policy-spec.ts';
 
 export interface DestinationRuleBody {
   readonly spec: {
@@ -22,142 +22,52 @@ export interface SubsetSpec {
   readonly trafficPolicy?: TrafficPolicy;
 }
 
-/** The parts of a policy; a more specific policy replaces whole parts, never single fields. */
-export interface PolicyParts {
-  readonly loadBalancer?: { readonly simple?: string };
-  readonly connectionPool?: {
-    readonly tcp?: { readonly maxConnections?: number; readonly connectTimeout?: string };
-    readonly http?: { readonly http2MaxRequests?: number; readonly maxRetries?: number; readonly idleTimeout?: string };
-  };
-  readonly outlierDetection?: {
-    readonly consecutive5xxErrors?: number;
-    readonly consecutiveGatewayErrors?: number;
-    readonly interval?: string;
-    readonly baseEjectionTime?: string;
-    readonly maxEjectionPercent?: number;
-    readonly minHealthPercent?: number;
-  };
-  readonly tls?: { readonly mode: string; readonly subjectAltNames?: readonly string[] };
-}
-
-export interface TrafficPolicy extends PolicyParts {
-  readonly portLevelSettings?: readonly (PolicyParts & { readonly port: { readonly number: number } })[];
-}
-
-/** Checks what a field table cannot say. */
+/** Checks what a field table cannot say, as Istio's webhook does. */
 export function checkDestinationRule(resource: Resource<DestinationRuleBody>, collector: Collector): void {
-  const { spec } = resource.body;
-  if (spec.host !== '*' && !isWildcardHostName(spec.host)) {
-    collector.problem(resource, ['spec', 'host'], 'must be a host name or *.<domain>', spec.host);
+  const { host, trafficPolicy, subsets = [], exportTo = [], workloadSelector } = resource.body.spec;
+  if (!isWildcardDomain(host)) {
+    collector.problem(resource, ['spec', 'host'], 'must be a host name, * or *.<domain>', host);
   }
-  checkPolicy(resource, spec.trafficPolicy, ['spec', 'trafficPolicy'], collector);
+  checkTrafficPolicy(resource, trafficPolicy, ['spec', 'trafficPolicy'], collector);
   const names = new Set<string>();
-  spec.subsets?.forEach((subset, index) => {
+  subsets.forEach((subset, index) => {
     const path = ['spec', 'subsets', index];
-    if (subset.name === '') collector.problem(resource, [...path, 'name'], 'must not be empty', '');
-    if (names.has(subset.name)) collector.problem(resource, [...path, 'name'], 'is there twice', subset.name);
-    names.add(subset.name);
-    checkPolicy(resource, subset.trafficPolicy, [...path, 'trafficPolicy'], collector);
-  });
-}
-
-function checkPolicy(resource: Resource, policy: TrafficPolicy | undefined, path: Path, collector: Collector): void {
-  if (policy === undefined) return;
-  checkTls(resource, policy.tls, [...path, 'tls'], collector);
-  const ports = new Set<number>();
-  policy.portLevelSettings?.forEach((settings, index) => {
-    const at = [...path, 'portLevelSettings', index];
-    const { number } = settings.port;
-    if (ports.has(number)) collector.problem(resource, [...at, 'port', 'number'], 'is there twice', number);
-    ports.add(number);
-    checkTls(resource, settings.tls, [...at, 'tls'], collector);
-  });
-}
-
-function checkTls(resource: Resource, tls: PolicyParts['tls'], path: Path, collector: Collector): void {
-  if (tls === undefined) return;
-  if (tls.mode === 'SIMPLE' || tls.mode === 'MUTUAL') {
-    const why = 'inmesh does not originate TLS other than Istio mutual TLS yet, and would send plaintext';
-    collector.problem(resource, [...path, 'mode'], `is refused: ${why}`, tls.mode);
-  }
-  if (tls.mode !== 'ISTIO_MUTUAL') return;
-  tls.subjectAltNames?.forEach((name, index) => {
-    try {
-      parseSpiffeId(name);
-    } catch {
-      collector.problem(resource, [...path, 'subjectAltNames', index], 'must be a SPIFFE ID', name);
+    if (!isLabel(subset.name)) {
+      const message = 'must be a name of at most 63 letters, digits and - inside';
+      collector.problem(resource, [...path, 'name'], message, subset.name);
+    } else if (names.has(subset.name)) {
+      collector.problem(resource, [...path, 'name'], 'is there twice', subset.name);
     }
+    names.add(subset.name);
+    checkLabels(resource, subset.labels ?? {}, [...path, 'labels'], collector);
+    checkTrafficPolicy(resource, subset.trafficPolicy, [...path, 'trafficPolicy'], collector);
   });
+  checkExportTo(resource, exportTo, collector);
+  if (workloadSelector === undefined) return;
+  checkSelectorExport(resource, exportTo, collector);
+  if (Object.keys(workloadSelector.matchLabels ?? {}).length === 0) {
+    const note = 'selects every workload of the namespace, since it has no labels';
+    collector.warn(resource, ['spec', 'workloadSelector'], 'enforced', note);
+  }
 }
 
-/**
- * The parts that hold for one port and subset: the subset's over the rule's, and the settings of a
- * port over both. Port settings do not inherit: what they leave out has its default (Istio
- * `TrafficPolicy.PortTrafficPolicy`).
- */
-export function mergePolicies(
-  rule: TrafficPolicy | undefined,
-  subset: TrafficPolicy | undefined,
-  port: number,
-): PolicyParts {
-  const merge = (base: PolicyParts, over: TrafficPolicy | undefined): PolicyParts => {
-    if (over === undefined) return base;
-    const ofPort = over.portLevelSettings?.find((settings) => settings.port.number === port);
-    if (ofPort !== undefined) return ofPort;
-    const { portLevelSettings: _, ...parts } = over;
-    return { ...base, ...parts };
-  };
-  return merge(merge({}, rule), subset);
+function checkLabels(
+  resource: Resource,
+  labels: Readonly<Record<string, string>>,
+  path: Path,
+  collector: Collector,
+): void {
+  for (const [key, value] of Object.entries(labels)) {
+    if (!isLabelKey(key)) collector.problem(resource, [...path, key], 'must be the name of a label', key);
+    else if (!isLabelValue(value)) collector.problem(resource, [...path, key], 'must be the value of a label', value);
+  }
 }
 
-/** What a cluster takes from its policy. */
-export interface ClusterPolicy {
-  readonly balance: BalancePolicy;
-  /** `PASSTHROUGH`: no balancing, the address that the caller named. */
-  readonly passthrough: boolean;
-  /** Absent: automatic, as the service decides. */
-  readonly tls?: UpstreamTls;
-  /** Present: the only identities that servers may prove. */
-  readonly subjectAltNames?: readonly string[];
-  readonly outlier?: OutlierPolicy;
-  readonly limits: ConnectionLimits;
-}
-
-/** Translates merged parts to the words of the model. */
-export function compilePolicy(parts: PolicyParts): ClusterPolicy {
-  const { tls, outlierDetection, connectionPool } = parts;
-  const names = tls?.mode === 'ISTIO_MUTUAL' ? (tls.subjectAltNames ?? []) : [];
-  const simple = parts.loadBalancer?.simple;
-  return {
-    balance: simple === 'ROUND_ROBIN' || simple === 'RANDOM' ? simple : 'LEAST_REQUEST',
-    passthrough: simple === 'PASSTHROUGH',
-    ...(tls === undefined ? {} : { tls: tls.mode === 'ISTIO_MUTUAL' ? 'mutual' : 'disable' }),
-    ...(names.length === 0 ? {} : { subjectAltNames: names }),
-    ...(outlierDetection === undefined ? {} : { outlier: compileOutlier(outlierDetection) }),
-    limits: compileLimits(connectionPool),
-  };
-}
-
-function compileOutlier(spec: NonNullable<PolicyParts['outlierDetection']>): OutlierPolicy {
-  return {
-    consecutive5xx: spec.consecutive5xxErrors ?? 5,
-    consecutiveGatewayErrors: spec.consecutiveGatewayErrors ?? 0,
-    intervalMs: durationMs(spec.interval) ?? 10_000,
-    baseEjectionMs: durationMs(spec.baseEjectionTime) ?? 30_000,
-    // Istio cannot tell 0 from absent here.
-    maxEjectionPercent: spec.maxEjectionPercent || 10,
-    minHealthPercent: spec.minHealthPercent ?? 0,
-  };
-}
-
-function compileLimits(pool: PolicyParts['connectionPool']): ConnectionLimits {
-  const { tcp, http } = pool ?? {};
-  // In Istio a limit of 0 means that it is not set.
-  return {
-    maxConnections: tcp?.maxConnections || defaultConnectionLimits.maxConnections,
-    maxRequests: http?.http2MaxRequests || defaultConnectionLimits.maxRequests,
-    maxRetries: http?.maxRetries || defaultConnectionLimits.maxRetries,
-    connectTimeoutMs: durationMs(tcp?.connectTimeout) ?? defaultConnectionLimits.connectTimeoutMs,
-    idleTimeoutMs: durationMs(http?.idleTimeout) ?? defaultConnectionLimits.idleTimeoutMs,
-  };
+/** A rule for some workloads is a matter of their namespace alone. */
+function checkSelectorExport(resource: Resource, exportTo: readonly string[], collector: Collector): void {
+  exportTo.forEach((entry, index) => {
+    if (entry === '.' || entry === resource.namespace) return;
+    const message = 'must be the own namespace (.) when there is a workloadSelector';
+    collector.problem(resource, ['spec', 'exportTo', index], message, entry);
+  });
 }

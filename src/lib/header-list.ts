@@ -66,3 +66,14 @@ export function setHeader(list: HeaderList, name: string, value: string): void {
   }
   if (!found) list.push(name, value);
 }
+
+/** Removes a header; its value, or nothing. `name` must be lower case. */
+export function takeHeader(list: HeaderList, name: string): string | undefined {
+  const value = headerValue(list, name);
+  if (value === undefined) return undefined;
+  for (let i = list.length - 2; i >= 0; i -= 2) {
+    const key = list[i] as string;
+    if (key.length === name.length && key.toLowerCase() === name) list.splice(i, 2);
+  }
+  return value;
+}

@@ -10,9 +10,20 @@ export interface Cluster {
   readonly protocol: ServiceProtocol;
   readonly discovery: Discovery;
   readonly balance: BalancePolicy;
+  /** Instead of {@link balance}, which is what happens without a key. */
+  readonly hash?: ConsistentHash;
+  readonly locality?: LocalityPolicy;
+  readonly zoneAware?: ZoneAwarePolicy;
+  readonly warmup?: WarmupPolicy;
   readonly tls: UpstreamTls;
+  /** SNI of Istio mutual TLS, when it is not the one that is made of the cluster's name (`tls.sni`). */
+  readonly serverName?: string;
   readonly outlier?: OutlierPolicy;
   readonly limits: ConnectionLimits;
+  readonly retryBudget?: RetryBudget;
+  readonly tunnel?: TunnelPolicy;
+  /** Version of the PROXY protocol that connections begin with (`proxyProtocol`). */
+  readonly proxyProtocol?: 1 | 2;
   /** SPIFFE IDs that a server of this cluster may prove. Empty: any identity of the trust domain. */
   readonly serverIdentities: readonly string[];
 }
@@ -50,6 +61,69 @@ export interface Endpoint {
 /** `LEAST_REQUEST` (default), `ROUND_ROBIN`, `RANDOM`. */
 export type BalancePolicy = 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM';
 
+/** Istio `consistentHash`: requests with the same key go to the same endpoint. */
+export interface ConsistentHash {
+  /** What is hashed. Absent: nothing, so that each request goes anywhere. */
+  readonly key?: HashKey;
+  readonly algorithm: /** Default 1,024 points, Envoy's. */
+    | { readonly kind: 'ringHash'; readonly minimumRingSize: number }
+    /** A prime number. */
+    | { readonly kind: 'maglev'; readonly tableSize: number };
+}
+
+export type HashKey =
+  | { readonly kind: 'header'; readonly name: string }
+  | { readonly kind: 'query'; readonly name: string }
+  | { readonly kind: 'sourceIp' }
+  | {
+      readonly kind: 'cookie';
+      readonly name: string;
+      readonly path: string;
+      /** A cookie with this life is made when there is none; 0: until the browser closes. Absent: none is made. */
+      readonly ttlMs?: number;
+      readonly attributes: readonly { readonly name: string; readonly value: string }[];
+    };
+
+/** Istio `localityLbSetting`. Absent in a cluster: what holds for the whole mesh. */
+export interface LocalityPolicy {
+  readonly enabled: boolean;
+  readonly distribute: readonly LocalityDistribution[];
+  readonly failover: readonly LocalityFailover[];
+  /** `label` or `label=value`, most important first. */
+  readonly failoverPriority: readonly string[];
+}
+
+export interface LocalityDistribution {
+  /** `region/zone/subzone`, the last part may be `*`. */
+  readonly from: string;
+  /** Locality to percent; the sum is 100. */
+  readonly to: Readonly<Record<string, number>>;
+}
+
+/** Regions. */
+export interface LocalityFailover {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Istio `zoneAwareLbSetting`. */
+export interface ZoneAwarePolicy {
+  readonly enabled: boolean;
+  /** With fewer endpoints in the own region zones do not count. Default 6. */
+  readonly minClusterSize: number;
+  readonly failover: readonly LocalityFailover[];
+  readonly failoverPriority: readonly string[];
+}
+
+/** Istio `warmup`: a new endpoint gets its share of calls little by little. */
+export interface WarmupPolicy {
+  readonly durationMs: number;
+  /** Share at the beginning, 0 to 100. Default 10. */
+  readonly minimumPercent: number;
+  /** 1 (default) is linear; above it is slower at first. */
+  readonly aggression: number;
+}
+
 /** TLS towards the endpoints of a cluster. */
 export type UpstreamTls =
   /** Istio auto-mTLS: mTLS to endpoints that speak it, plaintext to others. */
@@ -57,7 +131,35 @@ export type UpstreamTls =
   /** ISTIO_MUTUAL: mTLS to every endpoint, or no call at all. */
   | 'mutual'
   /** DISABLE. */
-  | 'disable';
+  | 'disable'
+  /** SIMPLE, MUTUAL. */
+  | OriginatedTls;
+
+/**
+ * TLS as outside of the mesh: public or own roots, names instead of identities. The application
+ * calls `http:`, the connection is TLS. Files are read when a connection is made, and again when
+ * they have changed.
+ */
+export interface OriginatedTls {
+  readonly mode: 'simple' | 'mutual';
+  /** SNI (`tls.sni`). Absent: the host of each request, Envoy's `auto_sni`. */
+  readonly serverName?: string;
+  /**
+   * The certificate must have one of these names: DNS name, URI, IP address or mail address. Empty:
+   * the server name, Envoy's `auto_san_validation`.
+   */
+  readonly subjectAltNames: readonly string[];
+  /** PEM file of the roots. Absent: the roots that Node trusts. */
+  readonly rootFile?: string;
+  /** PEM file of revocation lists. */
+  readonly revocationFile?: string;
+  /** Certificate and key to show, PEM files. There with `mutual`, unless {@link unavailable}. */
+  readonly client?: { readonly certificateFile: string; readonly keyFile: string };
+  /** False (`insecureSkipVerify`): any certificate will do. */
+  readonly verify: boolean;
+  /** Why no connection can be made at all: something that is not to be had here. */
+  readonly unavailable?: string;
+}
 
 /** Istio `OutlierDetection`: consecutive errors eject an endpoint for a while. */
 export interface OutlierPolicy {
@@ -65,6 +167,10 @@ export interface OutlierPolicy {
   readonly consecutive5xx: number;
   /** 502, 503, 504 and connection failures; 0 (default) turns it off. */
   readonly consecutiveGatewayErrors: number;
+  /** Present: connection failures are counted by themselves, and this many eject (default 5). */
+  readonly consecutiveLocalOriginFailures?: number;
+  /** Present: these status codes are failures, and no others. */
+  readonly errorCodes?: readonly number[];
   /** Sweep interval in milliseconds. Istio default 10,000. */
   readonly intervalMs: number;
   /** Ejected for this time multiplied by the number of ejections. Istio default 30,000. */
@@ -81,20 +187,71 @@ export interface ConnectionLimits {
   readonly maxConnections: number;
   /** Requests in flight, queued ones included (`http.http2MaxRequests`). */
   readonly maxRequests: number;
+  /** Requests that wait for a connection (`http.http1MaxPendingRequests`). */
+  readonly maxPendingRequests: number;
   /** Retries in flight at once (`http.maxRetries`). */
   readonly maxRetries: number;
+  /** A connection is closed after this many requests (`http.maxRequestsPerConnection`). */
+  readonly maxRequestsPerConnection: number;
+  /** Requests at once on one HTTP/2 connection (`http.maxConcurrentStreams`). */
+  readonly maxConcurrentStreams: number;
   /** `tcp.connectTimeout`, default 10,000 ms. */
   readonly connectTimeoutMs: number;
-  /** `http.idleTimeout`, default one hour; an idle connection is closed after it. */
+  /** `http.idleTimeout`, else `tcp.idleTimeout`, default one hour: an idle connection is closed after it. 0: never. */
   readonly idleTimeoutMs: number;
+  /** `tcp.maxConnectionDuration`: a connection is closed after it. */
+  readonly maxConnectionMs: number;
+  /** `tcp.tcpKeepalive`. Absent: the default of inmesh. */
+  readonly tcpKeepalive?: TcpKeepalive;
+  /** `http.http2KeepAlive`: PING frames. */
+  readonly http2Keepalive?: Http2Keepalive;
+  /** `http.h2UpgradePolicy`; `default` is what holds for the whole mesh. */
+  readonly http2Upgrade: 'default' | 'upgrade' | 'never';
+  /** `http.useClientProtocol`: HTTP/2 for calls that came in as HTTP/2. */
+  readonly useClientProtocol: boolean;
+}
+
+/** Absent parts are those of the operating system. */
+export interface TcpKeepalive {
+  readonly probes?: number;
+  readonly timeMs?: number;
+  readonly intervalMs?: number;
+}
+
+export interface Http2Keepalive {
+  readonly intervalMs?: number;
+  readonly timeoutMs?: number;
+}
+
+/** Istio `retryBudget`: how many retries may run at once, as a share of the requests in flight. */
+export interface RetryBudget {
+  /** 0 to 100. Default 20. */
+  readonly percent: number;
+  /** Requests of this last while count too; 0 (default): only those in flight. */
+  readonly intervalMs: number;
+  /** This many may always run. Default 3. */
+  readonly minRetryConcurrency: number;
+}
+
+/** Istio `tunnel`: connections go through an HTTP proxy. */
+export interface TunnelPolicy {
+  readonly method: 'CONNECT' | 'POST';
+  readonly targetHost: string;
+  readonly targetPort: number;
 }
 
 export const defaultConnectionLimits: ConnectionLimits = {
   maxConnections: Number.POSITIVE_INFINITY,
   maxRequests: Number.POSITIVE_INFINITY,
+  maxPendingRequests: Number.POSITIVE_INFINITY,
   maxRetries: Number.POSITIVE_INFINITY,
+  maxRequestsPerConnection: Number.POSITIVE_INFINITY,
+  maxConcurrentStreams: Number.POSITIVE_INFINITY,
   connectTimeoutMs: 10_000,
   idleTimeoutMs: 3_600_000,
+  maxConnectionMs: Number.POSITIVE_INFINITY,
+  http2Upgrade: 'default',
+  useClientProtocol: false,
 };
 
 /** Istio's cluster name for a service, port and subset. */

@@ -89,7 +89,8 @@ export class ClusterState {
     const hooks = this.#dependencies.hooks(cluster);
     for (const endpoint of this.#endpoints) endpoint.adopt(endpoint.endpoint, hooks);
     const reconnect =
-      previous.tls !== cluster.tls ||
+      !isDeepStrictEqual(previous.tls, cluster.tls) ||
+      previous.serverName !== cluster.serverName ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();

@@ -7,6 +7,8 @@ import type { Series } from '../telemetry/metrics.ts';
 export interface EndpointHooks {
   /** Makes the connections to an endpoint; called on first use. */
   open(endpoint: Endpoint, host: string): Dispatcher;
+  /** Connections are for one Host header and no other: its name is part of their TLS. */
+  readonly perHost?: boolean;
   series(endpoint: Endpoint): Series;
 }
 
@@ -18,7 +20,7 @@ export function endpointKey({ address, port }: Endpoint): string {
 /** What the mesh remembers of one endpoint of one cluster: connections, load, failures. */
 export class EndpointState implements OutlierHost {
   readonly name: string;
-  /** Host header that the connections send by themselves: that of the first request. */
+  /** Host header that the connections send by themselves: that of the first request; '' if it is one of several. */
   host: string;
   endpoint: Endpoint;
   weight: number;
@@ -33,6 +35,7 @@ export class EndpointState implements OutlierHost {
   #hooks: EndpointHooks;
   #retired: boolean;
   #dispatcher: Dispatcher | undefined;
+  #byHost: Map<string, Dispatcher> | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
     const outlier = newOutlierHost();
@@ -50,6 +53,7 @@ export class EndpointState implements OutlierHost {
     this.#hooks = hooks;
     this.#retired = false;
     this.#dispatcher = undefined;
+    this.#byHost = undefined;
   }
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */
@@ -61,6 +65,7 @@ export class EndpointState implements OutlierHost {
   }
 
   dispatcher(host: string): Dispatcher {
+    if (this.#hooks.perHost === true) return this.#dispatcherFor(host);
     if (this.#dispatcher === undefined) {
       this.host = host === '' ? this.name : host;
       this.#dispatcher = this.#hooks.open(this.endpoint, this.host);
@@ -89,9 +94,30 @@ export class EndpointState implements OutlierHost {
 
   /** Lets the connections finish what they carry and closes them; the next try opens new ones. */
   async drain(): Promise<void> {
-    const dispatcher = this.#dispatcher;
+    const dispatchers = [...(this.#byHost?.values() ?? [])];
+    if (this.#dispatcher !== undefined) dispatchers.push(this.#dispatcher);
     this.#dispatcher = undefined;
+    this.#byHost = undefined;
     this.generation++;
-    await dispatcher?.close();
+    await Promise.all(dispatchers.map((dispatcher) => dispatcher.close()));
+  }
+
+  #dispatcherFor(host: string): Dispatcher {
+    this.host = '';
+    this.#byHost ??= new Map();
+    let dispatcher = this.#byHost.get(host);
+    if (dispatcher === undefined) {
+      const [oldest] = this.#byHost.keys();
+      if (oldest !== undefined && this.#byHost.size >= maxHosts) {
+        void this.#byHost.get(oldest)?.close();
+        this.#byHost.delete(oldest);
+      }
+      dispatcher = this.#hooks.open(this.endpoint, host === '' ? this.name : host);
+      this.#byHost.set(host, dispatcher);
+    }
+    return dispatcher;
   }
 }
+
+/** Host headers that an endpoint has connections for; more of them replace the oldest. */
+const maxHosts = 64;

@@ -2,6 +2,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { checkServerNames } from './server-names.ts';
 
 /** How to speak on one new connection. */
 export type ConnectionSecurity =
@@ -14,6 +15,15 @@ export type ConnectionSecurity =
       readonly serverName: string;
       /** Checks the identity that the server proved; throws `ERR_MESH_PEER_IDENTITY`. */
       verify(socket: TLSSocket): void;
+    }
+  /** TLS that the mesh speaks with a server outside of it, for an application that called `http:`. */
+  | {
+      readonly kind: 'originated';
+      readonly context: SecureContext;
+      /** SNI; '' for none. */
+      readonly serverName: string;
+      /** The certificate must have one of these. Absent: any certificate will do. */
+      readonly names: readonly string[] | undefined;
     }
   /** TLS that the application itself asked for (`https:`): public roots and the host name. */
   | { readonly kind: 'tls'; readonly serverName: string };
@@ -73,6 +83,11 @@ export function openConnection(
     }
   };
   const onError = (cause: Error): void => {
+    // Said by a check of ours, which knows more.
+    if (cause instanceof MeshError) {
+      settle(new MeshError(cause.code, cause.message, { cluster, endpoint }));
+      return;
+    }
     const inTls = secure && connected;
     const code = inTls ? 'ERR_MESH_TLS_FAILED' : 'ERR_MESH_CONNECT_FAILED';
     const what = inTls ? 'TLS handshake with' : 'connection to';
@@ -121,6 +136,19 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
       servername: isIP(serverName) === 0 ? serverName : '',
       checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
       ALPNProtocols: ['http/1.1'],
+    });
+  }
+  if (security.kind === 'originated') {
+    const { names } = security;
+    return connectTls({
+      ...common,
+      servername: serverName,
+      secureContext: security.context,
+      ALPNProtocols: ['http/1.1'],
+      // Said explicitly: it is the configuration that decides, not NODE_TLS_REJECT_UNAUTHORIZED.
+      rejectUnauthorized: names !== undefined,
+      checkServerIdentity: (_, certificate) =>
+        names === undefined ? undefined : checkServerNames(names, certificate.raw),
     });
   }
   return connectTls({

@@ -223,21 +223,6 @@ const refusedFields: readonly (readonly [text: string, field: string])[] = [
   [policy('targetRef: {kind: Service, name: a}'), 'spec.targetRef'],
   [policy('action: CUSTOM'), 'spec.action'],
   [policy('action: AUDIT'), 'spec.action'],
-  [destinationRule('trafficPolicy: {tls: {mode: SIMPLE}}'), 'spec.trafficPolicy.tls.mode'],
-  [destinationRule('trafficPolicy: {tls: {mode: MUTUAL}}'), 'spec.trafficPolicy.tls.mode'],
-  [
-    destinationRule('trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCertificates: a}}'),
-    'spec.trafficPolicy.tls.caCertificates',
-  ],
-  [destinationRule('trafficPolicy: {tls: {mode: ISTIO_MUTUAL, caCrl: a}}'), 'spec.trafficPolicy.tls.caCrl'],
-  [
-    destinationRule('trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]}'),
-    'spec.trafficPolicy.portLevelSettings[0].tls.mode',
-  ],
-  [
-    destinationRule('subsets: [{name: v1, trafficPolicy: {tls: {mode: SIMPLE}}}]'),
-    'spec.subsets[0].trafficPolicy.tls.mode',
-  ],
 ];
 
 t.test('what would be less secure, or go elsewhere, when it is left out is refused by name', async (t) => {
@@ -248,12 +233,6 @@ t.test('what would be less secure, or go elsewhere, when it is left out is refus
       `${field}: ${found.join('\n')}`,
     );
   }
-});
-
-t.test('an absent TLS mode is refused, because in Istio it means plaintext', async (t) => {
-  t.match(problems(destinationRule('trafficPolicy: {tls: {sni: a}}')), [
-    /spec\.trafficPolicy\.tls: needs the field mode/,
-  ]);
 });
 
 t.test('traffic fields without an effect are in the report, with their place', async (t) => {

@@ -1,0 +1,138 @@
+import type { TLSSocket } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
+import type { Dispatcher } from 'undici';
+import { MeshError } from './errors.ts';
+import type { ActiveIdentity } from './identity/store.ts';
+import { peerOfSocket } from './identity/verify-peer.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Cluster, Endpoint, OriginatedTls } from './model/cluster.ts';
+import type { Snapshot } from './model/snapshot.ts';
+import type { Workload } from './model/workload.ts';
+import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
+import { createOriginalDispatcher } from './transport/original.ts';
+import { createTlsOrigin, type TlsOrigin } from './transport/originate.ts';
+
+export interface OutboundTlsDependencies {
+  readonly workload: Workload;
+  readonly clock: Clock;
+  /** `none`: this process has no identity and makes plaintext connections only. */
+  readonly identity: (() => ActiveIdentity | undefined) | 'none';
+}
+
+/** How outbound connections speak. */
+export interface OutboundTls {
+  /**
+   * How to speak to an endpoint on a new connection.
+   *
+   * @param tlsHost the application itself speaks TLS to this name
+   * @param host Host header of the requests; '' for something else than HTTP
+   * @throws MeshError `ERR_MESH_NO_IDENTITY`, `ERR_MESH_TLS_FAILED`: there is no connection then.
+   */
+  security(cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectionSecurity;
+  /** Connections with TLS of the mesh to the addresses that requests name. */
+  original(cluster: Cluster): Dispatcher;
+  originalTarget(cluster: Cluster, hostname: string, port: number): ConnectTarget;
+  /** Forgets what the snapshot has no more. */
+  reconcile(snapshot: Snapshot): void;
+  close(): Promise<void>;
+}
+
+/** TLS to servers outside of the mesh, as one cluster has it. */
+interface Origination {
+  readonly tls: OriginatedTls;
+  readonly origin: TlsOrigin;
+  dispatcher: Dispatcher | undefined;
+}
+
+export function createOutboundTls(dependencies: OutboundTlsDependencies): OutboundTls {
+  const { clock } = dependencies;
+  const originations = new Map<string, Origination>();
+
+  const originationOf = ({ name, host }: Cluster, tls: OriginatedTls): Origination => {
+    const known = originations.get(name);
+    if (known !== undefined && isDeepStrictEqual(known.tls, tls)) return known;
+    void known?.dispatcher?.close();
+    const fresh = { tls, origin: createTlsOrigin(tls, name, host), dispatcher: undefined };
+    originations.set(name, fresh);
+    return fresh;
+  };
+  const originated = (cluster: Cluster): Origination => {
+    if (typeof cluster.tls === 'object') return originationOf(cluster, cluster.tls);
+    throw new TypeError(`${cluster.name} has no TLS of its own`);
+  };
+  const originalTarget = (cluster: Cluster, hostname: string, port: number): ConnectTarget => ({
+    cluster: cluster.name,
+    address: hostname,
+    port,
+    timeoutMs: cluster.limits.connectTimeoutMs,
+    clock,
+    security: () => originated(cluster).origin.security(hostname.includes(':') ? `[${hostname}]` : hostname),
+  });
+
+  return {
+    security(cluster, endpoint, tlsHost, host) {
+      if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };
+      return typeof cluster.tls === 'object'
+        ? originationOf(cluster, cluster.tls).origin.security(host)
+        : meshSecurity(dependencies, cluster, endpoint);
+    },
+    original(cluster) {
+      const origination = originated(cluster);
+      origination.dispatcher ??= createOriginalDispatcher((hostname, port) => originalTarget(cluster, hostname, port));
+      return origination.dispatcher;
+    },
+    originalTarget,
+    reconcile(snapshot) {
+      for (const [name, { dispatcher, tls }] of originations) {
+        if (isDeepStrictEqual(snapshot.clusters.get(name)?.tls, tls)) continue;
+        originations.delete(name);
+        void dispatcher?.close();
+      }
+    },
+    async close() {
+      const closing = [...originations.values()].map(({ dispatcher }) => dispatcher?.close());
+      originations.clear();
+      await Promise.all(closing);
+    },
+  };
+}
+
+/**
+ * How to speak to an endpoint: Istio's auto-mTLS. Where mTLS is called for and there is no valid
+ * certificate, there is no connection; plaintext is never the way out.
+ */
+function meshSecurity(
+  { clock, identity, workload }: OutboundTlsDependencies,
+  cluster: Cluster,
+  endpoint: Endpoint,
+): ConnectionSecurity {
+  if (cluster.tls === 'disable' || (cluster.tls === 'auto' && !endpoint.speaksMtls)) return { kind: 'plaintext' };
+  // Without any identity of its own a process is like one outside the mesh: auto-mTLS does not
+  // apply, and a STRICT server will refuse it.
+  if (identity === 'none' && cluster.tls === 'auto') return { kind: 'plaintext' };
+  const own = identity === 'none' ? undefined : identity();
+  if (own === undefined) {
+    const message = `mTLS to ${cluster.host} needs a certificate, and there is no valid one`;
+    throw new MeshError('ERR_MESH_NO_IDENTITY', message, { cluster: cluster.name });
+  }
+  const verify = (socket: TLSSocket): void => {
+    const peer = peerOfSocket(socket, own.credentials.trustBundles, clock);
+    const { serverIdentities } = cluster;
+    // Stricter than Istio, which lets every account of a service stand for every endpoint: where it
+    // is known whose endpoint this is, it must be that one.
+    const { spiffeId } = endpoint;
+    const allowed = spiffeId !== undefined && serverIdentities.includes(spiffeId) ? [spiffeId] : serverIdentities;
+    const expected =
+      allowed.length === 0 ? peer?.trustDomain === workload.trustDomain : allowed.includes(peer?.spiffeId ?? '');
+    if (expected) return;
+    const wanted = allowed.length === 0 ? `an identity of ${workload.trustDomain}` : allowed.join(' or ');
+    const message = `${cluster.host} must be ${wanted}, but ${endpoint.address}:${endpoint.port} is ${peer?.spiffeId ?? 'nobody'}`;
+    throw new MeshError('ERR_MESH_PEER_IDENTITY', message, { cluster: cluster.name });
+  };
+  return {
+    kind: 'mutual',
+    context: own.clientContext,
+    serverName: cluster.serverName ?? `outbound_.${cluster.port}_.${cluster.subset}_.${cluster.host}`,
+    verify,
+  };
+}
