@@ -70,6 +70,7 @@ function checkField(
   context: Context,
 ): void {
   const { subject, collector } = context;
+  if (value === null && field.nullable === true) return;
   const ofTable = field.status ?? inherited;
   // Where the compiler does not refuse it, it has no effect.
   const status = field.refusedBy === 'compiler' ? 'ignored' : ofTable;
@@ -179,6 +180,7 @@ function hasType(type: FieldType, value: unknown): boolean {
       return (
         typeof value === 'string' &&
         (type.anyCharacter === true || !controlCharacter.test(value)) &&
+        value.length >= (type.minLength ?? 0) &&
         value.length <= (type.maxLength ?? Number.POSITIVE_INFINITY) &&
         (type.pattern === undefined || type.pattern.test(value))
       );
@@ -195,7 +197,11 @@ function hasType(type: FieldType, value: unknown): boolean {
       return ms !== undefined && ms >= type.minMs;
     }
     case 'list':
-      return Array.isArray(value) && (!type.nonEmpty || value.length > 0);
+      return (
+        Array.isArray(value) &&
+        (!type.nonEmpty || value.length > 0) &&
+        value.length <= (type.maxItems ?? Number.POSITIVE_INFINITY)
+      );
     case 'map':
     case 'object':
       return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -209,6 +215,8 @@ export function describeType(type: FieldType): string {
   switch (type.kind) {
     case 'string':
       if (type.mustBe !== undefined) return type.mustBe;
+      if (type.minLength === 1 && type.maxLength === undefined) return 'a text that is not empty';
+      if (type.minLength !== undefined) return `a text of ${type.minLength} to ${type.maxLength} characters`;
       return type.maxLength === undefined ? 'a text' : `a text of at most ${type.maxLength} characters`;
     case 'enum':
       return `one of ${type.values.join(', ')}`;
@@ -221,6 +229,7 @@ export function describeType(type: FieldType): string {
     case 'duration':
       return `a duration such as 250ms, 1.5s or 1h30m, in whole milliseconds, at least ${type.minMs}ms`;
     case 'list':
+      if (type.maxItems !== undefined) return `a list with at most ${type.maxItems} entries`;
       return type.nonEmpty ? 'a list with at least one entry' : 'a list';
     case 'map':
     case 'object':

@@ -1,7 +1,8 @@
-import { selectorLabels } from './fields-destination-rule.ts';
+import { policySelector, targetRef, targetRefs } from './fields-selector.ts';
 import type { KindTable } from './schema.ts';
 import {
-  any,
+  boolean,
+  duration,
   enforced,
   field,
   list,
@@ -9,13 +10,12 @@ import {
   nonEmptyList,
   object,
   oneOfValues,
-  openObject,
   refused,
   required,
   string,
 } from './schema.ts';
 
-const selector = object({ matchLabels: selectorLabels });
+const selector = policySelector;
 const mode = oneOfValues('UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT');
 const portNumber = { pattern: /^[1-9][0-9]{0,4}$/, mustBe: 'a port number' } as const;
 
@@ -40,19 +40,20 @@ export const peerAuthenticationTable: KindTable = {
   },
 };
 
-const values = nonEmptyList(string({ pattern: /./, mustBe: 'a text that is not empty' }));
+const text = string({ minLength: 1 });
+const values = list(text);
 const notYet = 'inmesh cannot decide this yet, and must not guess';
 const later = refused(values, notYet);
-const targetRef = object({ group: string(), kind: required(string()), name: required(string()), namespace: string() });
 const attachment = 'attaches to gateways and waypoints, which inmesh is not; use `selector`';
+const accounts = list(string({ minLength: 1, maxLength: 320 }), 16);
 
 const source = object({
   principals: values,
   notPrincipals: values,
   namespaces: values,
   notNamespaces: values,
-  serviceAccounts: enforced(values, '`namespace/name`, or a name in the namespace of the policy'),
-  notServiceAccounts: values,
+  serviceAccounts: enforced(accounts, '`namespace/name`, or a name in the namespace of the policy'),
+  notServiceAccounts: accounts,
   requestPrincipals: later,
   notRequestPrincipals: later,
   ipBlocks: later,
@@ -87,7 +88,7 @@ export const authorizationPolicyTable: KindTable = {
       object({
         selector,
         targetRef: refused(targetRef, attachment),
-        targetRefs: refused(list(targetRef), attachment),
+        targetRefs: refused(targetRefs, attachment),
         action: enforced(oneOfValues('ALLOW', 'DENY', 'AUDIT', 'CUSTOM'), 'AUDIT and CUSTOM are refused'),
         provider: refused(object({ name: string() }), 'there are no external authorization providers yet'),
         rules: list(
@@ -105,6 +106,9 @@ export const authorizationPolicyTable: KindTable = {
   },
 };
 
+const headerName = string({ pattern: /^[-_A-Za-z0-9]+$/, mustBe: 'the name of a header: letters, digits, - and _' });
+const uri = string({ minLength: 1, maxLength: 2_048 });
+
 /** `security.istio.io` RequestAuthentication: refused as a whole until tokens are checked. */
 export const requestAuthenticationTable: KindTable = {
   kind: 'RequestAuthentication',
@@ -113,5 +117,34 @@ export const requestAuthenticationTable: KindTable = {
   status: 'refused',
   note: 'JWTs are not checked yet, and a policy that is not enforced must not look as if it were',
   reference: 'https://istio.io/latest/docs/reference/config/security/request_authentication/',
-  fields: { spec: field(openObject({ jwtRules: any })) },
+  fields: {
+    spec: field(
+      object({
+        selector,
+        targetRef,
+        targetRefs,
+        jwtRules: list(
+          object(
+            {
+              issuer: string(),
+              audiences: values,
+              jwksUri: uri,
+              jwks_uri: uri,
+              jwks: string({ anyCharacter: true }),
+              fromHeaders: list(object({ name: required(text), prefix: string() })),
+              fromParams: values,
+              fromCookies: values,
+              outputPayloadToHeader: string(),
+              forwardOriginalToken: boolean,
+              outputClaimToHeaders: list(object({ header: required(headerName), claim: required(text) })),
+              timeout: duration(),
+              spaceDelimitedClaims: list(text, 64),
+              presence: oneOfValues('OPTIONAL', 'REQUIRED'),
+            },
+            ['jwksUri', 'jwks_uri', 'jwks'],
+          ),
+        ),
+      }),
+    ),
+  },
 };

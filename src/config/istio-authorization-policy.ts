@@ -90,14 +90,6 @@ interface Context {
 }
 
 function compileSource(source: SourceSpec, context: Context, path: Path): AuthorizationSource {
-  const { collector, resource } = context;
-  if (Object.keys(source).length === 0)
-    collector.problem(resource, path, 'must say something: an empty source is an error');
-  const accounts = source.serviceAccounts ?? source.notServiceAccounts;
-  const others = ['principals', 'notPrincipals', 'namespaces', 'notNamespaces'].filter((name) => name in source);
-  if (accounts !== undefined && others.length > 0) {
-    collector.problem(resource, path, `service accounts cannot be combined with ${others.join(', ')}, as in Istio`);
-  }
   return {
     ...each('principals', source.principals, (text, at) => principalMatch(text, context, at), path),
     ...each('notPrincipals', source.notPrincipals, (text, at) => principalMatch(text, context, at), path),
@@ -109,10 +101,6 @@ function compileSource(source: SourceSpec, context: Context, path: Path): Author
 }
 
 function compileOperation(operation: OperationSpec, context: Context, path: Path): AuthorizationOperation {
-  const { collector, resource } = context;
-  if (Object.keys(operation).length === 0) {
-    collector.problem(resource, path, 'must say something: an empty operation is an error');
-  }
   return {
     ...each('methods', operation.methods, (text, at) => methodMatch(text, context, at), path),
     ...each('notMethods', operation.notMethods, (text, at) => methodMatch(text, context, at), path),
@@ -125,7 +113,7 @@ function compileOperation(operation: OperationSpec, context: Context, path: Path
   };
 }
 
-/** The field with each of its texts compiled, or nothing when it is absent. */
+/** The field with each of its texts compiled, or nothing when it is absent; an empty list is. */
 function each<K extends string, T>(
   name: K,
   texts: Texts | undefined,
@@ -133,7 +121,8 @@ function each<K extends string, T>(
   path: Path,
 ): Partial<Readonly<Record<K, readonly T[]>>> {
   const result: Partial<Record<K, readonly T[]>> = {};
-  if (texts !== undefined) result[name] = texts.map((text, index) => compile(text, [...path, name, index]));
+  if (texts !== undefined && texts.length > 0)
+    result[name] = texts.map((text, index) => compile(text, [...path, name, index]));
   return result;
 }
 
@@ -170,7 +159,7 @@ function serviceAccount(text: string, context: Context, path: Path): string {
   const parts = text.split('/');
   const valid = parts.length <= 2 && parts.every((part) => /^[A-Za-z0-9._-]+$/.test(part));
   if (!valid) {
-    context.collector.problem(
+    context.collector.refuse(
       context.resource,
       path,
       'must be <service account> or <namespace>/<service account>',
@@ -202,7 +191,7 @@ function pathMatch(text: string, context: Context, path: Path): StringMatch {
 function portNumber(text: string, context: Context, path: Path): number {
   const port = /^[1-9][0-9]{0,4}$/.test(text) ? Number(text) : Number.NaN;
   if (!(port <= 65_535)) {
-    context.collector.problem(context.resource, path, 'must be a port from 1 to 65535', text);
+    context.collector.refuse(context.resource, path, 'must be a port from 1 to 65535', text);
   }
   return port;
 }

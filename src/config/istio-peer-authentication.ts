@@ -59,6 +59,9 @@ function check(resource: Resource<PeerAuthenticationBody>, collector: Collector)
   if (ports.length > 0 && !selecting) {
     collector.problem(resource, ['spec', 'portLevelMtls'], 'needs a selector with labels, as in Istio');
   }
+  if (ports.length === 0 && spec.portLevelMtls !== undefined) {
+    collector.problem(resource, ['spec', 'portLevelMtls'], 'must have at least one port');
+  }
   for (const port of ports) {
     if (Number(port) <= 65_535) continue;
     collector.problem(resource, ['spec', 'portLevelMtls', port], 'must be a port from 1 to 65535', port);

@@ -1,7 +1,11 @@
 import { destinationRuleTable } from './fields-destination-rule.ts';
+import { envoyFilterTable } from './fields-envoy-filter.ts';
+import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
+import { gatewayTable } from './fields-gateway.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
 import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
+import { telemetryTable } from './fields-telemetry.ts';
 import { virtualServiceTable } from './fields-virtual-service.ts';
 import type { KindTable } from './schema.ts';
 import { any } from './schema.ts';
@@ -33,19 +37,19 @@ export const kindTables: readonly KindTable[] = [
   peerAuthenticationTable,
   authorizationPolicyTable,
   requestAuthenticationTable,
-  withoutEffect('Gateway', 'networking.istio.io', networking, 'configures edge proxies'),
+  gatewayTable,
   withoutEffect(
     'Sidecar',
     'networking.istio.io',
     networking,
     'every process sees all services that are exported to it',
   ),
-  withoutEffect('EnvoyFilter', 'networking.istio.io', ['v1alpha3'], proxyOnly),
+  envoyFilterTable,
   withoutEffect('ProxyConfig', 'networking.istio.io', ['v1beta1'], proxyOnly),
   withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
-  withoutEffect('WasmPlugin', 'extensions.istio.io', ['v1alpha1'], proxyOnly),
-  withoutEffect('TrafficExtension', 'extensions.istio.io', ['v1alpha1'], proxyOnly),
-  withoutEffect('Telemetry', 'telemetry.istio.io', ['v1', 'v1alpha1'], 'not read yet'),
+  wasmPluginTable,
+  trafficExtensionTable,
+  telemetryTable,
 ];
 
 /** Table of a kind, by API group and kind. */

@@ -12,6 +12,7 @@ export type FieldType =
       readonly pattern?: RegExp;
       /** What the text must be, for the message when `pattern` does not match. */
       readonly mustBe?: string;
+      readonly minLength?: number;
       readonly maxLength?: number;
       /** Line breaks and other control characters are allowed. */
       readonly anyCharacter?: true;
@@ -22,7 +23,7 @@ export type FieldType =
   | { readonly kind: 'boolean' }
   /** Go's notation: `1.5s`, `1h30m`; at least 1 ms unless `min` says otherwise. */
   | { readonly kind: 'duration'; readonly minMs: number }
-  | { readonly kind: 'list'; readonly item: FieldType; readonly nonEmpty: boolean }
+  | { readonly kind: 'list'; readonly item: FieldType; readonly nonEmpty: boolean; readonly maxItems?: number }
   | { readonly kind: 'map'; readonly value: FieldType; readonly key?: RegExp; readonly keyMustBe?: string }
   | ObjectType
   /** Anything at all: nothing in it is read. */
@@ -43,6 +44,8 @@ export interface Field {
   readonly status?: FieldStatus;
   readonly note?: string;
   readonly required?: true;
+  /** `null` is the same as absent (Istio's wrapped numbers and booleans). */
+  readonly nullable?: true;
   /** A refused field that has no effect in some resources of its kind: the compiler knows where. */
   readonly refusedBy?: 'compiler';
 }
@@ -72,6 +75,9 @@ export const field = (input: FieldInput): Field => (isField(input) ? input : { t
 /** The field must be there. */
 export const required = (input: FieldInput): Field => ({ ...field(input), required: true });
 
+/** `null` is the same as absent. */
+export const nullable = (input: FieldInput): Field => ({ ...field(input), nullable: true });
+
 /** Read and checked, without any effect. */
 export const ignored = (input: FieldInput, note?: string): Field => ({
   ...field(input),
@@ -96,7 +102,13 @@ export const enforced = (input: FieldInput, note?: string): Field => ({
   ...(note === undefined ? {} : { note }),
 });
 
-export const string = (options?: { pattern?: RegExp; mustBe?: string; maxLength?: number }): FieldType => ({
+export const string = (options?: {
+  pattern?: RegExp;
+  mustBe?: string;
+  minLength?: number;
+  maxLength?: number;
+  anyCharacter?: true;
+}): FieldType => ({
   kind: 'string',
   ...options,
 });
@@ -107,7 +119,12 @@ export const integer = (min = 0, max = 2_147_483_647): FieldType => ({ kind: 'in
 export const number = (min: number, max: number): FieldType => ({ kind: 'number', min, max });
 export const boolean: FieldType = { kind: 'boolean' };
 export const duration = (minMs = 1): FieldType => ({ kind: 'duration', minMs });
-export const list = (item: FieldType): FieldType => ({ kind: 'list', item, nonEmpty: false });
+export const list = (item: FieldType, maxItems?: number): FieldType => ({
+  kind: 'list',
+  item,
+  nonEmpty: false,
+  ...(maxItems === undefined ? {} : { maxItems }),
+});
 export const nonEmptyList = (item: FieldType): FieldType => ({ kind: 'list', item, nonEmpty: true });
 export const map = (value: FieldType, key?: { pattern: RegExp; mustBe: string }): FieldType => ({
   kind: 'map',

@@ -78,7 +78,7 @@ export function canonicalAddress(address: string): string {
 
 /** An address with a prefix length: `10.0.0.0/8`. */
 export function isCidr(text: string): boolean {
-  const match = /^([^/]+)\/([0-9]{1,3})$/.exec(text);
+  const match = /^([^/]+)\/(0|[1-9][0-9]{0,2})$/.exec(text);
   if (match === null) return false;
   const family = isIP(match[1] as string);
   return family !== 0 && Number(match[2]) <= (family === 4 ? 32 : 128);

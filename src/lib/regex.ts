@@ -91,3 +91,13 @@ function compilePattern(pattern: string): RE2JS {
     throw new MeshError('ERR_MESH_CONFIG_INVALID', `not a valid RE2 pattern: ${reason}`, { cause });
   }
 }
+
+/** Is this a pattern in RE2 syntax? Its length is not looked at. */
+export function isRegex(pattern: string): boolean {
+  try {
+    RE2JS.compile(pattern);
+    return true;
+  } catch {
+    return false;
+  }
+}

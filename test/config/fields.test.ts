@@ -175,7 +175,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'an empty list where it would mean nobody or everybody',
     policy('rules: [{to: [{operation: {paths: []}}]}]'),
-    'spec.rules[0].to[0].operation.paths: must be a list with at least one entry, got []',
+    'spec.rules[0].to[0].operation: must say something: an empty operation is an error',
   ],
   [
     'an empty text in such a list',

@@ -177,18 +177,24 @@ metadata: {name: a}
 
 t.test('Istio kinds that configure proxies are in the report, with the reason', async (t) => {
   const kinds = [
-    ['networking.istio.io/v1', 'Gateway'],
-    ['networking.istio.io/v1beta1', 'Sidecar'],
-    ['networking.istio.io/v1alpha3', 'EnvoyFilter'],
-    ['networking.istio.io/v1beta1', 'ProxyConfig'],
-    ['networking.istio.io/v1', 'WorkloadGroup'],
-    ['extensions.istio.io/v1alpha1', 'WasmPlugin'],
-    ['telemetry.istio.io/v1', 'Telemetry'],
+    [
+      'networking.istio.io/v1',
+      'Gateway',
+      '{servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}',
+    ],
+    ['networking.istio.io/v1alpha3', 'EnvoyFilter', '{}'],
+    ['extensions.istio.io/v1alpha1', 'WasmPlugin', '{url: "oci://images/a"}'],
+    ['extensions.istio.io/v1alpha1', 'TrafficExtension', '{lua: {inlineCode: a}}'],
+    ['telemetry.istio.io/v1', 'Telemetry', '{}'],
   ];
-  for (const [apiVersion, kind] of kinds) {
-    const [remark = ''] = good(
-      `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: a}, spec: {b: 1}}`,
-    ).remarks();
+  for (const [apiVersion, kind, spec] of kinds) {
+    const yaml = `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: a}, spec: ${spec}}`;
+    const [remark = ''] = good(yaml).remarks();
+    t.match(
+      problems(yaml.replace('spec: {', 'spec: {wrong: 1, ')),
+      [/spec\.wrong: is not a (known )?field/],
+      `${kind}`,
+    );
     t.ok(remark.startsWith(`${kind} ignored (warning): `), remark);
   }
 });

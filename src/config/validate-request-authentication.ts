@@ -1,0 +1,81 @@
+import type { Collector } from './collector.ts';
+import type { Path } from './document.ts';
+import { schemeOf } from './go-url.ts';
+import type { Resource } from './resource.ts';
+import { type Targets, validateTargets } from './validate-targets.ts';
+
+interface JwtRule {
+  readonly issuer?: string;
+  readonly jwksUri?: string;
+  readonly jwks_uri?: string;
+  readonly jwks?: string;
+}
+
+export interface RequestAuthenticationBody {
+  readonly spec?: Targets & { readonly jwtRules?: readonly JwtRule[] };
+}
+
+/** The rules of Istio's webhook for a RequestAuthentication. */
+export function validateRequestAuthentication(
+  resource: Resource<RequestAuthenticationBody>,
+  collector: Collector,
+): void {
+  const { spec = {} } = resource.body;
+  validateTargets(resource, spec, collector);
+  for (const [index, rule] of (spec.jwtRules ?? []).entries()) {
+    validateRule(rule, resource, ['spec', 'jwtRules', index], collector);
+  }
+}
+
+function validateRule(rule: JwtRule, resource: Resource, path: Path, collector: Collector): void {
+  const { issuer = '', jwks = '' } = rule;
+  const name = rule.jwksUri === undefined ? 'jwks_uri' : 'jwksUri';
+  const uri = rule[name] ?? '';
+  if (issuer === '' && uri === '') collector.problem(resource, path, 'needs an issuer or a jwksUri');
+  if (uri !== '') {
+    const scheme = schemeOf(uri);
+    if (scheme !== 'http' && scheme !== 'https') {
+      collector.problem(resource, [...path, name], 'must be a URL of the scheme http or https', uri);
+    }
+  }
+  const wrong = jwks === '' ? undefined : wrongKeySet(jwks);
+  if (wrong !== undefined) collector.problem(resource, [...path, 'jwks'], `must be a JSON Web Key Set: ${wrong}`);
+}
+
+/** The members that a key of a type cannot do without (RFC 7518 section 6). */
+const members: Readonly<Record<string, readonly string[]>> = {
+  RSA: ['n', 'e'],
+  EC: ['crv', 'x', 'y'],
+  OKP: ['crv', 'x'],
+  oct: ['k'],
+};
+
+/** What is wrong with a key set (RFC 7517), or with a key alone; nothing when it can be read. */
+function wrongKeySet(text: string): string | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return 'it is not JSON';
+  }
+  if (!isRecord(value)) return 'it is not an object';
+  const keys = Object.hasOwn(value, 'keys') ? value['keys'] : [value];
+  if (!Array.isArray(keys)) return 'keys is not a list';
+  for (const key of keys) {
+    if (!isRecord(key)) return 'a key is not an object';
+    const { kty } = key;
+    const needed = typeof kty === 'string' && Object.hasOwn(members, kty) ? members[kty] : undefined;
+    if (needed === undefined) return `a key has the type ${JSON.stringify(kty) ?? 'undefined'}`;
+    const missing = needed.find((member) => !isBase64Url(key[member]));
+    if (missing !== undefined) return `a key of type ${kty} has no good ${missing}`;
+  }
+  return undefined;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isBase64Url(value: unknown): boolean {
+  return typeof value === 'string' && /^[A-Za-z0-9_+/-]+=*$/.test(value);
+}

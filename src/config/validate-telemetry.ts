@@ -1,0 +1,46 @@
+import { isCelExpression } from '../lib/cel-syntax.ts';
+import type { Collector } from './collector.ts';
+import type { Resource } from './resource.ts';
+import { type Targets, validateTargets } from './validate-targets.ts';
+
+interface TagOverride {
+  readonly operation?: 'UPSERT' | 'REMOVE';
+  readonly value?: string;
+}
+
+export interface TelemetryBody {
+  readonly spec?: Targets & {
+    readonly tracing?: readonly { readonly customTags?: Readonly<Record<string, unknown>> }[];
+    readonly metrics?: readonly {
+      readonly overrides?: readonly { readonly tagOverrides?: Readonly<Record<string, TagOverride>> }[];
+    }[];
+    readonly accessLogging?: readonly { readonly filter?: { readonly expression?: string } }[];
+  };
+}
+
+/** The rules of Istio's webhook for a Telemetry resource. */
+export function validateTelemetry(resource: Resource<TelemetryBody>, collector: Collector): void {
+  const { spec = {} } = resource.body;
+  validateTargets(resource, spec, collector);
+  for (const [index, { customTags = {} }] of (spec.tracing ?? []).entries()) {
+    if (!Object.hasOwn(customTags, '')) continue;
+    collector.problem(resource, ['spec', 'tracing', index, 'customTags'], 'has a tag with an empty name');
+  }
+  for (const [index, { overrides = [] }] of (spec.metrics ?? []).entries()) {
+    for (const [at, { tagOverrides = {} }] of overrides.entries()) {
+      const path = ['spec', 'metrics', index, 'overrides', at, 'tagOverrides'];
+      for (const [tag, { operation = 'UPSERT', value = '' }] of Object.entries(tagOverrides)) {
+        if (operation === 'UPSERT' && value === '') {
+          collector.problem(resource, [...path, tag], 'needs a value for the operation UPSERT');
+        } else if (operation === 'REMOVE' && value !== '') {
+          collector.problem(resource, [...path, tag, 'value'], 'cannot be set with the operation REMOVE', value);
+        }
+      }
+    }
+  }
+  for (const [index, { filter }] of (spec.accessLogging ?? []).entries()) {
+    if (filter === undefined || isCelExpression(filter.expression ?? '')) continue;
+    const path = ['spec', 'accessLogging', index, 'filter', 'expression'];
+    collector.problem(resource, path, 'must be an expression in CEL syntax', filter.expression ?? '');
+  }
+}

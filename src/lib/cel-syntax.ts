@@ -1,0 +1,139 @@
+/**
+ * Is a text an expression of the Common Expression Language, as far as its grammar goes? Names and
+ * types are not looked at. Grammar: https://github.com/google/cel-spec/blob/master/doc/langdef.md
+ */
+export function isCelExpression(text: string): boolean {
+  const tokens = tokensOf(text);
+  if (tokens === undefined) return false;
+  const parser = createParser(tokens);
+  return parser.expression(0) && parser.atEnd();
+}
+
+type Kind = 'name' | 'literal' | 'operator';
+
+interface Token {
+  readonly kind: Kind;
+  readonly text: string;
+}
+
+const space = /(?:[\s\f]|\/\/[^\n]*)+/y;
+const literal =
+  /(?:[rR][bB]?|[bB][rR]?)?(?:"""[\s\S]*?"""|'''[\s\S]*?'''|"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*')|0[xX][0-9a-fA-F]+[uU]?|(?:[0-9]+\.[0-9]+|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|[0-9]+[uU]?/y;
+const name = /[_a-zA-Z][_a-zA-Z0-9]*|`[a-zA-Z0-9_./ -]+`/y;
+const operator = /\|\||&&|[=!<>]=|[-+*/%<>!?:.,()[\]{}]/y;
+const reserved = new Set(
+  'as break const continue else for function if import let loop package namespace return var void while'.split(' '),
+);
+
+function tokensOf(text: string): readonly Token[] | undefined {
+  const tokens: Token[] = [];
+  let at = 0;
+  const take = (pattern: RegExp): string | undefined => {
+    pattern.lastIndex = at;
+    const found = pattern.exec(text)?.[0];
+    if (found !== undefined) at += found.length;
+    return found;
+  };
+  for (;;) {
+    take(space);
+    if (at >= text.length) return tokens;
+    const value = take(literal);
+    if (value !== undefined) tokens.push({ kind: 'literal', text: value });
+    else {
+      const word = take(name);
+      const mark = word === undefined ? take(operator) : undefined;
+      if (word !== undefined) tokens.push({ kind: 'name', text: word });
+      else if (mark !== undefined) tokens.push({ kind: 'operator', text: mark });
+      else return undefined;
+    }
+  }
+}
+
+/** Nesting that no honest expression has, against a full stack. */
+const maxDepth = 200;
+const binary = new Set(['||', '&&', '==', '!=', '<', '<=', '>', '>=', '+', '-', '*', '/', '%', 'in']);
+
+interface Parser {
+  expression(depth: number): boolean;
+  atEnd(): boolean;
+}
+
+function createParser(tokens: readonly Token[]): Parser {
+  let next = 0;
+  const sees = (text: string): boolean => tokens[next]?.text === text && tokens[next]?.kind !== 'literal';
+  const takes = (text: string): boolean => {
+    if (!sees(text)) return false;
+    next++;
+    return true;
+  };
+
+  /** `a ? b : c`, or operands with operators between; precedence does not matter for syntax. */
+  const expression = (depth: number): boolean => {
+    if (depth > maxDepth || !operands(depth)) return false;
+    if (!takes('?')) return true;
+    return operands(depth + 1) && takes(':') && expression(depth + 1);
+  };
+  const operands = (depth: number): boolean => {
+    if (!unary(depth)) return false;
+    while (binary.has(tokens[next]?.text ?? '') && tokens[next]?.kind !== 'literal') {
+      next++;
+      if (!unary(depth)) return false;
+    }
+    return true;
+  };
+  const unary = (depth: number): boolean => {
+    while (sees('!') || sees('-')) next++;
+    return member(depth);
+  };
+  const member = (depth: number): boolean => {
+    if (!primary(depth)) return false;
+    for (;;) {
+      if (takes('.')) {
+        takes('?');
+        if (tokens[next]?.kind !== 'name') return false;
+        next++;
+        if (sees('(') && !list('(', ')', depth)) return false;
+      } else if (takes('[')) {
+        takes('?');
+        if (!expression(depth + 1) || !takes(']')) return false;
+      } else if (sees('{')) {
+        if (!entries(depth)) return false;
+      } else return true;
+    }
+  };
+  const primary = (depth: number): boolean => {
+    const token = tokens[next];
+    if (token === undefined) return false;
+    if (token.kind === 'literal') {
+      next++;
+      return true;
+    }
+    if (takes('(')) return expression(depth + 1) && takes(')');
+    if (sees('[')) return list('[', ']', depth);
+    if (sees('{')) return entries(depth);
+    takes('.');
+    const word = tokens[next];
+    if (word?.kind !== 'name' || word.text === 'in' || reserved.has(word.text)) return false;
+    next++;
+    return !sees('(') || list('(', ')', depth);
+  };
+  const list = (open: string, close: string, depth: number): boolean => {
+    if (!takes(open)) return false;
+    while (!sees(close)) {
+      takes('?');
+      if (!expression(depth + 1)) return false;
+      if (!takes(',')) break;
+    }
+    return takes(close);
+  };
+  const entries = (depth: number): boolean => {
+    if (!takes('{')) return false;
+    while (!sees('}')) {
+      takes('?');
+      if (!(expression(depth + 1) && takes(':') && expression(depth + 1))) return false;
+      if (!takes(',')) break;
+    }
+    return takes('}');
+  };
+  return { expression, atEnd: () => next === tokens.length };
+}
