@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
+import { createClientMirrors } from './client-mirrors.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
 import { planFault } from './fault/decide.ts';
@@ -48,6 +49,8 @@ export interface ClientPipeline {
   readonly send: Service<ClientCall, Reply>;
   /** Where a request goes: for hosts that make their own connections (`node:http`). */
   readonly select: Selector;
+  /** Cuts off the copies that are under way to mirrors: nobody waits for them. */
+  cutMirrors(): void;
   /** Closes the connections to hosts outside of the mesh; those inside belong to the clusters. */
   close(): Promise<void>;
 }
@@ -57,7 +60,7 @@ export interface ClientPipeline {
  * route or cluster does not configure is not in its chain.
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
-  const { clock, random } = dependencies;
+  const { clock, clusters, random } = dependencies;
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
@@ -93,6 +96,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     if (cors !== undefined) filters.push(corsFilter(cors));
     // inside cors: that is about what was asked for; outside retry: every try sends the same
     if (changesHeaders(plan)) filters.push(routeFilter(plan, clock));
+    // inside faults and header edits: the copy is of what is sent; outside deadline and retry: one of each call
+    const mirror = mirrors.filterFor(route);
+    if (mirror !== undefined) filters.push(mirror);
     const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
     // outside retry: the total budget
     filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, clock, deadlines }));
@@ -169,9 +175,20 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const seriesOf = (call: ClientCall): Series =>
     call.endpoint instanceof EndpointState ? call.endpoint.series : dependencies.series(hostOf(call.cluster));
 
+  const counted = clientMetricsFilter(clock, seriesOf);
+  const mirrors = createClientMirrors({
+    clock,
+    random,
+    clusters,
+    deadlines,
+    counted,
+    series: (cluster) => dependencies.series(hostOf(cluster)),
+    composeTry,
+  });
+
   return {
     // metrics outside route: a call without a route counts too
-    send: compose([clientMetricsFilter(clock, seriesOf)], (call) => {
+    send: compose([counted], (call) => {
       try {
         return toRoute(call);
       } catch (error) {
@@ -180,6 +197,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       }
     }),
     select,
+    cutMirrors: () => mirrors.cut(),
     close: () => outside.close(),
   };
 }

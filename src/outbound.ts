@@ -99,6 +99,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     onFailure: dependencies.onFailure,
     close: async () => {
       await agent.drain();
+      pipeline.cutMirrors();
       await clusters.close();
       await pipeline.close();
       await tls.close();

@@ -98,6 +98,7 @@ export function testClient(
   };
   const pipeline = createClientPipeline({ clock, random, clusters: watched, hosts: () => hosts, series });
   const close = async (): Promise<void> => {
+    pipeline.cutMirrors();
     await clusters.close();
     await pipeline.close();
   };

@@ -1,0 +1,63 @@
+import type { Clock } from '../lib/clock.ts';
+import { isInShare, millionths } from '../lib/percent.ts';
+import type { Random } from '../lib/random.ts';
+import { isReplayable } from '../lib/replayable.ts';
+import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { Filter, Service } from '../pipeline/filter.ts';
+import { copyBody } from './body.ts';
+import { Original } from './copy.ts';
+import type { MirrorLane } from './lane.ts';
+
+/** One mirror of a route. */
+export interface MirrorTarget {
+  readonly percent: number;
+  readonly lane: MirrorLane;
+  /** From the copy to an endpoint of the mirror, with a time limit of its own. */
+  readonly service: Service<ClientCall, Reply>;
+}
+
+/** Can a mirror with this percentage ever get a copy? */
+export function isEverMirrored({ percent }: { readonly percent: number }): boolean {
+  return millionths(percent) > 0;
+}
+
+/**
+ * Sends a copy of what is sent for a call to each mirror that draws it, and thinks no more of it.
+ * The call goes first and waits for nothing: not for the copies, nor for their bodies.
+ */
+export function mirrorFilter(options: {
+  readonly targets: readonly MirrorTarget[];
+  readonly clock: Clock;
+  readonly random: Random;
+}): Filter<ClientCall, Reply> {
+  const { clock, random } = options;
+  const targets = options.targets.map((target) => ({ ...target, share: millionths(target.percent) }));
+
+  const choose = (): readonly MirrorTarget[] =>
+    targets.filter(({ lane, share }) => isInShare(share, random()) && lane.enter());
+
+  const send = (original: Original, chosen: readonly MirrorTarget[], body: ClientCall['request']['body']): void => {
+    for (const { lane, service } of chosen) lane.send(original.copy(body, lane.cluster, clock), service);
+  };
+
+  return (call, next) => {
+    const { body, method, upgrade } = call.request;
+    // As in Envoy there are no copies of connections; nor of what the application itself encrypts.
+    if (upgrade || method === 'CONNECT' || call.origin.startsWith('https:')) return next(call);
+    const chosen = choose();
+    if (chosen.length === 0) return next(call);
+    const original = new Original(call);
+    if (!isReplayable(body)) {
+      copyBody(call, (copied) => {
+        if (typeof copied !== 'string') send(original, chosen, copied);
+        else for (const { lane } of chosen) lane.leave(copied === 'too long');
+      });
+      return next(call);
+    }
+    try {
+      return next(call);
+    } finally {
+      send(original, chosen, body);
+    }
+  };
+}
