@@ -1,17 +1,21 @@
 import type { Duplex } from 'node:stream';
+import { type AgentStart, agentFaults } from './agent-faults.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import { LocalSocket } from './host/local-socket.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
+import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import type { LocalAnswer } from './pipeline/local-answer.ts';
+import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
 import type { Known, Selection, Selector } from './select.ts';
+import type { Series } from './telemetry/metrics.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
@@ -22,6 +26,9 @@ import { addOutboundHeaders } from './trace/outbound-headers.ts';
  */
 export function agentRouter(options: {
   readonly clock: Clock;
+  readonly random: Random;
+  /** Series for requests that reached no endpoint. */
+  series(service: string): Series;
   readonly select: Selector;
   /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
@@ -29,8 +36,14 @@ export function agentRouter(options: {
   connectOriginal?(cluster: Cluster, hostname: string, port: number): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
+  const faults = agentFaults(options);
 
-  const choose = (request: AgentRequest, headers: HeaderList, selection: Inside): AgentTarget => {
+  const choose = (
+    request: AgentRequest,
+    headers: HeaderList,
+    selection: Inside,
+    { flag, startedAt }: AgentStart,
+  ): AgentTarget => {
     const { destination, route, state } = selection;
     const tlsHost = request.secure ? request.hostname : undefined;
     const scope = currentScope();
@@ -41,11 +54,10 @@ export function agentRouter(options: {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
-    const startedAt = clock.now();
     const given = headers.length;
     addOutboundHeaders(headers, scope);
     if (scope?.deadline !== undefined) {
-      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - startedAt))));
+      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
     }
     const added = headers.slice(given) as string[];
     const view: RoutableRequest = {
@@ -85,9 +97,9 @@ export function agentRouter(options: {
         const durationMs = clock.now() - startedAt;
         if (status !== 0 || error instanceof MeshError) {
           state.report(endpoint, status);
-          endpoint.series.record(status, error instanceof MeshError ? error.flag : '', durationMs);
+          endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
           // The application gave the request up, which says nothing about the endpoint.
-        } else endpoint.series.record(0, 'DC', durationMs);
+        } else endpoint.series.record(0, addFlag(flag, 'DC'), durationMs);
       },
     };
   };
@@ -114,15 +126,18 @@ export function agentRouter(options: {
     const headers: HeaderList = [];
     for (const [name, value] of request.headers()) headers.push(name, value);
     const selection = select(originOf(request), request.method, request.path, headers, currentScope());
-    if (selection.kind === 'outside') {
-      const { known } = selection;
-      return known === undefined || typeof known.state.cluster.tls !== 'object' ? 'direct' : overTls(request, known);
-    }
     if (selection.kind === 'answer') return answering(request, selection.answer);
-    const warming = selection.state.warming();
-    return warming === undefined
-      ? choose(request, headers, selection)
-      : warming.then(() => choose(request, headers, selection));
+    const known = selection.kind === 'inside' ? selection : selection.known;
+    if (known === undefined) return 'direct';
+    return faults(request, known.route, known.state.cluster.host, (start) => {
+      if (selection.kind === 'outside') {
+        return typeof known.state.cluster.tls === 'object' ? overTls(request, known) : 'direct';
+      }
+      const warming = selection.state.warming();
+      return warming === undefined
+        ? choose(request, headers, selection, start)
+        : warming.then(() => choose(request, headers, selection, start));
+    });
   };
 }
 

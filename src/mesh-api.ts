@@ -19,7 +19,7 @@ export interface MeshOptions {
   readonly config?: string | ConfigSource;
   /** Where certificates come from. `false`: no identity, plaintext only. */
   readonly identity?: IdentitySource | false;
-  /** Hosts that no configuration names. Default `ALLOW_ANY`. */
+  /** Hosts that no configuration names. Default: what the configuration says, else `ALLOW_ANY`. */
   readonly outboundPolicy?: OutboundPolicy;
   /**
    * What a caller sees when the mesh itself fails a call. `response` (default): the status that a

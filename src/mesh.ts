@@ -42,7 +42,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const config = createConfigStore();
   const configSource = configSourceOf(options, settings, clock);
   const identitySource = identitySourceOf(options, settings, clock, random);
-  const identity = identitySource && createIdentityStore({ clock, logger, trustDomain: workload.trustDomain });
+  // Where nobody chose a trust domain, the certificate says which it is.
+  const trustDomain = settings.trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain };
+  const identity = identitySource && createIdentityStore({ clock, logger, ...trustDomain });
   const stop = new AbortController();
 
   const outbound = createOutbound({
@@ -176,14 +178,15 @@ export function createMesh(options: MeshOptions = {}): Mesh {
 }
 
 function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
-  const { workload, outboundPolicy, configPath } = settings;
+  const { workload, outboundPolicy, trustDomainIsDefault, configPath } = settings;
+  const compiling = { workload, trustDomainIsDefault, ...(outboundPolicy === undefined ? {} : { outboundPolicy }) };
   if (typeof options.config === 'object') return options.config;
-  if (configPath !== undefined) return fileSource(configPath, { workload, outboundPolicy, clock });
+  if (configPath !== undefined) return fileSource(configPath, { ...compiling, clock });
   return {
     // Nothing was configured, which is a configuration too: every host is outside of the mesh.
     name: 'none',
     async run(sink) {
-      const result = compile([], { workload, outboundPolicy });
+      const result = compile([], compiling);
       if (result.ok) sink.update(result.snapshot, result.report);
       else sink.reject(result.problems);
     },

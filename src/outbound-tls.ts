@@ -102,7 +102,7 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
  * certificate, there is no connection; plaintext is never the way out.
  */
 function meshSecurity(
-  { clock, identity, workload }: OutboundTlsDependencies,
+  { clock, identity }: OutboundTlsDependencies,
   cluster: Cluster,
   endpoint: Endpoint,
 ): ConnectionSecurity {
@@ -122,10 +122,11 @@ function meshSecurity(
     // is known whose endpoint this is, it must be that one.
     const { spiffeId } = endpoint;
     const allowed = spiffeId !== undefined && serverIdentities.includes(spiffeId) ? [spiffeId] : serverIdentities;
+    const domains = cluster.trustDomains ?? [own.id.trustDomain];
     const expected =
-      allowed.length === 0 ? peer?.trustDomain === workload.trustDomain : allowed.includes(peer?.spiffeId ?? '');
+      allowed.length === 0 ? domains.includes(peer?.trustDomain ?? '') : allowed.includes(peer?.spiffeId ?? '');
     if (expected) return;
-    const wanted = allowed.length === 0 ? `an identity of ${workload.trustDomain}` : allowed.join(' or ');
+    const wanted = allowed.length === 0 ? `an identity of ${domains.join(' or ')}` : allowed.join(' or ');
     const message = `${cluster.host} must be ${wanted}, but ${endpoint.address}:${endpoint.port} is ${peer?.spiffeId ?? 'nobody'}`;
     throw new MeshError('ERR_MESH_PEER_IDENTITY', message, { cluster: cluster.name });
   };

@@ -16,6 +16,8 @@ import { createOutboundTls } from './outbound-tls.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
+import { createNameResolver } from './runtime/resolver.ts';
+import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createPool } from './transport/pool.ts';
@@ -66,9 +68,11 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     security: () => tls.security(cluster, endpoint, tlsHost, host),
   });
 
+  const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
     random,
+    names,
     hooks: (cluster) => ({
       perHost: typeof cluster.tls === 'object',
       open: (endpoint, host) =>
@@ -84,6 +88,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     healthChanged: (cluster, endpoint) => dependencies.endpointChanged(statusOf(cluster, endpoint)),
   }));
 
+  const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
   const pipeline = createClientPipeline({
     clock,
@@ -91,7 +96,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     clusters,
     hosts: () => hosts,
     original: tls.original,
-    series: (service) => seriesTo(service === '' ? 'unknown' : service, 'unknown', ''),
+    series: seriesWithout,
   });
   const dispatcher = new MeshDispatcher({
     send: pipeline.send,
@@ -101,6 +106,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       await agent.drain();
       pipeline.cutMirrors();
       await clusters.close();
+      names.close();
       await pipeline.close();
       await tls.close();
     },
@@ -115,6 +121,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const agent = createAgent(
     agentRouter({
       clock,
+      random,
+      series: seriesWithout,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
       connectOriginal: (cluster, hostname, port) => connect(tls.originalTarget(cluster, hostname, port)),

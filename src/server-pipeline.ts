@@ -36,7 +36,7 @@ export interface ServerPipelineDependencies {
    * prove an identity of the mesh is none. Default: such servers know no identities.
    */
   readonly peerOfSocket?: (socket: TLSSocket) => Peer | undefined;
-  /** Default `BASE`, Istio's. */
+  /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
 }
@@ -61,7 +61,6 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const { clock, logger } = dependencies;
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
-  const sanitize = sanitizeFilter(dependencies.pathNormalization ?? 'BASE');
   const metrics = serverMetricsFilter(clock, seriesOf);
   const peer = peerFilter((call) => peerOf(call, dependencies));
   const deadline = inboundDeadlineFilter(clock);
@@ -77,10 +76,10 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     return passed;
   };
 
-  const composeFor = ({ mtls, authorization }: InboundPolicy): Service<ServerCall, void> => {
+  const composeFor = ({ mtls, authorization, pathNormalization }: InboundPolicy): Service<ServerCall, void> => {
     const filters: Filter<ServerCall, void>[] = [
       // first: framing, one path for all, strangers' identity headers removed
-      sanitize,
+      sanitizeFilter(dependencies.pathNormalization ?? pathNormalization ?? 'BASE'),
       // refusals are recorded too
       metrics,
       // TLS session → identity or none

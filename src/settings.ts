@@ -31,7 +31,10 @@ export interface ResolvedSettings {
   readonly configPath?: string;
   /** `none` also when the options bring a source of their own. */
   readonly identity: IdentitySettings;
-  readonly outboundPolicy: OutboundPolicy;
+  /** Absent: what the configuration says. */
+  readonly outboundPolicy?: OutboundPolicy;
+  /** Nobody chose the trust domain of the workload. */
+  readonly trustDomainIsDefault: boolean;
   readonly onFailure: 'response' | 'throw';
   readonly logLevel: LogLevel;
   /** The caller's, or one that writes JSON lines to stderr from `logLevel` on. */
@@ -68,13 +71,15 @@ export function resolveSettings(
 
   const value: Lookup = (key) => layers.find((layer) => layer.values[key] !== undefined)?.values[key];
   const config = options.config ?? value('config');
+  const outboundPolicy = options.outboundPolicy ?? value('outboundPolicy');
   const inKubernetes = Boolean(env['KUBERNETES_SERVICE_HOST']);
   const logLevel = value('logLevel') ?? 'warn';
   return {
     workload: resolveWorkload(options.workload ?? {}, value),
     ...(typeof config === 'string' ? { configPath: resolve(cwd, config) } : {}),
     identity,
-    outboundPolicy: options.outboundPolicy ?? value('outboundPolicy') ?? 'ALLOW_ANY',
+    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+    trustDomainIsDefault: (options.workload?.trustDomain ?? value('trustDomain')) === undefined,
     onFailure: options.onFailure ?? value('onFailure') ?? 'response',
     logLevel,
     logger: options.logger ?? jsonLogger({ clock: options.clock ?? systemClock, level: logLevel }),

@@ -3,6 +3,7 @@ import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
 import type { DestinationRules } from './destination-rules.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
+import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
 import { selects } from './values.ts';
@@ -14,7 +15,13 @@ export interface Clusters {
   use(service: MeshService, port: ServicePort, subset?: string): string | undefined;
 }
 
-export function createClusters(rules: DestinationRules, peers: PeerAuthentications, workload: Workload): Clusters {
+export function createClusters(
+  rules: DestinationRules,
+  peers: PeerAuthentications,
+  workload: Workload,
+  mesh: MeshSettings,
+): Clusters {
+  const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
   const byName = new Map<string, Cluster>();
   return {
     byName,
@@ -24,7 +31,10 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
       const rule = rules.find(service);
       const definition = subset === '' ? undefined : rule?.subsets.get(subset);
       if (subset !== '' && definition === undefined) return undefined;
-      const policy = compilePolicy(mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number));
+      const policy = compilePolicy(
+        mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number),
+        mesh.connectTimeoutMs,
+      );
       const labels = definition?.labels ?? {};
       const own = policy.subjectAltNames;
       const endpoints = service.endpoints
@@ -38,7 +48,7 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
         protocol: port.protocol,
         discovery: policy.passthrough ? { kind: 'original' } : discovery(service, endpoints),
         ...balanceOf(policy),
-        tls: upstreamTls(service, policy),
+        tls: upstreamTls(service, policy, mesh),
         ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
         ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
         limits: policy.limits,
@@ -46,6 +56,7 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
         ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
         ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
         serverIdentities: own ?? identitiesOf(service),
+        ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
       });
       return name;
     },
@@ -62,7 +73,7 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
       labels: endpoint.labels,
       // As istiod tells its clients: not where a PeerAuthentication of the server turns it off.
       speaksMtls: endpoint.speaksMtls && modeAt(endpoint, target) !== 'DISABLE',
-      ...(pinned && identity !== undefined ? { spiffeId: identity } : {}),
+      ...(pinned && identity !== undefined && trustDomains.length === 1 ? { spiffeId: identity } : {}),
       locality: endpoint.locality,
       workload: endpoint.workload,
     };
@@ -79,10 +90,19 @@ export function createClusters(rules: DestinationRules, peers: PeerAuthenticatio
       : `spiffe://${workload.trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
   }
 
+  /** Istio: an identity of the own trust domain may as well be proven under each of its aliases. */
+  function inEveryTrustDomain(identity: string): readonly string[] {
+    const rest = identity.startsWith('spiffe://') ? identity.slice('spiffe://'.length) : '';
+    const slash = rest.indexOf('/');
+    const aliased = slash !== -1 && trustDomains.includes(rest.slice(0, slash));
+    return aliased ? trustDomains.map((domain) => `spiffe://${domain}${rest.slice(slash)}`) : [identity];
+  }
+
   /** Istio's secure naming: the service accounts behind the service, and `subjectAltNames`. */
   function identitiesOf(service: MeshService): readonly string[] {
     const accounts = service.endpoints.flatMap((endpoint) => spiffeIdOf(endpoint) ?? []);
-    return [...new Set([...service.identities, ...accounts])].sort();
+    const known = [...service.identities, ...accounts];
+    return [...new Set(trustDomains.length === 1 ? known : known.flatMap(inEveryTrustDomain))].sort();
   }
 }
 
@@ -97,8 +117,8 @@ function balanceOf({ balance, hash, locality, zoneAware, warmup }: ClusterPolicy
 }
 
 /** Names that the rule does not give come from the service (Istio `constructUpstreamTLS`). */
-function upstreamTls(service: MeshService, { tls }: ClusterPolicy): UpstreamTls {
-  if (tls === undefined) return service.meshExternal ? 'disable' : 'auto';
+function upstreamTls(service: MeshService, { tls }: ClusterPolicy, { autoMtls }: MeshSettings): UpstreamTls {
+  if (tls === undefined) return service.meshExternal || !autoMtls ? 'disable' : 'auto';
   if (typeof tls === 'string' || tls.subjectAltNames.length > 0 || service.identities.length === 0) return tls;
   return tls.verify ? { ...tls, subjectAltNames: service.identities } : tls;
 }

@@ -6,10 +6,11 @@ import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
+import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
+import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
-import { compileRetry } from './istio-retry.ts';
 import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
@@ -30,8 +31,10 @@ import { compileVirtualHosts } from './virtual-hosts.ts';
 export interface CompileOptions {
   /** The process that the snapshot is for. Resources without a namespace belong to its namespace. */
   readonly workload: Workload;
-  /** Default `ALLOW_ANY`. */
+  /** Goes before what the configuration says. Default: its MeshConfig, else `ALLOW_ANY`. */
   readonly outboundPolicy?: OutboundPolicy;
+  /** The trust domain of the workload was not chosen by anybody: a MeshConfig may name another. */
+  readonly trustDomainIsDefault?: boolean;
   /** What did not change since then keeps its object identity. */
   readonly previous?: Snapshot;
 }
@@ -57,10 +60,17 @@ export function compile(
   options: CompileOptions,
   observer: CompileObserver = { collector: createCollector() },
 ): CompileResult {
-  const { workload, outboundPolicy = 'ALLOW_ANY', previous } = options;
+  const { outboundPolicy, trustDomainIsDefault = false, previous } = options;
   const { collector } = observer;
-  const resources = readResources(documents, workload.namespace, collector);
-  observer.see?.(resources);
+  const read = readResources(documents, options.workload.namespace, collector);
+  observer.see?.(read);
+  const mesh = compileMeshConfig(read.filter(isMeshConfig), overridesOf(options), collector);
+  const workload: Workload =
+    trustDomainIsDefault && mesh.trustDomain !== undefined
+      ? { ...options.workload, trustDomain: mesh.trustDomain }
+      : options.workload;
+  for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
+  const resources = applyExportDefaults(read, mesh);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
     // Kinds that have the same name in two groups are not both known, and a table checked the body.
     resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];
@@ -84,16 +94,26 @@ export function compile(
   for (const resource of destinationRules) checkDestinationRule(resource, collector);
   const virtualServices = ofKind<VirtualServiceBody>('VirtualService');
   for (const resource of virtualServices) checkVirtualService(resource, collector);
-  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), collector);
+  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), mesh, collector);
   const authorization = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy').flatMap(
-    (resource) => compileAuthorizationPolicy(resource, workload, collector) ?? [],
+    (resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? [],
   );
   const registry = createRegistry(services, workload.namespace, collector);
-  const rules = createDestinationRules(destinationRules, workload, collector);
+  const rules = createDestinationRules(destinationRules, workload, collector, {
+    rootNamespace: mesh.rootNamespace,
+    exportTo: mesh.exportTo.destinationRules,
+  });
   warnOfNobody(destinationRules, services, workload, collector);
-  const clusters = createClusters(rules, peers, workload);
+  const clusters = createClusters(rules, peers, workload, mesh);
   const { hosts, wildcardHosts } = compileVirtualHosts(
-    { registry, clusters, rules, virtualServices, workload, defaultRetry: compileRetry(undefined) },
+    {
+      registry,
+      clusters,
+      rules,
+      virtualServices,
+      workload,
+      defaultRetry: mesh.retry === 'none' ? undefined : mesh.retry,
+    },
     collector,
   );
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
@@ -102,11 +122,28 @@ export function compile(
     hosts,
     wildcardHosts,
     clusters: clusters.byName,
-    outboundPolicy,
-    inbound: { mtls: peers.policyFor(workload.namespace, workload.labels), authorization },
+    outboundPolicy: outboundPolicy ?? mesh.outboundPolicy,
+    inbound: {
+      mtls: peers.policyFor(workload.namespace, workload.labels),
+      authorization,
+      ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
+    },
   };
   const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
   return { ok: true, snapshot, report: { entries: collector.entries() } };
+}
+
+const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
+
+function isMeshConfig(resource: Resource): resource is Resource<MeshConfigBody> {
+  return ['MeshConfig', 'ConfigMap', 'IstioOperator'].includes(resource.kind);
+}
+
+function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }: CompileOptions): MeshOverrides {
+  return {
+    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+    ...(trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain }),
+  };
 }
 
 /** A rule for a host that no service has is often a name that was written halfway. */

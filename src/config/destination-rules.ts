@@ -1,12 +1,10 @@
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRuleBody, SubsetSpec } from './istio-destination-rule.ts';
+import { defaultMeshSettings } from './mesh-settings.ts';
 import { byAge, type Resource, resolveHost } from './resource.ts';
 import type { TrafficPolicy } from './traffic-policy-spec.ts';
 import { selects } from './values.ts';
-
-/** Namespace whose resources hold for the whole mesh, Istio's default. */
-export const rootNamespace = 'istio-system';
 
 /** One DestinationRule, or several for the same host and callers taken together. */
 export interface DestinationRule {
@@ -28,7 +26,7 @@ export interface DestinationRules {
 
 /** What holds for the whole mesh. */
 export interface DestinationRuleDefaults {
-  /** Default {@link rootNamespace}. */
+  /** Default `istio-system`. */
   readonly rootNamespace?: string;
   /** Who sees a rule without `exportTo`. Default everybody. */
   readonly exportTo?: readonly string[];
@@ -63,7 +61,7 @@ export function createDestinationRules(
   collector: Collector,
   defaults: DestinationRuleDefaults = {},
 ): DestinationRules {
-  const root = defaults.rootNamespace ?? rootNamespace;
+  const root = defaults.rootNamespace ?? defaultMeshSettings.rootNamespace;
   const privateByDefault = defaults.exportTo?.includes('.') ?? false;
   /** Rules for workloads of their own namespace. */
   const local = new Map<string, Index>();

@@ -10,8 +10,10 @@ import type { ParsedYaml } from './yaml.ts';
 
 export interface FileSourceOptions {
   readonly workload: Workload;
-  /** Default `ALLOW_ANY`. */
+  /** Goes before what the files say. Default: their MeshConfig, else `ALLOW_ANY`. */
   readonly outboundPolicy?: OutboundPolicy;
+  /** The trust domain of the workload was not chosen by anybody: a MeshConfig may name another. */
+  readonly trustDomainIsDefault?: boolean;
   readonly clock: Clock;
   /** How often the files are looked at. Default 200 ms; a slow disk is looked at less often. */
   readonly pollMs?: number;
@@ -107,7 +109,10 @@ interface Reader {
   lost(reason: Error): void;
 }
 
-function createReader({ workload, outboundPolicy = 'ALLOW_ANY' }: FileSourceOptions, sink: ConfigSink): Reader {
+function createReader(
+  { workload, outboundPolicy, trustDomainIsDefault = false }: FileSourceOptions,
+  sink: ConfigSink,
+): Reader {
   // Parsing costs far more than compiling, and one file changes at a time.
   let cache = new Map<string, { readonly state: string; readonly parsed: ParsedYaml }>();
   let previous: Snapshot | undefined;
@@ -134,7 +139,12 @@ function createReader({ workload, outboundPolicy = 'ALLOW_ANY' }: FileSourceOpti
         problems.push(...parsed.problems);
       }
       cache = fresh;
-      const options = { workload, outboundPolicy, ...(previous === undefined ? {} : { previous }) };
+      const options = {
+        workload,
+        trustDomainIsDefault,
+        ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+        ...(previous === undefined ? {} : { previous }),
+      };
       const result = problems.length > 0 ? { ok: false as const, problems } : compile(documents, options);
       return () => {
         const saying = result.ok ? `ok ${result.snapshot.version}` : result.problems.map(describeProblem).join('\n');

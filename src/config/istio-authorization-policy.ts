@@ -7,8 +7,8 @@ import type {
 import type { StringMatch } from '../model/string-match.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
-import { rootNamespace } from './destination-rules.ts';
 import type { Path } from './document.ts';
+import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import type { Resource } from './resource.ts';
 import { selects } from './values.ts';
 
@@ -54,6 +54,7 @@ const dryRun = 'istio.io/dry-run';
 export function compileAuthorizationPolicy(
   resource: Resource<AuthorizationPolicyBody>,
   workload: Workload,
+  mesh: MeshSettings,
   collector: Collector,
 ): AuthorizationPolicy | undefined {
   const { spec = {} } = resource.body;
@@ -62,14 +63,14 @@ export function compileAuthorizationPolicy(
     collector.refuse(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
     return undefined;
   }
+  const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
+  const context: Context = { resource, trustDomains, collector, action };
   const rules = (spec.rules ?? []).map((rule, index): AuthorizationRule => {
     const path = ['spec', 'rules', index];
     return {
-      from: (rule.from ?? []).map(({ source }, at) =>
-        compileSource(source, { resource, workload, collector, action }, [...path, 'from', at, 'source']),
-      ),
+      from: (rule.from ?? []).map(({ source }, at) => compileSource(source, context, [...path, 'from', at, 'source'])),
       to: (rule.to ?? []).map(({ operation }, at) =>
-        compileOperation(operation, { resource, workload, collector, action }, [...path, 'to', at, 'operation']),
+        compileOperation(operation, context, [...path, 'to', at, 'operation']),
       ),
     };
   });
@@ -77,22 +78,23 @@ export function compileAuthorizationPolicy(
     collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', 'dry run: this policy is not enforced');
     return undefined;
   }
-  if (resource.namespace !== rootNamespace && resource.namespace !== workload.namespace) return undefined;
+  if (resource.namespace !== mesh.rootNamespace && resource.namespace !== workload.namespace) return undefined;
   if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
   return { action, rules, provenance: collector.at(resource, ['kind'], true) };
 }
 
 interface Context {
   readonly resource: Resource;
-  readonly workload: Workload;
+  /** The own one and its aliases. */
+  readonly trustDomains: readonly string[];
   readonly collector: Collector;
   readonly action: 'ALLOW' | 'DENY';
 }
 
 function compileSource(source: SourceSpec, context: Context, path: Path): AuthorizationSource {
   return {
-    ...each('principals', source.principals, (text, at) => principalMatch(text, context, at), path),
-    ...each('notPrincipals', source.notPrincipals, (text, at) => principalMatch(text, context, at), path),
+    ...principals('principals', source.principals, context, path),
+    ...principals('notPrincipals', source.notPrincipals, context, path),
     ...each('namespaces', source.namespaces, (text, at) => stringMatch(text, context, at), path),
     ...each('notNamespaces', source.notNamespaces, (text, at) => stringMatch(text, context, at), path),
     ...each('serviceAccounts', source.serviceAccounts, (text, at) => serviceAccount(text, context, at), path),
@@ -138,8 +140,21 @@ function stringMatch(text: string, context: Context, path: Path): StringMatch {
   return { kind: 'exact', value: text };
 }
 
-function principalMatch(text: string, context: Context, path: Path): StringMatch {
-  const { resource, workload, collector, action } = context;
+function principals<K extends 'principals' | 'notPrincipals'>(
+  name: K,
+  texts: Texts | undefined,
+  context: Context,
+  path: Path,
+): Partial<Readonly<Record<K, readonly StringMatch[]>>> {
+  const result: Partial<Record<K, readonly StringMatch[]>> = {};
+  if (texts !== undefined) {
+    result[name] = texts.flatMap((text, index) => principalMatches(text, context, [...path, name, index]));
+  }
+  return result;
+}
+
+function principalMatches(text: string, context: Context, path: Path): readonly StringMatch[] {
+  const { resource, trustDomains, collector, action } = context;
   if (text.includes('://')) {
     collector.refuse(resource, path, 'must be written without spiffe://, as in Istio', text);
   }
@@ -147,12 +162,13 @@ function principalMatch(text: string, context: Context, path: Path): StringMatch
   if (match.kind === 'suffix' && action === 'ALLOW') {
     collector.warn(resource, path, 'enforced', 'allows this suffix in every namespace and trust domain');
   }
-  if (match.kind !== 'exact' && match.kind !== 'prefix') return match;
-  // In policies cluster.local stands for the local trust domain, whatever its name.
-  const alias = 'cluster.local/';
-  return match.value.startsWith(alias)
-    ? { kind: match.kind, value: `${workload.trustDomain}/${match.value.slice(alias.length)}` }
-    : match;
+  if (match.kind !== 'exact' && match.kind !== 'prefix') return [match];
+  const slash = match.value.indexOf('/');
+  const domain = match.value.slice(0, slash);
+  // In policies cluster.local stands for the local trust domain, whatever its name; and what is
+  // said of one of its names is said of all of them (Istio `trustDomainAliases`).
+  if (slash === -1 || !(domain === 'cluster.local' || trustDomains.includes(domain))) return [match];
+  return trustDomains.map((each) => ({ kind: match.kind, value: each + match.value.slice(slash) }));
 }
 
 function serviceAccount(text: string, context: Context, path: Path): string {

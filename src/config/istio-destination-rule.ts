@@ -1,6 +1,5 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
-import { checkExportTo } from './export-to.ts';
 import { isLabel, isLabelKey, isLabelValue, isWildcardDomain } from './host-syntax.ts';
 import type { Resource } from './resource.ts';
 import { checkTrafficPolicy } from './traffic-policy-check.ts';
@@ -24,7 +23,7 @@ export interface SubsetSpec {
 
 /** Checks what a field table cannot say, as Istio's webhook does. */
 export function checkDestinationRule(resource: Resource<DestinationRuleBody>, collector: Collector): void {
-  const { host, trafficPolicy, subsets = [], exportTo = [], workloadSelector } = resource.body.spec;
+  const { host, trafficPolicy, subsets = [], workloadSelector } = resource.body.spec;
   if (!isWildcardDomain(host)) {
     collector.problem(resource, ['spec', 'host'], 'must be a host name, * or *.<domain>', host);
   }
@@ -42,9 +41,7 @@ export function checkDestinationRule(resource: Resource<DestinationRuleBody>, co
     checkLabels(resource, subset.labels ?? {}, [...path, 'labels'], collector);
     checkTrafficPolicy(resource, subset.trafficPolicy, [...path, 'trafficPolicy'], collector);
   });
-  checkExportTo(resource, exportTo, collector);
   if (workloadSelector === undefined) return;
-  checkSelectorExport(resource, exportTo, collector);
   if (Object.keys(workloadSelector.matchLabels ?? {}).length === 0) {
     const note = 'selects every workload of the namespace, since it has no labels';
     collector.warn(resource, ['spec', 'workloadSelector'], 'enforced', note);
@@ -61,13 +58,4 @@ function checkLabels(
     if (!isLabelKey(key)) collector.problem(resource, [...path, key], 'must be the name of a label', key);
     else if (!isLabelValue(value)) collector.problem(resource, [...path, key], 'must be the value of a label', value);
   }
-}
-
-/** A rule for some workloads is a matter of their namespace alone. */
-function checkSelectorExport(resource: Resource, exportTo: readonly string[], collector: Collector): void {
-  exportTo.forEach((entry, index) => {
-    if (entry === '.' || entry === resource.namespace) return;
-    const message = 'must be the own namespace (.) when there is a workloadSelector';
-    collector.problem(resource, ['spec', 'exportTo', index], message, entry);
-  });
 }

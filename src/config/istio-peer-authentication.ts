@@ -1,6 +1,6 @@
 import type { MtlsMode, MtlsPolicy } from '../model/inbound.ts';
 import type { Collector } from './collector.ts';
-import { rootNamespace } from './destination-rules.ts';
+import type { MeshSettings } from './mesh-settings.ts';
 import { describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
 import { selects } from './values.ts';
@@ -24,12 +24,13 @@ export interface PeerAuthentications {
  */
 export function createPeerAuthentications(
   resources: readonly Resource<PeerAuthenticationBody>[],
+  { rootNamespace }: Pick<MeshSettings, 'rootNamespace'>,
   collector: Collector,
 ): PeerAuthentications {
   const byNamespace = new Map<string, Resource<PeerAuthenticationBody>>();
   const selective = new Map<string, Resource<PeerAuthenticationBody>[]>();
   for (const resource of [...resources].sort(byAge)) {
-    check(resource, collector);
+    check(resource, rootNamespace, collector);
     if (labelsOf(resource) !== undefined) {
       const list = selective.get(resource.namespace);
       if (list === undefined) selective.set(resource.namespace, [resource]);
@@ -48,7 +49,7 @@ export function createPeerAuthentications(
   };
 }
 
-function check(resource: Resource<PeerAuthenticationBody>, collector: Collector): void {
+function check(resource: Resource<PeerAuthenticationBody>, rootNamespace: string, collector: Collector): void {
   const { spec = {} } = resource.body;
   const selecting = labelsOf(resource) !== undefined;
   if (selecting && resource.namespace === rootNamespace) {

@@ -1,6 +1,5 @@
 import type { Collector } from './collector.ts';
 import { hostMatches } from './destination-rules.ts';
-import { checkExportTo } from './export-to.ts';
 import { isWildcardDomain } from './host-syntax.ts';
 import { isClaimHeader } from './istio-http-match.ts';
 import { checkHttpRoute } from './istio-http-route-check.ts';
@@ -12,7 +11,7 @@ import { isIpAddress } from './values.ts';
 
 /** Refuses what Istio's webhook refuses, and warns where it warns; once per resource. */
 export function checkVirtualService(resource: VirtualService, collector: Collector): void {
-  const { gateways = [], http = [], tcp = [], tls = [], exportTo } = resource.body.spec;
+  const { gateways = [], http = [], tcp = [], tls = [] } = resource.body.spec;
   const forGateway = gateways.length > 0 && !gateways.includes(meshGateway);
   if (isDelegate(resource)) checkDelegate(resource, collector);
   checkGatewayNames(resource, gateways, ['spec', 'gateways'], collector);
@@ -24,7 +23,6 @@ export function checkVirtualService(resource: VirtualService, collector: Collect
   http.forEach((rule, index) => void checkHttpRoute(resource, rule, ['spec', 'http', index], collector));
   tls.forEach((rule, index) => void checkTlsRoute(resource, rule, ['spec', 'tls', index], collector));
   tcp.forEach((rule, index) => void checkTcpRoute(resource, rule, ['spec', 'tcp', index], collector));
-  checkExportTo(resource, exportTo, collector);
   for (const { path, reason } of findUnusedRules(resource.body.spec)) {
     collector.warn(resource, ['spec', ...path], 'ignored', `is never reached: ${reason}`);
   }

@@ -3,6 +3,8 @@ import { envoyFilterTable } from './fields-envoy-filter.ts';
 import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
 import { gatewayTable } from './fields-gateway.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
+import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
+import { proxyConfigTable } from './fields-proxy-config.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
 import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
 import { telemetryTable } from './fields-telemetry.ts';
@@ -23,7 +25,6 @@ function withoutEffect(kind: string, group: string, versions: readonly string[],
 }
 
 const networking = ['v1', 'v1beta1', 'v1alpha3'];
-const proxyOnly = 'configures the proxy, and there is none';
 
 /** Every kind that inmesh knows by name. */
 export const kindTables: readonly KindTable[] = [
@@ -38,6 +39,9 @@ export const kindTables: readonly KindTable[] = [
   authorizationPolicyTable,
   requestAuthenticationTable,
   gatewayTable,
+  meshConfigTable,
+  istioOperatorTable,
+  proxyConfigTable,
   withoutEffect(
     'Sidecar',
     'networking.istio.io',
@@ -45,7 +49,6 @@ export const kindTables: readonly KindTable[] = [
     'every process sees all services that are exported to it',
   ),
   envoyFilterTable,
-  withoutEffect('ProxyConfig', 'networking.istio.io', ['v1beta1'], proxyOnly),
   withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
   wasmPluginTable,
   trafficExtensionTable,

@@ -1,4 +1,5 @@
 import type { Collector } from './collector.ts';
+import { exportToAnnotation } from './export-to.ts';
 import type { SelectableWorkload } from './istio-workload-entry.ts';
 import { protocolOfPort } from './protocol.ts';
 import type { Resource } from './resource.ts';
@@ -84,7 +85,7 @@ export function compileKubernetesService(
   collector: Collector,
 ): MeshService {
   const { spec } = resource.body;
-  const exportTo = resource.annotations['networking.istio.io/exportTo']?.split(',').map((part) => part.trim());
+  const exportTo = (resource.annotations[exportToAnnotation] || undefined)?.split(',').map((part) => part.trim());
   const external = spec.type === 'ExternalName';
   const clusterIps = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
   return {

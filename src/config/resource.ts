@@ -1,7 +1,9 @@
 import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
+import { meshConfigMapTable } from './fields-mesh-config.ts';
 import { findKind, kindTables } from './kinds.ts';
+import { holdsMeshConfig, openMeshConfigMap } from './mesh-config-map.ts';
 import { checkMetadata } from './metadata.ts';
 import { describePlace } from './problem.ts';
 import type { KindTable } from './schema.ts';
@@ -79,6 +81,15 @@ export function readResources(
       else value['items'].forEach((item, index) => void readItem(document, item, [...base, 'items', index], 1));
       return;
     }
+    if (holdsMeshConfig(apiVersion, kind, subject.name, value)) {
+      const opened = openMeshConfigMap(value, document, base);
+      const inner = { ...subject, document: opened.document };
+      for (const { message, at } of opened.problems) {
+        collector.problem(inner, ['data', 'mesh'], `${message} (line ${at?.line ?? 1} of the text)`);
+      }
+      if (opened.problems.length === 0) readResource(inner, opened.value, meshConfigMapTable);
+      return;
+    }
     const table = chooseTable(subject, apiVersion, kind);
     if (table === undefined) return;
     if (table.status === 'refused') {
@@ -86,6 +97,15 @@ export function readResources(
     } else if (table.status === 'ignored') {
       collector.warn(subject, [], 'ignored', table.note ?? 'has no effect');
     }
+    const { metadata = {} } = value;
+    if (table.unnamed === true && isRecord(metadata)) {
+      const named = { ...value, metadata: { name: 'default', ...metadata } };
+      readResource(identify(named, document, base, defaultNamespace), named, table);
+    } else readResource(subject, value, table);
+  }
+
+  function readResource(subject: Subject, value: Readonly<Record<string, unknown>>, table: KindTable): void {
+    const { kind } = subject;
     const before = collector.countInvalid();
     checkTopLevel(subject, value, table);
     checkMetadata(subject, value, table, collector);

@@ -59,6 +59,8 @@ export interface KindTable {
   /** What becomes of resources of this kind as a whole. */
   readonly status: FieldStatus;
   readonly note?: string;
+  /** There is one for the whole mesh, and it needs no `metadata`. */
+  readonly unnamed?: true;
   /** The parts of a resource below the top level; `metadata` is common to all. */
   readonly fields: Readonly<Record<string, Field>>;
   /** What the fields mean, for people who look it up. */

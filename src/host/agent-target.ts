@@ -47,6 +47,12 @@ export interface AgentTarget {
  * Decides where one node:http request goes; `direct`: past the mesh. What it throws, or rejects
  * with, fails the request.
  */
-export type AgentRouter = (request: AgentRequest) => Routed | PromiseLike<Routed>;
+export type AgentRouter = (request: AgentRequest) => Routed | RoutedLater;
+
+/** A decision that takes time. */
+export interface RoutedLater extends PromiseLike<Routed> {
+  /** The request was given up: nobody waits for the decision any more. */
+  giveUp?(): void;
+}
 
 export type Routed = AgentTarget | 'direct';

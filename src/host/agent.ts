@@ -6,11 +6,11 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { applyTarget, headerOf, headersOf } from './agent-head.ts';
 import { Slots } from './agent-slots.ts';
-import type { AgentRequest, AgentRouter, AgentTarget, Routed } from './agent-target.ts';
+import type { AgentRequest, AgentRouter, AgentTarget, Routed, RoutedLater } from './agent-target.ts';
 import { meshErrorFrom, type Watch, watchRequest } from './agent-watch.ts';
 import { LocalSocket } from './local-socket.ts';
 
-export type { AgentRequest, AgentRouter, AgentTarget } from './agent-target.ts';
+export type { AgentRequest, AgentRouter, AgentTarget, RoutedLater } from './agent-target.ts';
 
 /** Options of {@link createAgent}. */
 export interface AgentSettings {
@@ -137,7 +137,7 @@ class RoutingAgent extends Agent {
       return;
     }
     const port = portOf(request, options);
-    let routed: Routed | PromiseLike<Routed>;
+    let routed: Routed | RoutedLater;
     try {
       // A Unix socket is on this machine and has no name that the mesh could know.
       routed = options.socketPath ? 'direct' : this.#router(viewOf(request, port));
@@ -149,10 +149,11 @@ class RoutingAgent extends Agent {
     else this.#send(request, options, routed, undefined);
   }
 
-  #startLater(request: ClientRequest, options: RequestOptions, routed: PromiseLike<Routed>): void {
+  #startLater(request: ClientRequest, options: RequestOptions, routed: RoutedLater): void {
     const watch = watchRequest(request, this.#clock);
     watch.stopWaiting = () => {
       watch.stopWaiting = undefined;
+      routed.giveUp?.();
       withoutSocket(request);
     };
     routed.then(

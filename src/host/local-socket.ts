@@ -1,67 +1,72 @@
 import { STATUS_CODES, validateHeaderValue } from 'node:http';
 import { Duplex } from 'node:stream';
-import type { LocalAnswer } from '../pipeline/local-answer.ts';
+
+/** What a {@link LocalSocket} answers. */
+export interface SocketAnswer {
+  readonly status: number;
+  /** Names in lower case; with `content-length` where there is a body. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body?: Uint8Array;
+}
 
 /**
- * The other end of a node:http request that the mesh answers itself: node:http reads the answer from
- * here as if it had come over a connection. What the request sends is dropped.
+ * A connection to nobody: whatever request is written to it gets one answer, and then it closes.
+ * With it an Agent can answer a request of node:http without a server.
  */
 export class LocalSocket extends Duplex {
-  readonly #answer: Buffer;
-  #answered: boolean;
+  #answer: Buffer | undefined;
 
-  /**
-   * @throws TypeError of node:http when a value may not stand in a head.
-   */
-  constructor(answer: LocalAnswer, method: string) {
+  /** @throws TypeError of node:http when a value may not stand in a head. */
+  constructor(answer: SocketAnswer, method: string) {
     super();
-    this.#answer = bytesOf(answer, method);
-    this.#answered = false;
+    this.#answer = serialise(answer, method);
   }
 
-  override _read(): void {}
+  override _read(): void {
+    // The answer comes with the first bytes of the request.
+  }
 
-  override _write(_chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
-    if (!this.#answered) {
-      this.#answered = true;
-      // Not in the middle of sending the request.
-      process.nextTick(() => this.push(this.#answer));
+  override _write(_chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    const answer = this.#answer;
+    if (answer !== undefined) {
+      this.#answer = undefined;
+      this.push(answer);
+      this.push(null);
     }
-    callback();
+    done();
   }
 
-  // What node:http asks of every socket.
-
-  setTimeout(): this {
-    return this;
-  }
-
-  setNoDelay(): this {
-    return this;
-  }
-
+  // What node:http and its users ask of a socket.
   setKeepAlive(): this {
     return this;
   }
-
+  setNoDelay(): this {
+    return this;
+  }
+  /** The answer does not let anybody wait. */
+  setTimeout(): this {
+    return this;
+  }
   ref(): this {
     return this;
   }
-
   unref(): this {
     return this;
   }
 }
 
-function bytesOf({ status, headers, body }: LocalAnswer, method: string): Buffer {
+function serialise({ body, headers, status }: SocketAnswer, method: string): Buffer {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+  let measured = status < 200 || status === 204 || status === 304;
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) {
+    if (name === 'content-length') measured = true;
+    for (const one of typeof value === 'string' ? [value] : value) {
       validateHeaderValue(name, one);
       head += `${name}: ${one}\r\n`;
     }
   }
-  const start = Buffer.from(`${head}\r\n`, 'latin1');
+  if (!measured) head += `content-length: ${body?.byteLength ?? 0}\r\n`;
+  const start = Buffer.from(`${head}connection: close\r\n\r\n`, 'latin1');
   return body === undefined || method === 'HEAD' ? start : Buffer.concat([start, body]);
 }

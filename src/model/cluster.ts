@@ -26,6 +26,8 @@ export interface Cluster {
   readonly proxyProtocol?: 1 | 2;
   /** SPIFFE IDs that a server of this cluster may prove. Empty: any identity of the trust domain. */
   readonly serverIdentities: readonly string[];
+  /** The trust domains meant by that, when they are not just that of the workload's settings. */
+  readonly trustDomains?: readonly string[];
 }
 
 /** How the port speaks, from the port name or `appProtocol`, as Istio selects it. */

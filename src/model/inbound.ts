@@ -6,7 +6,16 @@ export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
+  /** Absent: `BASE`, Istio's default. */
+  readonly pathNormalization?: PathNormalization;
 }
+
+/**
+ * How much of a path is brought to one form before anything looks at it: Istio's
+ * `pathNormalization`. `BASE` is Istio's default: RFC 3986 dot segments removed, `\` read as `/`,
+ * unreserved characters decoded once.
+ */
+export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
 
 /** `STRICT`: mTLS only. `PERMISSIVE` (default): both. `DISABLE`: plaintext only. */
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';

@@ -7,14 +7,14 @@ import type { Cluster, Endpoint } from '../model/cluster.ts';
 import { createOutlierDetector, newOutlierHost, type OutlierDetector } from '../outlier/detector.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
+import type { NameResolver } from './resolver.ts';
 
 /** What a cluster needs from outside. */
 export interface ClusterDependencies {
   readonly clock: Clock;
   readonly random: Random;
   hooks(cluster: Cluster): EndpointHooks;
-  /** Addresses of a name. Default: the system's resolver. */
-  resolve?(name: string): Promise<readonly string[]>;
+  readonly names: NameResolver;
   /** An endpoint was ejected or came back. */
   healthChanged(cluster: Cluster, endpoint: EndpointState): void;
 }
@@ -125,18 +125,17 @@ export class ClusterState {
 
   #discover(): void {
     const { discovery } = this.cluster;
-    this.#names?.close();
+    // The old watch ends after the new one began, so that names which stay are not asked for again.
+    const old = this.#names;
     this.#names = undefined;
     if (discovery.kind === 'dns') {
-      const { clock, random, resolve } = this.#dependencies;
       this.#names = watchNames({
         endpoints: discovery.endpoints,
-        clock,
-        random,
+        resolver: this.#dependencies.names,
         resolved: (endpoints) => this.#setEndpoints(endpoints),
-        ...(resolve === undefined ? {} : { resolve }),
       });
     } else this.#setEndpoints(discovery.kind === 'static' ? discovery.endpoints : []);
+    old?.close();
   }
 
   #setEndpoints(endpoints: readonly Endpoint[]): void {

@@ -1,78 +1,57 @@
-import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import type { Clock } from '../lib/clock.ts';
-import type { Random } from '../lib/random.ts';
 import type { Endpoint } from '../model/cluster.ts';
+import type { NameResolver, WatchedName } from './resolver.ts';
 
-/** Keeps the addresses of names up to date. */
+/** Keeps the addresses of the names of one cluster up to date. */
 export interface NameWatch {
-  /** Settles after the first resolution; absent afterwards. */
+  /** Settles when every name has had its first answer or failure; absent afterwards. */
   warming(): Promise<void> | undefined;
   close(): void;
 }
 
-/** The system's resolver does not tell how long an answer is good for. */
-const refreshMs = 30_000;
-const retryMs = 1_000;
 /** Addresses of one name that are used; more come from a mistake or an attack. */
 const maxAddresses = 1_000;
 
 /**
- * Resolves the names among `endpoints` again and again, each name to all of its addresses, as
- * Envoy's STRICT_DNS does. When a name cannot be resolved its last good answer stays.
+ * Turns each name among `endpoints` into one endpoint for each of its addresses, as Envoy's
+ * STRICT_DNS does, and again whenever an answer changes. `resolved` is called first when all names
+ * have had an answer or a failure.
  */
 export function watchNames(options: {
   readonly endpoints: readonly Endpoint[];
-  readonly clock: Clock;
-  readonly random: Random;
+  readonly resolver: NameResolver;
   resolved(endpoints: readonly Endpoint[]): void;
-  /** Addresses of a name. Default: the system's resolver, `/etc/hosts` included. */
-  resolve?(name: string): Promise<readonly string[]>;
 }): NameWatch {
-  const { endpoints, clock, random, resolved } = options;
-  const resolve = options.resolve ?? systemResolve;
-  const answers = new Map<string, readonly string[]>();
+  const { endpoints, resolved, resolver } = options;
+  const watched = new Map<string, WatchedName>();
   let closed = false;
-  let cancel: (() => void) | undefined;
-  let first: Promise<void> | undefined;
+  let warm: Promise<void> | undefined;
 
-  const refresh = async (): Promise<void> => {
-    const names = new Set(endpoints.map((endpoint) => endpoint.address).filter((address) => isIP(address) === 0));
-    let failed = false;
-    await Promise.all(
-      [...names].map(async (name) => {
-        try {
-          const addresses = await resolve(name);
-          if (addresses.length > 0) answers.set(name, preferIpv4(addresses).slice(0, maxAddresses));
-          else failed = true;
-        } catch {
-          failed = true;
-        }
-      }),
-    );
-    if (closed) return;
-    resolved(expand(endpoints, answers));
-    // Jitter keeps many processes that started together from asking together for ever.
-    const delayMs = (failed ? retryMs : refreshMs) * (0.9 + 0.2 * random());
-    cancel = clock.after(delayMs, () => void refresh());
+  const report = (): void => {
+    if (!closed && warm === undefined) resolved(expand(endpoints, watched));
   };
-
-  first = refresh().finally(() => {
-    first = undefined;
+  for (const { address } of endpoints) {
+    if (isIP(address) === 0 && !watched.has(address)) watched.set(address, resolver.watch(address, report));
+  }
+  warm = Promise.all([...watched.values()].map(({ first }) => first)).then(() => {
+    warm = undefined;
+    report();
   });
+
   return {
-    warming: () => first,
+    warming: () => warm,
     close() {
       closed = true;
-      cancel?.();
+      for (const name of watched.values()) name.release();
     },
   };
 }
 
-function expand(endpoints: readonly Endpoint[], answers: ReadonlyMap<string, readonly string[]>): Endpoint[] {
+function expand(endpoints: readonly Endpoint[], names: ReadonlyMap<string, WatchedName>): Endpoint[] {
   const result = new Map<string, Endpoint>();
   for (const endpoint of endpoints) {
-    const addresses = isIP(endpoint.address) === 0 ? (answers.get(endpoint.address) ?? []) : [endpoint.address];
+    const name = names.get(endpoint.address);
+    const addresses = name === undefined ? [endpoint.address] : preferIpv4(name.addresses).slice(0, maxAddresses);
     // Two names for one address are one endpoint.
     for (const address of addresses) result.set(`${address} ${endpoint.port}`, { ...endpoint, address });
   }
@@ -83,12 +62,7 @@ function expand(endpoints: readonly Endpoint[], answers: ReadonlyMap<string, rea
  * The IPv4 addresses where there are any (Envoy `V4_PREFERRED`): each address becomes an endpoint,
  * and where IPv6 is broken, or a server listens on IPv4 only, half of them would not answer.
  */
-function preferIpv4(addresses: readonly string[]): readonly string[] {
+export function preferIpv4(addresses: readonly string[]): readonly string[] {
   const v4 = addresses.filter((address) => isIP(address) === 4);
   return v4.length > 0 ? v4 : addresses;
-}
-
-async function systemResolve(name: string): Promise<readonly string[]> {
-  const answers = await lookup(name, { all: true, verbatim: true });
-  return answers.map((answer) => answer.address);
 }

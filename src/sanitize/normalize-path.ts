@@ -1,11 +1,7 @@
 import { hexValue } from '../lib/hex.ts';
+import type { PathNormalization } from '../model/inbound.ts';
 
-/**
- * How much of a path is brought to one form before anything looks at it: Istio's
- * `pathNormalization`. `BASE` is Istio's default: RFC 3986 dot segments removed, `\` read as `/`,
- * unreserved characters decoded once.
- */
-export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
+export type { PathNormalization };
 
 const slash = 0x2f;
 const backslash = 0x5c;

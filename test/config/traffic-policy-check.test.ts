@@ -59,24 +59,28 @@ const refused: readonly (readonly [what: string, spec: string, message: RegExp])
     policy('portLevelSettings: [{port: {number: 80}, tls: {mode: MUTUAL}}]'),
     /portLevelSettings\[0\]\.tls: needs the field clientCertificate/,
   ],
-  ['exportTo nobody', '{host: a, exportTo: ["~"]}', /spec\.exportTo\[0\]: must not be ~/],
-  ['exportTo of something else', '{host: a, exportTo: ["a b"]}', /spec\.exportTo\[0\]: must be \*, \. or a namespace/],
+  ['exportTo nobody', '{host: a, exportTo: ["~"]}', /spec\.exportTo\[0\]: may be ~ in a ServiceEntry only/],
+  [
+    'exportTo of something else',
+    '{host: a, exportTo: ["a b"]}',
+    /spec\.exportTo\[0\]: must be \., \*, or the name of a namespace/,
+  ],
   ['exportTo twice', '{host: a, exportTo: [b, b]}', /spec\.exportTo\[1\]: is there twice/],
   [
     'exportTo the own namespace by both names',
     '{host: a, exportTo: [".", shop]}',
     /spec\.exportTo\[1\]: is there twice/,
   ],
-  ['exportTo all and more', '{host: a, exportTo: ["*", b]}', /spec\.exportTo: must not have others beside \*/],
+  ['exportTo all and more', '{host: a, exportTo: ["*", b]}', /spec\.exportTo: cannot have \* or ~ beside others/],
   [
     'a selector and exportTo all',
     '{host: a, exportTo: ["*"], workloadSelector: {matchLabels: {a: b}}}',
-    /spec\.exportTo\[0\]: must be the own namespace \(\.\)/,
+    /spec\.exportTo: must be \. alone in a rule with a workloadSelector/,
   ],
   [
     'a selector and exportTo more',
     '{host: a, exportTo: [".", b], workloadSelector: {matchLabels: {a: b}}}',
-    /spec\.exportTo\[1\]: must be the own namespace/,
+    /spec\.exportTo: must be \. alone in a rule with a workloadSelector/,
   ],
   [
     'a selector with a wildcard',

@@ -1,9 +1,10 @@
 import t from 'tap';
 import type { Dispatcher } from 'undici';
-import { seededRandom } from '../../src/lib/random.ts';
+import { type Random, seededRandom } from '../../src/lib/random.ts';
 import type { Cluster, Endpoint, OutlierPolicy } from '../../src/model/cluster.ts';
 import { type ClusterDependencies, ClusterState } from '../../src/runtime/cluster.ts';
 import type { EndpointState } from '../../src/runtime/endpoint.ts';
+import { createNameResolver, type DnsAnswer } from '../../src/runtime/resolver.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { cluster, endpoint } from '../support/snapshot.ts';
@@ -18,13 +19,21 @@ const outlier: OutlierPolicy = {
 };
 
 /** A cluster whose connections are only written down: `open 10.0.0.1:80 auto`, `close 10.0.0.1:80`. */
-function setup(first: Cluster, more: Partial<ClusterDependencies> = {}) {
+function setup(
+  first: Cluster,
+  {
+    random = seededRandom(1),
+    resolve = async () => [],
+  }: { random?: Random; resolve?: (name: string) => Promise<readonly string[]> } = {},
+) {
   const log: string[] = [];
   const clock = fakeClock();
+  const ask = async (name: string): Promise<DnsAnswer> => ({ addresses: await resolve(name) });
   const metrics = createMetrics();
   const dependencies: ClusterDependencies = {
     clock,
-    random: seededRandom(1),
+    random,
+    names: createNameResolver({ ask, clock, random: () => 0.5 }),
     hooks: ({ tls }) => ({
       open: ({ address, port }, host) => {
         log.push(`open ${address}:${port} ${tls} ${host}`);
@@ -41,7 +50,6 @@ function setup(first: Cluster, more: Partial<ClusterDependencies> = {}) {
         }),
     }),
     healthChanged: (_, { name, ejectedUntil }) => void log.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
-    ...more,
   };
   const state = new ClusterState(first, dependencies);
   const take = (): string[] => log.splice(0);
@@ -305,7 +313,8 @@ t.test('names: calls wait for the first answer only', async (t) => {
 });
 
 t.test('names that cannot be resolved: nobody there, but nobody waits for ever', async (t) => {
-  const { state } = setup(of([], { discovery: { kind: 'dns', endpoints: [endpoint(80, { address: 'nowhere' })] } }), {
+  const nowhere = of([], { discovery: { kind: 'dns', endpoints: [endpoint(80, { address: 'nowhere' })] } });
+  const { state } = setup(nowhere, {
     resolve: async () => {
       throw new Error('ENOTFOUND');
     },

@@ -3,6 +3,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import { createClusters } from '../../src/runtime/clusters.ts';
 import type { EndpointHooks } from '../../src/runtime/endpoint.ts';
+import { noNames } from '../support/resolver.ts';
 import { cluster, endpoint, snapshot } from '../support/snapshot.ts';
 
 function setup() {
@@ -13,6 +14,7 @@ function setup() {
     return {
       clock: systemClock,
       random: seededRandom(1),
+      names: noNames,
       hooks: ({ name }) =>
         ({
           open: () => ({ close: async () => void closed.push(`${name} ${tlsHost ?? ''}`.trim()) }),

@@ -7,6 +7,7 @@ import type { Snapshot } from '../../src/model/snapshot.ts';
 import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
 import type { ClusterState } from '../../src/runtime/cluster.ts';
 import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
+import { createNameResolver } from '../../src/runtime/resolver.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createPool } from '../../src/transport/pool.ts';
 
@@ -52,9 +53,12 @@ export function testClient(
     });
   const health: string[] = [];
   const opened = new Set<ClusterState>();
+  const resolve = options.resolve ?? (async () => []);
+  const names = createNameResolver({ ask: async (name) => ({ addresses: await resolve(name) }), clock, random });
   const clusters = createClusters((tlsHost) => ({
     clock,
     random,
+    names,
     hooks: (cluster) => ({
       open: (endpoint, host) =>
         createPool({
@@ -71,7 +75,6 @@ export function testClient(
       series: (endpoint) => series(cluster.host, endpoint.workload),
     }),
     healthChanged: (_, { name, ejectedUntil }) => void health.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
-    ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
   }));
   const active = (): ReadonlyMap<string, number> => {
     const result = new Map<string, number>();

@@ -19,6 +19,7 @@ import { createClusters } from '../../src/runtime/clusters.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { createPool } from '../../src/transport/pool.ts';
 import { makeAuthority } from '../support/certificates.ts';
+import { noNames } from '../support/resolver.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
 import { turns } from '../support/upstream.ts';
 
@@ -75,6 +76,7 @@ function meshOf(ports: readonly number[], own: () => Credentials) {
   const clusters = createClusters(() => ({
     clock: systemClock,
     random,
+    names: noNames,
     hooks: ({ name }) => ({
       open: ({ address, port }, host) =>
         createPool({

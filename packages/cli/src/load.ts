@@ -84,8 +84,12 @@ export async function read(command: string, args: Arguments, surroundings: Surro
 /** Reads and compiles the paths of a command, or those of the settings. @throws UsageError */
 export async function load(command: string, args: Arguments, surroundings: Surroundings): Promise<Loaded> {
   const found = await read(command, args, surroundings);
-  const { workload, outboundPolicy } = found.settings;
-  const compiled = compile(found.documents, { workload, outboundPolicy });
+  const { workload, outboundPolicy, trustDomainIsDefault } = found.settings;
+  const compiled = compile(found.documents, {
+    workload,
+    trustDomainIsDefault,
+    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+  });
   // A file that cannot be read makes others incomplete, so only what is certain is said then.
   return { ...found, result: found.problems.length > 0 ? { ok: false, problems: found.problems } : compiled };
 }

@@ -1,0 +1,82 @@
+import { abortAnswer, isGrpc } from './fault/answer.ts';
+import { type FaultPlan, isAborted, isDelayed, planFault } from './fault/decide.ts';
+import type { AgentRequest, AgentTarget, RoutedLater } from './host/agent.ts';
+import { LocalSocket } from './host/local-socket.ts';
+import type { Clock } from './lib/clock.ts';
+import type { Random } from './lib/random.ts';
+import type { Route } from './model/route.ts';
+import { addFlag } from './pipeline/response-flags.ts';
+import type { Series } from './telemetry/metrics.ts';
+
+/** How a request of node:http began, for its record. */
+export interface AgentStart {
+  readonly startedAt: number;
+  /** `DI` when it was delayed. */
+  readonly flag: string;
+}
+
+type Decision = ReturnType<(request: AgentRequest) => AgentTarget | 'direct' | RoutedLater>;
+
+/**
+ * Faults for `mesh.agent`. There is one try, so a fault of tries is the same as one of calls. An
+ * abort is answered by a connection to nobody: the library above sees an ordinary response.
+ */
+export function agentFaults(options: {
+  readonly clock: Clock;
+  readonly random: Random;
+  series(service: string): Series;
+}): (request: AgentRequest, route: Route, service: string, go: (start: AgentStart) => Decision) => Decision {
+  const { clock, random, series } = options;
+  const plans = new WeakMap<Route, FaultPlan | 'none'>();
+  let answered = 0;
+
+  const planOf = (route: Route): FaultPlan | 'none' => {
+    let plan = plans.get(route);
+    if (plan === undefined) plans.set(route, (plan = planFault(route.fault) ?? 'none'));
+    return plan;
+  };
+
+  const abortOf = (plan: FaultPlan, request: AgentRequest, service: string, start: AgentStart) => {
+    if (plan.abort === undefined || !isAborted(plan, random())) return undefined;
+    const answer = abortAnswer(plan.abort, isGrpc(request.header('content-type')));
+    let done = false;
+    const target: AgentTarget = {
+      // Its connection serves nobody else.
+      key: `answered/${++answered}`,
+      path: request.path,
+      headers: [],
+      connect: async () => new LocalSocket(answer, request.method),
+      done(status) {
+        if (done) return;
+        done = true;
+        const flag = addFlag(start.flag, status === 0 ? 'DC' : answer.flag);
+        series(service).record(status, flag, clock.now() - start.startedAt);
+      },
+    };
+    return target;
+  };
+
+  return (request, route, service, go) => {
+    const startedAt = clock.now();
+    const plan = route.fault === undefined ? 'none' : planOf(route);
+    const start = { startedAt, flag: '' };
+    if (plan === 'none') return go(start);
+    if (plan.delayShare === 0 || !isDelayed(plan, random())) return abortOf(plan, request, service, start) ?? go(start);
+    const delayed = { startedAt, flag: 'DI' };
+    let cancel = (): void => {};
+    // The request has no socket yet that would keep the process waiting for it.
+    const delay = new Promise<void>((resolve) => (cancel = clock.after(plan.delayMs, resolve, true)));
+    let over = false;
+    const later: RoutedLater = delay.then(() => {
+      over = true;
+      return abortOf(plan, request, service, delayed) ?? go(delayed);
+    });
+    later.giveUp = () => {
+      // What follows the delay reports its end itself.
+      if (over) return;
+      cancel();
+      series(service).record(0, 'DI,DC', clock.now() - startedAt);
+    };
+    return later;
+  };
+}

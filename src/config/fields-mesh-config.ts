@@ -1,0 +1,179 @@
+import { meshProxyConfig } from './fields-proxy-config.ts';
+import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
+import {
+  any,
+  approximated,
+  boolean,
+  duration,
+  enforced,
+  field,
+  ignored,
+  integer,
+  list,
+  map,
+  object,
+  oneOfValues,
+  openObject,
+  required,
+  string,
+} from './schema.ts';
+
+const noProxy = 'there is no proxy process';
+const gateways = 'configures ingress gateways';
+const accessLog = 'there is no access log yet';
+const fromIdentitySource = 'certificates and roots come from the identity source';
+const statNames = 'metrics carry labels instead of composed names';
+
+const allIgnored = (note: string, fields: Readonly<Record<string, FieldInput>>): Readonly<Record<string, Field>> =>
+  Object.fromEntries(Object.entries(fields).map(([name, input]) => [name, ignored(field(input), note)]));
+
+/** Istio `ValidateTrustDomain`: DNS labels. */
+const trustDomain = string({
+  pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/,
+  mustBe: 'a trust domain of DNS labels, such as cluster.local',
+});
+
+const exportTo = enforced(list(string()), '`.` or `*`; anything else means nobody for services and VirtualServices');
+
+const uint32 = integer(0, 4_294_967_295);
+const tlsConfig = object({
+  minProtocolVersion: oneOfValues('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'),
+  ecdhCurves: list(string()),
+  cipherSuites: list(string()),
+});
+
+const localityLbSetting = object({
+  enabled: boolean,
+  distribute: list(object({ from: string(), to: map(uint32) })),
+  failover: list(object({ from: string(), to: string() })),
+  failoverPriority: list(string()),
+});
+
+const meshFields: Readonly<Record<string, Field>> = object({
+  outboundTrafficPolicy: object({
+    mode: enforced(
+      oneOfValues('REGISTRY_ONLY', 'ALLOW_ANY'),
+      'a Sidecar overrides it; the option `outboundPolicy` overrides both',
+    ),
+  }),
+  trustDomain: approximated(
+    trustDomain,
+    'a trust domain among the settings overrides it; the labels of metrics follow the settings alone',
+  ),
+  trustDomainAliases: enforced(list(trustDomain), 'for servers that are called, and in authorization policies'),
+  rootNamespace: enforced(
+    string({ pattern: /^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$/, mustBe: 'a namespace of a-z, 0-9 and -' }),
+  ),
+  connectTimeout: enforced(duration(), 'at most one hour; `connectTimeout` of a DestinationRule overrides it'),
+  defaultHttpRetryPolicy: object({
+    attempts: enforced(integer(), '0 or absent: no retries'),
+    retryOn: string(),
+    backoff: duration(),
+    perTryTimeout: ignored(duration(), 'as in Istio: only a VirtualService can set it'),
+    retryIgnorePreviousHosts: ignored(boolean, 'the balancer decides'),
+    retryRemoteLocalities: ignored(boolean),
+  }),
+  enableAutoMtls: enforced(boolean, 'false: no mutual TLS to services without a DestinationRule that asks for it'),
+  defaultServiceExportTo: exportTo,
+  defaultVirtualServiceExportTo: exportTo,
+  defaultDestinationRuleExportTo: enforced(list(string()), 'only `.` makes a difference, as in Istio'),
+  pathNormalization: object({
+    normalization: approximated(
+      oneOfValues('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
+      'for inbound requests; paths of outbound calls are sent as the caller wrote them',
+    ),
+  }),
+  localityLbSetting: ignored(localityLbSetting, 'localities are not yet used to prefer near endpoints'),
+  tcpKeepalive: ignored(
+    object({ probes: uint32, time: duration(), interval: duration() }),
+    'the operating system decides',
+  ),
+  dnsRefreshRate: ignored(duration(), 'the resolver has its own times'),
+  h2UpgradePolicy: ignored(oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'), 'the protocol of the port decides'),
+  enableTracing: ignored(boolean, 'trace headers are always passed on; spans are not recorded yet'),
+  meshMTLS: ignored(tlsConfig, 'TLS 1.2 and 1.3 with suites of forward secrecy, both always'),
+  tlsDefaults: ignored(tlsConfig, "Node's own defaults"),
+  compliancePolicy: ignored(string(), 'a matter of how Node was built'),
+  inboundTrafficPolicy: ignored(
+    object({ mode: oneOfValues('PASSTHROUGH', 'LOCALHOST') }),
+    'requests go to the application in the same process',
+  ),
+  discoverySelectors: ignored(list(any), 'a matter of the control plane; the files are what there is'),
+  serviceScopeConfigs: ignored(list(any), 'there is one cluster'),
+  serviceSettings: ignored(list(any), 'there is one cluster'),
+  configSources: ignored(list(any), 'configuration comes from the source that `createMesh` is given'),
+  extensionProviders: ignored(
+    list(openObject({ name: required(string()) })),
+    'telemetry and authorization through providers is not there yet',
+  ),
+  defaultProviders: ignored(any, 'telemetry through providers is not there yet'),
+  defaultConfig: meshProxyConfig,
+  ...allIgnored(accessLog, {
+    accessLogFile: string(),
+    accessLogFormat: any,
+    accessLogEncoding: oneOfValues('TEXT', 'JSON'),
+    enableEnvoyAccessLogService: boolean,
+    disableEnvoyListenerLog: boolean,
+  }),
+  ...allIgnored(fromIdentitySource, { caCertificates: list(any), certificates: list(any), ca: any }),
+  verifyCertificateAtClient: ignored(boolean, 'servers are always verified'),
+  ...allIgnored(statNames, { inboundClusterStatName: string(), outboundClusterStatName: string() }),
+  enablePrometheusMerge: ignored(boolean, noProxy),
+  protocolDetectionTimeout: ignored(duration(0), 'the protocol of a port is configured'),
+  ...allIgnored(noProxy, {
+    proxyListenPort: integer(0, 65_535),
+    proxyInboundListenPort: integer(0, 65_535),
+    proxyHttpPort: integer(0, 65_535),
+    thriftConfig: any,
+  }),
+  ...allIgnored(gateways, {
+    ingressClass: string(),
+    ingressService: string(),
+    ingressControllerMode: oneOfValues('UNSPECIFIED', 'OFF', 'DEFAULT', 'STRICT'),
+    ingressSelector: string(),
+  }),
+}).fields;
+
+/** Istio's own readers accept what they do not know; the compiler reports it. */
+const foreignMesh: ObjectType = { kind: 'object', fields: meshFields, open: true };
+
+/** `inmesh.dev` MeshConfig: Istio's `MeshConfig` as a document of its own. */
+export const meshConfigTable: KindTable = {
+  kind: 'MeshConfig',
+  group: 'inmesh.dev',
+  versions: ['v1'],
+  status: 'enforced',
+  unnamed: true,
+  note: "Istio's mesh-wide settings; also read from the key `mesh` of a ConfigMap named `istio`, and from `spec.meshConfig` of an IstioOperator",
+  reference: 'https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/',
+  fields: { spec: required({ kind: 'object', fields: meshFields, open: false }) },
+};
+
+/** The ConfigMap in which Istio keeps its MeshConfig, after its text was read. */
+export const meshConfigMapTable: KindTable = {
+  kind: 'ConfigMap',
+  group: '',
+  versions: ['v1'],
+  status: 'enforced',
+  reference: meshConfigTable.reference,
+  fields: {
+    data: required(openObject({ mesh: required(foreignMesh) })),
+    binaryData: field(any),
+    immutable: field(any),
+  },
+};
+
+/** `install.istio.io` IstioOperator, of which only `meshConfig` is of interest. */
+export const istioOperatorTable: KindTable = {
+  kind: 'IstioOperator',
+  group: 'install.istio.io',
+  versions: ['v1alpha1'],
+  status: 'enforced',
+  unnamed: true,
+  note: 'only `spec.meshConfig` is read, as a MeshConfig; the rest installs a control plane',
+  reference: 'https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/',
+  fields: { spec: field(openObject({ meshConfig: foreignMesh })) },
+};
+
+/** Names of the fields of a MeshConfig. */
+export const meshFieldNames: readonly string[] = Object.keys(meshFields);

@@ -1,0 +1,92 @@
+import { selectorLabels } from './fields-destination-rule.ts';
+import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
+import { any, boolean, duration, field, ignored, integer, list, map, object, openObject, string } from './schema.ts';
+
+const noProxy = 'there is no proxy process';
+const telemetry = 'traces, metrics and access logs are a matter of the process itself';
+
+const concurrency = ignored(integer(0), 'Node runs one thread for JavaScript; start more processes');
+const environment = ignored(map(string()), 'set the environment of the process itself');
+const image = ignored(openObject({ imageType: string() }), 'there is no proxy image');
+
+const allIgnored = (note: string, fields: Readonly<Record<string, FieldInput>>): Readonly<Record<string, Field>> =>
+  Object.fromEntries(Object.entries(fields).map(([name, input]) => [name, ignored(field(input), note)]));
+
+/** Istio `mesh.v1alpha1.ProxyConfig`: `MeshConfig.defaultConfig` and the annotation `proxy.istio.io/config`. */
+export const meshProxyConfig: ObjectType = {
+  kind: 'object',
+  // Istio accepts fields of other releases here.
+  open: true,
+  fields: {
+    concurrency,
+    proxyMetadata: environment,
+    image,
+    holdApplicationUntilProxyStarts: ignored(
+      boolean,
+      '`await mesh.ready()` waits, and `mesh.listen` does so by itself',
+    ),
+    terminationDrainDuration: ignored(duration(0), 'the setting `drainGraceMs`'),
+    drainDuration: ignored(duration(0), 'the setting `drainGraceMs`'),
+    parentShutdownDuration: ignored(duration(0), noProxy),
+    discoveryAddress: ignored(string(), 'configuration comes from the source that `createMesh` is given'),
+    controlPlaneAuthPolicy: ignored(string(), 'configuration comes from the source that `createMesh` is given'),
+    caCertificatesPem: ignored(list(string()), 'roots of trust come from the identity source'),
+    ...allIgnored(telemetry, {
+      tracing: any,
+      tracingServiceName: string(),
+      zipkinAddress: string(),
+      statsdUdpAddress: string(),
+      envoyMetricsServiceAddress: string(),
+      envoyMetricsService: any,
+      envoyAccessLogService: any,
+      extraStatTags: list(string()),
+      statNameLength: integer(),
+      proxyStatsMatcher: any,
+      statsCompression: any,
+      meshId: string(),
+      fileFlushInterval: duration(0),
+      fileFlushMinSizeKb: integer(),
+    }),
+    proxyHeaders: ignored(any, 'headers that a proxy would add are not sent'),
+    ...allIgnored(noProxy, {
+      configPath: string(),
+      binaryPath: string(),
+      serviceCluster: string(),
+      discoveryRefreshDelay: any,
+      proxyAdminPort: integer(0, 65_535),
+      statusPort: integer(0, 65_535),
+      availabilityZone: string(),
+      customConfigFile: string(),
+      proxyBootstrapTemplatePath: string(),
+      interceptionMode: string(),
+      sds: any,
+      runtimeValues: any,
+      gatewayTopology: any,
+      readinessProbe: any,
+      privateKeyProvider: any,
+    }),
+  },
+};
+
+const targetRef = object({ group: string(), kind: string(), name: string(), namespace: string() });
+
+/** `networking.istio.io` ProxyConfig. */
+export const proxyConfigTable: KindTable = {
+  kind: 'ProxyConfig',
+  group: 'networking.istio.io',
+  versions: ['v1beta1'],
+  status: 'enforced',
+  note: 'checked; nothing that it can say has an effect in a process without a proxy',
+  reference: 'https://istio.io/latest/docs/reference/config/networking/proxy-config/',
+  fields: {
+    spec: field(
+      object({
+        selector: ignored(object({ matchLabels: selectorLabels }), noProxy),
+        targetRef: ignored(targetRef, 'for waypoints'),
+        concurrency,
+        environmentVariables: environment,
+        image,
+      }),
+    ),
+  },
+};

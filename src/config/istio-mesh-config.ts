@@ -1,0 +1,189 @@
+import type { PathNormalization } from '../model/inbound.ts';
+import type { RetryPolicy } from '../model/route.ts';
+import type { OutboundPolicy } from '../model/snapshot.ts';
+import { unknownField } from './check.ts';
+import type { Collector } from './collector.ts';
+import type { ConfigDocument, Path } from './document.ts';
+import { documentOf } from './document.ts';
+import { meshFieldNames } from './fields-mesh-config.ts';
+import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
+import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
+import { describePlace, describeResource } from './problem.ts';
+import { byAge, type Resource } from './resource.ts';
+import { durationMs } from './values.ts';
+
+/** Istio `MeshConfig`, as far as it has an effect. */
+export interface MeshSpec {
+  readonly outboundTrafficPolicy?: { readonly mode?: OutboundPolicy };
+  readonly trustDomain?: string;
+  readonly trustDomainAliases?: readonly string[];
+  readonly rootNamespace?: string;
+  readonly connectTimeout?: string;
+  readonly defaultHttpRetryPolicy?: RetrySpec;
+  readonly enableAutoMtls?: boolean;
+  readonly defaultServiceExportTo?: readonly string[];
+  readonly defaultVirtualServiceExportTo?: readonly string[];
+  readonly defaultDestinationRuleExportTo?: readonly string[];
+  readonly pathNormalization?: { readonly normalization?: PathNormalization | 'DEFAULT' };
+  readonly localityLbSetting?: {
+    readonly distribute?: readonly { readonly to?: Readonly<Record<string, number>> }[];
+    readonly failover?: readonly { readonly from?: string; readonly to?: string }[];
+  };
+}
+
+/** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
+export interface MeshConfigBody {
+  readonly spec?: MeshSpec & { readonly meshConfig?: MeshSpec };
+  readonly data?: { readonly mesh: MeshSpec };
+}
+
+/** What the options say already; they go before every document. */
+export interface MeshOverrides {
+  readonly outboundPolicy?: OutboundPolicy;
+  readonly trustDomain?: string;
+}
+
+type MeshConfig = Resource<MeshConfigBody>;
+
+/** Longest `connectTimeout` that Istio accepts. */
+const maxConnectTimeoutMs = 3_600_000;
+
+/**
+ * A document for the MeshConfig that a program holds as a plain object: field names as in JSON or
+ * as in the protobuf, unknown fields are reported and not refused, as Istio reads its own ConfigMap.
+ */
+export function meshConfigDocument(mesh: object): ConfigDocument {
+  return documentOf({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'istio', namespace: defaultMeshSettings.rootNamespace },
+    data: { mesh: JSON.stringify(mesh) },
+  });
+}
+
+/**
+ * The settings of the mesh. One document counts: a MeshConfig before the ConfigMap `istio` before
+ * one of a revision before an IstioOperator, the older first; the others are reported.
+ */
+export function compileMeshConfig(
+  resources: readonly MeshConfig[],
+  overrides: MeshOverrides,
+  collector: Collector,
+): MeshSettings {
+  const given = resources.filter((each) => specOf(each) !== undefined);
+  const [first, ...others] = given.sort((a, b) => rank(a) - rank(b) || byAge(a, b));
+  if (first === undefined) return defaultMeshSettings;
+  for (const other of others) {
+    collector.retract(other);
+    const winner = `${describeResource(first)} (${describePlace(collector.at(first, []))})`;
+    collector.warn(other, pathOf(other), 'ignored', `${winner} holds the settings of the mesh`);
+  }
+  const spec = specOf(first) as MeshSpec;
+  const path = pathOf(first);
+  reportUnknown(first, spec, path, collector);
+  checkLocality(first, spec, [...path, 'localityLbSetting'], collector);
+  reportOverrides(first, spec, path, overrides, collector);
+  const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
+  return {
+    rootNamespace: spec.rootNamespace || defaultMeshSettings.rootNamespace,
+    ...(spec.trustDomain === undefined || overrides.trustDomain !== undefined ? {} : { trustDomain: spec.trustDomain }),
+    trustDomainAliases: spec.trustDomainAliases ?? [],
+    outboundPolicy: spec.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundPolicy,
+    retry: meshRetry(first, spec, [...path, 'defaultHttpRetryPolicy'], collector),
+    connectTimeoutMs: connectTimeout(first, spec, [...path, 'connectTimeout'], collector),
+    autoMtls: spec.enableAutoMtls ?? true,
+    pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
+    exportTo: {
+      services: visibility(spec.defaultServiceExportTo),
+      virtualServices: visibility(spec.defaultVirtualServiceExportTo),
+      destinationRules: spec.defaultDestinationRuleExportTo?.includes('.') === true ? ['.'] : ['*'],
+    },
+  };
+}
+
+function rank({ kind, name }: MeshConfig): number {
+  if (kind === 'MeshConfig') return 0;
+  if (kind === 'ConfigMap') return name === 'istio' ? 1 : 2;
+  return 3;
+}
+
+function specOf({ kind, body }: MeshConfig): MeshSpec | undefined {
+  if (kind === 'MeshConfig') return body.spec;
+  return kind === 'ConfigMap' ? body.data?.mesh : body.spec?.meshConfig;
+}
+
+function pathOf({ kind }: MeshConfig): Path {
+  if (kind === 'MeshConfig') return ['spec'];
+  return kind === 'ConfigMap' ? ['data', 'mesh'] : ['spec', 'meshConfig'];
+}
+
+/** Istio honours `.` and `*` in a default, and takes anything else for nobody. */
+function visibility(given: readonly string[] = []): readonly string[] {
+  if (given.includes('.')) return ['.'];
+  return given.length === 0 || given.includes('*') ? ['*'] : ['~'];
+}
+
+/** Other releases of Istio have other fields; its own reader accepts them. */
+function reportUnknown(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): void {
+  for (const name of Object.keys(spec)) {
+    if (meshFieldNames.includes(name)) continue;
+    collector.warn(resource, [...path, name], 'ignored', unknownField(name, meshFieldNames));
+  }
+}
+
+function reportOverrides(
+  resource: MeshConfig,
+  spec: MeshSpec,
+  path: Path,
+  overrides: MeshOverrides,
+  collector: Collector,
+): void {
+  const report = (field: readonly string[], inForce: string | undefined, written: string | undefined): void => {
+    if (inForce === undefined || written === undefined || inForce === written) return;
+    collector.warn(resource, [...path, ...field], 'ignored', `the settings of this process say ${inForce}`);
+  };
+  report(['outboundTrafficPolicy', 'mode'], overrides.outboundPolicy, spec.outboundTrafficPolicy?.mode);
+  report(['trustDomain'], overrides.trustDomain, spec.trustDomain);
+}
+
+function connectTimeout(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): number {
+  const ms = durationMs(spec.connectTimeout) ?? defaultMeshSettings.connectTimeoutMs;
+  if (ms > maxConnectTimeoutMs) collector.problem(resource, path, 'must be at most 1h', spec.connectTimeout);
+  return ms;
+}
+
+/** Istio's default policy when there is none; one without `attempts` means no retries at all. */
+function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): RetryPolicy | 'none' {
+  const policy = spec.defaultHttpRetryPolicy;
+  if (policy === undefined) return defaultMeshSettings.retry;
+  if ((policy.attempts ?? 0) === 0) {
+    if (policy.attempts === undefined)
+      collector.warn(resource, path, 'enforced', 'without attempts there are no retries');
+    return 'none';
+  }
+  const { perTryTimeout: _, ...applied } = policy;
+  // Istio checks these words in a VirtualService only.
+  const lenient: Collector = {
+    ...collector,
+    problem: (subject, at, message) => collector.warn(subject, at, 'ignored', message),
+  };
+  checkRetry(resource, applied, path, lenient);
+  return compileRetry(applied) ?? 'none';
+}
+
+function checkLocality(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): void {
+  const { distribute = [], failover = [] } = spec.localityLbSetting ?? {};
+  if (distribute.length > 0 && failover.length > 0) {
+    collector.problem(resource, path, 'may have only one of distribute and failover');
+  }
+  distribute.forEach(({ to = {} }, index) => {
+    const total = Object.values(to).reduce((sum, weight) => sum + weight, 0);
+    if (total !== 100) {
+      collector.problem(resource, [...path, 'distribute', index, 'to'], 'needs weights whose sum is 100', total);
+    }
+  });
+  failover.forEach((each, index) => {
+    if (each.from !== each.to) return;
+    collector.problem(resource, [...path, 'failover', index], 'must name two different regions', each.from);
+  });
+}

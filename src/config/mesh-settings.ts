@@ -1,0 +1,46 @@
+import type { PathNormalization } from '../model/inbound.ts';
+import type { RetryPolicy } from '../model/route.ts';
+import { defaultRetryPolicy } from '../model/route.ts';
+import type { OutboundPolicy } from '../model/snapshot.ts';
+
+/** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
+export interface MeshSettings {
+  /** Namespace whose resources hold for the whole mesh. Default `istio-system`. */
+  readonly rootNamespace: string;
+  /** Absent: the trust domain of the settings counts. */
+  readonly trustDomain?: string;
+  /** Identities of these trust domains count as identities of the own one. */
+  readonly trustDomainAliases: readonly string[];
+  readonly outboundPolicy: OutboundPolicy;
+  /** Retries of routes that say nothing about them. */
+  readonly retry: RetryPolicy | 'none';
+  /** For clusters whose DestinationRule says nothing, milliseconds. Default 10,000. */
+  readonly connectTimeoutMs: number;
+  /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
+  readonly autoMtls: boolean;
+  /** Default `BASE`. */
+  readonly pathNormalization: PathNormalization;
+  /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */
+  readonly exportTo: {
+    readonly services: readonly string[];
+    readonly virtualServices: readonly string[];
+    readonly destinationRules: readonly string[];
+  };
+}
+
+/** Istio's defaults. */
+export const defaultMeshSettings: MeshSettings = {
+  rootNamespace: 'istio-system',
+  trustDomainAliases: [],
+  outboundPolicy: 'ALLOW_ANY',
+  retry: defaultRetryPolicy,
+  connectTimeoutMs: 10_000,
+  autoMtls: true,
+  pathNormalization: 'BASE',
+  exportTo: { services: ['*'], virtualServices: ['*'], destinationRules: ['*'] },
+};
+
+/** The own trust domain first, then its aliases. */
+export function trustDomainsOf(own: string, { trustDomainAliases }: MeshSettings): readonly string[] {
+  return trustDomainAliases.length === 0 ? [own] : [...new Set([own, ...trustDomainAliases])];
+}

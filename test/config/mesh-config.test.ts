@@ -1,0 +1,295 @@
+import t from 'tap';
+import { compile } from '../../src/config/compile.ts';
+import { meshConfigDocument } from '../../src/config/istio-mesh-config.ts';
+import { describeProblem } from '../../src/config/problem.ts';
+import { defaultRetryPolicy } from '../../src/model/route.ts';
+import { good, problems, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
+
+const mesh = (spec: string): string => `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {${spec}}}\n---\n`;
+const configMap = (text: string, name = 'istio'): string =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, namespace: istio-system}\ndata:\n  mesh: |\n${text.replace(/^/gm, '    ')}\n---\n`;
+const operator = (spec: string): string =>
+  `{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, spec: {profile: default, meshConfig: {${spec}}}}\n---\n`;
+const registryOnly = 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}';
+const policyOf = (text: string, options?: TestCompileOptions): string => good(text, options).snapshot.outboundPolicy;
+
+t.test('a MeshConfig is a document of our own, a ConfigMap of Istio, or part of an IstioOperator', async (t) => {
+  const forms: readonly (readonly [name: string, text: string])[] = [
+    ['without metadata', mesh(registryOnly)],
+    ['with a name', `{apiVersion: inmesh.dev/v1, kind: MeshConfig, metadata: {name: mesh}, spec: {${registryOnly}}}`],
+    ['ConfigMap', configMap('outboundTrafficPolicy:\n  mode: REGISTRY_ONLY')],
+    ['ConfigMap of a revision', configMap(registryOnly, 'istio-canary')],
+    ['ConfigMap with the names of the protobuf', configMap('outbound_traffic_policy: {mode: REGISTRY_ONLY}')],
+    ['IstioOperator', operator(registryOnly)],
+    [
+      'IstioOperator without a name',
+      `{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, metadata: {namespace: a}, spec: {meshConfig: {${registryOnly}}}}`,
+    ],
+    [
+      'ConfigMap in a List',
+      `{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: ConfigMap, metadata: {name: istio}, data: {mesh: "${registryOnly}"}}]}`,
+    ],
+  ];
+  for (const [name, text] of forms) t.equal(policyOf(text), 'REGISTRY_ONLY', name);
+  t.equal(policyOf(''), 'ALLOW_ANY', 'none at all');
+});
+
+t.test('other ConfigMaps mean nothing, whatever they hold', async (t) => {
+  for (const text of [
+    configMap(registryOnly, 'app'),
+    '{apiVersion: v1, kind: ConfigMap, metadata: {name: istio}, data: {meshNetworks: "a: [b"}}',
+    '{apiVersion: v1, kind: ConfigMap, metadata: {name: istio}}',
+    `${configMap('a: [b', 'app')}${configMap('a: b', 'app')}`,
+  ]) {
+    const { snapshot, remarks } = good(text);
+    t.equal(snapshot.outboundPolicy, 'ALLOW_ANY');
+    t.ok(remarks().every((remark) => remark === 'ConfigMap ignored: ConfigMap has no meaning for a mesh'));
+  }
+});
+
+t.test('one document counts, the others are reported', async (t) => {
+  const allow = 'outboundTrafficPolicy: {mode: ALLOW_ANY}';
+  const winners: readonly (readonly [name: string, text: string])[] = [
+    ['our own before a ConfigMap', configMap(allow) + mesh(registryOnly)],
+    ['the ConfigMap istio before that of a revision', configMap(allow, 'istio-a') + configMap(registryOnly)],
+    ['a ConfigMap before an operator', operator(allow) + configMap(registryOnly)],
+  ];
+  for (const [name, text] of winners) {
+    const { snapshot, remarks } = good(text);
+    t.equal(snapshot.outboundPolicy, 'REGISTRY_ONLY', name);
+    t.ok(
+      remarks().some((remark) => /\(warning\): .* holds the settings of the mesh$/.test(remark)),
+      remarks().join('\n'),
+    );
+  }
+});
+
+t.test('what the options say goes before the document, and the report says so', async (t) => {
+  const { snapshot, remarks } = good(mesh(`${registryOnly}, trustDomain: td1`), { outboundPolicy: 'ALLOW_ANY' });
+  t.equal(snapshot.outboundPolicy, 'ALLOW_ANY');
+  t.match(
+    remarks(),
+    [
+      'MeshConfig spec.trustDomain approximated',
+      'MeshConfig spec.outboundTrafficPolicy.mode ignored (warning): the settings of this process say ALLOW_ANY',
+      'MeshConfig spec.trustDomain ignored (warning): the settings of this process say cluster.local',
+    ].map((text) => new RegExp(text.replace(/[().[\]]/g, '\\$&'))),
+  );
+  t.same(good(mesh(registryOnly), { outboundPolicy: 'REGISTRY_ONLY' }).remarks(), [], 'they agree');
+});
+
+t.test('problems in the text of a ConfigMap have a place in the file', async (t) => {
+  const [problem = ''] = problems(configMap('enableTracing: true\nconnectTimeout: 5\n'));
+  t.match(problem, /^0\.yaml:7:\d+: ConfigMap istio-system\/istio: data\.mesh\.connectTimeout: must be a duration/);
+  t.match(problems(configMap('a: [b')), [
+    /^0\.yaml:5:\d+: ConfigMap istio-system\/istio: data\.mesh: .*\(line 2 of the text\)/,
+  ]);
+  t.match(problems(configMap('a: b\n--- \nc: d')), [/data\.mesh: must be one YAML document/]);
+  t.match(problems(configMap('- a')), [/data\.mesh: must be a map of fields/]);
+});
+
+t.test('unknown fields: refused in our own document, reported in those of Istio', async (t) => {
+  t.match(problems(mesh('outboundTraficPolicy: {}')), [
+    /spec\.outboundTraficPolicy: .*did you mean outboundTrafficPolicy/,
+  ]);
+  t.same(good(configMap('mixerCheckServer: a')).remarks(), [
+    'ConfigMap data.mesh.mixerCheckServer ignored (warning): is not a field that is known here',
+  ]);
+  t.match(problems(configMap('outboundTrafficPolicy: {mod: ALLOW_ANY}')), [/mod: is not a known field/]);
+});
+
+t.test('values that Istio refuses are refused', async (t) => {
+  const bad: readonly (readonly [spec: string, message: RegExp])[] = [
+    ['connectTimeout: 0s', /spec\.connectTimeout: must be a duration/],
+    ['connectTimeout: 61m', /spec\.connectTimeout: must be at most 1h, got "61m"/],
+    ['trustDomain: Example.org', /spec\.trustDomain: must be a trust domain/],
+    ['trustDomain: ""', /spec\.trustDomain: must be a trust domain/],
+    ['trustDomainAliases: [a_b]', /spec\.trustDomainAliases\[0\]: must be a trust domain/],
+    ['outboundTrafficPolicy: {mode: DENY}', /mode: must be one of REGISTRY_ONLY, ALLOW_ANY/],
+    ['pathNormalization: {normalization: ALL}', /normalization: must be one of DEFAULT, NONE, BASE/],
+    ['rootNamespace: Istio_System', /spec\.rootNamespace: must be a namespace/],
+    ['enableAutoMtls: maybe', /spec\.enableAutoMtls: must be true or false/],
+    ['accessLogEncoding: XML', /accessLogEncoding: must be one of TEXT, JSON/],
+    ['proxyListenPort: 65536', /proxyListenPort: must be an integer from 0 to 65535/],
+    ['extensionProviders: [{zipkin: {}}]', /extensionProviders\[0\]: needs the field name/],
+    [
+      'localityLbSetting: {distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}',
+      /localityLbSetting: may have only one of distribute and failover/,
+    ],
+    ['localityLbSetting: {distribute: [{from: a, to: {b: 60, c: 39}}]}', /to: needs weights whose sum is 100, got 99/],
+    ['localityLbSetting: {failover: [{from: a, to: a}]}', /failover\[0\]: must name two different regions/],
+  ];
+  for (const [spec, message] of bad) t.match(problems(mesh(spec)), [message], spec);
+});
+
+t.test('a large MeshConfig as installations have it is accepted, field by field in the report', async (t) => {
+  const { remarks } = good(
+    configMap(`
+accessLogFile: /dev/stdout
+accessLogFormat: ""
+accessLogEncoding: JSON
+defaultConfig:
+  discoveryAddress: istiod.istio-system.svc:15012
+  holdApplicationUntilProxyStarts: true
+  proxyMetadata: {ISTIO_META_DNS_CAPTURE: "true"}
+  tracing: {sampling: 10, zipkin: {address: "zipkin:9411"}}
+  futureField: 1
+defaultProviders: {metrics: [prometheus]}
+enablePrometheusMerge: true
+enableTracing: true
+extensionProviders: [{name: otel, opentelemetry: {service: a, port: 4317}}]
+discoverySelectors: [{matchLabels: {env: prod}}]
+localityLbSetting: {enabled: true, failover: [{from: a, to: b}]}
+meshMTLS: {minProtocolVersion: TLSV1_3}
+rootNamespace: istio-system
+tcpKeepalive: {time: 10s}
+trustDomain: cluster.local
+`),
+  );
+  for (const remark of remarks()) t.match(remark, /ConfigMap data\.mesh\.\S+ (ignored|approximated): \S/, remark);
+  t.equal(remarks().length, 16);
+});
+
+t.test('connectTimeout is that of clusters whose DestinationRule has none', async (t) => {
+  const rule = (spec: string): string =>
+    resourceYaml('DestinationRule', 'r', `{host: reviews, trafficPolicy: {connectionPool: {tcp: {${spec}}}}}`);
+  const of = (text: string): number | undefined =>
+    good(serviceYaml() + text).cluster('reviews|80')?.limits.connectTimeoutMs;
+  t.equal(of(''), 10_000);
+  t.equal(of(mesh('connectTimeout: 3s')), 3_000);
+  t.equal(of(mesh('connectTimeout: 3s') + rule('maxConnections: 1')), 3_000);
+  t.equal(of(mesh('connectTimeout: 3s') + rule('connectTimeout: 1s')), 1_000);
+});
+
+t.test('enableAutoMtls: false leaves mutual TLS to the rules that ask for it', async (t) => {
+  const rule = resourceYaml('DestinationRule', 'r', '{host: reviews, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}');
+  const of = (text: string) => good(serviceYaml() + text).cluster('reviews|80')?.tls;
+  t.equal(of(''), 'auto');
+  t.equal(of(mesh('enableAutoMtls: true')), 'auto');
+  t.equal(of(mesh('enableAutoMtls: false')), 'disable');
+  t.equal(of(mesh('enableAutoMtls: false') + rule), 'mutual');
+});
+
+t.test('defaultHttpRetryPolicy is that of routes without retries, with and without a VirtualService', async (t) => {
+  const service = (http: string): string =>
+    serviceYaml() + resourceYaml('VirtualService', 'r', `{hosts: [reviews], http: [${http}]}`);
+  const route = 'route: [{destination: {host: reviews}}]';
+  const retryOf = (text: string): unknown => good(text).routes('reviews:80')[0]?.retry;
+  const policy = mesh('defaultHttpRetryPolicy: {attempts: 5, retryOn: "503,reset", backoff: 1s, perTryTimeout: 2s}');
+  const expected = {
+    attempts: 5,
+    retryOn: ['reset', 'retriable-status-codes'],
+    retriableStatusCodes: [503],
+    backoffBaseMs: 1_000,
+  };
+  t.same(retryOf(serviceYaml()), defaultRetryPolicy);
+  t.same(retryOf(serviceYaml() + policy), expected, 'no VirtualService');
+  t.same(retryOf(service(`{${route}}`) + policy), expected, 'a route without retries');
+  t.match(retryOf(service(`{${route}, retries: {attempts: 1}}`) + policy), {
+    attempts: 1,
+    retryOn: defaultRetryPolicy.retryOn,
+  });
+  t.equal(retryOf(service(`{${route}, retries: {attempts: 0}}`) + policy), undefined);
+  t.equal(retryOf(serviceYaml() + mesh('defaultHttpRetryPolicy: {attempts: 0}')), undefined);
+  t.equal(retryOf(service(`{${route}}`) + mesh('defaultHttpRetryPolicy: {attempts: 0}')), undefined);
+  t.match(retryOf(serviceYaml() + mesh('defaultHttpRetryPolicy: {attempts: 3}')), { attempts: 3, backoffBaseMs: 25 });
+  t.same(good(mesh('defaultHttpRetryPolicy: {retryOn: "503"}')).remarks(), [
+    'MeshConfig spec.defaultHttpRetryPolicy enforced (warning): without attempts there are no retries',
+  ]);
+  t.match(good(mesh('defaultHttpRetryPolicy: {attempts: 1, retryOn: sometimes}')).remarks(), [
+    /retryOn ignored \(warning\)/,
+  ]);
+});
+
+t.test('rootNamespace moves what holds for the whole mesh', async (t) => {
+  const peer = resourceYaml('PeerAuthentication', 'p', '{mtls: {mode: STRICT}}', 'root');
+  const authorization = resourceYaml('AuthorizationPolicy', 'a', '{}', 'root');
+  const rule = resourceYaml(
+    'DestinationRule',
+    'r',
+    '{host: "*.svc.cluster.local", trafficPolicy: {loadBalancer: {simple: RANDOM}}}',
+    'root',
+  );
+  const of = (text: string): unknown[] => {
+    const { snapshot, cluster } = good(serviceYaml() + peer + authorization + rule + text);
+    return [snapshot.inbound.mtls.mode, snapshot.inbound.authorization.length, cluster('reviews|80')?.balance];
+  };
+  t.same(of(''), ['PERMISSIVE', 0, 'LEAST_REQUEST']);
+  t.same(of(mesh('rootNamespace: root')), ['STRICT', 1, 'RANDOM']);
+  t.same(of(mesh('rootNamespace: ""')), ['PERMISSIVE', 0, 'LEAST_REQUEST'], 'empty means the default');
+  t.same(of(mesh('rootNamespace: other')), ['PERMISSIVE', 0, 'LEAST_REQUEST']);
+});
+
+t.test('pathNormalization is part of the inbound policy', async (t) => {
+  const of = (value: string): unknown =>
+    good(mesh(`pathNormalization: {normalization: ${value}}`)).snapshot.inbound.pathNormalization;
+  t.equal(of('DEFAULT'), undefined);
+  t.equal(of('BASE'), undefined);
+  for (const value of ['NONE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES']) t.equal(of(value), value);
+  t.equal(good(mesh('pathNormalization: {}')).snapshot.inbound.pathNormalization, undefined);
+});
+
+t.test('the trust domain of the document counts where nobody chose one', async (t) => {
+  const policy = resourceYaml(
+    'AuthorizationPolicy',
+    'a',
+    '{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}',
+  );
+  const of = (text: string, trustDomainIsDefault: boolean): unknown[] => {
+    const { snapshot, cluster } = good(serviceYaml() + policy + text, { trustDomainIsDefault });
+    const principals = snapshot.inbound.authorization[0]?.rules[0]?.from[0]?.principals?.map(
+      (match) => 'value' in match && match.value,
+    );
+    return [cluster('reviews|80')?.serverIdentities, cluster('reviews|80')?.trustDomains, principals];
+  };
+  const id = (domain: string): string => `spiffe://${domain}/ns/shop/sa/reviews`;
+  t.same(of('', true), [[id('cluster.local')], undefined, ['cluster.local/ns/shop/sa/web']]);
+  t.same(of(mesh('trustDomain: td1'), true), [[id('td1')], ['td1'], ['td1/ns/shop/sa/web']]);
+  t.match(of(mesh('trustDomain: td1'), false), [[id('cluster.local')], undefined, ['cluster.local/ns/shop/sa/web']]);
+});
+
+t.test('trustDomainAliases: servers may prove any of the names, and policies mean all of them', async (t) => {
+  const aliases = mesh('trustDomain: td1, trustDomainAliases: [td2, td3, td1]');
+  const from = (source: string): unknown => {
+    const { snapshot } = good(
+      aliases + resourceYaml('AuthorizationPolicy', 'a', `{rules: [{from: [{source: {${source}}}]}]}`),
+      {
+        trustDomainIsDefault: true,
+      },
+    );
+    return snapshot.inbound.authorization[0]?.rules[0]?.from[0];
+  };
+  const all = (kind: string, rest: string): unknown =>
+    ['td1', 'td2', 'td3'].map((domain) => ({ kind, value: `${domain}/${rest}` }));
+  t.same(from('principals: [td2/ns/a/sa/b]'), { principals: all('exact', 'ns/a/sa/b') });
+  t.same(from('principals: [td1/ns/a/*]'), { principals: all('prefix', 'ns/a/') });
+  t.same(from('principals: [cluster.local/ns/a/sa/b]'), { principals: all('exact', 'ns/a/sa/b') });
+  t.same(from('notPrincipals: [td3/ns/a/sa/b]'), { notPrincipals: all('exact', 'ns/a/sa/b') });
+  t.same(from('principals: [other/ns/a/sa/b]'), { principals: [{ kind: 'exact', value: 'other/ns/a/sa/b' }] });
+  t.same(from('principals: ["*/ns/a/sa/b"]'), { principals: [{ kind: 'suffix', value: '/ns/a/sa/b' }] });
+  t.same(from('principals: ["*"]'), { principals: [{ kind: 'present' }] });
+  const { cluster, endpoints } = good(serviceYaml() + aliases, { trustDomainIsDefault: true });
+  t.same(
+    cluster('reviews|80')?.serverIdentities,
+    ['td1', 'td2', 'td3'].map((domain) => `spiffe://${domain}/ns/shop/sa/reviews`),
+  );
+  t.same(cluster('reviews|80')?.trustDomains, ['td1', 'td2', 'td3']);
+  t.same(
+    endpoints('reviews|80').map((endpoint) => endpoint.spiffeId),
+    [undefined, undefined],
+  );
+});
+
+t.test('a MeshConfig that a program holds is read as Istio reads it', async (t) => {
+  const of = (value: object): string => {
+    const result = compile([meshConfigDocument(value)], { workload: web });
+    return result.ok ? result.snapshot.outboundPolicy : result.problems.map(describeProblem).join('\n');
+  };
+  t.equal(of({}), 'ALLOW_ANY');
+  t.equal(of({ outboundTrafficPolicy: { mode: 'REGISTRY_ONLY' }, somethingNew: [1] }), 'REGISTRY_ONLY');
+  t.equal(of({ outbound_traffic_policy: { mode: 'REGISTRY_ONLY' } }), 'REGISTRY_ONLY');
+  t.match(
+    of({ connectTimeout: 'soon' }),
+    /ConfigMap istio-system\/istio: data\.mesh\.connectTimeout: must be a duration/,
+  );
+});
