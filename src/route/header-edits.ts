@@ -4,6 +4,7 @@ import type { HeaderEdit, HeaderEdits, HeaderValue } from '../model/route.ts';
 
 /** One level of header edits, compiled. */
 export interface CompiledEdit {
+  readonly of: 'request' | 'response';
   readonly remove: readonly string[];
   /** Finished, when no value depends on the request; else nothing. */
   readonly fixed: HeaderChanges | undefined;
@@ -48,8 +49,18 @@ export function compileEdits(
 /** One level ready to be applied. `context` is called only when a value depends on the request. */
 export function changesOf(edit: CompiledEdit, context: () => FormatContext): HeaderChanges {
   if (edit.fixed !== undefined) return edit.fixed;
-  const at = context();
+  const at = edit.remove.length === 0 ? context() : withoutRemoved(context(), edit);
   return { remove: edit.remove, set: finish(edit.set, at), add: finish(edit.add, at) };
+}
+
+/** Envoy removes before it looks: a value cannot refer to a header that its own level removes. */
+function withoutRemoved(context: FormatContext, { of, remove }: CompiledEdit): FormatContext {
+  const hide = (read: FormatContext['requestHeader']): FormatContext['requestHeader'] => {
+    return (name) => (remove.includes(name) ? undefined : read(name));
+  };
+  return of === 'request'
+    ? { ...context, requestHeader: hide(context.requestHeader) }
+    : { ...context, responseHeader: hide(context.responseHeader) };
 }
 
 function finish(values: readonly CompiledValue[], context: FormatContext): readonly string[] {
@@ -83,7 +94,7 @@ function compileEdit(edit: HeaderEdit | undefined, of: 'request' | 'response'): 
   if (remove.length + set.length + add.length === 0) return undefined;
   const isFixed = [...set, ...add].every(({ parts }) => parts.every(({ kind }) => kind === 'text'));
   const fixed = isFixed ? { remove, set: finish(set, noContext), add: finish(add, noContext) } : undefined;
-  return { remove, fixed, set, add };
+  return { of, remove, fixed, set, add };
 }
 
 /** `Host` and `:authority` among the headers of a request; those that are set come before those added. */

@@ -13,14 +13,14 @@ t.test('shares follow the weights', async (t) => {
   ]) {
     const choose = createWeightedChoice(options(...weights), seededRandom(1));
     const counts = weights.map(() => 0);
-    for (let i = 0; i < 50_000; i++) {
+    for (let i = 0; i < 100_000; i++) {
       const chosen = choose();
       counts[chosen] = (counts[chosen] as number) + 1;
     }
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     weights.forEach((weight, i) => {
-      const share = (counts[i] as number) / 50_000;
-      t.ok(Math.abs(share - weight / total) < 0.01, `${weights}: ${share} for ${weight}`);
+      const share = (counts[i] as number) / 100_000;
+      t.ok(Math.abs(share - weight / total) < 0.005, `${weights}: ${share} for ${weight}`);
     });
   }
 });
