@@ -1,19 +1,11 @@
+import type { AgentAnswer, AgentStart } from './agent-answers.ts';
 import { abortAnswer, isGrpc } from './fault/answer.ts';
 import { type FaultPlan, isAborted, isDelayed, planFault } from './fault/decide.ts';
 import type { AgentRequest, AgentTarget, RoutedLater } from './host/agent.ts';
-import { LocalSocket } from './host/local-socket.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Random } from './lib/random.ts';
 import type { Route } from './model/route.ts';
-import { addFlag } from './pipeline/response-flags.ts';
 import type { Series } from './telemetry/metrics.ts';
-
-/** How a request of node:http began, for its record. */
-export interface AgentStart {
-  readonly startedAt: number;
-  /** `DI` when it was delayed. */
-  readonly flag: string;
-}
 
 type Decision = ReturnType<(request: AgentRequest) => AgentTarget | 'direct' | RoutedLater>;
 
@@ -24,11 +16,11 @@ type Decision = ReturnType<(request: AgentRequest) => AgentTarget | 'direct' | R
 export function agentFaults(options: {
   readonly clock: Clock;
   readonly random: Random;
+  readonly answering: AgentAnswer;
   series(service: string): Series;
 }): (request: AgentRequest, route: Route, service: string, go: (start: AgentStart) => Decision) => Decision {
-  const { clock, random, series } = options;
+  const { answering, clock, random, series } = options;
   const plans = new WeakMap<Route, FaultPlan | 'none'>();
-  let answered = 0;
 
   const planOf = (route: Route): FaultPlan | 'none' => {
     let plan = plans.get(route);
@@ -38,22 +30,7 @@ export function agentFaults(options: {
 
   const abortOf = (plan: FaultPlan, request: AgentRequest, service: string, start: AgentStart) => {
     if (plan.abort === undefined || !isAborted(plan, random())) return undefined;
-    const answer = abortAnswer(plan.abort, isGrpc(request.header('content-type')));
-    let done = false;
-    const target: AgentTarget = {
-      // Its connection serves nobody else.
-      key: `answered/${++answered}`,
-      path: request.path,
-      headers: [],
-      connect: async () => new LocalSocket(answer, request.method),
-      done(status) {
-        if (done) return;
-        done = true;
-        const flag = addFlag(start.flag, status === 0 ? 'DC' : answer.flag);
-        series(service).record(status, flag, clock.now() - start.startedAt);
-      },
-    };
-    return target;
+    return answering(request, abortAnswer(plan.abort, isGrpc(request.header('content-type'))), service, start);
   };
 
   return (request, route, service, go) => {

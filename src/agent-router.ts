@@ -1,13 +1,12 @@
 import type { Duplex } from 'node:stream';
-import { type AgentStart, agentFaults } from './agent-faults.ts';
+import { type AgentStart, agentAnswers } from './agent-answers.ts';
+import { agentFaults } from './agent-faults.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
-import { LocalSocket } from './host/local-socket.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
-import type { LocalAnswer } from './pipeline/local-answer.ts';
 import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
@@ -36,19 +35,16 @@ export function agentRouter(options: {
   connectOriginal?(cluster: Cluster, hostname: string, port: number): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
-  const faults = agentFaults(options);
+  const answering = agentAnswers(options);
+  const faults = agentFaults({ ...options, answering });
 
-  const choose = (
-    request: AgentRequest,
-    headers: HeaderList,
-    selection: Inside,
-    { flag, startedAt }: AgentStart,
-  ): AgentTarget => {
+  const choose = (request: AgentRequest, headers: HeaderList, selection: Inside, start: AgentStart): AgentTarget => {
     const { destination, route, state } = selection;
+    const { flag, startedAt } = start;
     const tlsHost = request.secure ? request.hostname : undefined;
     const scope = currentScope();
     const cors = destination.cors?.(request.method, (name) => request.header(name));
-    if (cors?.kind === 'preflight') return answering(request, cors.answer);
+    if (cors?.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     const endpoint = state.pick(undefined);
     if (endpoint === undefined) {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
@@ -126,7 +122,8 @@ export function agentRouter(options: {
     const headers: HeaderList = [];
     for (const [name, value] of request.headers()) headers.push(name, value);
     const selection = select(originOf(request), request.method, request.path, headers, currentScope());
-    if (selection.kind === 'answer') return answering(request, selection.answer);
+    if (selection.kind === 'answer')
+      return answering(request, selection.answer, 'unknown', { startedAt: clock.now(), flag: '' });
     const known = selection.kind === 'inside' ? selection : selection.known;
     if (known === undefined) return 'direct';
     return faults(request, known.route, known.state.cluster.host, (start) => {
@@ -142,19 +139,6 @@ export function agentRouter(options: {
 }
 
 type Inside = Extract<Selection, { kind: 'inside' }>;
-
-/** A request that the mesh answers itself. */
-function answering({ method, path }: AgentRequest, answer: LocalAnswer): AgentTarget {
-  return {
-    key: 'answer',
-    path,
-    headers: [],
-    connect: async () => new LocalSocket(answer, method),
-    done() {
-      // There is no endpoint that could be judged by this.
-    },
-  };
-}
 
 function originOf({ hostname, port, secure }: AgentRequest): string {
   const host = hostname.includes(':') ? `[${hostname}]` : hostname;

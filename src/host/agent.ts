@@ -8,7 +8,6 @@ import { applyTarget, headerOf, headersOf } from './agent-head.ts';
 import { Slots } from './agent-slots.ts';
 import type { AgentRequest, AgentRouter, AgentTarget, Routed, RoutedLater } from './agent-target.ts';
 import { meshErrorFrom, type Watch, watchRequest } from './agent-watch.ts';
-import { LocalSocket } from './local-socket.ts';
 
 export type { AgentRequest, AgentRouter, AgentTarget, RoutedLater } from './agent-target.ts';
 
@@ -247,8 +246,6 @@ class RoutingAgent extends Agent {
 
   /** Called by node:http when a socket has nothing to do; false: close it. */
   override keepSocketAlive(idle: Duplex): boolean {
-    // An answer of the mesh's own: there is nobody at the other end.
-    if (idle instanceof LocalSocket) return false;
     const socket = idle as Socket & { readonly _httpMessage?: { readonly res?: IncomingHead | null } };
     const announced = /^timeout=(\d+)/.exec(socket._httpMessage?.res?.headers['keep-alive'] ?? '')?.[1];
     // A second less than the server announces, so that a request does not meet its close.
