@@ -98,3 +98,32 @@ export function createCollector(): Collector {
 function idOf({ kind, namespace, name }: Subject): string {
   return `${kind} ${namespace}/${name}`;
 }
+
+/** A collector that passes on what it has not said before, for steps that are done several times. */
+export function sayOnce(collector: Collector): Collector {
+  const said = new Set<string>();
+  const isNew = (what: string, subject: Subject, path: Path, text = ''): boolean => {
+    const key = `${what} ${idOf(subject)} ${formatPath(path)} ${text}`;
+    if (said.has(key)) return false;
+    said.add(key);
+    return true;
+  };
+  return {
+    ...collector,
+    problem(subject, path, message, ...value) {
+      if (isNew('problem', subject, path, message)) collector.problem(subject, path, message, ...value);
+    },
+    refuse(subject, path, message, ...value) {
+      if (isNew('refuse', subject, path, message)) collector.refuse(subject, path, message, ...value);
+    },
+    problemAtKey(subject, path, message, value) {
+      if (isNew('problem', subject, path, message)) collector.problemAtKey(subject, path, message, value);
+    },
+    entry(subject, path, status, note) {
+      if (isNew(status, subject, path, note)) collector.entry(subject, path, status, note);
+    },
+    warn(subject, path, status, note) {
+      if (isNew(`warn ${status}`, subject, path, note)) collector.warn(subject, path, status, note);
+    },
+  };
+}

@@ -12,6 +12,7 @@ import { checkDestinationRule, type DestinationRuleBody } from './istio-destinat
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
+import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import { compileWorkloadEntry, type WorkloadEntryBody } from './istio-workload-entry.ts';
@@ -24,7 +25,9 @@ import {
 } from './kubernetes-service.ts';
 import { createRegistry } from './registry.ts';
 import { type Resource, readResources, resolveHost } from './resource.ts';
+import { compileScopedHosts } from './scoped-hosts.ts';
 import type { MeshService } from './service.ts';
+import { createSidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
 
@@ -98,31 +101,28 @@ export function compile(
   const authorization = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy').flatMap(
     (resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? [],
   );
-  const registry = createRegistry(services, workload.namespace, collector);
+  const sidecar = selectSidecar(ofKind<SidecarBody>('Sidecar'), workload, mesh, collector);
+  refuseIngressTls(sidecar, peers, workload, collector);
+  const { namespace, clusterDomain } = workload;
+  const scope = createSidecarScope(sidecar, { services, virtualServices, namespace, clusterDomain });
+  const registry = createRegistry(scope?.services ?? services, namespace, collector);
   const rules = createDestinationRules(destinationRules, workload, collector, {
     rootNamespace: mesh.rootNamespace,
     exportTo: mesh.exportTo.destinationRules,
   });
   warnOfNobody(destinationRules, services, workload, collector);
   const clusters = createClusters(rules, peers, workload, mesh);
-  const { hosts, wildcardHosts } = compileVirtualHosts(
-    {
-      registry,
-      clusters,
-      rules,
-      virtualServices,
-      workload,
-      defaultRetry: mesh.retry === 'none' ? undefined : mesh.retry,
-    },
-    collector,
-  );
+  const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
+  const { hosts, wildcardHosts } =
+    scope === undefined ? compileVirtualHosts(callable, collector) : compileScopedHosts(scope, callable, collector);
+  const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
   const content = {
     hosts,
     wildcardHosts,
     clusters: clusters.byName,
-    outboundPolicy: outboundPolicy ?? mesh.outboundPolicy,
+    outboundPolicy: outboundPolicy ?? ofSidecar ?? mesh.outboundPolicy,
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,

@@ -6,7 +6,6 @@ import { isDnsLabel } from './values.ts';
 interface Exported {
   readonly spec: {
     readonly exportTo?: readonly string[];
-    readonly hosts?: readonly string[];
     readonly workloadSelector?: unknown;
   };
 }
@@ -16,14 +15,14 @@ export const exportToAnnotation = 'networking.istio.io/exportTo';
 
 /**
  * Gives resources without `exportTo` that of the mesh, so that whoever asks later finds one place to
- * look at. A mesh that exports everything, the default, costs nothing.
+ * look at. A mesh that exports everything, the default, costs nothing. DestinationRules know their
+ * default themselves.
  */
 export function applyExportDefaults(resources: readonly Resource[], { exportTo }: MeshSettings): readonly Resource[] {
   const defaults: Readonly<Record<string, readonly string[]>> = {
     Service: exportTo.services,
     ServiceEntry: exportTo.services,
     VirtualService: exportTo.virtualServices,
-    DestinationRule: exportTo.destinationRules,
   };
   if (Object.values(defaults).every((list) => list.includes('*'))) return resources;
   return resources.map((resource) => {
@@ -34,7 +33,6 @@ export function applyExportDefaults(resources: readonly Resource[], { exportTo }
       return { ...resource, annotations: { ...resource.annotations, [exportToAnnotation]: list.join(',') } };
     }
     const body = resource.body as Exported;
-    // A rule with a selector of callers is never for other namespaces.
     if ((body.spec.exportTo ?? []).length > 0) return resource;
     return { ...resource, body: { ...body, spec: { ...body.spec, exportTo: list } } };
   });

@@ -153,13 +153,13 @@ function connectTimeout(resource: MeshConfig, spec: MeshSpec, path: Path, collec
 }
 
 /** Istio's default policy when there is none; one without `attempts` means no retries at all. */
-function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): RetryPolicy | 'none' {
+function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): RetryPolicy | undefined {
   const policy = spec.defaultHttpRetryPolicy;
   if (policy === undefined) return defaultMeshSettings.retry;
   if ((policy.attempts ?? 0) === 0) {
     if (policy.attempts === undefined)
       collector.warn(resource, path, 'enforced', 'without attempts there are no retries');
-    return 'none';
+    return undefined;
   }
   const { perTryTimeout: _, ...applied } = policy;
   // Istio checks these words in a VirtualService only.
@@ -168,7 +168,7 @@ function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: 
     problem: (subject, at, message) => collector.warn(subject, at, 'ignored', message),
   };
   checkRetry(resource, applied, path, lenient);
-  return compileRetry(applied) ?? 'none';
+  return compileRetry(applied);
 }
 
 function checkLocality(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): void {

@@ -7,6 +7,7 @@ import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
 import { proxyConfigTable } from './fields-proxy-config.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
 import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
+import { sidecarTable } from './fields-sidecar.ts';
 import { telemetryTable } from './fields-telemetry.ts';
 import { virtualServiceTable } from './fields-virtual-service.ts';
 import type { KindTable } from './schema.ts';
@@ -32,6 +33,7 @@ export const kindTables: readonly KindTable[] = [
   destinationRuleTable,
   serviceEntryTable,
   workloadEntryTable,
+  sidecarTable,
   serviceTable,
   endpointSliceTable,
   podTable,
@@ -42,12 +44,6 @@ export const kindTables: readonly KindTable[] = [
   meshConfigTable,
   istioOperatorTable,
   proxyConfigTable,
-  withoutEffect(
-    'Sidecar',
-    'networking.istio.io',
-    networking,
-    'every process sees all services that are exported to it',
-  ),
   envoyFilterTable,
   withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
   wasmPluginTable,

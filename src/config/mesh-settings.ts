@@ -12,8 +12,8 @@ export interface MeshSettings {
   /** Identities of these trust domains count as identities of the own one. */
   readonly trustDomainAliases: readonly string[];
   readonly outboundPolicy: OutboundPolicy;
-  /** Retries of routes that say nothing about them. */
-  readonly retry: RetryPolicy | 'none';
+  /** Retries of routes that say nothing about them. Nothing: none at all. */
+  readonly retry: RetryPolicy | undefined;
   /** For clusters whose DestinationRule says nothing, milliseconds. Default 10,000. */
   readonly connectTimeoutMs: number;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */

@@ -1,4 +1,5 @@
 import type { Collector } from './collector.ts';
+import { checkSidecar } from './istio-sidecar-check.ts';
 import type { Resource } from './resource.ts';
 import type { KindTable } from './schema.ts';
 import { validateAuthorizationPolicy } from './validate-authorization-policy.ts';
@@ -19,6 +20,7 @@ function of<Body>(validate: (resource: Resource<Body>, collector: Collector) => 
 /** By API group and kind. Kinds that are missing here are checked where they are compiled. */
 const validators: Readonly<Record<string, Validator>> = {
   'networking.istio.io/Gateway': of(validateGateway),
+  'networking.istio.io/Sidecar': of(checkSidecar),
   'networking.istio.io/EnvoyFilter': of(validateEnvoyFilter),
   'security.istio.io/AuthorizationPolicy': of(validateAuthorizationPolicy),
   'security.istio.io/RequestAuthentication': of(validateRequestAuthentication),

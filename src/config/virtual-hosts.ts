@@ -18,7 +18,10 @@ import type { MeshService, ServicePort } from './service.ts';
 
 /** What virtual hosts are made of. */
 export interface VirtualHostSources {
+  /** Services to which rules may lead. */
   readonly registry: Registry;
+  /** Services that can be called by name, when these are not all. */
+  readonly callable?: Registry;
   readonly clusters: Clusters;
   readonly rules: DestinationRules;
   readonly virtualServices: readonly VirtualService[];
@@ -35,13 +38,14 @@ export function compileVirtualHosts(
   sources: VirtualHostSources,
   collector: Collector,
 ): Pick<Snapshot, 'hosts' | 'wildcardHosts'> {
-  const { registry, clusters, rules, virtualServices, workload, defaultRetry } = sources;
+  const { clusters, rules, virtualServices, workload, defaultRetry } = sources;
+  const registry = sources.callable ?? sources.registry;
   const hosts = new Map<string, VirtualHost>();
   const wildcardHosts: WildcardHost[] = [];
   const delegates = createDelegates(virtualServices, workload.clusterDomain, collector);
   const extensions = createExtensions(collector);
   const owners = createHostOwners(virtualServices, registry, workload, collector);
-  const links = createDestinationLinks(registry, clusters, rules, workload, collector);
+  const links = createDestinationLinks(sources.registry, clusters, rules, workload, collector);
   const compiled = new Map<VirtualService, Map<number, CompiledRules>>();
   // Names that others could claim too (short names, addresses) come after all full names.
   const aliases: { readonly name: string; readonly port: number; readonly virtualHost: VirtualHost }[] = [];
@@ -69,7 +73,7 @@ export function compileVirtualHosts(
     if (!hosts.has(key)) hosts.set(key, virtualHost);
   }
   for (const virtualService of virtualServices) if (isForMesh(virtualService)) links.check(virtualService);
-  wildcardHosts.sort((a, b) => b.suffix.length - a.suffix.length || a.port - b.port || (a.suffix < b.suffix ? -1 : 1));
+  wildcardHosts.sort(compareWildcards);
   return { hosts, wildcardHosts };
 
   /** Some service has this host, and with it the routes. */
@@ -196,6 +200,11 @@ function opaqueRoute(service: MeshService, connections: readonly ConnectionRoute
 
 function withSkipped(skipped: readonly SkippedRule[]): Pick<VirtualHost, 'skipped'> {
   return skipped.length === 0 ? {} : { skipped };
+}
+
+/** Longest suffix first. */
+export function compareWildcards(a: WildcardHost, b: WildcardHost): number {
+  return b.suffix.length - a.suffix.length || a.port - b.port || (a.suffix < b.suffix ? -1 : 1);
 }
 
 /** `reviews.bookinfo:9080`, `[::1]:9080`. */
