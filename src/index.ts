@@ -1,6 +1,7 @@
 import './lib/require-node.ts';
 
 export type { ConfigProblem, ConfigSink, ConfigSource, EnforcementEntry, EnforcementReport } from './config/source.ts';
+export type { ConnectOptions } from './connect.ts';
 export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { Logger } from './lib/logger.ts';

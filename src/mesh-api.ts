@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
+import type { ConnectOptions } from './connect.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { Clock } from './lib/clock.ts';
@@ -115,6 +117,13 @@ export interface Mesh {
   readonly dispatcher: Dispatcher;
   /** A `node:http` Agent, for axios, got, superagent and `http.request`. */
   readonly agent: MeshAgent;
+  /**
+   * A connection for a protocol that the mesh does not read (a database, a queue): `tcp` and `tls`
+   * rules, balancing, mutual TLS. Resolves when it may be used.
+   *
+   * @throws MeshError as a call would, `ERR_MESH_CONNECT_FAILED` above all; the reason of `signal`.
+   */
+  connect(options: ConnectOptions): Promise<Duplex>;
   /**
    * Serves `app` on one port that speaks TLS or plaintext by PeerAuthentication, HTTP/1.1 and
    * HTTP/2. Waits for {@link Mesh.ready} first: a mesh without its policies serves nobody.

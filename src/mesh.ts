@@ -154,6 +154,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     fetch: outbound.fetch,
     dispatcher: outbound.dispatcher,
     agent: outbound.agent,
+    connect: outbound.connect,
     async listen(app, portOrOptions) {
       await ready();
       return inbound.listen(app, typeof portOrOptions === 'number' ? { port: portOrOptions } : (portOrOptions ?? {}));

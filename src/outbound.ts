@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { agentRouter } from './agent-router.ts';
 import { createClientPipeline } from './client-pipeline.ts';
+import { type Connector, createConnector } from './connect.ts';
 import { createAgent, type MeshAgent } from './host/agent.ts';
 import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
@@ -9,7 +10,7 @@ import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Random } from './lib/random.ts';
 import type { EndpointStatus } from './mesh-api.ts';
-import type { Cluster, Endpoint } from './model/cluster.ts';
+import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { createOutboundTls } from './outbound-tls.ts';
@@ -38,6 +39,7 @@ export interface Outbound {
   readonly fetch: typeof globalThis.fetch;
   readonly dispatcher: Dispatcher;
   readonly agent: MeshAgent;
+  readonly connect: Connector['connect'];
   use(snapshot: Snapshot): void;
   /** A new certificate: connections made with the old one are replaced, none is cut. */
   recycle(spreadMs: number): void;
@@ -103,7 +105,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     clock,
     onFailure: dependencies.onFailure,
     close: async () => {
-      await agent.drain();
+      await Promise.all([agent.drain(), connector.drain()]);
       pipeline.cutMirrors();
       await clusters.close();
       names.close();
@@ -118,6 +120,22 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
         else resolve(socket);
       });
     });
+  const connector = createConnector({
+    clusters,
+    random,
+    hosts: () => hosts,
+    open: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
+    openOriginal: (cluster, host, port) => connect(tls.originalTarget(cluster, host, port)),
+    openOutside: (address, port, tlsHost) =>
+      connect({
+        cluster: 'PassthroughCluster',
+        address,
+        port,
+        timeoutMs: defaultConnectionLimits.connectTimeoutMs,
+        clock,
+        security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
+      }),
+  });
   const agent = createAgent(
     agentRouter({
       clock,
@@ -134,6 +152,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     fetch: createFetch(dispatcher),
     dispatcher,
     agent,
+    connect: connector.connect,
     use(snapshot) {
       clusters.reconcile(snapshot);
       tls.reconcile(snapshot);
@@ -147,6 +166,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {
         agent.destroy();
+        connector.destroy();
         void dispatcher.destroy();
       });
       await dispatcher.close();

@@ -1,7 +1,8 @@
 import { MeshError } from '../errors.ts';
-import type { VirtualHost } from '../model/route.ts';
+import type { ConnectionRoute, VirtualHost } from '../model/route.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import { compileVirtualHost, type RouteMatcher } from './matcher.ts';
+import { type ConnectionMatcher, compileConnectionRoutes } from './connection.ts';
+import { compileVirtualHost, type RouteChoice, type RouteMatcher } from './matcher.ts';
 
 /** Where an origin leads. */
 export type HostTarget =
@@ -26,13 +27,21 @@ export type HostTarget =
 export interface HostTable {
   /** @throws MeshError `ERR_MESH_OPTION_INVALID` when the origin is not an http or https URL. */
   find(origin: string): HostTarget;
+  /** Where a connection leads whose content the mesh does not read. */
+  connection(host: string, port: number, sni: string | undefined): ConnectionTarget;
 }
+
+/** Where a connection leads. */
+export type ConnectionTarget =
+  | { readonly kind: 'host'; readonly name: string; readonly route: ConnectionRoute | undefined }
+  | { readonly kind: 'passthrough' }
+  | { readonly kind: 'refused' };
 
 /** Origins kept; far more than one process calls, small enough to be no leak. */
 const maxOrigins = 10_000;
 
-const passthrough: HostTarget = { kind: 'passthrough' };
-const refused: HostTarget = { kind: 'refused' };
+const passthrough = { kind: 'passthrough' } as const;
+const refused = { kind: 'refused' } as const;
 const matchers = new WeakMap<VirtualHost, RouteMatcher>();
 
 export function createHostTable(snapshot: Snapshot): HostTable {
@@ -47,7 +56,27 @@ export function createHostTable(snapshot: Snapshot): HostTable {
       }
       return target;
     },
+    connection(host, port, sni) {
+      const plain = (host.endsWith('.') ? host.slice(0, -1) : host).toLowerCase();
+      const virtualHost = findHost(snapshot, plain.includes(':') ? `[${plain}]` : plain, port);
+      if (virtualHost === undefined) return snapshot.outboundPolicy === 'ALLOW_ANY' ? passthrough : refused;
+      const route = connectionMatcherOf(virtualHost)({ host: plain, ...(sni === undefined ? {} : { sni }) });
+      return { kind: 'host', name: virtualHost.name, route };
+    },
   };
+}
+
+const connectionMatchers = new WeakMap<VirtualHost, ConnectionMatcher>();
+
+/** The rules for connections; a host that has none leads where its route for everything leads. */
+function connectionMatcherOf(virtualHost: VirtualHost): ConnectionMatcher {
+  let matcher = connectionMatchers.get(virtualHost);
+  if (matcher === undefined) {
+    const everything = virtualHost.routes.filter(({ matches }) => matches.length === 0);
+    matcher = compileConnectionRoutes(virtualHost.connections ?? everything);
+    connectionMatchers.set(virtualHost, matcher);
+  }
+  return matcher;
 }
 
 function resolve(snapshot: Snapshot, origin: string): HostTarget {
@@ -59,8 +88,10 @@ function resolve(snapshot: Snapshot, origin: string): HostTarget {
   const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port);
   // A trailing dot is the same name (RFC 1034), and sidecars match it as such.
   const host = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;
-  const virtualHost = snapshot.hosts.get(`${host}:${port}`) ?? wildcard(snapshot, host, port);
+  const virtualHost = findHost(snapshot, host, port);
   if (virtualHost === undefined) return snapshot.outboundPolicy === 'ALLOW_ANY' ? passthrough : refused;
+  // TLS of the application is routed by the name that it announces; what is inside is not read.
+  if (tls && virtualHost.connections !== undefined) return opaqueTarget(virtualHost, url.host, host, port);
   let matcher = matchers.get(virtualHost);
   if (matcher === undefined) {
     matcher = compileVirtualHost(virtualHost);
@@ -69,6 +100,28 @@ function resolve(snapshot: Snapshot, origin: string): HostTarget {
   const target = { kind: 'host', name: virtualHost.name, hostHeader: url.host, port, matcher } as const;
   // A certificate names an IPv6 address without the brackets of the URL.
   return tls ? { ...target, tlsHost: host.replace(/^\[(.*)\]$/, '$1') } : target;
+}
+
+function opaqueTarget(virtualHost: VirtualHost, hostHeader: string, host: string, port: number): HostTarget {
+  // A certificate names an IPv6 address without the brackets of the URL.
+  const tlsHost = host.replace(/^\[(.*)\]$/, '$1');
+  const route = connectionMatcherOf(virtualHost)({ host: tlsHost, sni: tlsHost });
+  const always = route && choiceOf(route);
+  const matcher: RouteMatcher = { always, find: () => undefined };
+  return { kind: 'host', name: virtualHost.name, hostHeader, tlsHost, port, matcher };
+}
+
+const choices = new WeakMap<ConnectionRoute, RouteChoice>();
+
+/** The same route for the same rule, so that what is remembered of it stays. */
+function choiceOf(rule: ConnectionRoute): RouteChoice {
+  let choice = choices.get(rule);
+  if (choice === undefined) choices.set(rule, (choice = { route: { ...rule, matches: [] }, match: undefined }));
+  return choice;
+}
+
+function findHost(snapshot: Snapshot, host: string, port: number): VirtualHost | undefined {
+  return snapshot.hosts.get(`${host}:${port}`) ?? wildcard(snapshot, host, port);
 }
 
 function wildcard(snapshot: Snapshot, host: string, port: number): VirtualHost | undefined {

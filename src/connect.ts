@@ -1,0 +1,189 @@
+import type { Duplex } from 'node:stream';
+import { MeshError } from './errors.ts';
+import type { Random } from './lib/random.ts';
+import type { Cluster } from './model/cluster.ts';
+import type { ConnectionRoute } from './model/route.ts';
+import type { HostTable } from './route/host-table.ts';
+import { createWeightedChoice } from './route/weighted.ts';
+import type { ClusterState } from './runtime/cluster.ts';
+import type { Clusters } from './runtime/clusters.ts';
+import type { EndpointState } from './runtime/endpoint.ts';
+
+/** Where {@link Connector.connect} connects to. */
+export interface ConnectOptions {
+  /** A host of the mesh, or any other: `mongo`, `db.example.com`, `10.0.0.7`. */
+  readonly host: string;
+  readonly port: number;
+  /**
+   * The application wants TLS, to a server that proves this name by public roots; `true`: the host.
+   * `tls` rules of VirtualServices match it. Default: none; the mesh adds mutual TLS where its
+   * policy says so.
+   */
+  readonly tls?: boolean | string;
+  /** Gives the attempt up; a connection that was made is not touched. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a connection is made with. */
+export interface ConnectDependencies {
+  readonly clusters: Clusters;
+  readonly random: Random;
+  hosts(): HostTable | undefined;
+  /** Makes a connection to an endpoint of a cluster, its identity verified. */
+  open(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
+  /** Makes a connection, with TLS that the mesh originates, to the address that was named. */
+  openOriginal(cluster: Cluster, host: string, port: number): Promise<Duplex>;
+  /** Makes a connection to a host outside of the mesh. */
+  openOutside(host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
+}
+
+/** Connections for protocols that the mesh does not read: databases, queues, caches. */
+export interface Connector {
+  connect(options: ConnectOptions): Promise<Duplex>;
+  /** Resolves when the last connection was closed. */
+  drain(): Promise<void>;
+  /** Closes all of them. */
+  destroy(): void;
+}
+
+/**
+ * Connections by the `tcp` and `tls` rules of VirtualServices: a destination by weight, an endpoint
+ * of it, mutual TLS, outlier detection of connections that fail.
+ */
+export function createConnector(dependencies: ConnectDependencies): Connector {
+  const { clusters, hosts, open, openOriginal, openOutside, random } = dependencies;
+  const sockets = new Set<Duplex>();
+  const choices = new WeakMap<ConnectionRoute, () => string>();
+  let closing = false;
+  let drained: (() => void) | undefined;
+
+  const destinationOf = (route: ConnectionRoute): string => {
+    let choose = choices.get(route);
+    if (choose === undefined) {
+      const options = route.destinations.map(({ cluster, weight }) => ({ weight, value: cluster }));
+      choose = createWeightedChoice(options, random);
+      choices.set(route, choose);
+    }
+    return choose();
+  };
+
+  const stateFor = (options: ConnectOptions, tlsHost: string | undefined): ClusterState | undefined => {
+    const { host, port } = options;
+    const table = hosts();
+    if (table === undefined) {
+      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
+    }
+    const target = table.connection(host, port, tlsHost);
+    if (target.kind === 'passthrough') return undefined;
+    if (target.kind === 'refused') {
+      const message = `${host}:${port} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
+      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
+    }
+    const { route } = target;
+    if (route === undefined) {
+      const name = tlsHost === undefined ? '' : ` with the name ${tlsHost}`;
+      throw new MeshError('ERR_MESH_NO_ROUTE', `no rule of ${target.name} matches a connection${name}`);
+    }
+    const cluster = destinationOf(route);
+    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
+    if (state === undefined) {
+      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
+      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
+    }
+    const refusal = whyNot(state.cluster, tlsHost !== undefined);
+    if (refusal !== undefined) {
+      throw new MeshError('ERR_MESH_UNSUPPORTED', `${host}:${port}: ${refusal}`, { route: route.name, cluster });
+    }
+    return state;
+  };
+
+  const connectInside = async (state: ClusterState, tlsHost: string | undefined, host: string): Promise<Duplex> => {
+    await state.warming();
+    const endpoint = state.pick(undefined);
+    const { name } = state.cluster;
+    if (endpoint === undefined) {
+      throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', `cluster ${name} has no healthy endpoint`, { cluster: name });
+    }
+    endpoint.inFlight++;
+    try {
+      const socket = await open(state, endpoint, tlsHost, host);
+      socket.once('close', () => void endpoint.tryEnded());
+      return socket;
+    } catch (error) {
+      endpoint.tryEnded();
+      // As Envoy counts them: a connection that fails is a gateway error.
+      state.report(endpoint, 0);
+      throw error;
+    }
+  };
+
+  const begin = (
+    state: ClusterState | undefined,
+    host: string,
+    port: number,
+    tlsHost: string | undefined,
+  ): Promise<Duplex> => {
+    if (state === undefined) return openOutside(host, port, tlsHost);
+    const { discovery, tls } = state.cluster;
+    if (discovery.kind !== 'original') return connectInside(state, tlsHost, host);
+    return typeof tls === 'object' ? openOriginal(state.cluster, host, port) : openOutside(host, port, tlsHost);
+  };
+
+  return {
+    async connect(options) {
+      const { host, port, signal, tls = false } = options;
+      signal?.throwIfAborted();
+      if (closing) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
+      const tlsHost = tls === false ? undefined : tls === true ? host : tls;
+      const state = stateFor(options, tlsHost);
+      const socket = await unlessAborted(begin(state, host, port, tlsHost), signal);
+      sockets.add(socket);
+      socket.once('close', () => {
+        sockets.delete(socket);
+        if (sockets.size === 0) drained?.();
+      });
+      return socket;
+    },
+    async drain() {
+      closing = true;
+      if (sockets.size > 0) await new Promise<void>((resolve) => (drained = resolve));
+    },
+    destroy() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** Why connections to a cluster cannot be made in this way; nothing when they can. */
+function whyNot({ discovery, tls }: Cluster, ownTls: boolean): string | undefined {
+  if (ownTls && typeof tls === 'object') return 'the mesh itself speaks TLS here; connect without `tls`';
+  if (tls !== 'mutual') return undefined;
+  if (ownTls) return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
+  if (discovery.kind !== 'original') return undefined;
+  return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
+}
+
+/** A connection that comes too late is closed. */
+function unlessAborted(connecting: Promise<Duplex>, signal: AbortSignal | undefined): Promise<Duplex> {
+  if (signal === undefined) return connecting;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(signal.reason);
+      connecting.then(
+        (socket) => void socket.on('error', () => {}).destroy(),
+        () => {},
+      );
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    connecting.then(
+      (socket) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(socket);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      },
+    );
+  });
+}
