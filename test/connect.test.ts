@@ -140,7 +140,7 @@ apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: web, namespace: shop}
 spec:
-  hosts: [web.shop.svc.cluster.local]
+  hosts: ["*.shop.svc.cluster.local"]
   tls:
   - match: [{port: 27017, sniHosts: [${sni}]}]
     route: [{destination: {host: web, subset: v1}}]

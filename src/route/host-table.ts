@@ -2,7 +2,8 @@ import { MeshError } from '../errors.ts';
 import type { ConnectionRoute, VirtualHost } from '../model/route.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type ConnectionMatcher, compileConnectionRoutes } from './connection.ts';
-import { compileVirtualHost, type RouteChoice, type RouteMatcher } from './matcher.ts';
+import type { RouteChoice } from './entry.ts';
+import { compileVirtualHost, type RouteMatcher } from './matcher.ts';
 
 /** Where an origin leads. */
 export type HostTarget =

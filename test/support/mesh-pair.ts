@@ -61,7 +61,7 @@ export function testMesh(t: Test, yaml: string = strict): TestMesh {
         ...options,
       });
       joined.push(mesh);
-      await mesh.ready();
+      await mesh.ready(20_000);
       return { ...mesh, log };
     },
     async serve(mesh, app) {
