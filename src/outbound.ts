@@ -77,10 +77,14 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     names,
     hooks: (cluster) => ({
       perHost: typeof cluster.tls === 'object',
-      open: (endpoint, host) =>
+      open: (endpoint, host, current) =>
         createPool({
           host,
           ...target(cluster, endpoint, tlsHost, host),
+          // Read for each new connection: a name may have another address by then.
+          get address() {
+            return current().address;
+          },
           maxConnections: cluster.limits.maxConnections,
           idleTimeoutMs: cluster.limits.idleTimeoutMs,
         }),

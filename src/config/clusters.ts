@@ -46,7 +46,7 @@ export function createClusters(
         port: port.number,
         subset,
         protocol: port.protocol,
-        discovery: policy.passthrough ? { kind: 'original' } : discovery(service, endpoints),
+        discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
         ...balanceOf(policy),
         tls: upstreamTls(service, policy, mesh),
         ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
@@ -123,6 +123,15 @@ function upstreamTls(service: MeshService, { tls }: ClusterPolicy, { autoMtls }:
   return tls.verify ? { ...tls, subjectAltNames: service.identities } : tls;
 }
 
-function discovery(service: MeshService, endpoints: readonly Endpoint[]): Discovery {
-  return service.resolution === 'original' ? { kind: 'original' } : { kind: service.resolution, endpoints };
+function discovery(service: MeshService, port: ServicePort, endpoints: readonly Endpoint[]): Discovery {
+  switch (service.resolution) {
+    case 'original':
+      return port.targetPort === undefined || port.targetPort === port.number
+        ? { kind: 'original' }
+        : { kind: 'original', port: port.targetPort };
+    case 'dns-first':
+      return { kind: 'dns', endpoints, use: 'first' };
+    default:
+      return { kind: service.resolution, endpoints };
+  }
 }

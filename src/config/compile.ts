@@ -15,12 +15,12 @@ import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entr
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
-import { compileWorkloadEntry, type WorkloadEntryBody } from './istio-workload-entry.ts';
+import { compileWorkloadEntry, type SelectableWorkload, type WorkloadEntryBody } from './istio-workload-entry.ts';
+import { type PodBody, podWorkload } from './kubernetes-pod.ts';
 import {
   compileKubernetesService,
   type EndpointSliceBody,
   groupSlices,
-  type PodBody,
   type ServiceBody,
 } from './kubernetes-service.ts';
 import { createRegistry } from './registry.ts';
@@ -81,16 +81,20 @@ export function compile(
   const workloads = ofKind<WorkloadEntryBody>('WorkloadEntry').flatMap(
     (resource) => compileWorkloadEntry(resource, collector) ?? [],
   );
+  const pods = ofKind<PodBody>('Pod');
   const sources = {
     slices: groupSlices(ofKind<EndpointSliceBody>('EndpointSlice'), collector),
-    pods: new Map(ofKind<PodBody>('Pod').map((pod) => [`${pod.namespace}/${pod.name}`, pod])),
-    workloads,
+    pods: new Map(pods.map((pod) => [`${pod.namespace}/${pod.name}`, pod])),
+    workloadsOf: byNamespace(workloads),
+    trustDomain: workload.trustDomain,
     clusterDomain: workload.clusterDomain,
   };
+  // A ServiceEntry selects pods as well; a Kubernetes Service has its EndpointSlices for them.
+  const selectable = byNamespace([...workloads, ...pods.flatMap((pod) => podWorkload(pod) ?? [])]);
   const services = [
     ...ofKind<ServiceBody>('Service').map((resource) => compileKubernetesService(resource, sources, collector)),
     ...ofKind<ServiceEntryBody>('ServiceEntry').flatMap((resource) =>
-      compileServiceEntry(resource, workloads, collector),
+      compileServiceEntry(resource, selectable, collector),
     ),
   ];
   const destinationRules = ofKind<DestinationRuleBody>('DestinationRule');
@@ -144,6 +148,12 @@ function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }:
     ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
     ...(trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain }),
   };
+}
+
+/** Selectors choose within a namespace. */
+function byNamespace(workloads: readonly SelectableWorkload[]): (namespace: string) => readonly SelectableWorkload[] {
+  const groups = Map.groupBy(workloads, (workload) => workload.namespace);
+  return (namespace) => groups.get(namespace) ?? [];
 }
 
 /** A rule for a host that no service has is often a name that was written halfway. */

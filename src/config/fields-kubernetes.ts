@@ -1,6 +1,7 @@
 import type { KindTable } from './schema.ts';
 import {
   any,
+  approximated,
   boolean,
   enforced,
   ignored,
@@ -29,7 +30,7 @@ export const serviceTable: KindTable = {
       object({
         type: enforced(
           oneOfValues('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'),
-          'only ExternalName differs',
+          'ExternalName is an alias of the service whose host it names; else DNS is asked for the name',
         ),
         ports: list(
           object({
@@ -37,18 +38,21 @@ export const serviceTable: KindTable = {
             port: required(port),
             protocol: enforced(oneOfValues('TCP', 'UDP', 'SCTP'), 'other than TCP is left out'),
             appProtocol: string(),
-            targetPort: enforced(any, 'the numbers in the EndpointSlice count'),
+            targetPort: enforced(any, 'for WorkloadEntry documents; of pods the numbers in the EndpointSlice count'),
             nodePort: ignored(integer(0, 65_535)),
           }),
         ),
-        clusterIP: enforced(string(), 'a name for the service; `None` (headless) is balanced like others'),
+        clusterIP: approximated(
+          string(),
+          'a name for the service; `None` (headless) is balanced like others, where Istio calls the address that DNS gave',
+        ),
         clusterIPs: list(string()),
         externalName: string(),
         selector: enforced(map(string()), 'selects WorkloadEntry documents; pods come with the EndpointSlice'),
         externalIPs: ignored(list(string())),
         externalTrafficPolicy: ignored(string()),
-        internalTrafficPolicy: ignored(string()),
-        trafficDistribution: ignored(string()),
+        internalTrafficPolicy: ignored(string(), 'all ready endpoints are called, on whatever node'),
+        trafficDistribution: ignored(string(), 'all ready endpoints are called, near or far'),
         healthCheckNodePort: ignored(integer(0, 65_535)),
         ipFamilies: ignored(family),
         ipFamilyPolicy: ignored(string()),
@@ -57,7 +61,7 @@ export const serviceTable: KindTable = {
         loadBalancerSourceRanges: ignored(list(string())),
         allocateLoadBalancerNodePorts: ignored(boolean),
         publishNotReadyAddresses: ignored(boolean, 'Kubernetes writes it into the EndpointSlice'),
-        sessionAffinity: ignored(string()),
+        sessionAffinity: ignored(string(), 'as in Istio; use consistentHash of a DestinationRule'),
         sessionAffinityConfig: ignored(any),
       }),
     ),
@@ -80,14 +84,14 @@ export const endpointSliceTable: KindTable = {
           addresses: required(list(string())),
           conditions: object({
             ready: enforced(boolean, 'absent means ready'),
-            serving: ignored(boolean),
-            terminating: ignored(boolean),
+            serving: ignored(boolean, 'as in Istio, only `ready` counts'),
+            terminating: ignored(boolean, 'as in Istio, only `ready` counts'),
           }),
           targetRef: enforced(openObject({ kind: string(), name: string(), namespace: string() }), 'to a Pod document'),
-          hostname: ignored(string()),
+          hostname: ignored(string(), 'single pods are not called by name'),
           nodeName: ignored(string()),
-          zone: ignored(string()),
-          hints: ignored(any),
+          zone: ignored(string(), 'the locality is that of the labels of the Pod'),
+          hints: ignored(any, 'all ready endpoints are called, near or far'),
           deprecatedTopology: ignored(any),
           topology: ignored(any),
         }),
@@ -106,13 +110,37 @@ export const endpointSliceTable: KindTable = {
   },
 };
 
-/** Core `v1` Pod: only read for the labels and service accounts of endpoints. */
+/** Core `v1` Pod: only read for what endpoints need. */
 export const podTable: KindTable = {
   kind: 'Pod',
   group: '',
   versions: ['v1'],
   status: 'enforced',
-  note: 'read for labels, service account and owner of the endpoints that refer to it; the rest of it is of no concern',
+  note: 'read for the endpoints that refer to it, and for the service entries that select it; the rest of it is of no concern',
   reference: 'https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/',
-  fields: { spec: { type: openObject({ serviceAccountName: string() }) } },
+  fields: {
+    spec: {
+      type: openObject({
+        serviceAccountName: string(),
+        containers: list(
+          openObject({
+            ports: enforced(
+              list(openObject({ name: string(), containerPort: port, protocol: string() })),
+              'named ports are targets of service entries that select the pod',
+            ),
+          }),
+        ),
+      }),
+    },
+    status: {
+      type: openObject({
+        podIP: enforced(string(), 'a pod without an address is not selected'),
+        phase: enforced(string(), 'Failed and Succeeded are not selected'),
+        conditions: enforced(
+          list(openObject({ type: string(), status: string() })),
+          'a pod that is not Ready is not selected',
+        ),
+      }),
+    },
+  },
 };

@@ -20,7 +20,10 @@ const workload: Readonly<Record<string, Field>> = object({
   address: enforced(string({ maxLength: 256 }), 'an IP address or a DNS name; `unix://` is left out'),
   ports: map(integer(1, 65_535), portName),
   labels: map(string()),
-  network: ignored(string({ maxLength: 2_048 }), 'an entry without an address is left out'),
+  network: approximated(
+    string({ maxLength: 2_048 }),
+    'an address is called directly, whatever its network; an entry without an address is left out',
+  ),
   locality: approximated(string({ maxLength: 2_048 }), 'shown, not yet used to prefer near endpoints'),
   weight: integer(0, 4_294_967_295),
   serviceAccount: string({ pattern: /^[A-Za-z0-9._-]{0,253}$/, mustBe: 'the name of a service account' }),
@@ -40,7 +43,7 @@ export const serviceEntryTable: KindTable = {
           hosts: required(nonEmptyList(string())),
           addresses: enforced(
             list(string({ maxLength: 64 })),
-            'an address is a name for the service; address ranges have no effect',
+            'an address is a name for the service; an address range is not, as for HTTP in Istio',
           ),
           ports: list(
             object({
@@ -56,10 +59,13 @@ export const serviceEntryTable: KindTable = {
           ),
           resolution: enforced(
             oneOfValues('NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS'),
-            'DNS_ROUND_ROBIN is DNS; DYNAMIC_DNS is NONE: the name that the caller used is resolved',
+            'DNS_ROUND_ROBIN: new connections use the first address of the newest answer; NONE and DYNAMIC_DNS: the host that the caller named is resolved',
           ),
           endpoints: list({ kind: 'object', fields: workload, open: false }),
-          workloadSelector: object({ labels: selectorLabels }),
+          workloadSelector: enforced(
+            object({ labels: selectorLabels }),
+            'selects WorkloadEntry and Pod documents of its namespace',
+          ),
           exportTo,
           subjectAltNames: list(string()),
         },
@@ -78,4 +84,60 @@ export const workloadEntryTable: KindTable = {
   note: 'an endpoint of every ServiceEntry and Service of its namespace whose selector matches its labels',
   reference: 'https://istio.io/latest/docs/reference/config/networking/workload-entry/',
   fields: { spec: required({ kind: 'object', fields: workload, open: false }) },
+};
+
+const seconds = integer(0);
+const healthPort = required(integer(1, 65_535));
+const probed = 'nothing is probed: the process is its own workload';
+
+/** `networking.istio.io` WorkloadGroup: checked, and without an effect in a process. */
+export const workloadGroupTable: KindTable = {
+  kind: 'WorkloadGroup',
+  group: 'networking.istio.io',
+  versions: ['v1', 'v1beta1', 'v1alpha3'],
+  status: 'ignored',
+  note: 'checked; a template for machines that register themselves, which no process does',
+  reference: 'https://istio.io/latest/docs/reference/config/networking/workload-group/',
+  fields: {
+    spec: required(
+      object({
+        metadata: ignored(
+          object({ labels: map(string()), annotations: map(string()) }),
+          'belongs to the entries that a control plane would make',
+        ),
+        template: ignored(
+          required({ kind: 'object', fields: workload, open: false }),
+          'nobody registers here: write WorkloadEntry documents',
+        ),
+        probe: ignored(
+          object(
+            {
+              initialDelaySeconds: seconds,
+              timeoutSeconds: seconds,
+              periodSeconds: seconds,
+              successThreshold: seconds,
+              failureThreshold: seconds,
+              httpGet: object({
+                path: string(),
+                port: healthPort,
+                host: string(),
+                scheme: oneOfValues('', 'HTTP', 'HTTPS'),
+                httpHeaders: list(
+                  object({
+                    name: string({ pattern: /^[-_A-Za-z0-9]+$/, mustBe: 'the name of a header' }),
+                    value: string(),
+                  }),
+                ),
+              }),
+              tcpSocket: object({ host: string(), port: healthPort }),
+              exec: object({ command: required(nonEmptyList(string({ pattern: /^.+$/s, mustBe: 'not empty' }))) }),
+              grpc: object({ port: integer(1, 65_535), service: string() }),
+            },
+            ['httpGet', 'tcpSocket', 'exec', 'grpc'],
+          ),
+          probed,
+        ),
+      }),
+    ),
+  },
 };

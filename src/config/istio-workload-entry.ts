@@ -1,8 +1,9 @@
 import type { Collector, Subject } from './collector.ts';
 import type { Path } from './document.ts';
+import { canonicalHost, isFqdn, isLabelKey, isLabelValue, isUnixPath } from './host-syntax.ts';
 import type { Resource } from './resource.ts';
-import { type ServiceEndpoint, speaksMtls, workloadName } from './service.ts';
-import { isHostName, isIpAddress } from './values.ts';
+import { localityOf, type ServiceEndpoint, speaksMtls, workloadName } from './service.ts';
+import { canonicalAddress, isIpAddress } from './values.ts';
 
 /** Istio `WorkloadEntry`; an endpoint of a ServiceEntry has the same fields. */
 export interface WorkloadSpec {
@@ -19,59 +20,116 @@ export interface WorkloadEntryBody {
   readonly spec: WorkloadSpec;
 }
 
+/** A workload that selectors may choose: a WorkloadEntry or a Pod. */
+export interface SelectableWorkload {
+  readonly namespace: string;
+  readonly endpoint: ServiceEndpoint;
+  /** Ports that the workload names itself. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly resource: Resource;
+}
+
+/** Where a workload is written. */
+export interface WorkloadOwner {
+  readonly subject: Subject;
+  readonly path: Path;
+  readonly name: string;
+}
+
+const unixPrefix = 'unix://';
+
+/** Checks a workload as Istio's webhook does. `names`: may the address be a DNS name? */
+export function checkWorkload(
+  spec: WorkloadSpec,
+  { subject, path }: WorkloadOwner,
+  collector: Collector,
+  names: 'allowed' | 'not with STATIC',
+): void {
+  const { address = '', network = '', ports = {} } = spec;
+  if (address === '') {
+    if (network === '') collector.problem(subject, path, 'needs the field address');
+  } else if (address.startsWith(unixPrefix)) {
+    const place = [...path, 'address'];
+    if (!isUnixPath(address.slice(unixPrefix.length))) {
+      collector.problem(subject, place, 'must be an absolute path of a socket, or unix://@name', address);
+    }
+    if (Object.keys(ports).length > 0) {
+      collector.problem(subject, [...path, 'ports'], 'must be absent where the address is a Unix socket');
+    }
+  } else if (!isIpAddress(address)) {
+    const place = [...path, 'address'];
+    if (names === 'not with STATIC') {
+      collector.problem(subject, place, 'must be an IP address, because resolution is STATIC', address);
+    } else if (!isFqdn(address)) {
+      collector.problem(subject, place, 'must be an IP address or a DNS name, without a port', address);
+    }
+  }
+  checkLabels(spec.labels ?? {}, subject, [...path, 'labels'], collector);
+}
+
+/** Labels in Kubernetes' form. */
+export function checkLabels(
+  labels: Readonly<Record<string, string>>,
+  subject: Subject,
+  path: Path,
+  collector: Collector,
+): void {
+  for (const [key, value] of Object.entries(labels)) {
+    if (!isLabelKey(key)) collector.problem(subject, [...path, key], 'must be the name of a label', key);
+    if (!isLabelValue(value)) collector.problem(subject, [...path, key], 'must be the value of a label', value);
+  }
+}
+
 /**
- * Turns a workload into an endpoint. Nothing when it cannot be reached from here (another network,
- * a Unix socket); that is said in the report. A malformed address is a problem.
+ * Turns a workload that was checked into an endpoint. Nothing when it cannot be reached from here
+ * (behind the gateway of another network, at a Unix socket); the report says so.
  */
 export function workloadEndpoint(
   spec: WorkloadSpec,
-  owner: { readonly subject: Subject; readonly path: Path; readonly name: string },
+  owner: WorkloadOwner,
   metadataLabels: Readonly<Record<string, string>>,
   collector: Collector,
 ): ServiceEndpoint | undefined {
   const { subject, path } = owner;
-  const address = spec.address ?? '';
+  const { address = '', ports, serviceAccount } = spec;
   if (address === '') {
-    if (spec.network === undefined) collector.problem(subject, path, 'needs the field address');
-    else collector.warn(subject, path, 'ignored', 'an endpoint in another network cannot be reached directly');
+    collector.warn(subject, path, 'ignored', 'is behind the gateway of another network, which cannot be called here');
     return undefined;
   }
-  if (address.startsWith('unix://')) {
+  if (address.startsWith(unixPrefix)) {
     collector.warn(subject, [...path, 'address'], 'ignored', 'endpoints at Unix sockets are left out');
-    return undefined;
-  }
-  if (!isIpAddress(address) && !isHostName(address)) {
-    collector.problem(subject, [...path, 'address'], 'must be an IP address or a DNS name, without a port', address);
     return undefined;
   }
   // Istio merges both; metadata wins.
   const labels = { ...spec.labels, ...metadataLabels };
-  const { ports = {}, serviceAccount } = spec;
   return {
-    address: address.toLowerCase(),
+    address: isIpAddress(address) ? canonicalAddress(address) : canonicalHost(address),
     namespace: subject.namespace,
     labels,
     weight: Math.max(1, spec.weight ?? 1),
-    locality: spec.locality ?? '',
+    locality: localityOf(spec.locality, labels),
     workload: workloadName(labels) || owner.name,
     ...(serviceAccount === undefined || serviceAccount === '' ? {} : { serviceAccount }),
     speaksMtls: speaksMtls(labels, serviceAccount),
-    portOf: (port) => (Object.hasOwn(ports, port.name) ? ports[port.name] : (port.targetPort ?? port.number)),
+    portOf: (port) => namedPort(ports, port.name) ?? port.targetPort ?? port.number,
   };
 }
 
-/** A WorkloadEntry that selectors may choose. */
-export interface SelectableWorkload {
-  readonly namespace: string;
-  readonly endpoint: ServiceEndpoint;
-  readonly resource: Resource;
+/** Port of a workload by its name. */
+export function namedPort(ports: Readonly<Record<string, number>> | undefined, name: string): number | undefined {
+  return ports !== undefined && Object.hasOwn(ports, name) ? ports[name] : undefined;
 }
 
 export function compileWorkloadEntry(
   resource: Resource<WorkloadEntryBody>,
   collector: Collector,
 ): SelectableWorkload | undefined {
+  const { spec } = resource.body;
   const owner = { subject: resource, path: ['spec'], name: resource.name };
-  const endpoint = workloadEndpoint(resource.body.spec, owner, resource.labels, collector);
-  return endpoint === undefined ? undefined : { namespace: resource.namespace, endpoint, resource };
+  const before = collector.problems.length;
+  checkWorkload(spec, owner, collector, 'allowed');
+  if (collector.problems.length > before) return undefined;
+  const endpoint = workloadEndpoint(spec, owner, resource.labels, collector);
+  if (endpoint === undefined) return undefined;
+  return { namespace: resource.namespace, endpoint, ports: spec.ports ?? {}, resource };
 }

@@ -6,26 +6,11 @@ import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.
 import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
 import { proxyConfigTable } from './fields-proxy-config.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
-import { serviceEntryTable, workloadEntryTable } from './fields-service-entry.ts';
+import { serviceEntryTable, workloadEntryTable, workloadGroupTable } from './fields-service-entry.ts';
 import { sidecarTable } from './fields-sidecar.ts';
 import { telemetryTable } from './fields-telemetry.ts';
 import { virtualServiceTable } from './fields-virtual-service.ts';
 import type { KindTable } from './schema.ts';
-import { any } from './schema.ts';
-
-function withoutEffect(kind: string, group: string, versions: readonly string[], note: string): KindTable {
-  return {
-    kind,
-    group,
-    versions,
-    status: 'ignored',
-    note,
-    fields: { spec: { type: any } },
-    reference: 'https://istio.io/latest/docs/reference/config/',
-  };
-}
-
-const networking = ['v1', 'v1beta1', 'v1alpha3'];
 
 /** Every kind that inmesh knows by name. */
 export const kindTables: readonly KindTable[] = [
@@ -33,6 +18,7 @@ export const kindTables: readonly KindTable[] = [
   destinationRuleTable,
   serviceEntryTable,
   workloadEntryTable,
+  workloadGroupTable,
   sidecarTable,
   serviceTable,
   endpointSliceTable,
@@ -45,7 +31,6 @@ export const kindTables: readonly KindTable[] = [
   istioOperatorTable,
   proxyConfigTable,
   envoyFilterTable,
-  withoutEffect('WorkloadGroup', 'networking.istio.io', networking, 'a template for automatic registration'),
   wasmPluginTable,
   trafficExtensionTable,
   telemetryTable,

@@ -1,10 +1,13 @@
 import type { Collector } from './collector.ts';
 import { exportToAnnotation } from './export-to.ts';
-import type { SelectableWorkload } from './istio-workload-entry.ts';
+import { canonicalHost, isFqdn } from './host-syntax.ts';
+import { hostItself } from './istio-service-entry.ts';
+import { namedPort, type SelectableWorkload } from './istio-workload-entry.ts';
+import { describePod, type PodBody } from './kubernetes-pod.ts';
 import { protocolOfPort } from './protocol.ts';
 import type { Resource } from './resource.ts';
-import { type MeshService, type ServiceEndpoint, type ServicePort, speaksMtls, workloadName } from './service.ts';
-import { canonicalAddress, isHostName, isIpAddress, selects } from './values.ts';
+import type { ServiceEndpoint, ServicePort, ServiceSource } from './service.ts';
+import { canonicalAddress, isIpAddress, selects } from './values.ts';
 
 export interface ServiceBody {
   readonly spec: {
@@ -33,24 +36,15 @@ export interface EndpointSliceBody {
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[];
 }
 
-export interface PodBody {
-  readonly metadata: {
-    readonly ownerReferences?: readonly {
-      readonly kind?: string;
-      readonly name?: string;
-      readonly controller?: boolean;
-    }[];
-  };
-  readonly spec?: { readonly serviceAccountName?: string };
-}
-
 /** What the endpoints of Kubernetes services are made of. */
 export interface KubernetesSources {
   /** EndpointSlices by `namespace/service`. */
   readonly slices: ReadonlyMap<string, readonly Resource<EndpointSliceBody>[]>;
   /** Pods by `namespace/name`. */
   readonly pods: ReadonlyMap<string, Resource<PodBody>>;
-  readonly workloads: readonly SelectableWorkload[];
+  /** WorkloadEntries of a namespace. */
+  workloadsOf(namespace: string): readonly SelectableWorkload[];
+  readonly trustDomain: string;
   readonly clusterDomain: string;
 }
 
@@ -83,23 +77,52 @@ export function compileKubernetesService(
   resource: Resource<ServiceBody>,
   sources: KubernetesSources,
   collector: Collector,
-): MeshService {
+): ServiceSource {
   const { spec } = resource.body;
   const exportTo = (resource.annotations[exportToAnnotation] || undefined)?.split(',').map((part) => part.trim());
-  const external = spec.type === 'ExternalName';
-  const clusterIps = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
-  return {
+  const common = {
     host: `${resource.name}.${resource.namespace}.svc.${sources.clusterDomain}`.toLowerCase(),
     namespace: resource.namespace,
     ports: compilePorts(resource, collector),
-    addresses: clusterIps.filter((address) => isIpAddress(address)).map(canonicalAddress),
-    resolution: external ? 'dns' : 'static',
-    endpoints: external ? externalName(resource, collector) : endpointsOf(resource, sources, collector),
-    identities: [],
-    meshExternal: external,
     ...(exportTo === undefined ? {} : { exportTo }),
     resource,
   };
+  if (spec.type === 'ExternalName') {
+    const target = externalName(resource, collector);
+    return {
+      ...common,
+      addresses: [],
+      resolution: 'dns',
+      // Unless it names another service of the mesh, a call goes where DNS leads, as it does without a mesh.
+      endpoints: target === undefined ? [] : [{ ...hostItself(target, resource.namespace), portOf: (p) => p.number }],
+      identities: [],
+      meshExternal: true,
+      ...(target === undefined ? {} : { aliasOf: target }),
+    };
+  }
+  const clusterIps = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
+  return {
+    ...common,
+    addresses: clusterIps.filter((address) => isIpAddress(address)).map(canonicalAddress),
+    resolution: 'static',
+    endpoints: endpointsOf(resource, sources, collector),
+    identities: accountsOf(resource, sources.trustDomain),
+    meshExternal: false,
+  };
+}
+
+/** Accounts that annotations add to those of the pods. */
+function accountsOf({ annotations, namespace }: Resource, trustDomain: string): readonly string[] {
+  const list = (text: string | undefined): readonly string[] =>
+    text === undefined || text === '' ? [] : text.split(',').map((each) => each.trim());
+  return [
+    ...list(annotations['alpha.istio.io/canonical-serviceaccounts']).map((id) =>
+      id.startsWith('spiffe://') ? id : `spiffe://${id}`,
+    ),
+    ...list(annotations['alpha.istio.io/kubernetes-serviceaccounts']).map(
+      (account) => `spiffe://${trustDomain}/ns/${namespace}/sa/${account}`,
+    ),
+  ];
 }
 
 function compilePorts(resource: Resource<ServiceBody>, collector: Collector): readonly ServicePort[] {
@@ -114,29 +137,24 @@ function compilePorts(resource: Resource<ServiceBody>, collector: Collector): re
     if (given.length > 1 && name === '') {
       collector.problem(resource, ['spec', 'ports', index], 'needs the field name, because there are several ports');
     }
-    const targetPort = typeof port.targetPort === 'number' ? port.targetPort : undefined;
-    return [{ number: port.port, name, protocol, ...(targetPort === undefined ? {} : { targetPort }) }];
+    const { targetPort } = port;
+    return [
+      {
+        number: port.port,
+        name,
+        protocol,
+        ...(typeof targetPort === 'number' && targetPort > 0 ? { targetPort } : {}),
+        ...(typeof targetPort === 'string' && targetPort !== '' ? { targetPortName: targetPort } : {}),
+      },
+    ];
   });
 }
 
-function externalName(resource: Resource<ServiceBody>, collector: Collector): readonly ServiceEndpoint[] {
+function externalName(resource: Resource<ServiceBody>, collector: Collector): string | undefined {
   const { externalName: name = '' } = resource.body.spec;
-  if (!isHostName(name)) {
-    collector.problem(resource, ['spec', 'externalName'], 'must be a DNS name', name);
-    return [];
-  }
-  return [
-    {
-      address: name.toLowerCase(),
-      namespace: resource.namespace,
-      labels: {},
-      weight: 1,
-      locality: '',
-      workload: '',
-      speaksMtls: false,
-      portOf: (port) => port.number,
-    },
-  ];
+  if (isFqdn(name)) return canonicalHost(name);
+  collector.problem(resource, ['spec', 'externalName'], 'must be a DNS name', name);
+  return undefined;
 }
 
 function endpointsOf(
@@ -157,7 +175,7 @@ function endpointsOf(
         }
       });
       // Kubernetes: the addresses are of one endpoint, and consumers use the first.
-      const address = endpoint.addresses[0]?.toLowerCase();
+      const address = endpoint.addresses[0] === undefined ? undefined : canonicalAddress(endpoint.addresses[0]);
       const key = `${address} ${[...ports.values()].join(' ')}`;
       if (address === undefined || seen.has(key)) return;
       seen.add(key);
@@ -171,37 +189,17 @@ function endpointsOf(
   }
   const { selector } = resource.body.spec;
   if (selector !== undefined && Object.keys(selector).length > 0) {
-    for (const { namespace, endpoint } of sources.workloads) {
-      if (namespace === resource.namespace && selects(selector, endpoint.labels)) result.push(endpoint);
+    for (const { endpoint, ports } of sources.workloadsOf(resource.namespace)) {
+      // Kubernetes knows endpoints by their IP address only.
+      if (!isIpAddress(endpoint.address) || !selects(selector, endpoint.labels)) continue;
+      result.push({ ...endpoint, portOf: (port) => portOfWorkload(ports, port) });
     }
   }
   return result;
 }
 
-type PodFacts = Omit<ServiceEndpoint, 'address' | 'weight' | 'portOf'>;
-
-function describePod(pod: Resource<PodBody> | undefined, namespace: string): PodFacts {
-  if (pod === undefined) return { namespace, labels: {}, locality: '', workload: '', speaksMtls: false };
-  const { labels } = pod;
-  return {
-    namespace: pod.namespace,
-    labels,
-    // Istio's label for a locality, with dots where a locality has slashes.
-    locality: labels['istio-locality']?.replaceAll('.', '/') ?? '',
-    workload: workloadOfPod(pod),
-    serviceAccount: pod.body.spec?.serviceAccountName ?? 'default',
-    // Every pod has a service account, so here only the label tells.
-    speaksMtls: speaksMtls(labels, undefined),
-  };
-}
-
-/** Name of the Deployment, StatefulSet … behind a pod, as Istio finds it. */
-function workloadOfPod(pod: Resource<PodBody>): string {
-  const owner = pod.body.metadata.ownerReferences?.find((each) => each.controller === true);
-  if (owner?.name === undefined) return workloadName(pod.labels) || pod.name;
-  const hash = pod.labels['pod-template-hash'];
-  const suffix = `-${hash}`;
-  return owner.kind === 'ReplicaSet' && hash !== undefined && owner.name.endsWith(suffix)
-    ? owner.name.slice(0, -suffix.length)
-    : owner.name;
+/** Where a WorkloadEntry serves a port of a Kubernetes Service: a target by name must be there. */
+function portOfWorkload(ports: Readonly<Record<string, number>>, port: ServicePort): number | undefined {
+  if (port.targetPortName !== undefined) return namedPort(ports, port.targetPortName);
+  return namedPort(ports, port.name) ?? port.targetPort ?? port.number;
 }

@@ -1,7 +1,7 @@
 import { checkFields } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { Field, KindTable } from './schema.ts';
-import { any, list, map, object, required, string } from './schema.ts';
+import { any, list, map, object, openObject, required, string } from './schema.ts';
 
 /** RFC 1123: the names of namespaces. */
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -33,7 +33,7 @@ const fields: Readonly<Record<string, Field>> = {
       generateName: any,
       generation: any,
       managedFields: any,
-      ownerReferences: list(any),
+      ownerReferences: list(openObject({})),
       resourceVersion: any,
       selfLink: any,
       uid: any,

@@ -1,6 +1,12 @@
 import type { ServiceProtocol } from '../model/cluster.ts';
 import type { Resource } from './resource.ts';
 
+/**
+ * How the endpoints of a service are found. `dns-first`: the first address of the newest answer
+ * (`DNS_ROUND_ROBIN`). `original`: the host that the caller named is the address.
+ */
+export type Resolution = 'static' | 'dns' | 'dns-first' | 'original';
+
 /** A service, whatever described it: a ServiceEntry or a Kubernetes Service. */
 export interface MeshService {
   /** Full host name, lower case; `*.example.com` for a wildcard. */
@@ -9,7 +15,9 @@ export interface MeshService {
   readonly ports: readonly ServicePort[];
   /** IP addresses that name the service as well. */
   readonly addresses: readonly string[];
-  readonly resolution: 'static' | 'dns' | 'original';
+  /** Other hosts by which it is called: Services of type `ExternalName`. */
+  readonly aliases?: readonly string[];
+  readonly resolution: Resolution;
   readonly endpoints: readonly ServiceEndpoint[];
   /** `subjectAltNames`: identities beside those of the endpoints. */
   readonly identities: readonly string[];
@@ -19,11 +27,21 @@ export interface MeshService {
   readonly resource: Resource;
 }
 
+/** A service as one resource describes it; several of them may describe the same. */
+export interface ServiceSource extends MeshService {
+  /** Labels of the workloads that the resource selects. */
+  readonly selector?: Readonly<Record<string, string>>;
+  /** It is another name of the service with this host, if there is one. */
+  readonly aliasOf?: string;
+}
+
 export interface ServicePort {
   readonly number: number;
   readonly name: string;
   readonly protocol: ServiceProtocol;
   readonly targetPort?: number;
+  /** The target is the port of this name, which only the workload knows. */
+  readonly targetPortName?: string;
 }
 
 /** One place where a service runs. */
@@ -61,4 +79,14 @@ export function workloadName(labels: Readonly<Record<string, string>>): string {
     labels['version'] ?? labels['app.kubernetes.io/version'] ?? labels['service.istio.io/canonical-revision'];
   if (app === undefined) return '';
   return version === undefined || version === 'latest' ? app : `${app}-${version}`;
+}
+
+/**
+ * `region/zone/subzone` of a workload: the field, or the labels that Istio knows for it, in which
+ * dots stand for slashes.
+ */
+export function localityOf(field: string | undefined, labels: Readonly<Record<string, string>>): string {
+  if (field !== undefined && field !== '') return field;
+  const label = labels['topology.istio.io/locality'] ?? labels['istio-locality'] ?? '';
+  return label.includes('/') ? label : label.replaceAll('.', '/');
 }

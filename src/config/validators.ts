@@ -1,5 +1,6 @@
 import type { Collector } from './collector.ts';
 import { checkSidecar } from './istio-sidecar-check.ts';
+import { checkWorkloadGroup } from './istio-workload-group.ts';
 import type { Resource } from './resource.ts';
 import type { KindTable } from './schema.ts';
 import { validateAuthorizationPolicy } from './validate-authorization-policy.ts';
@@ -22,6 +23,7 @@ const validators: Readonly<Record<string, Validator>> = {
   'networking.istio.io/Gateway': of(validateGateway),
   'networking.istio.io/Sidecar': of(checkSidecar),
   'networking.istio.io/EnvoyFilter': of(validateEnvoyFilter),
+  'networking.istio.io/WorkloadGroup': of(checkWorkloadGroup),
   'security.istio.io/AuthorizationPolicy': of(validateAuthorizationPolicy),
   'security.istio.io/RequestAuthentication': of(validateRequestAuthentication),
   'telemetry.istio.io/Telemetry': of(validateTelemetry),

@@ -56,9 +56,7 @@ export function compileVirtualHosts(
     for (const port of service.ports) {
       const virtualHost = hostOf(service, port, candidates, forConnections);
       addName(service.host, port.number, virtualHost);
-      for (const name of [...shortNames(service.host, workload), ...service.addresses]) {
-        aliases.push({ name, port: port.number, virtualHost });
-      }
+      for (const name of namesOf(service)) aliases.push({ name, port: port.number, virtualHost });
     }
   }
   for (const [host, candidates] of owners.byHost) {
@@ -75,6 +73,13 @@ export function compileVirtualHosts(
   for (const virtualService of virtualServices) if (isForMesh(virtualService)) links.check(virtualService);
   wildcardHosts.sort(compareWildcards);
   return { hosts, wildcardHosts };
+
+  /** Names of a service beside its host. */
+  function namesOf({ host, addresses, aliases: others = [] }: MeshService): readonly string[] {
+    const names = [...shortNames(host, workload), ...addresses];
+    for (const other of others) names.push(other, ...shortNames(other, workload));
+    return names;
+  }
 
   /** Some service has this host, and with it the routes. */
   function isServed(host: string): boolean {

@@ -38,9 +38,21 @@ export type Discovery =
   /** The list is part of the configuration. */
   | { readonly kind: 'static'; readonly endpoints: readonly Endpoint[] }
   /** Each address is a name, resolved again and again (`resolution: DNS`). */
-  | { readonly kind: 'dns'; readonly endpoints: readonly Endpoint[] }
-  /** The address that the caller named is used as it is (`resolution: NONE`). */
-  | { readonly kind: 'original' };
+  | {
+      readonly kind: 'dns';
+      readonly endpoints: readonly Endpoint[];
+      /**
+       * `first`: one endpoint, which is the first address of the newest answer. Connections that
+       * there are stay when the answer changes (`resolution: DNS_ROUND_ROBIN`). Absent: all addresses.
+       */
+      readonly use?: 'first';
+    }
+  /** The address that the caller named is used as it is (`resolution: NONE`, `DYNAMIC_DNS`). */
+  | {
+      readonly kind: 'original';
+      /** Port instead of the one that the caller named (`targetPort`). */
+      readonly port?: number;
+    };
 
 /** One place where a service can be reached. */
 export interface Endpoint {

@@ -32,6 +32,8 @@ export class ClusterState {
   #picker: Picker<EndpointState>;
   #usable: readonly EndpointState[];
   #names: NameWatch | undefined;
+  /** The one endpoint of a name of which only the first address counts. */
+  #logical: EndpointState | undefined;
 
   constructor(cluster: Cluster, dependencies: ClusterDependencies) {
     this.cluster = cluster;
@@ -43,6 +45,7 @@ export class ClusterState {
     this.#usable = [];
     this.#picker = () => undefined;
     this.#names = undefined;
+    this.#logical = undefined;
     this.#detector = this.#makeDetector();
     this.#discover();
   }
@@ -128,14 +131,29 @@ export class ClusterState {
     // The old watch ends after the new one began, so that names which stay are not asked for again.
     const old = this.#names;
     this.#names = undefined;
+    this.#logical = undefined;
     if (discovery.kind === 'dns') {
       this.#names = watchNames({
         endpoints: discovery.endpoints,
         resolver: this.#dependencies.names,
-        resolved: (endpoints) => this.#setEndpoints(endpoints),
+        resolved: (endpoints) =>
+          discovery.use === 'first' ? this.#setFirst(endpoints[0]) : this.#setEndpoints(endpoints),
       });
     } else this.#setEndpoints(discovery.kind === 'static' ? discovery.endpoints : []);
     old?.close();
+  }
+
+  /**
+   * As Envoy's LOGICAL_DNS: new connections go to the newest address; those that there are stay,
+   * and so does what is remembered of the endpoint.
+   */
+  #setFirst(endpoint: Endpoint | undefined): void {
+    if (this.#logical !== undefined && endpoint !== undefined) {
+      this.#logical.adopt(endpoint, this.#dependencies.hooks(this.cluster));
+      return;
+    }
+    this.#setEndpoints(endpoint === undefined ? [] : [endpoint]);
+    this.#logical = this.#endpoints[0];
   }
 
   #setEndpoints(endpoints: readonly Endpoint[]): void {

@@ -5,8 +5,11 @@ import type { Series } from '../telemetry/metrics.ts';
 
 /** How the runtime reaches the world; given by whoever wires it. */
 export interface EndpointHooks {
-  /** Makes the connections to an endpoint; called on first use. */
-  open(endpoint: Endpoint, host: string): Dispatcher;
+  /**
+   * Makes the connections to an endpoint; called on first use. `current` is the endpoint as it is
+   * when a connection is made: of a name of which only the first address counts, that may change.
+   */
+  open(endpoint: Endpoint, host: string, current: () => Endpoint): Dispatcher;
   /** Connections are for one Host header and no other: its name is part of their TLS. */
   readonly perHost?: boolean;
   series(endpoint: Endpoint): Series;
@@ -19,7 +22,7 @@ export function endpointKey({ address, port }: Endpoint): string {
 
 /** What the mesh remembers of one endpoint of one cluster: connections, load, failures. */
 export class EndpointState implements OutlierHost {
-  readonly name: string;
+  name: string;
   /** Host header that the connections send by themselves: that of the first request; '' if it is one of several. */
   host: string;
   endpoint: Endpoint;
@@ -58,6 +61,7 @@ export class EndpointState implements OutlierHost {
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */
   adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
+    this.name = endpointKey(endpoint);
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
     this.series = hooks.series(endpoint);
@@ -68,7 +72,7 @@ export class EndpointState implements OutlierHost {
     if (this.#hooks.perHost === true) return this.#dispatcherFor(host);
     if (this.#dispatcher === undefined) {
       this.host = host === '' ? this.name : host;
-      this.#dispatcher = this.#hooks.open(this.endpoint, this.host);
+      this.#dispatcher = this.#hooks.open(this.endpoint, this.host, () => this.endpoint);
     }
     return this.#dispatcher;
   }
@@ -112,7 +116,7 @@ export class EndpointState implements OutlierHost {
         void this.#byHost.get(oldest)?.close();
         this.#byHost.delete(oldest);
       }
-      dispatcher = this.#hooks.open(this.endpoint, host === '' ? this.name : host);
+      dispatcher = this.#hooks.open(this.endpoint, host === '' ? this.name : host, () => this.endpoint);
       this.#byHost.set(host, dispatcher);
     }
     return dispatcher;

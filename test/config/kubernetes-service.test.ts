@@ -184,12 +184,55 @@ t.test('a selector takes WorkloadEntries of its namespace beside the slices', as
   const vm = resourceYaml(
     'WorkloadEntry',
     'vm',
-    '{address: 10.0.9.1, labels: {app: a}, serviceAccount: vm, ports: {http: 7000}}',
+    '{address: 10.0.9.1, labels: {app: a}, serviceAccount: vm, ports: {web: 7000}}',
   );
   const { endpoints } = good(service(`${http}, selector: {app: a}`) + slice('{addresses: [10.0.0.1]}') + vm);
   t.match(endpoints('a|80'), [{ address: '10.0.0.1' }, { address: '10.0.9.1', port: 7_000, speaksMtls: true }]);
   t.equal(good(service(`${http}, selector: {app: b}`) + vm).endpoints('a|80').length, 0);
   t.equal(good(service(`${http}, selector: {}`) + vm).endpoints('a|80').length, 0);
+});
+
+const workload = (spec: string): string => resourceYaml('WorkloadEntry', 'vm', `{labels: {app: a}, ${spec}}`);
+const targets: readonly (readonly [what: string, port: string, workload: string, expected: number | undefined])[] = [
+  ['a number is the target', 'targetPort: 8080', 'address: 10.0.9.1', 8_080],
+  ['the name of the port goes before it', 'targetPort: 8080', 'address: 10.0.9.1, ports: {http: 7000}', 7_000],
+  ['without a target it is the port itself', '', 'address: 10.0.9.1', 80],
+  ['a target by name is a port of the workload', 'targetPort: web', 'address: 10.0.9.1, ports: {web: 7000}', 7_000],
+  ['which must be there', 'targetPort: web', 'address: 10.0.9.1, ports: {http: 7000}', undefined],
+  ['a workload with a DNS name is not for Services', '', 'address: a.example.com', undefined],
+];
+for (const [what, port, spec, expected] of targets) {
+  t.test(`the port of a selected WorkloadEntry: ${what}`, async (t) => {
+    const ports = `ports: [{name: http, port: 80, ${port}}]`;
+    const { endpoints } = good(service(`${ports}, selector: {app: a}`) + workload(spec));
+    t.equal(endpoints('a|80')[0]?.port, expected);
+  });
+}
+
+t.test('annotations add accounts to those that a Service may prove', async (t) => {
+  const yaml = service(
+    http,
+    'a',
+    ', annotations: {alpha.istio.io/kubernetes-serviceaccounts: "b, c", alpha.istio.io/canonical-serviceaccounts: "x/y"}',
+  );
+  t.same(good(yaml).cluster('a|80')?.serverIdentities, [
+    'spiffe://cluster.local/ns/shop/sa/b',
+    'spiffe://cluster.local/ns/shop/sa/c',
+    'spiffe://x/y',
+  ]);
+});
+
+t.test('an ExternalName of a service of the mesh is another name of it', async (t) => {
+  const alias = (name: string, target: string): string => service(`type: ExternalName, externalName: ${target}`, name);
+  const { snapshot, cluster } = good(
+    service(http) + alias('b', 'A.shop.svc.cluster.local.') + alias('c', 'b.shop.svc.cluster.local'),
+  );
+  const target = snapshot.hosts.get('a:80');
+  t.equal(snapshot.hosts.get('b:80'), target);
+  t.equal(snapshot.hosts.get('c.shop.svc.cluster.local:80'), target, 'through another name');
+  t.equal(cluster('b|80'), undefined);
+  const circle = good(alias('b', 'c.shop.svc.cluster.local') + alias('c', 'b.shop.svc.cluster.local'));
+  t.equal(circle.snapshot.hosts.size, 0, 'names of each other are no service');
 });
 
 t.test('a Service goes before a ServiceEntry for the same host, and their endpoints add up', async (t) => {
@@ -204,6 +247,12 @@ t.test('a Service goes before a ServiceEntry for the same host, and their endpoi
     endpoints('a|80').map((endpoint) => endpoint.address),
     ['10.0.0.1', '10.0.9.1'],
   );
+  const named = entry
+    .replace('address: 10.0.9.1', 'address: a.b')
+    .replace('STATIC', 'DNS, subjectAltNames: ["spiffe://x/a"]');
+  const mixed = good(service(http) + slice('{addresses: [10.0.0.1]}') + named);
+  t.equal(mixed.endpoints('a|80').length, 1, 'endpoints of another resolution are not added');
+  t.same(mixed.cluster('a|80')?.serverIdentities, ['spiffe://x/a']);
 });
 
 t.test('exportTo is an annotation of a Service', async (t) => {

@@ -92,7 +92,58 @@ t.test('DNS: endpoints with names, or the host itself', async (t) => {
   const robin = good(entry(`hosts: [api.example.com], resolution: DNS_ROUND_ROBIN, ${http}`)).cluster(
     'api.example.com|80',
   );
-  t.equal(robin?.discovery.kind, 'dns');
+  t.match(robin?.discovery, { kind: 'dns', use: 'first', endpoints: [{ address: 'api.example.com' }] });
+});
+
+t.test('with NONE a targetPort replaces the port that the caller named', async (t) => {
+  const discovery = (port: string) =>
+    good(entry(`hosts: [a.example.com], ports: [{number: 80, name: http, ${port}}]`)).cluster('a.example.com|80')
+      ?.discovery;
+  t.same(discovery('targetPort: 8080'), { kind: 'original', port: 8_080 });
+  t.same(discovery('targetPort: 80'), { kind: 'original' });
+});
+
+t.test('a selector takes pods too, at the ports that their containers name', async (t) => {
+  const pod = (
+    name: string,
+    more: string,
+    spec = '{containers: [{name: c, ports: [{name: http, containerPort: 9000}]}]}',
+  ) =>
+    `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, namespace: shop, labels: {app: a}}\nspec: ${spec}\nstatus: {${more}}\n---\n`;
+  const selecting = entry(`${internal}, resolution: STATIC, workloadSelector: {labels: {app: a}}`);
+  const { endpoints } = good([
+    selecting,
+    pod('ready', 'podIP: 10.0.0.1, phase: Running, conditions: [{type: Ready, status: "True"}]'),
+    pod('plain', 'podIP: 10.0.0.2', '{serviceAccountName: plain}'),
+    pod('unready', 'podIP: 10.0.0.3, conditions: [{type: Ready, status: "False"}]'),
+    pod('done', 'podIP: 10.0.0.4, phase: Succeeded'),
+    pod('pending', 'phase: Pending'),
+    pod('gone', 'podIP: 10.0.0.5').replace('labels:', 'deletionTimestamp: "2026-01-01T00:00:00Z", labels:'),
+    pod('elsewhere', 'podIP: 10.0.0.6').replace('namespace: shop', 'namespace: other'),
+  ]);
+  t.match(endpoints('a|80'), [
+    { address: '10.0.0.1', port: 9_000, spiffeId: 'spiffe://cluster.local/ns/shop/sa/default' },
+    { address: '10.0.0.2', port: 80, spiffeId: 'spiffe://cluster.local/ns/shop/sa/plain' },
+  ]);
+  t.equal(endpoints('a|80').length, 2);
+});
+
+t.test('a selector without labels takes every workload of the namespace', async (t) => {
+  const { endpoints, remarks } = good([
+    entry(`${internal}, resolution: STATIC, workloadSelector: {}`),
+    resourceYaml('WorkloadEntry', 'vm', '{address: 10.0.0.1}'),
+  ]);
+  t.equal(endpoints('a|80').length, 1);
+  t.match(remarks(), [/workloadSelector enforced \(warning\): has no label: it selects every workload/]);
+});
+
+t.test('the locality of a workload is its field, or one of the labels that Istio knows', async (t) => {
+  const locality = (spec: string): string | undefined =>
+    good(entry(`${internal}, resolution: STATIC, endpoints: [{address: 10.0.0.1, ${spec}}]`)).endpoints('a|80')[0]
+      ?.locality;
+  t.equal(locality('locality: eu/eu-1, labels: {istio-locality: us.us-1}'), 'eu/eu-1');
+  t.equal(locality('labels: {istio-locality: us.us-1.a}'), 'us/us-1/a');
+  t.equal(locality('labels: {istio-locality: us, topology.istio.io/locality: eu.eu-1}'), 'eu/eu-1');
 });
 
 t.test('NONE, the default, and DYNAMIC_DNS use the address that the caller named', async (t) => {
@@ -106,10 +157,17 @@ t.test('NONE, the default, and DYNAMIC_DNS use the address that the caller named
 t.test('every host is a service of its own, with the same endpoints; addresses are names too', async (t) => {
   const { snapshot } = good(
     entry(
-      `hosts: [a.example.com, b.example.com], addresses: [10.1.1.1, "0:0::1", 10.2.0.0/16], ${http}, resolution: STATIC, endpoints: [{address: 10.0.0.1}]`,
+      `hosts: [a.example.com, b.example.com], addresses: [10.1.1.1, "0:0::1", 10.2.0.0/16, 10.3.0.1/32, "FD00::1/128"], ${http}, resolution: STATIC, endpoints: [{address: 10.0.0.1}]`,
     ),
   );
-  t.same([...snapshot.hosts.keys()].sort(), ['10.1.1.1:80', '[::1]:80', 'a.example.com:80', 'b.example.com:80']);
+  t.same([...snapshot.hosts.keys()].sort(), [
+    '10.1.1.1:80',
+    '10.3.0.1:80',
+    '[::1]:80',
+    '[fd00::1]:80',
+    'a.example.com:80',
+    'b.example.com:80',
+  ]);
   t.equal(snapshot.clusters.size, 2);
 });
 
@@ -206,17 +264,20 @@ t.test('what cannot be reached or carried is left out and reported', async (t) =
     entry(
       `hosts: [a], location: MESH_INTERNAL, resolution: STATIC, addresses: [10.2.0.0/16],
       ports: [{number: 80, name: http, protocol: HTTP}, {number: 53, name: dns, protocol: UDP}],
-      endpoints: [{network: other}, {address: "unix:///a.sock"}, {address: 10.0.0.1}]`,
-    ) + entry('hosts: [empty.example.com]', 'empty'),
+      endpoints: [{network: other}, {address: 10.0.0.1}]`,
+    ) +
+      entry(`hosts: [b.example.com], resolution: STATIC, ${http}, endpoints: [{address: "unix:///a.sock"}]`, 'b') +
+      entry('hosts: [empty.example.com]', 'empty'),
   );
   t.equal(endpoints('a|80').length, 0, 'because the host is not the long name');
   t.same(remarks(), [
-    'ServiceEntry spec.endpoints[0].network ignored: an entry without an address is left out',
+    'ServiceEntry spec.endpoints[0].network approximated: an address is called directly, whatever its network; an entry without an address is left out',
+    'ServiceEntry spec.hosts[0] enforced (warning): is not expanded: other resources that say a mean a.shop.svc.<cluster domain>',
     'ServiceEntry spec.ports[1] ignored (warning): UDP is not carried',
     'ServiceEntry spec.addresses[0] ignored (warning): an address range is not a name that an HTTP client can call',
-    'ServiceEntry spec.hosts[0] enforced (warning): is not expanded: other resources that say a mean a.shop.svc.<cluster domain>',
-    'ServiceEntry spec.endpoints[0] ignored (warning): an endpoint in another network cannot be reached directly',
-    'ServiceEntry spec.endpoints[1].address ignored (warning): endpoints at Unix sockets are left out',
+    'ServiceEntry spec.endpoints[0] ignored (warning): is behind the gateway of another network, which cannot be called here',
+    'ServiceEntry spec.endpoints[0].address ignored (warning): endpoints at Unix sockets are left out',
+    'ServiceEntry spec enforced (warning): has no endpoints: calls answer 503',
     'ServiceEntry spec ignored (warning): has no ports, so nothing can be called',
   ]);
 });
@@ -285,16 +346,6 @@ const refusals: readonly (readonly [what: string, spec: string, message: RegExp]
     /spec: may have only one of endpoints and workloadSelector/,
   ],
   [
-    'a selector of everything',
-    `${internal}, resolution: STATIC, workloadSelector: {}`,
-    /spec\.workloadSelector: needs at least one label/,
-  ],
-  [
-    'an identity that is none',
-    `${internal}, subjectAltNames: [a.b]`,
-    /spec\.subjectAltNames\[0\]: must be a SPIFFE ID, got "a\.b"/,
-  ],
-  [
     'a service account that is none',
     `${internal}, resolution: STATIC, endpoints: [{address: 10.0.0.1, serviceAccount: "a/b"}]`,
     /serviceAccount: must be the name of a service account, got "a\/b"/,
@@ -313,8 +364,11 @@ t.test('entries for the same host in one namespace add up; in others the nearest
     .replaceAll('10.0.0.', '10.0.1.')
     .replace('number: 80', 'number: 81');
   const both = good([serviceYaml(), more]);
-  t.equal(both.endpoints('reviews|80').length, 4);
-  t.equal(both.endpoints('reviews|81').length, 4);
+  t.match(both.endpoints('reviews|80'), [{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
+  t.equal(both.endpoints('reviews|80').length, 2, 'endpoints serve the ports of their own entry');
+  t.match(both.endpoints('reviews|81'), [{ address: '10.0.1.1' }, { address: '10.0.1.2' }]);
+  const same = good([serviceYaml(), more.replace('number: 81', 'number: 80')]);
+  t.equal(same.endpoints('reviews|80').length, 4);
   const foreign = serviceYaml().replace('namespace: shop', 'namespace: other').replaceAll('10.0.0.', '10.0.1.');
   const near = good([foreign, serviceYaml()]);
   t.match(near.endpoints('reviews|80'), [{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);

@@ -329,3 +329,29 @@ t.test('IPv6 endpoints are named as in a URL', async (t) => {
   const { state } = setup(of([endpoint(80, { address: '::1' })]));
   t.equal(state.endpoints[0]?.name, '[::1]:80');
 });
+
+t.test('a name of which only the first address counts: one endpoint, which keeps its connections', async (t) => {
+  let answer = ['10.0.0.1', '10.0.0.2'];
+  let address: () => string = () => '';
+  const first = { discovery: { kind: 'dns', use: 'first', endpoints: [endpoint(80, { address: 'svc' })] } } as const;
+  const { clock, state, take } = setup(of([], first), { resolve: async () => answer });
+  await state.warming();
+  const [only] = state.endpoints as [EndpointState];
+  t.same([...picks(state)], ['10.0.0.1:80']);
+  only.adopt(only.endpoint, {
+    series: () => only.series,
+    open: (_, __, current) => {
+      address = () => current().address;
+      return { close: async () => {} } as unknown as Dispatcher;
+    },
+  });
+  only.dispatcher('');
+  take();
+  answer = ['10.0.0.3', '10.0.0.1'];
+  await clock.advanceAsync(60_000);
+  t.same([...picks(state)], ['10.0.0.3:80'], 'the newest answer counts');
+  t.equal(state.endpoints[0], only, 'with the same memory');
+  t.same(take(), [], 'nothing is closed');
+  t.equal(address(), '10.0.0.3', 'new connections go to the new address');
+  await state.close();
+});
