@@ -24,6 +24,8 @@ export type ConnectionSecurity =
       readonly serverName: string;
       /** The certificate must have one of these. Absent: any certificate will do. */
       readonly names: readonly string[] | undefined;
+      /** Protocols to offer; none where it is not HTTP that is spoken. */
+      readonly alpn: readonly string[];
     }
   /** TLS that the application itself asked for (`https:`): public roots and the host name. */
   | { readonly kind: 'tls'; readonly serverName: string };
@@ -139,12 +141,12 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
     });
   }
   if (security.kind === 'originated') {
-    const { names } = security;
+    const { alpn, names } = security;
     return connectTls({
       ...common,
       servername: serverName,
       secureContext: security.context,
-      ALPNProtocols: ['http/1.1'],
+      ...(alpn.length === 0 ? {} : { ALPNProtocols: alpn }),
       // Said explicitly: it is the configuration that decides, not NODE_TLS_REJECT_UNAUTHORIZED.
       rejectUnauthorized: names !== undefined,
       checkServerIdentity: (_, certificate) =>

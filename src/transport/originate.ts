@@ -61,11 +61,14 @@ export function createTlsOrigin(tls: OriginatedTls, cluster: string, serviceHost
         context: current(),
         // An address is not announced (RFC 6066 section 3), but its certificate must have it.
         serverName: isIP(serverName) === 0 && !serverName.startsWith('*') ? serverName : '',
+        alpn: host === '' ? [] : http1,
         names: tls.verify ? (tls.subjectAltNames.length > 0 ? tls.subjectAltNames : [serverName]) : undefined,
       };
     },
   };
 }
+
+const http1 = ['http/1.1'];
 
 /** Changes whenever one of the files does: also when a symbolic link is turned to another folder. */
 function fingerprint(files: readonly string[]): string {

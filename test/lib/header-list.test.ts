@@ -1,5 +1,12 @@
 import t from 'tap';
-import { type HeaderInput, type HeaderList, headerValue, setHeader, toHeaderList } from '../../src/lib/header-list.ts';
+import {
+  type HeaderInput,
+  type HeaderList,
+  headerValue,
+  setHeader,
+  takeHeader,
+  toHeaderList,
+} from '../../src/lib/header-list.ts';
 
 t.test('every shape that undici takes becomes a flat list of its own', async (t) => {
   const wanted = ['a', '1', 'b', '2'];
@@ -62,4 +69,12 @@ t.test('setting replaces every occurrence, or adds', async (t) => {
   t.same(list, ['Host', 'new', 'x', '1']);
   setHeader(list, 'y', '2');
   t.same(list, ['Host', 'new', 'x', '1', 'y', '2']);
+});
+
+t.test('taking removes every occurrence and gives the value', async (t) => {
+  const list: HeaderList = ['Host', 'a', 'x', '1', 'HOST', 'b', 'host'.toUpperCase(), 'c'];
+  t.equal(takeHeader(list, 'host'), 'a,b,c');
+  t.same(list, ['x', '1']);
+  t.equal(takeHeader(list, 'host'), undefined);
+  t.same(list, ['x', '1']);
 });

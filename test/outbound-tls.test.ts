@@ -1,0 +1,85 @@
+import { createSecureContext } from 'node:tls';
+import t from 'tap';
+import type { ActiveIdentity } from '../src/identity/store.ts';
+import { meshTlsOptions } from '../src/identity/tls-options.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import type { Cluster, OriginatedTls } from '../src/model/cluster.ts';
+import { createOutboundTls } from '../src/outbound-tls.ts';
+import { makeAuthority } from './support/certificates.ts';
+import { shopWeb } from './support/inbound.ts';
+import { cluster, endpoint, snapshot } from './support/snapshot.ts';
+
+const credentials = makeAuthority().issue('spiffe://cluster.local/ns/shop/sa/web');
+const context = createSecureContext(meshTlsOptions(credentials));
+const active = { credentials, generation: 1, clientContext: context } as ActiveIdentity;
+const outboundTls = (identity: (() => ActiveIdentity | undefined) | 'none' = () => active) =>
+  createOutboundTls({ workload: shopWeb, clock: systemClock, identity });
+
+const meshed = endpoint(80, { speaksMtls: true });
+const plain = endpoint(80);
+const simple: OriginatedTls = { mode: 'simple', subjectAltNames: [], verify: true };
+const clusterWith = (changes: Partial<Cluster>): Cluster => cluster('a.shop', [], changes);
+
+t.test('how a connection speaks', async (t) => {
+  const rows = [
+    ['auto, to an endpoint that speaks mTLS', { tls: 'auto' }, meshed, 'mutual'],
+    ['auto, to one that does not', { tls: 'auto' }, plain, 'plaintext'],
+    ['ISTIO_MUTUAL, whatever the endpoint', { tls: 'mutual' }, plain, 'mutual'],
+    ['DISABLE, whatever the endpoint', { tls: 'disable' }, meshed, 'plaintext'],
+    ['SIMPLE, whatever the endpoint', { tls: simple }, meshed, 'originated'],
+  ] as const;
+  for (const [what, changes, to, kind] of rows) {
+    t.equal(outboundTls().security(clusterWith(changes), to, undefined, 'a').kind, kind, what);
+  }
+});
+
+t.test('without an identity auto is plaintext, and ISTIO_MUTUAL is nothing', async (t) => {
+  t.equal(outboundTls('none').security(clusterWith({ tls: 'auto' }), meshed, undefined, '').kind, 'plaintext');
+  for (const identity of ['none', () => undefined] as const) {
+    t.throws(() => outboundTls(identity).security(clusterWith({ tls: 'mutual' }), meshed, undefined, ''), {
+      code: 'ERR_MESH_NO_IDENTITY',
+    });
+  }
+  t.throws(() => outboundTls(() => undefined).security(clusterWith({ tls: 'auto' }), meshed, undefined, ''), {
+    code: 'ERR_MESH_NO_IDENTITY',
+  });
+});
+
+t.test('the SNI of Istio mutual TLS names the cluster, unless the rule gives one', async (t) => {
+  const tls = outboundTls();
+  t.match(tls.security(clusterWith({ tls: 'mutual', subset: 'v1' }), meshed, undefined, 'host'), {
+    serverName: 'outbound_.80_.v1_.a.shop',
+  });
+  t.match(tls.security(clusterWith({ tls: 'mutual', serverName: 'east-west' }), meshed, undefined, 'host'), {
+    serverName: 'east-west',
+  });
+});
+
+t.test('TLS of the application is left to it', async (t) => {
+  t.same(outboundTls().security(clusterWith({ tls: 'auto' }), meshed, 'called.test', ''), {
+    kind: 'tls',
+    serverName: 'called.test',
+  });
+});
+
+t.test('certificates that were read serve as long as the cluster says the same', async (t) => {
+  const tls = outboundTls();
+  const contextOf = (changes: Partial<OriginatedTls>): unknown => {
+    const security = tls.security(clusterWith({ tls: { ...simple, ...changes } }), plain, undefined, 'a');
+    return security.kind === 'originated' ? security.context : undefined;
+  };
+  const first = contextOf({});
+  t.equal(contextOf({}), first);
+  t.not(contextOf({ serverName: 'b' }), first);
+  const before = contextOf({});
+  const same = clusterWith({ tls: { ...simple } });
+  tls.reconcile(snapshot({}, [same]));
+  t.equal(contextOf({}), before, 'a new snapshot that says the same');
+  tls.reconcile(snapshot({}, []));
+  t.not(contextOf({}), before, 'it was gone meanwhile');
+  await tls.close();
+});
+
+t.test('only TLS of the mesh goes to original addresses in this way', async (t) => {
+  t.throws(() => outboundTls().original(clusterWith({ tls: 'auto' })), TypeError);
+});
