@@ -116,6 +116,8 @@ function install(wanted) {
       );
     say(`dependencies are installed (${((Date.now() - started) / 1000).toFixed(0)} s)`);
   }
+  // An install from before the command existed did not link it, and `npx inmesh` would ask the registry.
+  if (!existsSync(join(root, 'node_modules/.bin/inmesh'))) run('npm', ['rebuild', '--ignore-scripts', '@inmesh/cli']);
   // tap writes its test class once for the plugins that package.json chooses; without it the first
   // run still loads the plugin that was switched off.
   const built = run(join(root, 'node_modules/.bin/tap'), ['build']);

@@ -3,12 +3,15 @@ import './lib/require-node.ts';
 export type { ConfigProblem, ConfigSink, ConfigSource, EnforcementEntry, EnforcementReport } from './config/source.ts';
 export type { ConnectOptions } from './connect.ts';
 export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
+export type { ExplainRequest } from './explain/request.ts';
+export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { Logger } from './lib/logger.ts';
 export { createMesh } from './mesh.ts';
 export type {
   Application,
   EndpointStatus,
+  Explained,
   FastifyLike,
   IdentityStatus,
   ListenOptions,

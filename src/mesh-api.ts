@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
 import type { ConnectOptions } from './connect.ts';
+import type { ExplainRequest } from './explain/request.ts';
+import type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { Clock } from './lib/clock.ts';
@@ -108,6 +110,9 @@ export interface MeshEvents {
   endpoint: EndpointStatus;
 }
 
+/** An explanation, and the same in words. */
+export type Explained<T> = T & { readonly text: string };
+
 /** The mesh of this process. */
 export interface Mesh {
   readonly workload: Workload;
@@ -143,6 +148,17 @@ export interface Mesh {
   /** What each configured field does: enforced, approximated or ignored. */
   report(): EnforcementReport;
   stats(): MeshStats;
+  /**
+   * What would happen to a request under the configuration in force, and why, without sending it:
+   * to one that this process makes, or (`direction: 'inbound'`) to one that it is sent.
+   *
+   * @throws MeshError `ERR_MESH_NOT_READY` when there is no configuration yet.
+   *
+   * @example
+   * console.log(mesh.explain({ url: 'http://reviews:9080/reviews/1', random: 0.37 }).text);
+   */
+  explain(request: ExplainRequest & { readonly direction?: 'outbound' }): Explained<OutboundExplanation>;
+  explain(request: ExplainRequest & { readonly direction: 'inbound' }): Explained<InboundExplanation>;
   /** Returns a function that ends the subscription. */
   on<E extends keyof MeshEvents>(event: E, listener: (detail: MeshEvents[E]) => void): () => void;
 }

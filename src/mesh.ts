@@ -4,6 +4,7 @@ import { describeProblem } from './config/problem.ts';
 import type { ConfigSource } from './config/source.ts';
 import { createConfigStore } from './config/store.ts';
 import { MeshError } from './errors.ts';
+import { createLiveExplain } from './explain-live.ts';
 import { caSource } from './identity/ca-source.ts';
 import { fileIdentitySource } from './identity/file-source.ts';
 import { createIdentityStore } from './identity/rotation.ts';
@@ -174,6 +175,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         endpoints: outbound.endpoints(),
       };
     },
+    explain: createLiveExplain(workload, () => config.current()),
     on: events.on,
   };
 }

@@ -53,6 +53,39 @@ export function compileAuthorization(
   };
 }
 
+/** The rule that decides about a request. */
+export interface DecidingRule {
+  readonly policy: Provenance;
+  /** Position in the policy's `rules`. */
+  readonly rule: number;
+}
+
+/**
+ * Which rule decides: the first of a DENY policy that matches, else the first of an ALLOW policy;
+ * nothing when none matches. For explanations: the same conditions as in {@link compileAuthorization},
+ * one after the other in the order of the policies.
+ */
+export function findDecidingRule(
+  policies: readonly AuthorizationPolicy[],
+  options: AuthorizationOptions = {},
+): (facts: AuthorizationFacts) => DecidingRule | undefined {
+  const literalPaths = options.paths === 'literal';
+  const ordered = (['DENY', 'ALLOW'] as const).flatMap((action) =>
+    policies
+      .filter((policy) => policy.action === action)
+      .flatMap(({ provenance, rules }) =>
+        rules.map((rule, index) => ({
+          matches: compileRule(rule, { action, literalPaths }),
+          deciding: { policy: provenance, rule: index },
+        })),
+      ),
+  );
+  return (facts) => {
+    const derived: DerivedFacts = { views: undefined, host: undefined };
+    return ordered.find(({ matches }) => matches(facts, derived))?.deciding;
+  };
+}
+
 interface CompiledRule {
   readonly matches: Condition;
   readonly policy: Provenance;

@@ -85,7 +85,7 @@ export function createClusters(
   }
 
   function spiffeIdOf({ namespace, serviceAccount }: ServiceEndpoint): string | undefined {
-    return serviceAccount === undefined
+    return serviceAccount === undefined || serviceAccount === ''
       ? undefined
       : `spiffe://${workload.trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
   }

@@ -2,18 +2,22 @@ import { MeshError } from 'inmesh/identity';
 import { analyze, analyzeHelp } from './analyze.ts';
 import { ca, helpForCa } from './ca.ts';
 import { check, checkHelp } from './check.ts';
+import { explain, explainHelp } from './explain.ts';
 import type { Surroundings } from './load.ts';
 import type { Output } from './output.ts';
 import { UsageError } from './usage-error.ts';
 
 type Command = (args: readonly string[], output: Output, surroundings: Surroundings) => Promise<number>;
 
-const commands: Readonly<Record<string, Command>> = { check, analyze, ca };
+const commands: Readonly<Record<string, Command>> = { check, analyze, explain, ca };
+
+const helps: Readonly<Record<string, string>> = { check: checkHelp, analyze: analyzeHelp, explain: explainHelp };
 
 const help = `Usage: inmesh <command> [options]
 
   check    Says whether mesh configuration would be accepted, and why not.
   analyze  Says what is wrong with mesh configuration, and what inmesh does with it.
+  explain  Says what would happen to a request, and why, without sending it.
   ca       The embedded certificate authority: init, serve, token.
 
 \`inmesh <command> --help\` shows the options of a command.`;
@@ -39,16 +43,16 @@ export async function run(args: readonly string[], output: Output, surroundings:
     if (command === undefined) throw new UsageError(`unknown command ${name}`, '');
     return await command(rest, output, surroundings);
   } catch (error) {
-    return explain(error, output);
+    return apologize(error, output);
   }
 }
 
 function helpFor([name = '', sub = '']: readonly string[]): string {
   if (name === 'ca') return helpForCa(sub);
-  return name === 'check' ? checkHelp : name === 'analyze' ? analyzeHelp : help;
+  return Object.hasOwn(helps, name) ? (helps[name] ?? help) : help;
 }
 
-function explain(error: unknown, output: Output): number {
+function apologize(error: unknown, output: Output): number {
   if (error instanceof UsageError) {
     output.note(`inmesh: ${error.message}`);
     output.note(`\`inmesh ${error.command === '' ? '' : `${error.command} `}--help\` shows how.`);

@@ -1,0 +1,84 @@
+import type { ExplainRequest } from 'inmesh/explain';
+import { BadLine, isRecord } from './lines.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Programs in other languages write null for what is absent. */
+export function withoutNulls(value: Fields): Fields {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
+}
+
+/** An object whose values are all texts. */
+export function isTextMap(value: unknown): value is Readonly<Record<string, string>> {
+  return isRecord(value) && Object.values(value).every((each) => typeof each === 'string');
+}
+
+type Check = (value: unknown) => boolean;
+const text: Check = (value) => typeof value === 'string';
+const port: Check = (value) => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65_535;
+const oneOf =
+  (...words: readonly string[]): Check =>
+  (value) =>
+    words.includes(value as string);
+const isPair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(text);
+
+const requestFields: Readonly<Record<string, readonly [Check, string]>> = {
+  url: [text, 'a text'],
+  scheme: [oneOf('http', 'https'), 'http or https'],
+  method: [(value) => text(value) && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value as string), 'a method'],
+  authority: [text, 'a text'],
+  path: [text, 'a text'],
+  port: [port, 'an integer from 1 to 65535'],
+  protocol: [oneOf('http', 'http2', 'grpc', 'tcp'), 'http, http2, grpc or tcp'],
+  random: [(value) => typeof value === 'number' && value >= 0 && value < 1, 'a number from 0 to less than 1'],
+  from: [isRecord, 'an object'],
+  to: [isRecord, 'an object'],
+  tls: [oneOf('mtls', 'tls', 'plaintext'), 'mtls, tls or plaintext'],
+  sni: [text, 'a text'],
+  claims: [isRecord, 'an object'],
+};
+
+const partyFields: Readonly<Record<string, readonly [Check, string]>> = {
+  principal: [text, 'a text'],
+  namespace: [text, 'a text'],
+  serviceAccount: [text, 'a text'],
+  ip: [text, 'a text'],
+  host: [text, 'a text'],
+  labels: [isTextMap, 'a map of texts'],
+  port: [port, 'an integer from 1 to 65535'],
+};
+
+/** The request of a line. @throws BadLine with the name of the field that is wrong */
+export function readRequest(value: unknown): ExplainRequest {
+  if (!isRecord(value)) throw new BadLine('request must be an object');
+  const { headers, ...fields } = withoutNulls(value);
+  checkFields('request', fields, requestFields);
+  const result: Record<string, unknown> = { ...fields };
+  for (const name of ['from', 'to']) {
+    const party = result[name];
+    if (!isRecord(party)) continue;
+    const given = withoutNulls(party);
+    checkFields(`request.${name}`, given, partyFields);
+    result[name] = given;
+  }
+  if (headers !== undefined) result['headers'] = readHeaders(headers);
+  return result as ExplainRequest;
+}
+
+function checkFields(at: string, fields: Fields, table: Readonly<Record<string, readonly [Check, string]>>): void {
+  for (const [name, value] of Object.entries(fields)) {
+    const field = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (field === undefined) throw new BadLine(`${at}.${name} is not a known field`);
+    const [holds, what] = field;
+    if (!holds(value)) throw new BadLine(`${at}.${name} must be ${what}, got ${JSON.stringify(value).slice(0, 80)}`);
+  }
+}
+
+/** Pairs, as the format has them; an object is understood as well. */
+function readHeaders(value: unknown): readonly (readonly [string, string])[] {
+  if (isTextMap(value)) return Object.entries(value);
+  if (!Array.isArray(value) || !value.every(isPair)) {
+    throw new BadLine('request.headers must be a list of [name, value]');
+  }
+  return value as readonly (readonly [string, string])[];
+}

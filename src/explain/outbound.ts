@@ -1,0 +1,182 @@
+import { compileCors } from '../cors/decide.ts';
+import { MeshError } from '../errors.ts';
+import { headerValue } from '../lib/header-list.ts';
+import type { Cluster } from '../model/cluster.ts';
+import type { Route } from '../model/route.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { formatContext } from '../route/format-context.ts';
+import { changesOf, compileEdits } from '../route/header-edits.ts';
+import type { HostTable, HostTarget } from '../route/host-table.ts';
+import { createRoutePlan, type DestinationPlan } from '../route/plan.ts';
+import { authorityOf, type RoutableRequest } from '../route/request-view.ts';
+import { explainDestinations } from './destinations.ts';
+import { combineChanges } from './edits.ts';
+import { ruleName, rulesBefore, virtualHostOf } from './passed-over.ts';
+import { explainFault, explainHash, explainMirrors, explainRetries, explainTls } from './policies.ts';
+import { type ExplainRequest, type OutboundQuestion, questionOf } from './request.ts';
+import type { ExplainedEdits, OutboundExplanation } from './result.ts';
+
+/** What outbound explanations are made of. */
+export interface OutboundContext {
+  readonly snapshot: Snapshot;
+  readonly hosts: HostTable;
+}
+
+type Parts = Omit<OutboundExplanation, 'direction' | 'passedOver' | 'notes'> &
+  Partial<Pick<OutboundExplanation, 'passedOver' | 'notes'>>;
+
+/** Runs the decisions of the client side for one request, without sending anything. */
+export function explainOutbound(context: OutboundContext, request: ExplainRequest): OutboundExplanation {
+  const { decision, passedOver = [], notes = [], ...parts } = decide(context, request);
+  return { decision, direction: 'outbound', ...parts, passedOver, notes };
+}
+
+function decide({ snapshot, hosts }: OutboundContext, request: ExplainRequest): Parts {
+  const question = questionOf(request);
+  if (typeof question === 'string') return { decision: 'refused', reason: question };
+  const origin = `${question.ownTls ? 'https' : 'http'}://${question.host}:${question.port}`;
+  let target: HostTarget;
+  try {
+    target = hosts.find(origin);
+  } catch (error) {
+    if (error instanceof MeshError) return { decision: 'refused', reason: error.message };
+    throw error;
+  }
+  if (target.kind !== 'host') return unknownHost(target.kind, question);
+  const view = viewOf(question);
+  const choice = target.matcher.find(view);
+  const passedOver = rulesBefore(virtualHostOf(snapshot, target.name), choice?.route, view);
+  if (choice === undefined) {
+    return { decision: 'no-route', reason: `no rule of ${target.name} matches: 404`, passedOver };
+  }
+  const { route, match } = choice;
+  const plan = createRoutePlan(
+    route,
+    () => question.random,
+    (destination) => destination,
+  );
+  if (plan.answer !== undefined) {
+    return { ...answered(route, plan.answer(view, match, target.port), view), passedOver };
+  }
+  const destination = plan.choose === undefined ? plan.chooseFor(view) : plan.choose();
+  return { ...routed(destination, match, question, view, snapshot), passedOver };
+}
+
+function unknownHost(kind: 'passthrough' | 'refused', { authority, host, path, port }: OutboundQuestion): Parts {
+  const nobody = `no configuration names ${host}:${port}, and hosts outside of the mesh are`;
+  if (kind === 'refused') {
+    return { decision: 'refused', cluster: 'BlackHoleCluster', reason: `${nobody} refused (REGISTRY_ONLY)` };
+  }
+  const reason = `${nobody} called directly (ALLOW_ANY)`;
+  return { decision: 'passthrough', cluster: 'PassthroughCluster', authority, path, reason };
+}
+
+/** The request as route conditions see it. */
+function viewOf(question: OutboundQuestion): RoutableRequest {
+  const { authority, headers, method, path, scheme, claims, caller } = question;
+  return {
+    method,
+    path,
+    headers,
+    secure: scheme === 'https',
+    hostHeader: authority,
+    scope: {
+      requestId: '',
+      traceHeaders: [],
+      claims,
+      ...(caller === undefined ? {} : { peer: { spiffeId: caller, trustDomain: caller.split('/')[2] ?? '' } }),
+    },
+  };
+}
+
+function answered(route: Route, answer: ReturnType<Answer>, view: RoutableRequest): Parts {
+  const { status, headers, body } = answer;
+  const edits = compileEdits(route.headers, undefined, true).response;
+  const responseHeaders = combineChanges(
+    edits.map((edit) => changesOf(edit, () => formatContext(view, route.name, 0, status, headers))),
+  );
+  const common = { ...ruleOf(route), responseHeaders };
+  if (route.redirect !== undefined) {
+    const location = String(headers['location'] ?? '');
+    return { decision: 'redirect', ...common, redirect: { status, location }, reason: 'the rule redirects' };
+  }
+  const text = body === undefined ? '' : Buffer.from(body).toString('utf8');
+  return { decision: 'direct', ...common, direct: { status, body: text }, reason: 'the rule answers itself' };
+}
+
+type Plan = ReturnType<typeof createRoutePlan<DestinationPlan>>;
+type Answer = NonNullable<Plan['answer']>;
+
+function routed(
+  plan: DestinationPlan,
+  match: Parameters<Answer>[1],
+  question: OutboundQuestion,
+  view: RoutableRequest,
+  snapshot: Snapshot,
+): Parts {
+  const { route } = plan;
+  const { path, random } = question;
+  const cluster = snapshot.clusters.get(plan.cluster);
+  const notes: string[] = [];
+  const fault = explainFault(route.fault, random);
+  const cors = route.cors && compileCors(route.cors)(view.method, (name) => headerValue(view.headers, name));
+  if (cors?.kind === 'preflight') {
+    const { 'content-length': _, ...set } = cors.answer.headers as Record<string, string>;
+    const responseHeaders = { set, add: {}, remove: [] };
+    const reason = 'a CORS preflight, answered by corsPolicy of the rule';
+    return { decision: 'direct', ...ruleOf(route), direct: { status: 200, body: '' }, responseHeaders, reason };
+  }
+  const refusal = cluster === undefined ? undefined : whyRefused(cluster, question);
+  if (cluster === undefined) notes.push(`${plan.cluster} does not exist: 503`);
+  if (refusal !== undefined) notes.push(refusal);
+  if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
+  const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes);
+  const hash = explainHash(cluster?.hash?.key);
+  const changes = (edits: DestinationPlan['edits']['request'], status?: number): ExplainedEdits =>
+    combineChanges(edits.map((edit) => changesOf(edit, () => formatContext(view, route.name, 0, status))));
+  const mirrors = explainMirrors(route.mirrors ?? [], random);
+  return {
+    decision: refusal === undefined ? 'route' : 'refused',
+    ...ruleOf(route),
+    cluster: plan.cluster,
+    destinations: explainDestinations(route.destinations),
+    authority: plan.authority ?? authorityOf(view),
+    path: plan.rewritePath === undefined || view.method === 'CONNECT' ? path : plan.rewritePath(path, match),
+    requestHeaders: changes(plan.edits.request),
+    responseHeaders: changes(plan.edits.response, 200),
+    ...(cors?.kind === 'allow' ? { cors: combineChanges([cors.response]).set } : {}),
+    timeoutMs: route.timeoutMs ?? 0,
+    retries: explainRetries(route.retry),
+    ...(fault === undefined ? {} : { fault }),
+    mirrors,
+    ...(hash === undefined ? {} : { hash }),
+    ...(tls === undefined ? {} : { tls }),
+    reason: route.matches.length === 0 ? 'the rule matches every request' : 'all conditions of the rule hold',
+    notes,
+  };
+}
+
+/** TLS of the application's own cannot be carried as HTTP. */
+function whyRefused({ protocol, tls }: Cluster, { ownTls }: OutboundQuestion): string | undefined {
+  if (!ownTls) return undefined;
+  if (protocol === 'http' || protocol === 'http2' || protocol === 'grpc') {
+    return `the mesh knows this port as ${protocol}, and the application would send TLS: call it with http:`;
+  }
+  return tls === 'mutual' || typeof tls === 'object'
+    ? 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it: call it with http:'
+    : undefined;
+}
+
+function tlsOf(cluster: Cluster, question: OutboundQuestion, notes: string[]): OutboundExplanation['tls'] {
+  if (question.ownTls) {
+    notes.push('the application encrypts by itself; the mesh adds nothing');
+    return { mode: 'DISABLE' };
+  }
+  const { tls, note } = explainTls(cluster, question);
+  if (note !== undefined) notes.push(note);
+  return tls;
+}
+
+function ruleOf({ provenance, name }: Route): Pick<OutboundExplanation, 'rule' | 'at' | 'name'> {
+  return provenance === undefined ? {} : { rule: ruleName(provenance), at: provenance, name };
+}

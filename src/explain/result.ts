@@ -1,0 +1,136 @@
+import type { Provenance } from '../model/provenance.ts';
+
+/** What would happen to a call of this workload, and why. */
+export interface OutboundExplanation {
+  readonly direction: 'outbound';
+  readonly decision: OutboundDecision;
+  /** `VirtualService ns/name http[2]`; absent when no rule decided. */
+  readonly rule?: string;
+  /** Resource, file and line of the rule. */
+  readonly at?: Provenance;
+  /** Name that the rule has itself. */
+  readonly name?: string;
+  /** Istio's name of the cluster that was chosen. */
+  readonly cluster?: string;
+  /** All destinations of the rule, in order. */
+  readonly destinations?: readonly ExplainedDestination[];
+  /** Host header (`:authority`) that is sent. */
+  readonly authority?: string;
+  /** Path that is sent, with its query. */
+  readonly path?: string;
+  readonly requestHeaders?: ExplainedEdits;
+  readonly responseHeaders?: ExplainedEdits;
+  /** Headers that `corsPolicy` adds to the response. */
+  readonly cors?: Readonly<Record<string, string>>;
+  readonly redirect?: { readonly status: number; readonly location: string };
+  readonly direct?: { readonly status: number; readonly body: string };
+  /** For all tries together; 0: no limit. */
+  readonly timeoutMs?: number;
+  readonly retries?: ExplainedRetries;
+  readonly fault?: ExplainedFault;
+  readonly mirrors?: readonly ExplainedMirror[];
+  readonly hash?: ExplainedHash;
+  readonly tls?: ExplainedTls;
+  /** One sentence for people. */
+  readonly reason: string;
+  /** The rules that come before the one that decided, and why each was passed over. */
+  readonly passedOver: readonly PassedOver[];
+  /** What one should know beside: clusters that do not exist, fields that behave differently. */
+  readonly notes: readonly string[];
+}
+
+export type OutboundDecision = 'route' | 'redirect' | 'direct' | 'no-route' | 'passthrough' | 'refused';
+
+export interface ExplainedDestination {
+  readonly cluster: string;
+  readonly host: string;
+  /** '' for all endpoints of the service. */
+  readonly subset: string;
+  readonly port: number;
+  /** As configured; 100 for the only destination of a rule when it has none. */
+  readonly weight: number;
+}
+
+/** Edits of all levels taken together. Names are lower case; a list where a header gets several values. */
+export interface ExplainedEdits {
+  readonly set: Readonly<Record<string, string>>;
+  readonly add: Readonly<Record<string, string | readonly string[]>>;
+  readonly remove: readonly string[];
+}
+
+export interface ExplainedRetries {
+  /** Retries after the first try; 0: none. */
+  readonly attempts: number;
+  /** Absent: the timeout of the whole call bounds each try. */
+  readonly perTryTimeoutMs?: number;
+  readonly retryOn: readonly string[];
+  readonly retriableStatusCodes: readonly number[];
+  readonly backoffBaseMs: number;
+}
+
+/** What happens to this very request, and what is configured. */
+export interface ExplainedFault {
+  readonly delayMs?: number;
+  readonly abort?: ExplainedAbort;
+  /** Once for the call, as in Istio, or for each try (`inmesh.dev`). */
+  readonly level: 'call' | 'try';
+  readonly configured: {
+    readonly delay?: { readonly delayMs: number; readonly percentage: number };
+    readonly abort?: ExplainedAbort & { readonly percentage: number };
+  };
+}
+
+export type ExplainedAbort = { readonly httpStatus: number } | { readonly grpcStatus: number };
+
+export interface ExplainedMirror {
+  readonly cluster: string;
+  readonly host: string;
+  readonly subset: string;
+  readonly port: number;
+  readonly percentage: number;
+  /** Would this request be copied? */
+  readonly applies: boolean;
+}
+
+/** What the balancer hashes to choose an endpoint. */
+export type ExplainedHash =
+  | { readonly header: string }
+  | { readonly cookie: string; readonly path?: string; readonly ttlMs?: number }
+  | { readonly sourceIp: true }
+  | { readonly queryParameter: string };
+
+export interface ExplainedTls {
+  readonly mode: 'DISABLE' | 'SIMPLE' | 'MUTUAL' | 'ISTIO_MUTUAL';
+  /** Server name that is asked for. */
+  readonly sni?: string;
+  /** Identities that the server may prove; absent or empty: see the documentation of the mode. */
+  readonly sans?: readonly string[];
+}
+
+export interface PassedOver {
+  /** `VirtualService ns/name http[0]`. */
+  readonly rule: string;
+  readonly at?: Provenance;
+  /** One for each `match` entry; a single one for a rule that never applies here. */
+  readonly reasons: readonly string[];
+}
+
+/** What would happen to a request to this workload, and why. */
+export interface InboundExplanation {
+  readonly direction: 'inbound';
+  readonly decision: 'allow' | 'deny' | 'unauthenticated' | 'reject';
+  /** HTTP status; absent when the connection is refused before there could be one. */
+  readonly status?: number;
+  /** `namespace/name` of the policy that decided; absent when none did. */
+  readonly policy?: string;
+  /** Position in its `rules`. */
+  readonly rule?: number;
+  readonly at?: Provenance;
+  /** Canonical path without query: what policies see. Absent when the request is malformed. */
+  readonly path?: string;
+  /** One sentence for people. */
+  readonly reason: string;
+  readonly notes: readonly string[];
+}
+
+export type Explanation = OutboundExplanation | InboundExplanation;

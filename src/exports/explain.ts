@@ -1,0 +1,23 @@
+/**
+ * Published as `inmesh/explain`: why a request goes where it goes, and who may do what, without a mesh.
+ */
+import '../lib/require-node.ts';
+
+export { createExplainer, type ExplainContext, type Explainer } from '../explain/explainer.ts';
+export type { ExplainCaller, ExplainProtocol, ExplainRequest, ExplainServer, ExplainTls } from '../explain/request.ts';
+export type {
+  ExplainedAbort,
+  ExplainedDestination,
+  ExplainedEdits,
+  ExplainedFault,
+  ExplainedHash,
+  ExplainedMirror,
+  ExplainedRetries,
+  ExplainedTls,
+  Explanation,
+  InboundExplanation,
+  OutboundDecision,
+  OutboundExplanation,
+  PassedOver,
+} from '../explain/result.ts';
+export { describeExplanation } from '../explain/text.ts';
