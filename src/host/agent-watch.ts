@@ -84,10 +84,26 @@ function changeResponse(response: IncomingMessage, target: AgentTarget | undefin
   const changes = target?.response?.(response.statusCode ?? 0, response.rawHeaders) ?? [];
   if (changes.length === 0) return;
   for (const each of changes) response.rawHeaders = changeRaw(response.rawHeaders, each);
-  // Node makes the other views from the raw list when somebody looks at them for the first time.
-  const views = response as { headers: unknown; headersDistinct: unknown };
-  views.headers = undefined;
-  views.headersDistinct = undefined;
+  // Node makes the other views from the raw list when somebody looks at them, but only from as many
+  // lines as there were; so they are made here, by Node's own rules for names that stand there twice.
+  const made = response as unknown as HeaderViews;
+  const { rawHeaders } = response;
+  const headers = {};
+  const distinct = {};
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    made._addHeaderLine(rawHeaders[i] as string, rawHeaders[i + 1] as string, headers);
+    made._addHeaderLineDistinct(rawHeaders[i] as string, rawHeaders[i + 1] as string, distinct);
+  }
+  made.headers = headers;
+  made.headersDistinct = distinct;
+}
+
+/** What `IncomingMessage` has for those who make its views. */
+interface HeaderViews {
+  headers: object;
+  headersDistinct: object;
+  _addHeaderLine(name: string, value: string, into: object): void;
+  _addHeaderLineDistinct(name: string, value: string, into: object): void;
 }
 
 const meanings: Partial<Record<MeshErrorCode, string>> = {
