@@ -16,7 +16,7 @@ import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts'
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type LocalAnswer, LocalReply } from './pipeline/local-answer.ts';
 import { retryFilter } from './retry/filter.ts';
-import { routeFilter } from './route/filter.ts';
+import { responseEditor, routeFilter } from './route/filter.ts';
 import type { HostTable } from './route/host-table.ts';
 import { announceChoice, changesHeaders } from './route/plan.ts';
 import type { ClusterState } from './runtime/cluster.ts';
@@ -91,7 +91,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const ofCall = route.fault?.level === 'call' ? fault : undefined;
     const ofTry = route.fault?.level === 'try' ? fault : undefined;
     // outside deadline and retry, as in Envoy: they see nothing of it
-    if (ofCall !== undefined) filters.push(callFaultFilter({ plan: ofCall, clock, random, marginMs }));
+    if (ofCall !== undefined) {
+      filters.push(callFaultFilter({ plan: ofCall, clock, random, marginMs, edit: responseEditor(plan, clock) }));
+    }
     // inside of faults, which know nothing of it; outside of all that is sent
     if (cors !== undefined) filters.push(corsFilter(cors));
     // inside cors: that is about what was asked for; outside retry: every try sends the same

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { headerValue } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import { editResponse, type ResponseEditor } from '../pipeline/edit-response.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { type LocalAnswer, LocalReply } from '../pipeline/local-answer.ts';
 import { pauseCall } from '../pipeline/pause.ts';
@@ -20,10 +21,12 @@ export function callFaultFilter(options: {
   readonly random: Random;
   /** What is kept of the time of this call's cause, so that our answer still reaches it. */
   readonly marginMs: number;
+  /** Header edits of the route for responses: an injected one has them too, as in Envoy. */
+  readonly edit?: ResponseEditor | undefined;
 }): Filter<ClientCall, Reply> {
-  const { plan, clock, marginMs, random } = options;
+  const { plan, clock, edit, marginMs, random } = options;
   const delays = plan.delayShare > 0;
-  const abort = aborter(plan, random);
+  const abort = aborter(plan, random, edit);
 
   const delay = async (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
     call.flag = addFlag(call.flag, 'DI');
@@ -72,12 +75,17 @@ export function tryFaultFilter(options: {
 }
 
 /** Draws, and returns the answer of an aborted call; nothing when the call goes on. */
-function aborter(plan: FaultPlan, random: Random): (call: ClientCall) => Promise<Reply> | undefined {
+function aborter(
+  plan: FaultPlan,
+  random: Random,
+  edit?: ResponseEditor,
+): (call: ClientCall) => Promise<Reply> | undefined {
   const { abort } = plan;
   if (abort === undefined || plan.abortShare === 0) return () => undefined;
   const answers: readonly [LocalAnswer, LocalAnswer] = [abortAnswer(abort, false), abortAnswer(abort, true)];
   return (call) => {
     if (!isAborted(plan, random())) return undefined;
+    if (edit !== undefined) editResponse(call, edit);
     const { headers, method, upgrade } = call.request;
     if (upgrade || method === 'CONNECT') {
       // Whoever wants a connection and not a response can only be told of an error.

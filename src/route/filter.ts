@@ -16,25 +16,16 @@ import type { RoutableRequest } from './request-view.ts';
  */
 export function routeFilter(plan: DestinationPlan, clock: Clock): Filter<ClientCall, Reply> {
   const { authority, edits, route } = plan;
-  const startTimeMs = (call: ClientCall): number => clock.wallNow() - (clock.now() - call.startedAt);
-  const editor: ResponseEditor = (call, status, headers) => {
-    for (const edit of edits.response) {
-      const changes = changesOf(edit, () =>
-        formatContext(viewOf(call), route.name, startTimeMs(call), status, headers),
-      );
-      changeRecord(headers, changes);
-      if (call.rawHeaders !== null) call.rawHeaders = changeRaw<string | Buffer>(call.rawHeaders, changes) as Buffer[];
-    }
-  };
+  const editor = responseEditor(plan, clock);
   return (call, next) => {
     const { headers, path } = call.request;
     for (const edit of edits.request) {
       changeList(
         headers,
-        changesOf(edit, () => formatContext(viewOf(call), route.name, startTimeMs(call))),
+        changesOf(edit, () => formatContext(viewOf(call), route.name, startTimeMs(call, clock))),
       );
     }
-    if (edits.response.length > 0) editResponse(call, editor);
+    if (editor !== undefined) editResponse(call, editor);
     if (authority !== undefined) {
       setHeader(headers, 'x-envoy-original-host', headerValue(headers, 'host') ?? requestedHost(call));
       setHeader(headers, 'host', authority);
@@ -43,6 +34,24 @@ export function routeFilter(plan: DestinationPlan, clock: Clock): Filter<ClientC
     if (call.path !== path) setHeader(headers, 'x-envoy-original-path', path);
     return next(call);
   };
+}
+
+/** The header edits of responses, for those that are given before the filter has its turn; nothing for none. */
+export function responseEditor({ edits, route }: DestinationPlan, clock: Clock): ResponseEditor | undefined {
+  if (edits.response.length === 0) return undefined;
+  return (call, status, headers) => {
+    for (const edit of edits.response) {
+      const changes = changesOf(edit, () =>
+        formatContext(viewOf(call), route.name, startTimeMs(call, clock), status, headers),
+      );
+      changeRecord(headers, changes);
+      if (call.rawHeaders !== null) call.rawHeaders = changeRaw<string | Buffer>(call.rawHeaders, changes) as Buffer[];
+    }
+  };
+}
+
+function startTimeMs(call: ClientCall, clock: Clock): number {
+  return clock.wallNow() - (clock.now() - call.startedAt);
 }
 
 /** The request as the application made it. */

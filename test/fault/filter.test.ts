@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import t from 'tap';
 import { request, upgrade } from 'undici';
 import { defaultConnectionLimits } from '../../src/model/cluster.ts';
-import { defaultRetryPolicy, type Fault, type RetryPolicy } from '../../src/model/route.ts';
+import { defaultRetryPolicy, type Fault, type HeaderEdits, type RetryPolicy } from '../../src/model/route.ts';
 import { runInScope } from '../../src/pipeline/scope.ts';
 import { testClient } from '../support/client.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
@@ -18,6 +18,7 @@ interface Setup {
   readonly random?: () => number;
   readonly maxRequests?: number;
   readonly outlier?: boolean;
+  readonly headers?: HeaderEdits;
 }
 function meshOf(port: number, setup: Setup) {
   const clock = fakeClock();
@@ -38,7 +39,8 @@ function meshOf(port: number, setup: Setup) {
       : {}),
   });
   const retry = { ...defaultRetryPolicy, backoffBaseMs: 0, ...setup.retry };
-  const to = route(a.name, { fault, retry, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+  const headers = setup.headers === undefined ? {} : { headers: setup.headers };
+  const to = route(a.name, { fault, retry, ...headers, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
   const random = setup.random === undefined ? {} : { random: setup.random };
   return { clock, client: testClient(snapshot({ a: [to] }, [a]), { clock, onFailure, ...random }) };
 }
@@ -106,6 +108,18 @@ t.test('an aborted gRPC call gets a gRPC status, and headers only', async (t) =>
     t.equal(call.headers['grpc-status'], code);
     t.equal(call.text, code === undefined ? 'fault filter abort' : '');
     t.equal(call.headers['grpc-message'], code === undefined ? undefined : 'fault filter abort');
+    await assertIdle(t, client);
+  }
+});
+
+t.test('an injected answer has the header edits of its route', async (t) => {
+  const server = await upstream(t);
+  const edit = { set: [{ name: 'x-route', value: '%RESPONSE_CODE%' }], add: [], remove: ['content-type'] };
+  for (const level of ['call', 'try'] as const) {
+    const { client } = meshOf(server.port, { fault: aborting(418, level), headers: { response: edit } });
+    const call = record(client.dispatcher, {});
+    t.equal(await call.done, 'end');
+    t.same(call.headers, { 'content-length': '18', 'x-route': '418' });
     await assertIdle(t, client);
   }
 });
