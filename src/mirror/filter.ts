@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import { isInShare, millionths } from '../lib/percent.ts';
 import type { Random } from '../lib/random.ts';
 import { isReplayable } from '../lib/replayable.ts';
+import { youngList } from '../lib/young-list.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { copyBody } from './body.ts';
@@ -33,8 +34,15 @@ export function mirrorFilter(options: {
   const { clock, random } = options;
   const targets = options.targets.map((target) => ({ ...target, share: millionths(target.percent) }));
 
-  const choose = (): readonly MirrorTarget[] =>
-    targets.filter(({ lane, share }) => isInShare(share, random()) && lane.enter());
+  const choose = (): readonly MirrorTarget[] | undefined => {
+    let chosen: MirrorTarget[] | undefined;
+    for (const target of targets) {
+      if (!isInShare(target.share, random()) || !target.lane.enter()) continue;
+      chosen ??= youngList();
+      chosen.push(target);
+    }
+    return chosen;
+  };
 
   const send = (original: Original, chosen: readonly MirrorTarget[], body: ClientCall['request']['body']): void => {
     for (const { lane, service } of chosen) lane.send(original.copy(body, lane.cluster, clock), service);
@@ -45,7 +53,7 @@ export function mirrorFilter(options: {
     // As in Envoy there are no copies of connections; nor of what the application itself encrypts.
     if (upgrade || method === 'CONNECT' || call.origin.startsWith('https:')) return next(call);
     const chosen = choose();
-    if (chosen.length === 0) return next(call);
+    if (chosen === undefined) return next(call);
     const original = new Original(call);
     if (!isReplayable(body)) {
       copyBody(call, (copied) => {

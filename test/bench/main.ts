@@ -17,10 +17,12 @@ interface Lane {
   round(concurrency: number): Promise<Round>;
 }
 
-/** Everything whose name contains the text, and the bases of that. */
+/** Everything whose name contains the text, the bases of that, and theirs. */
 function select<T extends { name: string; base: string }>(variants: readonly T[], only: string): readonly T[] {
-  const chosen = variants.filter(({ name }) => name.includes(only));
-  return variants.filter((variant) => chosen.includes(variant) || chosen.some(({ base }) => base === variant.name));
+  const chosen = new Set(variants.filter(({ name }) => name.includes(only)).map(({ name }) => name));
+  // A base comes before what is compared with it.
+  for (const { base, name } of variants.toReversed()) if (chosen.has(name)) chosen.add(base);
+  return variants.filter(({ name }) => chosen.has(name));
 }
 
 /** Each variant in a process of its own, so that none is compiled for the shapes of another. */
