@@ -18,6 +18,8 @@ export type AgentAnswer = (
   answer: LocalAnswer,
   service: string,
   start: AgentStart,
+  /** Header edits for the answer. */
+  edits?: AgentTarget['response'],
 ) => AgentTarget;
 
 /**
@@ -27,13 +29,14 @@ export type AgentAnswer = (
 export function agentAnswers(options: { readonly clock: Clock; series(service: string): Series }): AgentAnswer {
   const { clock, series } = options;
   let answered = 0;
-  return ({ method, path }, answer, service, start) => {
+  return ({ method, path }, answer, service, start, edits) => {
     let done = false;
     return {
       // Its connection serves nobody else.
       key: `answered/${++answered}`,
       path,
       headers: [],
+      ...(edits === undefined ? {} : { response: edits }),
       connect: async () => new LocalSocket(answer, method),
       done(status) {
         if (done) return;

@@ -7,6 +7,16 @@ import type { Random } from './lib/random.ts';
 import type { Route } from './model/route.ts';
 import type { Series } from './telemetry/metrics.ts';
 
+/** A request of node:http that its route may injure. */
+export interface AgentCase {
+  readonly request: AgentRequest;
+  readonly route: Route;
+  /** Whose series an injected answer counts in. */
+  readonly service: string;
+  /** Header edits of the route for responses: an injected one has them too, as in Envoy. */
+  edits(): AgentTarget['response'];
+}
+
 type Decision = ReturnType<(request: AgentRequest) => AgentTarget | 'direct' | RoutedLater>;
 
 /**
@@ -18,7 +28,7 @@ export function agentFaults(options: {
   readonly random: Random;
   readonly answering: AgentAnswer;
   series(service: string): Series;
-}): (request: AgentRequest, route: Route, service: string, go: (start: AgentStart) => Decision) => Decision {
+}): (of: AgentCase, go: (start: AgentStart) => Decision) => Decision {
   const { answering, clock, random, series } = options;
   const plans = new WeakMap<Route, FaultPlan | 'none'>();
 
@@ -28,17 +38,19 @@ export function agentFaults(options: {
     return plan;
   };
 
-  const abortOf = (plan: FaultPlan, request: AgentRequest, service: string, start: AgentStart) => {
+  const abortOf = (plan: FaultPlan, { edits, request, service }: AgentCase, start: AgentStart) => {
     if (plan.abort === undefined || !isAborted(plan, random())) return undefined;
-    return answering(request, abortAnswer(plan.abort, isGrpc(request.header('content-type'))), service, start);
+    const answer = abortAnswer(plan.abort, isGrpc(request.header('content-type')));
+    return answering(request, answer, service, start, edits());
   };
 
-  return (request, route, service, go) => {
+  return (of, go) => {
     const startedAt = clock.now();
+    const { route, service } = of;
     const plan = route.fault === undefined ? 'none' : planOf(route);
     const start = { startedAt, flag: '' };
     if (plan === 'none') return go(start);
-    if (plan.delayShare === 0 || !isDelayed(plan, random())) return abortOf(plan, request, service, start) ?? go(start);
+    if (plan.delayShare === 0 || !isDelayed(plan, random())) return abortOf(plan, of, start) ?? go(start);
     const delayed = { startedAt, flag: 'DI' };
     let cancel = (): void => {};
     // The request has no socket yet that would keep the process waiting for it.
@@ -46,7 +58,7 @@ export function agentFaults(options: {
     let over = false;
     const later: RoutedLater = delay.then(() => {
       over = true;
-      return abortOf(plan, request, service, delayed) ?? go(delayed);
+      return abortOf(plan, of, delayed) ?? go(delayed);
     });
     later.giveUp = () => {
       // What follows the delay reports its end itself.

@@ -56,14 +56,7 @@ export function agentRouter(options: {
       headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
     }
     const added = headers.slice(given) as string[];
-    const view: RoutableRequest = {
-      method: request.method,
-      path: request.path,
-      headers,
-      secure: request.secure,
-      hostHeader: selection.hostHeader,
-      scope,
-    };
+    const view = viewOf(request, headers, selection);
     const startTimeMs = clock.wallNow();
     const { authority } = destination.plan;
     const changes = requestChanges(destination.plan, view, selection.path, startTimeMs);
@@ -126,7 +119,9 @@ export function agentRouter(options: {
       return answering(request, selection.answer, 'unknown', { startedAt: clock.now(), flag: '' });
     const known = selection.kind === 'inside' ? selection : selection.known;
     if (known === undefined) return 'direct';
-    return faults(request, known.route, known.state.cluster.host, (start) => {
+    const edits = (): AgentTarget['response'] =>
+      responseChanges(known.destination.plan, viewOf(request, headers, known), clock.wallNow(), undefined);
+    return faults({ request, route: known.route, service: known.state.cluster.host, edits }, (start) => {
       if (selection.kind === 'outside') {
         return typeof known.state.cluster.tls === 'object' ? overTls(request, known) : 'direct';
       }
@@ -136,6 +131,11 @@ export function agentRouter(options: {
         : warming.then(() => choose(request, headers, selection, start));
     });
   };
+}
+
+function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Known): RoutableRequest {
+  const { method, path, secure } = request;
+  return { method, path, headers, secure, hostHeader, scope: currentScope() };
 }
 
 type Inside = Extract<Selection, { kind: 'inside' }>;

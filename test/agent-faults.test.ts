@@ -5,7 +5,7 @@ import got from 'got';
 import t, { type Test } from 'tap';
 import { agentRouter } from '../src/agent-router.ts';
 import { createAgent } from '../src/host/agent.ts';
-import type { Fault } from '../src/model/route.ts';
+import type { Fault, Route } from '../src/model/route.ts';
 import { runInScope } from '../src/pipeline/scope.ts';
 import { connected } from './support/agent-router.ts';
 import { testClient } from './support/client.ts';
@@ -15,13 +15,16 @@ import { cluster, endpoint, route, snapshot } from './support/snapshot.ts';
 import { turns, until, upstream } from './support/upstream.ts';
 
 /** An agent over the routes of a client, and everything that they counted. */
-function agentOf(t: Test, port: number, fault: Fault, random: () => number = () => 0.5) {
+function agentOf(t: Test, port: number, fault: Fault, random: () => number = () => 0.5, changes: Partial<Route> = {}) {
   const clock = fakeClock();
   const a = cluster('a', [endpoint(port)]);
-  const client = testClient(snapshot({ a: [route(a.name, { fault, rewrite: { pathPrefix: '/new' } })] }, [a]), {
-    clock,
-    random,
-  });
+  const client = testClient(
+    snapshot({ a: [route(a.name, { fault, rewrite: { pathPrefix: '/new' }, ...changes })] }, [a]),
+    {
+      clock,
+      random,
+    },
+  );
   const series = (destinationService: string) =>
     client.metrics.series({
       reporter: 'source',
@@ -74,6 +77,18 @@ t.test('a gRPC request gets a gRPC status', async (t) => {
   const response = await answer(send({ agent, headers: { 'content-type': 'application/grpc' } }));
   t.match(response, { statusCode: 200, headers: { 'grpc-status': '7', 'grpc-message': 'fault filter abort' } });
   t.equal(await text(response), '');
+});
+
+t.test('an injected response has the header edits of its route', async (t) => {
+  const server = await upstream(t);
+  const headers = {
+    response: { set: [{ name: 'x-route', value: '%RESPONSE_CODE%' }], add: [], remove: ['content-type'] },
+  };
+  const fault: Fault = { level: 'call', abort: { status: 418, percent: 100 } };
+  const { agent } = agentOf(t, server.port, fault, () => 0.5, { headers });
+  const response = await answer(send({ agent }));
+  t.same(response.headers, { 'content-length': '18', connection: 'close', 'x-route': '418' });
+  t.equal(await text(response), 'fault filter abort');
 });
 
 t.test('an upgrade is answered too', async (t) => {
