@@ -1,15 +1,32 @@
 import type { Fault, StickySplit } from '../model/route.ts';
 import type { Collector } from './collector.ts';
 import type { HttpRule } from './delegates.ts';
+import { isHeaderName } from './istio-headers.ts';
+import type { HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
+import { suggest } from './values.ts';
+
+/**
+ * What inmesh has beyond Istio's API for a VirtualService: annotations of the resource in which a rule is written.
+ * `docs/reference/extensions.md` describes them.
+ */
+const prefix = 'inmesh.dev/';
+const stickyKey = `${prefix}sticky`;
+const faultLevelKey = `${prefix}fault-level`;
+const baggageKey = `${prefix}baggage`;
+const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey];
 
 /** Begins the name of a pseudo header that stands for a member of the caller's `baggage`. */
 const baggagePrefix = '@baggage.';
 
 /** `@baggage.reviews-canary` in `headers` of a match: the member of the W3C `baggage` header; else nothing. */
 export function baggageMember(header: string): string | undefined {
-  return header.startsWith(baggagePrefix) && header.length > baggagePrefix.length
-    ? header.slice(baggagePrefix.length)
-    : undefined;
+  const name = header.startsWith(baggagePrefix) ? header.slice(baggagePrefix.length) : '';
+  return isHeaderName(name) ? name : undefined;
+}
+
+/** Does the resource say that `@baggage.…` shall be a condition? Istio would refuse such a name. */
+export function allowsBaggage({ annotations }: VirtualService): boolean {
+  return annotations[baggageKey] === 'enabled';
 }
 
 /** What the annotations of its resource say of a rule. */
@@ -24,6 +41,134 @@ export interface Extensions {
 
 const none: RuleExtensions = { faultLevel: 'call' };
 
-export function createExtensions(_collector: Collector): Extensions {
-  return { of: () => none };
+export function createExtensions(): Extensions {
+  const read = new Map<VirtualService, readonly StickyRule[]>();
+  return {
+    of({ index, resource, spec }) {
+      const { annotations } = resource;
+      if (annotations[stickyKey] === undefined && annotations[faultLevelKey] === undefined) return none;
+      let rules = read.get(resource);
+      if (rules === undefined) read.set(resource, (rules = readSticky(resource).rules));
+      const sticky = rules.find((rule) => appliesTo(rule, spec, index));
+      return {
+        faultLevel: annotations[faultLevelKey] === 'try' ? 'try' : 'call',
+        ...(sticky === undefined ? {} : { sticky: splitOf(sticky, resource, spec.name || `http[${index}]`) }),
+      };
+    },
+  };
+}
+
+/** Reports what the annotations do, and refuses those that say nothing sensible. */
+export function checkExtensions(resource: VirtualService, collector: Collector): void {
+  const { annotations } = resource;
+  for (const key of Object.keys(annotations)) {
+    if (!key.startsWith(prefix)) continue;
+    const path = ['metadata', 'annotations', key];
+    if (!known.includes(key)) {
+      const meant = suggest(key, known);
+      const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
+      collector.refuse(resource, path, `is not an annotation that is known here${hint}`, annotations[key]);
+    } else collector.entry(resource, path, 'enforced');
+  }
+  checkWord(resource, faultLevelKey, ['call', 'try'], collector);
+  checkWord(resource, baggageKey, ['enabled', 'disabled'], collector);
+  checkSticky(resource, collector);
+}
+
+function checkWord(resource: VirtualService, key: string, words: readonly string[], collector: Collector): void {
+  const value = resource.annotations[key];
+  if (value === undefined || words.includes(value)) return;
+  collector.refuse(resource, ['metadata', 'annotations', key], `must be ${words.join(' or ')}`, value);
+}
+
+function checkSticky(resource: VirtualService, collector: Collector): void {
+  const path = ['metadata', 'annotations', stickyKey];
+  const { rules, problem } = readSticky(resource);
+  if (problem !== undefined) collector.refuse(resource, path, problem, resource.annotations[stickyKey]);
+  const { http = [] } = resource.body.spec;
+  for (const rule of rules) {
+    const meant = http.filter((spec, index) => appliesTo(rule, spec, index));
+    if (meant.length === 0) {
+      collector.refuse(resource, path, `names a route that is not there: ${rule.route}`);
+    } else if (!meant.some((spec) => (spec.route ?? []).filter(({ weight = 0 }) => weight > 0).length > 1)) {
+      collector.warn(resource, path, 'ignored', 'there is nothing to choose: no such rule has two destinations');
+    }
+  }
+}
+
+interface StickyRule {
+  /** Name of a rule, or `http[2]`; absent: every rule. */
+  readonly route?: string;
+  readonly key: StickySplit['key'];
+  readonly baggage?: string;
+  readonly seed?: string;
+}
+
+function appliesTo({ route }: StickyRule, { name }: HttpRouteSpec, index: number): boolean {
+  return route === undefined || route === `http[${index}]` || route === name;
+}
+
+function splitOf({ baggage, key, seed }: StickyRule, { name, namespace }: VirtualService, rule: string): StickySplit {
+  return {
+    key,
+    ...(baggage === undefined ? {} : { baggage }),
+    seed: seed ?? `${namespace}/${name} ${rule}`,
+  };
+}
+
+const keyKinds = ['header', 'cookie', 'claim'] as const;
+const stickyFields: readonly string[] = ['route', ...keyKinds, 'principal', 'baggage', 'seed'];
+
+/** One object, or a list of them, as JSON. */
+function readSticky({ annotations }: VirtualService): {
+  readonly rules: readonly StickyRule[];
+  readonly problem?: string;
+} {
+  const text = annotations[stickyKey];
+  if (text === undefined) return { rules: [] };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { rules: [], problem: 'must be JSON: {"route": "…", "header": "…"}, or a list of such' };
+  }
+  const rules: StickyRule[] = [];
+  for (const each of Array.isArray(value) ? value : [value]) {
+    const rule = readRule(each);
+    if (typeof rule === 'string') return { rules: [], problem: rule };
+    rules.push(rule);
+  }
+  return { rules };
+}
+
+/** A rule, or what is wrong with it. */
+function readRule(value: unknown): StickyRule | string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return 'must be an object, or a list of such';
+  const fields = value as Readonly<Record<string, unknown>>;
+  for (const [name, each] of Object.entries(fields)) {
+    if (!stickyFields.includes(name)) return `has the unknown field ${name}; there are ${stickyFields.join(', ')}`;
+    const valid = name === 'principal' ? each === true : typeof each === 'string' && each !== '';
+    if (!valid) return `must have ${name === 'principal' ? 'true' : 'a text'} as ${name}`;
+  }
+  const text = (name: string): string | undefined => fields[name] as string | undefined;
+  const keys = keyKinds.flatMap((kind) => {
+    const name = text(kind);
+    return name === undefined ? [] : [{ kind, name: kind === 'header' ? name.toLowerCase() : name } as const];
+  });
+  const all = [...keys, ...(fields['principal'] === true ? [{ kind: 'principal' } as const] : [])];
+  const [key] = all;
+  if (key === undefined || all.length > 1) return 'must have exactly one of header, cookie, claim and principal';
+  const baggage = text('baggage');
+  for (const name of [text('header'), text('cookie'), baggage]) {
+    if (name !== undefined && !isHeaderName(name)) return `must not have ${name} as a name: it is no token`;
+  }
+  const route = text('route');
+  const seed = text('seed');
+  return {
+    key,
+    ...(route === undefined ? {} : { route }),
+    ...(baggage === undefined ? {} : { baggage }),
+    ...(seed === undefined ? {} : { seed }),
+  };
 }

@@ -33,7 +33,10 @@ const destination = object({
 /** Of 100; the compiler knows the smallest. */
 const percent = object({ value: number(0, 100) });
 const headerOperations = object({
-  set: enforced(map(text), 'in a request `Host` and `:authority` set the authority; `%…%` of Envoy is left out'),
+  set: enforced(
+    map(text),
+    "in a request `Host` and `:authority` set the authority; of Envoy's `%…%` those of docs/outbound.md",
+  ),
   add: map(text),
   remove: list(string()),
 });

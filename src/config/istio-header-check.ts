@@ -1,6 +1,7 @@
+import { parseHeaderFormat } from '../lib/header-format.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
-import { hasSubstitution, isAuthorityHeader, isHeaderName } from './istio-headers.ts';
+import { isAuthorityHeader, isHeaderName } from './istio-headers.ts';
 import type { HeaderEditSpec, HeadersSpec, RewriteSpec, VirtualService } from './istio-virtual-service.ts';
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
@@ -30,9 +31,9 @@ function checkEdit(
       checkName(resource, name, request && isAuthorityHeader(name), at, collector);
       const problem = valueProblem(value);
       if (problem !== undefined) collector.problem(resource, at, problem, value);
-      else if (hasSubstitution(value) && !isAuthorityHeader(name)) {
-        const note = 'asks a proxy for something of the connection (%…%): this header is left as it is';
-        collector.entry(resource, at, 'ignored', note);
+      const { unknown } = parseHeaderFormat(value);
+      if (unknown.length > 0 && !isAuthorityHeader(name)) {
+        collector.entry(resource, at, 'approximated', `${unknown.join(', ')} is not known here and stays as it is`);
       }
     }
   }

@@ -41,11 +41,6 @@ export function isAuthorityHeader(name: string): boolean {
   return lower === ':authority' || lower === 'host';
 }
 
-/** Does a value have Envoy's `%…%` in it, which asks for something of the connection or the request? */
-export function hasSubstitution(value: string): boolean {
-  return value.replaceAll('%%', '').includes('%');
-}
-
 function editsOf(request: HeaderEdit | undefined, response: HeaderEdit | undefined): HeaderEdits | undefined {
   if (request === undefined && response === undefined) return undefined;
   return { ...(request === undefined ? {} : { request }), ...(response === undefined ? {} : { response }) };
@@ -70,20 +65,19 @@ function valuesOf(values: Readonly<Record<string, string>> = {}): readonly Heade
   return (
     Object.entries(values)
       // Envoy leaves out a header whose value is empty.
-      .filter(
-        ([name, value]) => isHeaderName(name) && !isAuthorityHeader(name) && value !== '' && !hasSubstitution(value),
-      )
+      .filter(([name, value]) => isHeaderName(name) && !isAuthorityHeader(name) && value !== '')
       // Node writes a character of a header as one byte; on the wire it shall be UTF-8, as from Envoy.
       .map(([name, value]) => ({
         name: name.toLowerCase(),
-        value: Buffer.from(value.replaceAll('%%', '%'), 'utf8').toString('latin1'),
+        value: Buffer.from(value, 'utf8').toString('latin1'),
       }))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
   );
 }
 
 function mergeEdit(first: HeaderEdit = empty, last: HeaderEdit = empty): HeaderEdit | undefined {
-  const replaced = new Set(last.set.map(({ name }) => name));
+  // A value with `%…%` in it may turn out to be nothing, and then leaves the header as it was.
+  const replaced = new Set(last.set.filter(({ value }) => !value.includes('%')).map(({ name }) => name));
   const kept = ({ name }: HeaderValue): boolean => !replaced.has(name);
   const edit = {
     set: [...first.set.filter(kept), ...last.set],

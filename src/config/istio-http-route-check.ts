@@ -1,6 +1,6 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
-import { baggageMember } from './extensions.ts';
+import { allowsBaggage, baggageMember } from './extensions.ts';
 import { isLabel } from './host-syntax.ts';
 import { checkAuthority, checkHeaders } from './istio-header-check.ts';
 import { isHeaderName } from './istio-headers.ts';
@@ -98,8 +98,10 @@ function checkHeaderName(
   collector: Collector,
 ): void {
   if (isHeaderName(name) || isClaimHeader(name) || pseudoHeaders.includes(name)) return;
-  if (positive && baggageMember(name) !== undefined) return;
-  collector.problem(resource, path, 'must be the name of a header', name);
+  const member = positive ? baggageMember(name) : undefined;
+  if (member !== undefined && allowsBaggage(resource)) return;
+  const hint = member === undefined ? '' : '; with the annotation inmesh.dev/baggage: enabled it is a condition';
+  collector.problem(resource, path, `must be the name of a header${hint}`, name);
 }
 
 function checkStringMatch(

@@ -1,5 +1,6 @@
 import type { Collector } from './collector.ts';
 import { hostMatches } from './destination-rules.ts';
+import { checkExtensions } from './extensions.ts';
 import { isWildcardDomain } from './host-syntax.ts';
 import { isClaimHeader } from './istio-http-match.ts';
 import { checkHttpRoute } from './istio-http-route-check.ts';
@@ -23,6 +24,7 @@ export function checkVirtualService(resource: VirtualService, collector: Collect
   http.forEach((rule, index) => void checkHttpRoute(resource, rule, ['spec', 'http', index], collector));
   tls.forEach((rule, index) => void checkTlsRoute(resource, rule, ['spec', 'tls', index], collector));
   tcp.forEach((rule, index) => void checkTcpRoute(resource, rule, ['spec', 'tcp', index], collector));
+  checkExtensions(resource, collector);
   for (const { path, reason } of findUnusedRules(resource.body.spec)) {
     collector.warn(resource, ['spec', ...path], 'ignored', `is never reached: ${reason}`);
   }

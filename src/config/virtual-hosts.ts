@@ -43,7 +43,7 @@ export function compileVirtualHosts(
   const hosts = new Map<string, VirtualHost>();
   const wildcardHosts: WildcardHost[] = [];
   const delegates = createDelegates(virtualServices, workload.clusterDomain, collector);
-  const extensions = createExtensions(collector);
+  const extensions = createExtensions();
   const owners = createHostOwners(virtualServices, registry, workload, collector);
   const links = createDestinationLinks(sources.registry, clusters, rules, workload, collector);
   const compiled = new Map<VirtualService, Map<number, CompiledRules>>();
