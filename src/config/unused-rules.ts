@@ -9,6 +9,7 @@ export interface UnusedRule {
 }
 
 interface AnyRule {
+  readonly delegate?: object;
   readonly name?: string;
   readonly match?: readonly object[];
 }
@@ -37,7 +38,8 @@ function findRepeated(kind: string, rules: readonly AnyRule[]): readonly UnusedR
     }
     const { match = [] } = rule;
     if (match.length === 0) {
-      everything = name;
+      // The rules of a delegate have conditions of their own.
+      if (rule.delegate === undefined) everything = name;
       continue;
     }
     const repeated = match.flatMap((conditions, at) => {
@@ -69,7 +71,7 @@ function findCovered(rules: NonNullable<VirtualServiceSpec['http']>): readonly U
   const found: UnusedRule[] = [];
   const before: Entry[] = [];
   for (const [index, rule] of rules.entries()) {
-    if ((rule.match ?? []).length === 0) break;
+    if ((rule.match ?? []).length === 0 && rule.delegate === undefined) break;
     for (const [at, match] of (rule.match ?? []).entries()) {
       const { prefix, exact } = match.uri ?? {};
       const path = ['http', index, 'match', at];
@@ -79,7 +81,8 @@ function findCovered(rules: NonNullable<VirtualServiceSpec['http']>): readonly U
         (entry) => entry.prefix !== prefix && text.startsWith(entry.prefix) && covers(entry.match, match),
       );
       if (cover === undefined) {
-        if (prefix !== undefined) before.push({ path, rule: nameOf('http', rule, index), match, prefix });
+        if (prefix !== undefined && rule.delegate === undefined)
+          before.push({ path, rule: nameOf('http', rule, index), match, prefix });
       } else {
         const reason = `${cover.rule} takes all paths that begin with ${cover.prefix} before it`;
         found.push({ path, reason });
