@@ -4,7 +4,8 @@ import type { Clusters } from './clusters.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRules } from './destination-rules.ts';
 import type { Path } from './document.ts';
-import type { DestinationSpec, VirtualService } from './istio-virtual-service.ts';
+import type { DestinationSpec, HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
+import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import { resolveHost } from './resource.ts';
 
@@ -40,6 +41,7 @@ export function createDestinationLinks(
       for (const [index, rule] of http.entries()) {
         const path = ['spec', 'http', index];
         checkAll(owner, rule.route ?? [], [...path, 'route']);
+        checkPorts(owner, rule, path);
         if (rule.mirror !== undefined) checkDestination(owner, rule.mirror, [...path, 'mirror']);
         checkAll(owner, rule.mirrors ?? [], [...path, 'mirrors']);
       }
@@ -53,6 +55,30 @@ export function createDestinationLinks(
     const port = service?.ports.find((each) => each.number === number);
     const name = clusterName(host, number, subset);
     return service === undefined || port === undefined ? name : (clusters.use(service, port, subset) ?? name);
+  }
+
+  /** Without a port a request keeps its own, and the destination may have another. */
+  function checkPorts(owner: VirtualService, rule: HttpRouteSpec, path: Path): void {
+    for (const [index, { destination }] of (rule.route ?? []).entries()) {
+      if (destination.port !== undefined) continue;
+      const service = registry.find(resolveHost(destination.host, owner.namespace, clusterDomain));
+      if (service === undefined) continue;
+      const missing = requestPorts(owner, rule).find((number) => !service.ports.some((port) => port.number === number));
+      if (missing === undefined) continue;
+      const only = service.ports.length === 1 ? `; write port: {number: ${service.ports[0]?.number}}` : '';
+      const note = `${service.host} has no port ${missing}, which is taken from the request: calls to that port answer 503${only}`;
+      collector.warn(owner, [...path, 'route', index, 'destination'], 'enforced', note);
+    }
+  }
+
+  /** Ports of the services among the hosts, as far as a rule is for them. */
+  function requestPorts({ body, namespace }: VirtualService, { match = [] }: HttpRouteSpec): readonly number[] {
+    const wanted = match.map(({ port = 0 }) => port);
+    const ports = (body.spec.hosts ?? []).flatMap((name) => {
+      const service = registry.find(resolveHost(name, namespace, clusterDomain));
+      return (service?.ports ?? []).filter((port) => isHttp(port.protocol)).map((port) => port.number);
+    });
+    return wanted.length === 0 || wanted.includes(0) ? ports : ports.filter((port) => wanted.includes(port));
   }
 
   function checkAll(

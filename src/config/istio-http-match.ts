@@ -1,6 +1,6 @@
 import type { HeaderMatch, QueryMatch, RouteMatch } from '../model/route.ts';
 import type { StringMatch } from '../model/string-match.ts';
-import { baggageMember } from './extensions.ts';
+import { baggageMember } from './inmesh-annotations.ts';
 import {
   type CallerContext,
   type CallerMatchSpec,

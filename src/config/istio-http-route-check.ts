@@ -1,7 +1,7 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
-import { allowsBaggage, baggageMember } from './extensions.ts';
 import { isLabel } from './host-syntax.ts';
+import { allowsBaggage, baggageMember } from './inmesh-annotations.ts';
 import { checkAuthority, checkHeaders } from './istio-header-check.ts';
 import { isHeaderName } from './istio-headers.ts';
 import { checkCors, checkDirectResponse, checkFault, checkMirrors, checkRedirect } from './istio-http-action-check.ts';

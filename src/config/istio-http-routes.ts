@@ -3,7 +3,7 @@ import type { StringMatch } from '../model/string-match.ts';
 import type { Collector } from './collector.ts';
 import type { HttpRule } from './delegates.ts';
 import { formatPath } from './document.ts';
-import type { RuleExtensions } from './extensions.ts';
+import type { RuleExtensions } from './inmesh-annotations.ts';
 import { compileHeaders, mergeEdits } from './istio-headers.ts';
 import {
   type ClusterOf,

@@ -1,7 +1,7 @@
 import type { Collector } from './collector.ts';
 import { hostMatches } from './destination-rules.ts';
-import { checkExtensions } from './extensions.ts';
 import { isWildcardDomain } from './host-syntax.ts';
+import { checkExtensions } from './inmesh-annotations.ts';
 import { isClaimHeader } from './istio-http-match.ts';
 import { checkHttpRoute } from './istio-http-route-check.ts';
 import { checkTcpRoute, checkTlsRoute } from './istio-l4-check.ts';

@@ -2,6 +2,7 @@ import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { meshConfigMapTable } from './fields-mesh-config.ts';
+import { canonicalHost } from './host-syntax.ts';
 import { findKind, kindTables } from './kinds.ts';
 import { holdsMeshConfig, openMeshConfigMap } from './mesh-config-map.ts';
 import { checkMetadata } from './metadata.ts';
@@ -218,13 +219,11 @@ function complete(subject: Subject, value: Readonly<Record<string, unknown>>, or
   };
 }
 
-/** Istio's order of precedence: older first; without or with equal time stamps, as they were read. */
+/** Istio's order of precedence: older first, then by name and namespace. Without a time stamp: younger than all with one. */
 export function byAge(a: Resource, b: Resource): number {
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
-  if (a.createdAt !== Number.POSITIVE_INFINITY) {
-    const [left, right] = [`${a.name}.${a.namespace}`, `${b.name}.${b.namespace}`];
-    if (left !== right) return left < right ? -1 : 1;
-  }
+  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
+  if (a.namespace !== b.namespace) return a.namespace < b.namespace ? -1 : 1;
   return a.order - b.order;
 }
 
@@ -234,8 +233,8 @@ export function isExported(exportTo: readonly string[] | undefined, owner: strin
   return exportTo.some((to) => to === '*' || to === viewer || (to === '.' && owner === viewer));
 }
 
-/** Istio's rule for short names: a name without a dot belongs to the namespace of the resource. */
+/** Istio's rule for short names: a name without a dot belongs to the namespace of the resource. One spelling for each name. */
 export function resolveHost(host: string, namespace: string, clusterDomain: string): string {
-  const name = host.toLowerCase();
-  return name === '*' || name.includes('.') || name.includes(':') ? name : `${name}.${namespace}.svc.${clusterDomain}`;
+  const isFull = host === '*' || host.includes('.') || host.includes(':');
+  return isFull ? canonicalHost(host) : `${host.toLowerCase()}.${namespace}.svc.${clusterDomain}`;
 }

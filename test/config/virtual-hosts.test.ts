@@ -1,6 +1,6 @@
 import t from 'tap';
 import { hostAndPort, shortNames } from '../../src/config/virtual-hosts.ts';
-import { good, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
+import { good, problems, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
 
 const names = (yaml: string, options?: TestCompileOptions): readonly string[] =>
   [...good(yaml, options).snapshot.hosts.keys()].sort();
@@ -88,7 +88,7 @@ t.test('of two VirtualServices for a host the older counts, and the other is rep
   t.same(remarks(), [
     'VirtualService spec.hosts[0] ignored (warning): VirtualService shop/v2s (0.yaml:21:1) already routes reviews.shop.svc.cluster.local',
   ]);
-  t.equal(timeoutOf(route('reviews', '1s') + route('reviews', '2s')), 1_000, 'without dates the first');
+  t.equal(timeoutOf(route('reviews', '2s') + route('reviews', '1s')), 1_000, 'without dates by name');
 });
 
 t.test('those made for the namespace go before public ones', async (t) => {
@@ -96,8 +96,106 @@ t.test('those made for the namespace go before public ones', async (t) => {
   const open = route(far, '1s');
   t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["."]')), 2_000);
   t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: [shop]', 'front')), 2_000);
-  t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["*"]')), 1_000);
+  t.equal(timeoutOf(open + route(far, '2s', 'z', ', exportTo: ["*"]')), 1_000);
+  t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["*"]')), 2_000, 'of equal age: by name');
   t.equal(timeoutOf(route(far, '2s', 'b', ', exportTo: ["."]', 'front')), undefined, 'not visible here');
+});
+
+t.test('a VirtualService without a rule for a port leaves that port to the next', async (t) => {
+  const two = serviceYaml().replace(
+    'name: http, protocol: HTTP}]',
+    'name: http, protocol: HTTP}, {number: 81, name: http-b, protocol: HTTP}]',
+  );
+  const first = resourceYaml(
+    'VirtualService',
+    'a',
+    '{hosts: [reviews], http: [{name: first, match: [{port: 81}], route: [{destination: {host: reviews}}]}]}',
+  );
+  const second = resourceYaml(
+    'VirtualService',
+    'b',
+    '{hosts: [reviews], http: [{name: second, route: [{destination: {host: reviews}}]}]}',
+  );
+  const { snapshot } = good(two + first + second);
+  t.match(snapshot.hosts.get('reviews:80'), {
+    routes: [{ name: 'second' }],
+    skipped: [{ name: 'first', reason: 'match[0]: port is 81, and this is port 80' }],
+  });
+  t.match(snapshot.hosts.get('reviews:81')?.routes, [{ name: 'first' }]);
+  t.notOk('skipped' in (snapshot.hosts.get('reviews:81') ?? {}));
+  const wide = first.replaceAll('hosts: [reviews]', 'hosts: ["*.shop.svc.cluster.local"]');
+  const wider = second.replaceAll('hosts: [reviews]', 'hosts: ["*.svc.cluster.local"]');
+  t.match(good(two + wide + wider).routes('reviews:80'), [{ name: 'default' }], 'of wildcards only the most specific');
+});
+
+t.test('a VirtualService may see to the ports of HTTP and be of no matter to others', async (t) => {
+  const tcp = serviceYaml().replace('name: http, protocol: HTTP', 'name: tcp, protocol: TCP');
+  t.match(good(tcp + route('reviews', '1s')).routes('reviews:80'), [{ name: 'default' }]);
+});
+
+t.test('hosts that Istio accepts, and how they are served', async (t) => {
+  const of = (hosts: string): readonly string[] => {
+    const yaml = resourceYaml('VirtualService', 'v', `{hosts: [${hosts}], http: [{redirect: {uri: /}}]}`);
+    const { snapshot } = good(serviceYaml() + yaml);
+    const named = [...snapshot.hosts]
+      .filter(([, { routes }]) => routes[0]?.redirect !== undefined)
+      .map(([name]) => name);
+    return [...named, ...snapshot.wildcardHosts.map(({ suffix, port }) => `*${suffix}:${port}`)].sort();
+  };
+  t.same(of('reviews').length, 4, 'all names of the service');
+  t.same(of('a.example.'), ['a.example:80']);
+  t.same(of('"*.a.example"'), ['*.a.example:80']);
+  t.same(of('"*-v1.a.example"'), ['*-v1.a.example:80']);
+  t.same(of('"*v1.a.example"'), ['*v1.a.example:80']);
+  t.same(of('10.0.0.9'), ['10.0.0.9:80']);
+  t.same(of('"fd00::1"'), ['[fd00::1]:80']);
+  t.same(of('short'), ['short.shop.svc.cluster.local:80']);
+  t.same(of('a.example, b.example'), ['a.example:80', 'b.example:80']);
+});
+
+const refusedHosts: readonly (readonly [spec: string, message: RegExp])[] = [
+  ['hosts: ["a b"]', /hosts\[0\]: must be a host name/],
+  ['hosts: ["a.*.b"]', /must be a host name/],
+  ['hosts: ["a*.b"]', /must be a host name/],
+  ['hosts: ["a_b.example"]', /must be a host name/],
+  ['hosts: ["a.123"]', /must be a host name/],
+  ['hosts: [""]', /must be a host name/],
+  ['hosts: ["*"]', /must not be \* in the mesh/],
+  ['hosts: ["*"], gateways: [mesh, edge]', /must not be \* in the mesh/],
+  ['hosts: ["*.b", a.b]', /hosts\[1\]: is there twice: \*\.b covers the same names, got "a\.b"/],
+  ['hosts: [a.b, "*.b"]', /hosts\[1\]: is there twice: a\.b covers the same names/],
+  ['hosts: [a.b, a.b]', /hosts\[1\]: is there twice, got "a\.b"/],
+  ['hosts: [a], gateways: ["/a"]', /gateways\[0\]: must be mesh or <namespace>\/<name>/],
+  ['hosts: [a], exportTo: ["~"]', /exportTo\[0\]/],
+  ['hosts: [a], exportTo: [".", shop]', /exportTo\[1\]: is there twice/],
+  ['hosts: [a], exportTo: ["*", b]', /exportTo/],
+];
+for (const [spec, message] of refusedHosts) {
+  t.test(`refused: ${spec}`, async (t) => {
+    const yaml = resourceYaml('VirtualService', 'v', `{${spec}, http: [{redirect: {uri: /}}]}`);
+    t.match(problems(yaml).join('\n'), message);
+  });
+}
+
+t.test('for gateways more hosts are allowed', async (t) => {
+  for (const hosts of ['"*"', '"outbound_.80_._.reviews.shop.svc.cluster.local"']) {
+    const tls = `tls: [{match: [{sniHosts: [${hosts}]}], route: [{destination: {host: reviews}}]}]`;
+    const yaml = resourceYaml('VirtualService', 'v', `{hosts: [${hosts}], gateways: [edge], ${tls}}`);
+    t.same(problems(yaml), [], hosts);
+  }
+});
+
+t.test('a destination without a port, on a port that it does not have, is warned of', async (t) => {
+  const yaml =
+    serviceYaml('a', 9_000) +
+    serviceYaml() +
+    resourceYaml('VirtualService', 'v', '{hosts: [a], http: [{route: [{destination: {host: reviews}}]}]}');
+  t.match(good(yaml).remarks(), [
+    /destination enforced \(warning\): reviews\.shop\.svc\.cluster\.local has no port 9000, which is taken from the request: .*write port: \{number: 80\}/,
+  ]);
+  t.same(good(yaml.replace('{host: reviews}', '{host: reviews, port: {number: 80}}')).remarks(), []);
+  const matched = yaml.replace('http: [{', 'http: [{match: [{port: 80}], ');
+  t.same(good(matched).remarks(), [], 'where the rule is for another port');
 });
 
 t.test('a VirtualService of which no route applies leaves the default', async (t) => {
