@@ -35,7 +35,7 @@ const percent = object({ value: number(0, 100) });
 const headerOperations = object({
   set: enforced(
     map(text),
-    "in a request `Host` and `:authority` set the authority; of Envoy's `%…%` those of docs/outbound.md",
+    "in a request `Host` and `:authority` set the authority; of Envoy's `%…%` what a process knows",
   ),
   add: map(text),
   remove: list(string()),
