@@ -23,6 +23,7 @@ import {
   groupSlices,
   type ServiceBody,
 } from './kubernetes-service.ts';
+import type { MeshSettings } from './mesh-settings.ts';
 import { createRegistry } from './registry.ts';
 import { type Resource, readResources, resolveHost } from './resource.ts';
 import { compileScopedHosts } from './scoped-hosts.ts';
@@ -45,8 +46,8 @@ export interface CompileOptions {
 /** Watches a compilation: how analysis gets at what was read, also when it is refused. */
 export interface CompileObserver {
   readonly collector: Collector;
-  /** Called with all resources that have the shape of their kind. */
-  see?(resources: readonly Resource[]): void;
+  /** Called with all resources that have the shape of their kind, and what holds for the whole mesh. */
+  see?(resources: readonly Resource[], mesh: MeshSettings): void;
 }
 
 /** A whole snapshot, or the reasons why there is none. */
@@ -66,7 +67,6 @@ export function compile(
   const { outboundPolicy, trustDomainIsDefault = false, previous } = options;
   const { collector } = observer;
   const read = readResources(documents, options.workload.namespace, collector);
-  observer.see?.(read);
   const mesh = compileMeshConfig(read.filter(isMeshConfig), overridesOf(options), collector);
   const workload: Workload =
     trustDomainIsDefault && mesh.trustDomain !== undefined
@@ -74,6 +74,7 @@ export function compile(
       : options.workload;
   for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
   const resources = applyExportDefaults(read, mesh);
+  observer.see?.(resources, mesh);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
     // Kinds that have the same name in two groups are not both known, and a table checked the body.
     resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];

@@ -129,15 +129,17 @@ async function* nothing(): AsyncGenerator<string> {}
 
 function documentsOf(config: unknown): readonly ConfigDocument[] {
   if (!isRecord(config)) throw new BadLine('needs the field config: {"resources": […]}');
-  const { resources } = config;
+  const { resources, mesh } = config;
   if (!Array.isArray(resources)) throw new BadLine('config.resources must be a list of resources');
-  return resources.flatMap((resource: unknown, index) => {
+  const given = isRecord(mesh) ? [documentOf({ apiVersion: 'inmesh.dev/v1', kind: 'MeshConfig', spec: mesh })] : [];
+  const documents = resources.flatMap((resource: unknown, index) => {
     if (typeof resource !== 'string') return [documentOf(resource)];
     const { documents, problems } = parseYaml(resource);
     const [problem] = problems;
     if (problem !== undefined) throw new BadLine(`config.resources[${index}] is not YAML: ${problem.message}`);
     return documents;
   });
+  return [...given, ...documents];
 }
 
 /** A line may name the process for which it asks, as for `inmesh explain`. */

@@ -119,6 +119,23 @@ t.test('--stdin: resources that are no objects are invalid, not a crash', async 
   );
 });
 
+t.test('--stdin: a MeshConfig may stand beside the resources', async (t) => {
+  const line = (rootNamespace: string): string =>
+    JSON.stringify({
+      id: 1,
+      config: {
+        mesh: { rootNamespace },
+        resources: [
+          peers('STRICT'),
+          `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: all, namespace: config}, spec: {selector: {matchLabels: {a: b}}}}`,
+        ],
+      },
+    });
+  const said = await answers([line('config'), line('other')]);
+  const refusals = said.map(({ messages = [] }) => messages.filter(({ code }) => code === 'INMESH0002').length);
+  t.same(refusals, [1, 0], 'only in the root namespace a selector has no effect');
+});
+
 t.test('--stdin takes no path', async (t) => {
   const { code, notes } = await inmesh(['analyze', '--stdin', 'mesh']);
   t.equal(code, 2);

@@ -118,14 +118,14 @@ t.test('the process is described by options, or by the variables that it takes i
 t.test('analyze: what happens with each field', async (t) => {
   const path = folder(t, {
     'a.yaml': service,
-    'b.yaml': `${route('timeout: 1s, fault: {abort: {httpStatus: 503}}')}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n`,
+    'b.yaml': `${route('timeout: 1s, match: [{statPrefix: a}]')}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n`,
   });
   const { code, out } = await inmesh(['analyze', path]);
   t.equal(code, 0);
   t.match(out, /^ServiceEntry shop\/reviews \(.*a\.yaml\): \d fields enforced$/m);
   t.match(
     out,
-    /^VirtualService shop\/reviews \(.*b\.yaml\): 3 fields enforced\n {2}ignored {6}spec\.http\[0\]\.fault {2}line 7:\d+$/m,
+    /^VirtualService shop\/reviews \(.*b\.yaml\): 3 fields enforced\n {2}ignored {6}spec\.http\[0\]\.match\[0\]\.statPrefix: metrics .* {2}line 7:\d+$/m,
   );
   t.match(out, /^ {2}ignored {6}the whole resource: Deployment has no meaning for a mesh {2}line \d+:\d+$/m);
   t.match(out, /^\d+ fields enforced, 0 approximated, 2 ignored; 0 warnings$/m);
@@ -134,7 +134,8 @@ t.test('analyze: what happens with each field', async (t) => {
   const json = JSON.parse((await inmesh(['analyze', '--json', path])).out);
   t.ok(
     json.entries.some(
-      (entry: { field: string; status: string }) => entry.field === 'spec.http[0].fault' && entry.status === 'ignored',
+      (entry: { field: string; status: string }) =>
+        entry.field === 'spec.http[0].match[0].statPrefix' && entry.status === 'ignored',
     ),
   );
 });

@@ -2,6 +2,7 @@ import type { Workload } from '../../model/workload.ts';
 import { createCollector } from '../collector.ts';
 import { compile } from '../compile.ts';
 import type { ConfigDocument } from '../document.ts';
+import { defaultMeshSettings, type MeshSettings } from '../mesh-settings.ts';
 import type { Resource } from '../resource.ts';
 import type { ConfigProblem, EnforcementEntry } from '../source.ts';
 import { analyzers } from './analyzers.ts';
@@ -32,9 +33,14 @@ export function analyzeConfig(documents: readonly ConfigDocument[], options: Ana
   const { workload, problems = [] } = options;
   const collector = createCollector();
   let resources: readonly Resource[] = [];
-  compile(documents, { workload }, { collector, see: (read) => void (resources = read) });
+  let mesh = defaultMeshSettings;
+  const see = (read: readonly Resource[], settings: MeshSettings): void => {
+    resources = read;
+    mesh = settings;
+  };
+  compile(documents, { workload }, { collector, see });
   const entries = collector.entries();
-  const context = createContext(resources, workload);
+  const context = createContext(resources, workload, mesh);
   for (const analyze of analyzers) analyze(context);
   const { findings: analysis } = context;
   // What an analyzer explains with a code of its own needs no second message.

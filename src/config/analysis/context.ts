@@ -2,6 +2,7 @@ import type { Workload } from '../../model/workload.ts';
 import { createCollector } from '../collector.ts';
 import type { Path } from '../document.ts';
 import { formatPath } from '../document.ts';
+import type { MeshSettings } from '../mesh-settings.ts';
 import { showValue } from '../problem.ts';
 import type { Resource } from '../resource.ts';
 import type { FindingCode } from './catalogue.ts';
@@ -10,6 +11,7 @@ import { type Finding, findingOf } from './finding.ts';
 /** What an analyzer sees, and where it reports. */
 export interface AnalysisContext {
   readonly workload: Workload;
+  readonly mesh: MeshSettings;
   readonly resources: readonly Resource[];
   readonly findings: readonly Finding[];
   /** Resources of a kind; the field tables have checked their shape. */
@@ -28,7 +30,7 @@ export type Analyzer = (context: AnalysisContext) => void;
 
 const suppressAnnotation = 'galley.istio.io/analyze-suppress';
 
-export function createContext(resources: readonly Resource[], workload: Workload): AnalysisContext {
+export function createContext(resources: readonly Resource[], workload: Workload, mesh: MeshSettings): AnalysisContext {
   const findings: Finding[] = [];
   const byKind = new Map<string, Resource[]>();
   for (const resource of resources) {
@@ -39,6 +41,7 @@ export function createContext(resources: readonly Resource[], workload: Workload
   const { at } = createCollector();
   return {
     workload,
+    mesh,
     resources,
     findings,
     ofKind: <Body>(kind: string) => (byKind.get(kind) ?? []) as readonly Resource<Body>[],

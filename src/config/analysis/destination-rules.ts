@@ -6,7 +6,6 @@ import type { PolicyParts } from '../traffic-policy-spec.ts';
 import { selects } from '../values.ts';
 import type { AnalysisContext, Analyzer } from './context.ts';
 import { hasHiddenEndpoints, type KnownService, knownServices, labelsOf } from './known-services.ts';
-import { rootNamespaceOf } from './root-namespace.ts';
 
 type Rule = Resource<DestinationRuleBody>;
 
@@ -93,7 +92,7 @@ function compare(
 
 /** The mode of a service's workloads, where a policy of any level that applies to all of them sets it. */
 function modeOf(context: AnalysisContext, { resource, selector }: KnownService): Mode {
-  const root = rootNamespaceOf(context);
+  const root = context.mesh.rootNamespace;
   const policies = [...context.ofKind<PeerAuthenticationBody>('PeerAuthentication')].sort(byAge);
   const labels = ({ body }: Resource<PeerAuthenticationBody>): Readonly<Record<string, string>> =>
     body.spec?.selector?.matchLabels ?? {};

@@ -56,7 +56,9 @@ export function findingOfProblem(problem: ConfigProblem, unreadable = false): Fi
 /** What the enforcement report says of a field; nothing for what is simply enforced. */
 export function findingOfEntry({ at, field, status, note, warning }: EnforcementEntry): Finding | undefined {
   const what = field === '' ? 'the resource' : 'the field';
-  if (warning === true)
+  // A kind that has no effect here is no mistake of its author.
+  const ofKind = status === 'ignored' && field === '';
+  if (warning === true && !ofKind)
     return findingOf('INMESH0005', { at, field, message: note ?? 'is probably not what was meant' });
   if (status === 'enforced') return undefined;
   const verb = status === 'ignored' ? 'has no effect' : 'is approximated';

@@ -5,7 +5,6 @@ import { selects } from '../values.ts';
 import type { FindingCode } from './catalogue.ts';
 import type { AnalysisContext, Analyzer } from './context.ts';
 import { type KnownWorkload, knownServices } from './known-services.ts';
-import { rootNamespaceOf } from './root-namespace.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -81,7 +80,7 @@ export const analyzeIdleSelectors: Analyzer = (context) => {
   const resources = selecting.flatMap((kind) => context.ofKind(kind));
   if (resources.length === 0) return;
   const { workloads } = knownServices(context);
-  const root = rootNamespaceOf(context);
+  const root = context.mesh.rootNamespace;
   for (const resource of resources) {
     const { labels, path } = selectorOf(resource);
     if (Object.keys(labels).length === 0) continue;

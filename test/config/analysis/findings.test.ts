@@ -411,10 +411,10 @@ const cases: readonly (readonly [what: string, resources: readonly string[], fin
   ],
   [
     'a port name without a protocol',
-    [yaml('Service', 'a', '{ports: [{port: 80, name: web}, {port: 81}]}')],
+    [yaml('Service', 'a', '{ports: [{port: 80, name: web}, {port: 81, name: x-grpc}]}')],
     [
       /^IST0118 Service shop\/a spec\.ports\[0\]: the name "web" of port 80/,
-      /^IST0118 .* spec\.ports\[1\]: the name "" of port 81/,
+      /^IST0118 .* spec\.ports\[1\]: the name "x-grpc" of port 81/,
     ],
   ],
   ['a UDP port', [yaml('Service', 'a', '{ports: [{port: 53, name: dns, protocol: UDP}]}')], []],
