@@ -1,6 +1,7 @@
 import type { ServiceEntryBody } from '../istio-service-entry.ts';
 import type { WorkloadEntryBody } from '../istio-workload-entry.ts';
-import type { EndpointSliceBody, PodBody, ServiceBody } from '../kubernetes-service.ts';
+import type { PodBody } from '../kubernetes-pod.ts';
+import type { EndpointSliceBody, ServiceBody } from '../kubernetes-service.ts';
 import { type PortProtocol, protocolOf, protocolOfPort } from '../protocol.ts';
 import { isExported, type Resource, resolveHost } from '../resource.ts';
 import { selects } from '../values.ts';
