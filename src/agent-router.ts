@@ -7,6 +7,7 @@ import type { Clock } from './lib/clock.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
+import { changesOriginal } from './outbound-tls.ts';
 import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
@@ -31,8 +32,8 @@ export function agentRouter(options: {
   readonly select: Selector;
   /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
-  /** TLS of the mesh to the address that the application named. Absent: no cluster needs it. */
-  connectOriginal?(cluster: Cluster, hostname: string, port: number): Promise<Duplex>;
+  /** A connection of the mesh's own to the address that the application named. Absent: no cluster needs one. */
+  connectOriginal?(cluster: Cluster, hostname: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
   const answering = agentAnswers(options);
@@ -93,17 +94,19 @@ export function agentRouter(options: {
     };
   };
 
-  const overTls = ({ hostname, port }: AgentRequest, { destination, path, state }: Known): AgentTarget => {
+  const toItsAddress = ({ hostname, port, secure }: AgentRequest, { destination, path, state }: Known): AgentTarget => {
     const { authority } = destination.plan;
     return {
-      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}`,
+      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
       path,
       ...(authority === undefined ? {} : { authority }),
       headers: [],
       connect: async () => {
-        if (options.connectOriginal !== undefined) return options.connectOriginal(state.cluster, hostname, port);
-        // Never without TLS.
-        throw new MeshError('ERR_MESH_UNSUPPORTED', `TLS to ${hostname} cannot be originated here`);
+        if (options.connectOriginal !== undefined) {
+          return options.connectOriginal(state.cluster, hostname, port, secure ? hostname : undefined);
+        }
+        // Never without its TLS.
+        throw new MeshError('ERR_MESH_UNSUPPORTED', `there are no connections to ${hostname} here`);
       },
       done() {
         // There is no endpoint that could be judged by this.
@@ -123,7 +126,7 @@ export function agentRouter(options: {
       responseChanges(known.destination.plan, viewOf(request, headers, known), clock.wallNow(), undefined);
     return faults({ request, route: known.route, service: known.state.cluster.host, edits }, (start) => {
       if (selection.kind === 'outside') {
-        return typeof known.state.cluster.tls === 'object' ? overTls(request, known) : 'direct';
+        return changesOriginal(known.state.cluster) ? toItsAddress(request, known) : 'direct';
       }
       const warming = selection.state.warming();
       return warming === undefined

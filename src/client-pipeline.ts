@@ -11,6 +11,7 @@ import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster } from './model/cluster.ts';
+import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
@@ -38,7 +39,7 @@ export interface ClientPipelineDependencies {
   readonly clusters: Clusters;
   /** The table of the snapshot in force; read once for each call. */
   hosts(): HostTable | undefined;
-  /** TLS of the mesh to the address that the caller named. Absent: no cluster needs it. */
+  /** Connections of the mesh's own to the address that the caller named. Absent: no cluster needs them. */
   original?(cluster: Cluster): Dispatcher;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
   series(service: string): Series;
@@ -68,11 +69,11 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.endpoint = passthrough;
     return next(call);
   };
-  const toItsAddressOverTls = (cluster: Cluster): Filter<ClientCall, Reply> => {
+  const toItsAddressBy = (cluster: Cluster): Filter<ClientCall, Reply> => {
     const dispatcher = (): Dispatcher => {
       if (dependencies.original !== undefined) return dependencies.original(cluster);
-      // Never without TLS.
-      throw new MeshError('ERR_MESH_UNSUPPORTED', `TLS to ${cluster.host} cannot be originated here`);
+      // Never without its TLS.
+      throw new MeshError('ERR_MESH_UNSUPPORTED', `there are no connections to the address of ${cluster.host} here`);
     };
     const endpoint: CallEndpoint = { name: cluster.host, host: '', dispatcher };
     return (call, next) => {
@@ -134,7 +135,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     if (state.cluster.discovery.kind === 'original') {
       // There is nothing to choose from, and nobody to eject.
-      filters.push(originates(state.cluster) ? toItsAddressOverTls(state.cluster) : toItsAddress);
+      filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state.cluster) : toItsAddress);
     } else {
       // inside retry: hands the chosen endpoint on
       filters.push(balanceFilter(name, state));

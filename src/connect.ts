@@ -3,6 +3,7 @@ import { MeshError } from './errors.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import type { ConnectionRoute } from './model/route.ts';
+import { changesOriginal } from './outbound-tls.ts';
 import type { HostTable } from './route/host-table.ts';
 import { createWeightedChoice } from './route/weighted.ts';
 import type { ClusterState } from './runtime/cluster.ts';
@@ -31,8 +32,8 @@ export interface ConnectDependencies {
   hosts(): HostTable | undefined;
   /** Makes a connection to an endpoint of a cluster, its identity verified. */
   open(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
-  /** Makes a connection, with TLS that the mesh originates, to the address that was named. */
-  openOriginal(cluster: Cluster, host: string, port: number): Promise<Duplex>;
+  /** Makes a connection to the address that was named, with the port and the TLS that the mesh knows. */
+  openOriginal(cluster: Cluster, host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
   /** Makes a connection to a host outside of the mesh. */
   openOutside(host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
 }
@@ -124,9 +125,11 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
     tlsHost: string | undefined,
   ): Promise<Duplex> => {
     if (state === undefined) return openOutside(host, port, tlsHost);
-    const { discovery, tls } = state.cluster;
+    const { discovery } = state.cluster;
     if (discovery.kind !== 'original') return connectInside(state, tlsHost, host);
-    return typeof tls === 'object' ? openOriginal(state.cluster, host, port) : openOutside(host, port, tlsHost);
+    return changesOriginal(state.cluster)
+      ? openOriginal(state.cluster, host, port, tlsHost)
+      : openOutside(host, port, tlsHost);
   };
 
   return {

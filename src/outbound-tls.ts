@@ -5,7 +5,7 @@ import { MeshError } from './errors.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import { peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
-import type { Cluster, Endpoint, OriginatedTls } from './model/cluster.ts';
+import type { Cluster, Endpoint, OriginatedTls, ServiceProtocol } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
@@ -29,72 +29,107 @@ export interface OutboundTls {
    * @throws MeshError `ERR_MESH_NO_IDENTITY`, `ERR_MESH_TLS_FAILED`: there is no connection then.
    */
   security(cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectionSecurity;
-  /** Connections with TLS of the mesh to the addresses that requests name. */
+  /** Connections to the addresses that requests name, with the port and the TLS that the mesh knows. */
   original(cluster: Cluster): Dispatcher;
-  originalTarget(cluster: Cluster, hostname: string, port: number): ConnectTarget;
+  originalTarget(cluster: Cluster, hostname: string, port: number, tlsHost: string | undefined): ConnectTarget;
   /** Forgets what the snapshot has no more. */
   reconcile(snapshot: Snapshot): void;
   close(): Promise<void>;
+}
+
+/** Must connections to original addresses be made by the mesh, since they are not what was called? */
+export function changesOriginal({ discovery, tls }: Cluster): boolean {
+  return typeof tls === 'object' || (discovery.kind === 'original' && discovery.port !== undefined);
 }
 
 /** TLS to servers outside of the mesh, as one cluster has it. */
 interface Origination {
   readonly tls: OriginatedTls;
   readonly origin: TlsOrigin;
-  dispatcher: Dispatcher | undefined;
+}
+
+/** Connections of one cluster to original addresses. */
+interface Original {
+  readonly cluster: Cluster;
+  readonly dispatcher: Dispatcher;
 }
 
 export function createOutboundTls(dependencies: OutboundTlsDependencies): OutboundTls {
   const { clock } = dependencies;
   const originations = new Map<string, Origination>();
+  const originals = new Map<string, Original>();
 
-  const originationOf = ({ name, host }: Cluster, tls: OriginatedTls): Origination => {
+  const originOf = (cluster: Cluster, tls: OriginatedTls): TlsOrigin => {
+    const { name, host, protocol } = cluster;
     const known = originations.get(name);
-    if (known !== undefined && isDeepStrictEqual(known.tls, tls)) return known;
-    void known?.dispatcher?.close();
-    const fresh = { tls, origin: createTlsOrigin(tls, name, host), dispatcher: undefined };
-    originations.set(name, fresh);
-    return fresh;
+    if (known !== undefined && isDeepStrictEqual(known.tls, tls)) return known.origin;
+    const origin = createTlsOrigin(tls, { cluster: name, host, alpn: isHttp(protocol) ? ['http/1.1'] : [] });
+    originations.set(name, { tls, origin });
+    return origin;
   };
-  const originated = (cluster: Cluster): Origination => {
-    if (typeof cluster.tls === 'object') return originationOf(cluster, cluster.tls);
-    throw new TypeError(`${cluster.name} has no TLS of its own`);
+  const originalTarget: OutboundTls['originalTarget'] = (cluster, hostname, port, tlsHost) => {
+    const { discovery, limits, name, tls } = cluster;
+    return {
+      cluster: name,
+      address: hostname,
+      port: (discovery.kind === 'original' ? discovery.port : undefined) ?? port,
+      timeoutMs: limits.connectTimeoutMs,
+      clock,
+      security: () => {
+        if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };
+        if (typeof tls === 'object') return originOf(cluster, tls).security(bracketed(hostname));
+        // Nobody could say who such a server must be.
+        if (tls !== 'mutual') return { kind: 'plaintext' };
+        throw new MeshError('ERR_MESH_UNSUPPORTED', `mutual TLS to ${hostname} is demanded`, { cluster: name });
+      },
+    };
   };
-  const originalTarget = (cluster: Cluster, hostname: string, port: number): ConnectTarget => ({
-    cluster: cluster.name,
-    address: hostname,
-    port,
-    timeoutMs: cluster.limits.connectTimeoutMs,
-    clock,
-    security: () => originated(cluster).origin.security(hostname.includes(':') ? `[${hostname}]` : hostname),
-  });
 
   return {
     security(cluster, endpoint, tlsHost, host) {
       if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };
       return typeof cluster.tls === 'object'
-        ? originationOf(cluster, cluster.tls).origin.security(host)
+        ? originOf(cluster, cluster.tls).security(host)
         : meshSecurity(dependencies, cluster, endpoint);
     },
     original(cluster) {
-      const origination = originated(cluster);
-      origination.dispatcher ??= createOriginalDispatcher((hostname, port) => originalTarget(cluster, hostname, port));
-      return origination.dispatcher;
+      const known = originals.get(cluster.name);
+      if (known?.cluster === cluster) return known.dispatcher;
+      void known?.dispatcher.close();
+      const dispatcher = createOriginalDispatcher((hostname, port, secure) =>
+        originalTarget(cluster, hostname, port, secure ? hostname : undefined),
+      );
+      originals.set(cluster.name, { cluster, dispatcher });
+      return dispatcher;
     },
     originalTarget,
-    reconcile(snapshot) {
-      for (const [name, { dispatcher, tls }] of originations) {
-        if (isDeepStrictEqual(snapshot.clusters.get(name)?.tls, tls)) continue;
-        originations.delete(name);
-        void dispatcher?.close();
+    reconcile({ clusters }) {
+      for (const [name, { tls }] of originations) {
+        if (!isDeepStrictEqual(clusters.get(name)?.tls, tls)) originations.delete(name);
+      }
+      for (const [name, { cluster, dispatcher }] of originals) {
+        if (clusters.get(name) === cluster) continue;
+        originals.delete(name);
+        void dispatcher.close();
       }
     },
     async close() {
-      const closing = [...originations.values()].map(({ dispatcher }) => dispatcher?.close());
+      const closing = [...originals.values()].map(({ dispatcher }) => dispatcher.close());
+      originals.clear();
       originations.clear();
       await Promise.all(closing);
     },
   };
+}
+
+const http: ReadonlySet<ServiceProtocol> = new Set(['http', 'http2', 'grpc']);
+
+function isHttp(protocol: ServiceProtocol): boolean {
+  return http.has(protocol);
+}
+
+function bracketed(hostname: string): string {
+  return hostname.includes(':') ? `[${hostname}]` : hostname;
 }
 
 /**

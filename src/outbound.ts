@@ -129,7 +129,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     random,
     hosts: () => hosts,
     open: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
-    openOriginal: (cluster, host, port) => connect(tls.originalTarget(cluster, host, port)),
+    openOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
     openOutside: (address, port, tlsHost) =>
       connect({
         cluster: 'PassthroughCluster',
@@ -147,7 +147,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       series: seriesWithout,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
-      connectOriginal: (cluster, hostname, port) => connect(tls.originalTarget(cluster, hostname, port)),
+      connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
     }),
     { clock },
   );

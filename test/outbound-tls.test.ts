@@ -4,7 +4,7 @@ import type { ActiveIdentity } from '../src/identity/store.ts';
 import { meshTlsOptions } from '../src/identity/tls-options.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import type { Cluster, OriginatedTls } from '../src/model/cluster.ts';
-import { createOutboundTls } from '../src/outbound-tls.ts';
+import { changesOriginal, createOutboundTls } from '../src/outbound-tls.ts';
 import { makeAuthority } from './support/certificates.ts';
 import { shopWeb } from './support/inbound.ts';
 import { cluster, endpoint, snapshot } from './support/snapshot.ts';
@@ -80,6 +80,31 @@ t.test('certificates that were read serve as long as the cluster says the same',
   await tls.close();
 });
 
-t.test('only TLS of the mesh goes to original addresses in this way', async (t) => {
-  t.throws(() => outboundTls().original(clusterWith({ tls: 'auto' })), TypeError);
+t.test('the address that was called, with the port that the mesh knows', async (t) => {
+  const tls = outboundTls();
+  const named = clusterWith({ tls: 'disable', discovery: { kind: 'original' } });
+  t.match(tls.originalTarget(named, 'a.test', 80, undefined), { address: 'a.test', port: 80, timeoutMs: 10_000 });
+  const moved = clusterWith({ tls: simple, discovery: { kind: 'original', port: 443 } });
+  const target = tls.originalTarget(moved, '::1', 80, undefined);
+  t.match(target, { address: '::1', port: 443 });
+  t.match(target.security(), { kind: 'originated', names: ['::1'] });
+  t.match(tls.originalTarget(moved, 'a.test', 80, 'a.test').security(), { kind: 'tls', serverName: 'a.test' });
+  t.match(tls.originalTarget(named, 'a.test', 80, undefined).security(), { kind: 'plaintext' });
+  const mutual = clusterWith({ tls: 'mutual', discovery: { kind: 'original', port: 443 } });
+  t.throws(() => tls.originalTarget(mutual, 'a.test', 80, undefined).security(), { code: 'ERR_MESH_UNSUPPORTED' });
+  t.same([named, moved, mutual].map(changesOriginal), [false, true, true]);
+});
+
+t.test('connections to original addresses last as long as their cluster', async (t) => {
+  const tls = outboundTls();
+  const first = clusterWith({ tls: simple, discovery: { kind: 'original' } });
+  const connections = tls.original(first);
+  t.equal(tls.original(first), connections);
+  tls.reconcile(snapshot({}, [first]));
+  t.equal(tls.original(first), connections);
+  const second = clusterWith({ tls: { ...simple, serverName: 'b' }, discovery: { kind: 'original' } });
+  t.not(tls.original(second), connections);
+  tls.reconcile(snapshot({}, []));
+  t.not(tls.original(first), connections);
+  await tls.close();
 });

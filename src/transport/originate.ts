@@ -18,8 +18,16 @@ export interface TlsOrigin {
   security(host: string): ConnectionSecurity;
 }
 
-/** @param serviceHost the name of the server where neither configuration nor request has one. */
-export function createTlsOrigin(tls: OriginatedTls, cluster: string, serviceHost: string): TlsOrigin {
+export interface TlsOriginOptions {
+  /** Name of the cluster, for messages. */
+  readonly cluster: string;
+  /** The name of the server where neither configuration nor request has one. */
+  readonly host: string;
+  /** Protocols to offer; none for connections that carry something else than HTTP. */
+  readonly alpn: readonly string[];
+}
+
+export function createTlsOrigin(tls: OriginatedTls, { cluster, host: serviceHost, alpn }: TlsOriginOptions): TlsOrigin {
   const { rootFile, revocationFile, client } = tls;
   const files = [rootFile, revocationFile, client?.certificateFile, client?.keyFile].filter(
     (file) => file !== undefined,
@@ -61,14 +69,12 @@ export function createTlsOrigin(tls: OriginatedTls, cluster: string, serviceHost
         context: current(),
         // An address is not announced (RFC 6066 section 3), but its certificate must have it.
         serverName: isIP(serverName) === 0 && !serverName.startsWith('*') ? serverName : '',
-        alpn: host === '' ? [] : http1,
+        alpn,
         names: tls.verify ? (tls.subjectAltNames.length > 0 ? tls.subjectAltNames : [serverName]) : undefined,
       };
     },
   };
 }
-
-const http1 = ['http/1.1'];
 
 /** Changes whenever one of the files does: also when a symbolic link is turned to another folder. */
 function fingerprint(files: readonly string[]): string {

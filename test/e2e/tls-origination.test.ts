@@ -1,4 +1,5 @@
 import { get as httpGet } from 'node:http';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { staticSource } from '../../src/config/static-source.ts';
@@ -257,6 +258,56 @@ t.test('a host that is called at its own address has TLS too', async (t) => {
   const other = await meshOf(t, yaml + rule('mode: SIMPLE', server.port, '*'));
   t.equal((await other.fetch(url)).headers.get('x-inmesh-error'), 'ERR_MESH_TLS_FAILED');
   await t.rejects(throughAgent(other, url), { code: 'ERR_MESH_TLS_FAILED' });
+});
+
+t.test('at the address that was called another port can be meant, with TLS and without', async (t) => {
+  const folder = testFolder(t);
+  const server = await tlsServer(t, authority.issue({ dns: 'localhost' }));
+  const plain = await upstream(t);
+  const root = folder.write('root.pem', authority.rootPem);
+  const entry = (targetPort: number): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: external, namespace: shop}
+spec:
+  hosts: [localhost]
+  resolution: NONE
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${targetPort}}]
+---
+`;
+  const encrypting = await meshOf(t, entry(server.port) + rule(`mode: SIMPLE, caCertificates: ${root}`, 80, '*'));
+  t.equal((await encrypting.fetch('http://localhost/')).status, 200);
+  t.equal(await throughAgent(encrypting, 'http://localhost/'), '200 ok');
+  t.match(server.seen, [{ serverName: 'localhost', host: 'localhost' }, { serverName: 'localhost' }]);
+  const open = await meshOf(t, entry(plain.port));
+  t.equal((await open.fetch('http://localhost/a')).status, 200);
+  t.equal(await throughAgent(open, 'http://localhost/b'), '200 ok');
+  t.same(plain.seen, ['GET /a', 'GET /b']);
+  t.same(
+    plain.requests.map(({ headers }) => headers.host),
+    ['localhost', 'localhost'],
+  );
+});
+
+t.test('TLS of the application to another port is its own', async (t) => {
+  const { port, seen } = await tlsServer(t, authority.issue({ dns: 'localhost' }));
+  const mesh = await meshOf(
+    t,
+    `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: external, namespace: shop}
+spec:
+  hosts: [localhost]
+  resolution: NONE
+  ports: [{number: 443, name: https, protocol: HTTPS, targetPort: ${port}}]
+`,
+  );
+  const roots = getCACertificates('default');
+  t.teardown(() => setDefaultCACertificates(roots));
+  setDefaultCACertificates([authority.rootPem]);
+  t.equal((await mesh.fetch('https://localhost/')).status, 200);
+  t.match(seen, [{ serverName: 'localhost', host: 'localhost' }]);
 });
 
 t.test('PASSTHROUGH with TLS is TLS to the address that was called', async (t) => {

@@ -29,7 +29,8 @@ const simple = (changes: Partial<OriginatedTls> = {}): OriginatedTls => ({
   verify: true,
   ...changes,
 });
-const originOf = (tls: OriginatedTls): TlsOrigin => createTlsOrigin(tls, 'outbound|80||svc.test', 'svc.test');
+const originOf = (tls: OriginatedTls, alpn: readonly string[] = ['http/1.1']): TlsOrigin =>
+  createTlsOrigin(tls, { cluster: 'outbound|80||svc.test', host: 'svc.test', alpn });
 
 type Outcome =
   | { readonly socket: TLSSocket; readonly error?: never }
@@ -73,9 +74,11 @@ t.test('the host of the request is the SNI, and the name that must be in the cer
   ] as const) {
     const { socket } = await connect(t, port, origin, host);
     t.equal((socket as TLSSocket & { servername: string }).servername, name, host);
-    t.equal(socket?.alpnProtocol, host === '' ? false : 'http/1.1', 'only where it is HTTP');
+    t.equal(socket?.alpnProtocol, 'http/1.1');
     t.ok(socket?.authorized);
   }
+  const bytes = await connect(t, port, originOf(simple({ rootFile }), []), '');
+  t.equal(bytes.socket?.alpnProtocol, false, 'what is not HTTP is not called HTTP');
   const { error } = await connect(t, port, origin, 'other.test');
   t.match(error, {
     code: 'ERR_MESH_PEER_IDENTITY',
