@@ -20,6 +20,7 @@ import type { EndpointState } from './runtime/endpoint.ts';
 import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
+import { createConnectionBudgets } from './transport/budget.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createPool } from './transport/pool.ts';
 
@@ -66,10 +67,12 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     address: endpoint.address,
     port: endpoint.port,
     timeoutMs: cluster.limits.connectTimeoutMs,
+    keepAliveMs: cluster.limits.tcpKeepalive?.timeMs,
     clock,
     security: () => tls.security(cluster, endpoint, tlsHost, host),
   });
 
+  const budgets = createConnectionBudgets();
   const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
@@ -85,8 +88,10 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
           get address() {
             return current().address;
           },
-          maxConnections: cluster.limits.maxConnections,
+          budget: budgets.of(cluster),
           idleTimeoutMs: cluster.limits.idleTimeoutMs,
+          maxRequestsPerConnection: cluster.limits.maxRequestsPerConnection,
+          maxConnectionMs: cluster.limits.maxConnectionMs,
         }),
       series: (endpoint) =>
         seriesTo(cluster.host, endpoint.workload || 'unknown', endpoint.labels['version'] ?? cluster.subset),
@@ -160,6 +165,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     use(snapshot) {
       clusters.reconcile(snapshot);
       tls.reconcile(snapshot);
+      budgets.reconcile(snapshot.clusters);
       hosts = createHostTable(snapshot);
     },
     recycle(spreadMs) {

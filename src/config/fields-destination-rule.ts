@@ -73,23 +73,28 @@ const loadBalancer = object(
 );
 
 const http1Only = 'calls go out over HTTP/1.1';
+const keepaliveOfSystem = 'Node.js leaves it to the operating system';
 const connectionPool = object({
   tcp: object({
-    maxConnections: approximated(integer(), 'counted for each endpoint, not for all of them together; 0 is no limit'),
+    maxConnections: enforced(integer(), 'counts the connections of this process; 0 is no limit'),
     connectTimeout: duration(),
     idleTimeout: enforced(duration(0), 'where there is no `http.idleTimeout`; 0 keeps idle connections'),
-    maxConnectionDuration: ignored(duration(), 'connections live as long as they are used'),
-    tcpKeepalive: ignored(
-      object({ probes: uint32, time: duration(), interval: duration() }),
-      'a connection is probed when it was idle for 60 s',
-    ),
+    maxConnectionDuration: duration(),
+    tcpKeepalive: object({
+      time: enforced(duration(), 'default 60 s'),
+      probes: ignored(uint32, keepaliveOfSystem),
+      interval: ignored(duration(), keepaliveOfSystem),
+    }),
   }),
   http: object({
     http2MaxRequests: enforced(integer(), 'counts HTTP/1.1 requests too, and those that wait; 0 is no limit'),
     maxRetries: enforced(integer(), '0 is no limit'),
     idleTimeout: duration(),
-    http1MaxPendingRequests: ignored(integer(), '`http2MaxRequests` counts waiting requests'),
-    maxRequestsPerConnection: ignored(integer(), 'connections are used as long as both sides keep them'),
+    http1MaxPendingRequests: enforced(
+      integer(),
+      'counts requests whose connection is being made, too, as Envoy does; 0 is no limit',
+    ),
+    maxRequestsPerConnection: enforced(integer(), '0 is no limit'),
     maxConcurrentStreams: ignored(integer(), http1Only),
     h2UpgradePolicy: ignored(oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'), http1Only),
     useClientProtocol: ignored(boolean, http1Only),

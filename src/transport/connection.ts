@@ -19,6 +19,8 @@ export interface Passenger extends Dispatcher.DispatchHandler {
 
 /** Whom a connection belongs to. */
 export interface ConnectionOwner {
+  /** The request that waited for this connection is on its way, or failed. */
+  served(): void;
   freed(connection: ConnectionClient): void;
   /** Its socket was closed. */
   lost(connection: ConnectionClient): void;
@@ -26,11 +28,17 @@ export interface ConnectionOwner {
 
 /** undici's client for one connection at a time, which tells whether that was used before. */
 export class ConnectionClient extends Client implements Connection {
+  /** The request that it was made for waits until it is. */
+  awaited: boolean;
+  /** It has lived long enough: no more requests after this one. */
+  old: boolean;
   readonly #owner: ConnectionOwner;
   #requests: number;
 
   constructor(origin: string | URL, options: Client.Options, owner: ConnectionOwner) {
     super(origin, options);
+    this.awaited = false;
+    this.old = false;
     this.#owner = owner;
     this.#requests = 0;
     this.on('connect', () => {
@@ -40,11 +48,18 @@ export class ConnectionClient extends Client implements Connection {
   }
 
   begin(): boolean {
+    if (this.awaited) this.#served();
     return this.#requests++ > 0;
   }
 
   end(): void {
+    if (this.awaited) this.#served();
     this.#owner.freed(this);
+  }
+
+  #served(): void {
+    this.awaited = false;
+    this.#owner.served();
   }
 }
 

@@ -36,6 +36,8 @@ export interface ConnectTarget {
   readonly address: string;
   readonly port: number;
   readonly timeoutMs: number;
+  /** An idle connection is probed after this time. Default 60,000. */
+  readonly keepAliveMs?: number | undefined;
   readonly clock: Clock;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
@@ -108,7 +110,7 @@ export function openConnection(
   socket.once('connect', () => {
     connected = true;
     socket.setNoDelay(true);
-    socket.setKeepAlive(true, 60_000);
+    socket.setKeepAlive(true, target.keepAliveMs ?? 60_000);
     if (!secure) settle(null);
   });
   if (security.kind !== 'plaintext') {

@@ -1,13 +1,21 @@
 import { AsyncResource } from 'node:async_hooks';
 import { Dispatcher, errors } from 'undici';
+import { MeshError } from '../errors.ts';
+import type { ConnectionBudget } from './budget.ts';
 import { ConnectionClient, type ConnectionOwner, type Passenger } from './connection.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
 
 export interface PoolOptions extends ConnectTarget {
   /** Host header of requests that have none of their own. */
   readonly host: string;
-  readonly maxConnections: number;
+  /** Limits that the cluster shares; absent: none. */
+  readonly budget?: ConnectionBudget | undefined;
+  /** 0: never. */
   readonly idleTimeoutMs: number;
+  /** Infinity: no limit. */
+  readonly maxRequestsPerConnection: number;
+  /** A connection takes no requests after this time. Infinity: no limit. */
+  readonly maxConnectionMs: number;
 }
 
 /**
@@ -18,8 +26,9 @@ export interface PoolOptions extends ConnectTarget {
  * the event loop once for each connection instead of once for all of them.
  */
 export class ConnectionPool extends Dispatcher implements ConnectionOwner {
-  readonly #open: (owner: ConnectionOwner) => ConnectionClient;
-  readonly #maxConnections: number;
+  readonly #open: (owner: ConnectionPool) => ConnectionClient;
+  readonly #budget: ConnectionBudget | undefined;
+  readonly #cluster: string;
   readonly #all: Set<ConnectionClient>;
   /** Ready for a request, last used last. */
   readonly #idle: ConnectionClient[];
@@ -30,10 +39,15 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
   #closed: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
-  constructor(open: (owner: ConnectionOwner) => ConnectionClient, maxConnections: number) {
+  constructor(
+    open: (owner: ConnectionPool) => ConnectionClient,
+    cluster: string,
+    budget: ConnectionBudget | undefined,
+  ) {
     super();
     this.#open = open;
-    this.#maxConnections = maxConnections;
+    this.#cluster = cluster;
+    this.#budget = budget;
     this.#all = new Set();
     this.#idle = [];
     this.#resting = [];
@@ -49,13 +63,22 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
       handler.onResponseError?.(null as never, new errors.ClientClosedError());
       return false;
     }
-    const connection = this.#idle.pop() ?? this.#another();
-    if (connection === undefined) this.#waiting.push(new Waiting(options, handler));
-    else {
-      handler.connection = connection;
-      connection.dispatch(options, handler);
+    let connection = this.#idle.pop();
+    if (connection === undefined) {
+      if (this.#budget !== undefined && !this.#admit(this.#budget, handler)) return false;
+      connection = this.#another();
+      if (connection === undefined) {
+        this.#waiting.push(new Waiting(options, handler));
+        return true;
+      }
     }
+    handler.connection = connection;
+    connection.dispatch(options, handler);
     return true;
+  }
+
+  served(): void {
+    if (this.#budget !== undefined) this.#budget.pending--;
   }
 
   freed(connection: ConnectionClient): void {
@@ -68,8 +91,13 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     const index = this.#idle.indexOf(connection);
     if (index === -1 || this.#closed !== undefined) return;
     this.#idle.splice(index, 1);
-    this.#all.delete(connection);
-    void connection.close();
+    this.#remove(connection);
+  }
+
+  /** It is too old. */
+  retire(connection: ConnectionClient): void {
+    connection.old = true;
+    this.lost(connection);
   }
 
   override close(): Promise<void>;
@@ -88,8 +116,13 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
   override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | undefined {
     const callback = typeof first === 'function' ? first : second;
     const error = (typeof first === 'function' ? undefined : first) ?? new errors.ClientDestroyedError();
-    for (const { handler } of this.#waiting.splice(0)) handler.onResponseError?.(null as never, error);
-    const destroyed = Promise.all([...this.#all].map((connection) => connection.destroy(error))).then(() => {});
+    for (const { handler } of this.#waiting.splice(0)) {
+      this.served();
+      handler.onResponseError?.(null as never, error);
+    }
+    const destroyed = Promise.all([...this.#all].map((connection) => connection.destroy(error))).then(() =>
+      this.#forget(),
+    );
     this.#drained?.();
     this.#closed ??= destroyed;
     if (callback === undefined) return destroyed;
@@ -97,11 +130,35 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     return undefined;
   }
 
+  /** Lets a request wait, if not too many do: for a free connection, or for one that is made for it. */
+  #admit(budget: ConnectionBudget, handler: Passenger): boolean {
+    if (budget.pending < budget.maxPending) {
+      budget.pending++;
+      return true;
+    }
+    const message = `cluster ${this.#cluster} is at its limit of ${budget.maxPending} requests that wait for a connection`;
+    handler.onResponseError?.(null as never, new MeshError('ERR_MESH_OVERFLOW', message, { cluster: this.#cluster }));
+    return false;
+  }
+
+  /** One more connection, where the limits allow it; as in Envoy an endpoint may always have one. */
   #another(): ConnectionClient | undefined {
-    if (this.#all.size >= this.#maxConnections) return undefined;
+    const budget = this.#budget;
+    const full = budget !== undefined && budget.connections >= budget.maxConnections;
+    if (full && this.#all.size > 0) return undefined;
     const connection = this.#open(this);
     this.#all.add(connection);
+    if (budget !== undefined) {
+      budget.connections++;
+      connection.awaited = true;
+    }
     return connection;
+  }
+
+  #remove(connection: ConnectionClient): void {
+    this.#all.delete(connection);
+    if (this.#budget !== undefined) this.#budget.connections--;
+    void connection.close();
   }
 
   readonly #wake = (): void => {
@@ -112,9 +169,19 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     connections.length = 0;
   };
 
-  #reuse(connection: ConnectionClient): void {
+  #reuse(given: ConnectionClient): void {
+    let connection = given;
+    if (given.old) {
+      this.#remove(given);
+      // Who waits needs another one in its place.
+      const fresh = this.#waiting.length > 0 ? this.#another() : undefined;
+      if (fresh === undefined) return;
+      fresh.awaited = false;
+      connection = fresh;
+    }
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting.shift() as Waiting;
+      this.served();
       if (waiting.handler.gone) continue;
       waiting.handler.connection = connection;
       waiting.runInAsyncScope(() => connection.dispatch(waiting.options, waiting.handler));
@@ -127,6 +194,12 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
   async #drain(): Promise<void> {
     if (this.#waiting.length > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
     await Promise.all([...this.#all].map((connection) => (connection.destroyed ? undefined : connection.close())));
+    this.#forget();
+  }
+
+  #forget(): void {
+    if (this.#budget !== undefined) this.#budget.connections -= this.#all.size;
+    this.#all.clear();
   }
 }
 
@@ -150,6 +223,7 @@ class Waiting extends AsyncResource {
 export function createPool(options: PoolOptions): ConnectionPool {
   // As in Envoy 0 means that idle connections are kept; undici wants a number.
   const idleTimeoutMs = options.idleTimeoutMs > 0 ? options.idleTimeoutMs : Number.POSITIVE_INFINITY;
+  const { budget, clock, cluster, maxConnectionMs, maxRequestsPerConnection } = options;
   const origin = `http://${options.host}`;
   const clientOptions = {
     connect: (_: unknown, callback: unknown) =>
@@ -161,8 +235,20 @@ export function createPool(options: PoolOptions): ConnectionPool {
     // The pool sees to it that there is one at a time. With 1, undici would take a turn of the event
     // loop for each connection, and tell of each that it is busy and free again.
     pipelining: 2,
+    ...(Number.isFinite(maxRequestsPerConnection) ? { maxRequestsPerClient: maxRequestsPerConnection } : {}),
   };
-  // As in Envoy an endpoint may always have one connection.
-  const maxConnections = Math.max(1, options.maxConnections);
-  return new ConnectionPool((owner) => new ConnectionClient(origin, clientOptions as never, owner), maxConnections);
+  const open = (owner: ConnectionPool): ConnectionClient => {
+    const connection = new ConnectionClient(origin, clientOptions as never, owner);
+    if (Number.isFinite(maxConnectionMs)) {
+      let cancel = (): void => {};
+      connection.on('connect', () => {
+        cancel();
+        connection.old = false;
+        cancel = clock.after(maxConnectionMs, () => owner.retire(connection));
+      });
+      connection.on('disconnect', () => cancel());
+    }
+    return connection;
+  };
+  return new ConnectionPool(open, cluster, budget);
 }

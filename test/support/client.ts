@@ -9,6 +9,7 @@ import type { ClusterState } from '../../src/runtime/cluster.ts';
 import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
 import { createNameResolver } from '../../src/runtime/resolver.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { createConnectionBudgets } from '../../src/transport/budget.ts';
 import { createPool } from '../../src/transport/pool.ts';
 
 export interface TestClient {
@@ -55,6 +56,7 @@ export function testClient(
   const opened = new Set<ClusterState>();
   const resolve = options.resolve ?? (async () => []);
   const names = createNameResolver({ ask: async (name) => ({ addresses: await resolve(name) }), clock, random });
+  const budgets = createConnectionBudgets();
   const clusters = createClusters((tlsHost) => ({
     clock,
     random,
@@ -67,7 +69,9 @@ export function testClient(
           address: endpoint.address,
           port: endpoint.port,
           timeoutMs: cluster.limits.connectTimeoutMs,
-          maxConnections: cluster.limits.maxConnections,
+          budget: budgets.of(cluster),
+          maxRequestsPerConnection: cluster.limits.maxRequestsPerConnection,
+          maxConnectionMs: cluster.limits.maxConnectionMs,
           idleTimeoutMs: cluster.limits.idleTimeoutMs,
           clock: options.connectClock ?? systemClock,
           security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),

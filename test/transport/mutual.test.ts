@@ -86,7 +86,8 @@ function meshOf(ports: readonly number[], own: () => Credentials) {
           port,
           timeoutMs: 10_000,
           clock: systemClock,
-          maxConnections: Number.POSITIVE_INFINITY,
+          maxRequestsPerConnection: Number.POSITIVE_INFINITY,
+          maxConnectionMs: Number.POSITIVE_INFINITY,
           idleTimeoutMs: 60_000,
           security: () => ({
             kind: 'mutual',

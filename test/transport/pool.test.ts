@@ -4,9 +4,11 @@ import { createServer, type IncomingMessage } from 'node:http';
 import t, { type Test } from 'tap';
 import type { Dispatcher } from 'undici';
 import { systemClock } from '../../src/lib/clock.ts';
+import type { ConnectionBudget } from '../../src/transport/budget.ts';
 import { mayRepeat, type Passenger } from '../../src/transport/connection.ts';
 import { createPool, type PoolOptions } from '../../src/transport/pool.ts';
-import { turns, until, upstream } from '../support/upstream.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { refusingPort, turns, until, upstream } from '../support/upstream.ts';
 
 function poolTo(t: Test, port: number, changes: Partial<PoolOptions> = {}) {
   const pool = createPool({
@@ -17,13 +19,22 @@ function poolTo(t: Test, port: number, changes: Partial<PoolOptions> = {}) {
     timeoutMs: 10_000,
     clock: systemClock,
     security: () => ({ kind: 'plaintext' }),
-    maxConnections: Number.POSITIVE_INFINITY,
+    maxRequestsPerConnection: Number.POSITIVE_INFINITY,
+    maxConnectionMs: Number.POSITIVE_INFINITY,
     idleTimeoutMs: 3_600_000,
     ...changes,
   });
   t.teardown(() => pool.destroy());
   return pool;
 }
+
+const budget = (changes: Partial<ConnectionBudget>): ConnectionBudget => ({
+  maxConnections: Number.POSITIVE_INFINITY,
+  maxPending: Number.POSITIVE_INFINITY,
+  connections: 0,
+  pending: 0,
+  ...changes,
+});
 
 /** Sends one request; resolves with its body and whether its connection had been used before. */
 function send(
@@ -70,7 +81,7 @@ t.test('no more connections than the limit; requests wait for their turn', async
   ] as const) {
     const waiting: (() => void)[] = [];
     const server = await upstream(t, (_incoming, outgoing) => void waiting.push(() => outgoing.end('ok')));
-    const pool = poolTo(t, server.port, { maxConnections });
+    const pool = poolTo(t, server.port, { budget: budget({ maxConnections }) });
     const answers = Promise.all(Array.from({ length: 6 }, () => text(pool)));
     for (let answered = 0; answered < 6; answered++) {
       await until(() => waiting.length > 0);
@@ -139,7 +150,7 @@ t.test('a connection knows whether it was used before, also after it was replace
     if (incoming.url === '/close') outgoing.setHeader('connection', 'close');
     outgoing.end('ok');
   });
-  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const pool = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   const reused: boolean[] = [];
   for (const path of ['/', '/', '/close', '/', '/']) reused.push((await send(pool, path)).reused);
   t.same(reused, [false, true, true, false, true]);
@@ -168,7 +179,7 @@ t.test('who gives up while waiting is left out; a closed or destroyed pool says 
     paths.push(incoming.url);
     waiting.push(() => outgoing.end('ok'));
   });
-  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const pool = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   const first = send(pool, '/first');
   void send(pool, '/gone', true);
   const last = send(pool, '/last');
@@ -181,7 +192,7 @@ t.test('who gives up while waiting is left out; a closed or destroyed pool says 
   await Promise.all([first, last, closed]);
   t.same(paths, ['/first', '/last'], 'what waited when it was closed was served');
 
-  const other = poolTo(t, server.port, { maxConnections: 1 });
+  const other = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   const running = send(other, '/running');
   const queued = send(other, '/queued');
   await until(() => waiting.length > 0);
@@ -193,7 +204,7 @@ t.test('who gives up while waiting is left out; a closed or destroyed pool says 
 
 t.test('a request that undici refuses leaves its connection free', async (t) => {
   const server = await upstream(t);
-  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const pool = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   await t.rejects(send(pool, 'no slash'), { code: 'UND_ERR_INVALID_ARG' });
   t.equal(await text(pool), await text(pool));
 });
@@ -205,9 +216,98 @@ t.test('a request that waited runs in the asynchronous context of its caller', a
   subscribe('undici:request:create', listener);
   t.teardown(() => unsubscribe('undici:request:create', listener));
   const server = await upstream(t);
-  const pool = poolTo(t, server.port, { maxConnections: 1 });
+  const pool = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   await Promise.all([context.run('first', () => text(pool)), context.run('second', () => text(pool))]);
   t.same(seen, ['first', 'second']);
+});
+
+t.test('requests that wait are limited, those included whose connection is being made', async (t) => {
+  const waiting: (() => void)[] = [];
+  const server = await upstream(t, (_incoming, outgoing) => void waiting.push(() => outgoing.end('ok')));
+  const shared = budget({ maxConnections: 1, maxPending: 1 });
+  const pool = poolTo(t, server.port, { budget: shared });
+  const first = text(pool);
+  t.equal(shared.pending, 1, 'its connection is not there yet');
+  await t.rejects(send(pool), { code: 'ERR_MESH_OVERFLOW' });
+  await server.arrived(1);
+  t.equal(shared.pending, 0);
+  const second = text(pool);
+  await t.rejects(send(pool), { code: 'ERR_MESH_OVERFLOW' });
+  for (let i = 0; i < 2; i++) {
+    await until(() => waiting.length > 0);
+    waiting.shift()?.();
+  }
+  t.same(await Promise.all([first, second]), ['ok', 'ok']);
+  t.same([shared.connections, shared.pending], [1, 0]);
+  t.equal(server.accepted(), 1);
+  await pool.close();
+  t.same([shared.connections, shared.pending], [0, 0]);
+});
+
+t.test('the endpoints of a cluster share a limit, but each may have one connection', async (t) => {
+  const shared = budget({ maxConnections: 2 });
+  const servers = [await upstream(t, () => {}), await upstream(t, () => {})];
+  const pools = servers.map(({ port }) => poolTo(t, port, { budget: shared }));
+  const calls = pools.flatMap((pool) => [send(pool), send(pool), send(pool)]);
+  for (const call of calls) call.catch(() => {});
+  await Promise.all(servers.map((server) => server.arrived(1)));
+  t.same(
+    servers.map((server) => server.accepted()),
+    [2, 1],
+    'the first took both, the second has one all the same',
+  );
+  t.equal(shared.connections, 3);
+  await Promise.all(pools.map((pool) => pool.destroy()));
+  await Promise.allSettled(calls);
+  t.same([shared.connections, shared.pending], [0, 0]);
+});
+
+t.test('a connection that cannot be made gives its place back', async (t) => {
+  const shared = budget({ maxConnections: 1, maxPending: 1 });
+  const pool = poolTo(t, await refusingPort(), { budget: shared });
+  for (let i = 0; i < 3; i++) {
+    await t.rejects(send(pool), { code: 'ERR_MESH_CONNECT_FAILED' });
+    t.equal(shared.pending, 0);
+    await turns(3);
+  }
+});
+
+t.test('a connection is closed after so many requests, or after a time', async (t) => {
+  const ports: string[] = [];
+  const server = await upstream(t, (incoming, outgoing) => void outgoing.end(String(incoming.socket.remotePort)));
+  const counted = poolTo(t, server.port, { maxRequestsPerConnection: 2 });
+  for (let i = 0; i < 5; i++) {
+    ports.push(await text(counted));
+    await turns(3);
+  }
+  t.equal(new Set(ports).size, 3);
+  t.equal(ports[0], ports[1]);
+
+  const clock = fakeClock();
+  const aging = poolTo(t, server.port, { maxConnectionMs: 1_000, clock });
+  const young = await text(aging);
+  await turns(3);
+  clock.advance(999);
+  t.equal(await text(aging), young);
+  await turns(3);
+  clock.advance(1);
+  t.not(await text(aging), young, 'it was idle');
+
+  const waiting: (() => void)[] = [];
+  const slow = await upstream(t, (incoming, outgoing) => {
+    waiting.push(() => outgoing.end(String(incoming.socket.remotePort)));
+  });
+  const busy = poolTo(t, slow.port, { maxConnectionMs: 1_000, clock, budget: budget({ maxConnections: 1 }) });
+  const answers = [text(busy), text(busy)];
+  await slow.arrived(1);
+  clock.advance(1_000);
+  for (let i = 0; i < 2; i++) {
+    await until(() => waiting.length > 0);
+    waiting.shift()?.();
+  }
+  const [before, after] = await Promise.all(answers);
+  t.not(before, after, 'what was under way was finished, what waited went on a new one');
+  await until(() => slow.open() === 1);
 });
 
 t.test('what may be sent again when a connection closes', async (t) => {
