@@ -1,4 +1,4 @@
-import type { Cluster, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
+import type { Cluster, ConnectionLimits, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
 import type { DestinationRules } from './destination-rules.ts';
@@ -47,11 +47,11 @@ export function createClusters(
         subset,
         protocol: port.protocol,
         discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
-        ...balanceOf(policy),
+        ...balanceOf(policy, mesh),
         tls: upstreamTls(service, policy, mesh),
         ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
         ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
-        limits: policy.limits,
+        limits: limitsOf(policy, mesh),
         ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
         ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
         ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
@@ -106,7 +106,13 @@ export function createClusters(
   }
 }
 
-function balanceOf({ balance, hash, locality, zoneAware, warmup }: ClusterPolicy) {
+function limitsOf({ limits }: ClusterPolicy, { tcpKeepalive }: MeshSettings): ConnectionLimits {
+  return limits.tcpKeepalive === undefined && tcpKeepalive !== undefined ? { ...limits, tcpKeepalive } : limits;
+}
+
+function balanceOf({ balance, hash, locality: own, zoneAware, warmup }: ClusterPolicy, mesh: MeshSettings) {
+  // Settings for zones and those for localities exclude each other.
+  const locality = own ?? (zoneAware === undefined ? mesh.locality : undefined);
   return {
     balance,
     ...(hash === undefined ? {} : { hash }),

@@ -11,6 +11,7 @@ import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './isti
 import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
+import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
@@ -73,6 +74,7 @@ export function compile(
       ? { ...options.workload, trustDomain: mesh.trustDomain }
       : options.workload;
   for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
+  reportProxyConfigs(read, workload, mesh, collector);
   const resources = applyExportDefaults(read, mesh);
   observer.see?.(resources, mesh);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>

@@ -75,8 +75,8 @@ export const proxyConfigTable: KindTable = {
   kind: 'ProxyConfig',
   group: 'networking.istio.io',
   versions: ['v1beta1'],
-  status: 'enforced',
-  note: 'checked; nothing that it can say has an effect in a process without a proxy',
+  status: 'ignored',
+  note: 'there is no proxy: `concurrency` (Node runs one thread for JavaScript), `environmentVariables` and `image` are matters of the process itself',
   reference: 'https://istio.io/latest/docs/reference/config/networking/proxy-config/',
   fields: {
     spec: field(

@@ -7,9 +7,12 @@ import type { ConfigDocument, Path } from './document.ts';
 import { documentOf } from './document.ts';
 import { meshFieldNames } from './fields-mesh-config.ts';
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
+import { checkLocality } from './locality-check.ts';
 import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
+import { compileKeepalive, compileLocality, type KeepaliveSpec } from './traffic-policy.ts';
+import type { LocalitySpec } from './traffic-policy-spec.ts';
 import { durationMs } from './values.ts';
 
 /** Istio `MeshConfig`, as far as it has an effect. */
@@ -25,10 +28,8 @@ export interface MeshSpec {
   readonly defaultVirtualServiceExportTo?: readonly string[];
   readonly defaultDestinationRuleExportTo?: readonly string[];
   readonly pathNormalization?: { readonly normalization?: PathNormalization | 'DEFAULT' };
-  readonly localityLbSetting?: {
-    readonly distribute?: readonly { readonly to?: Readonly<Record<string, number>> }[];
-    readonly failover?: readonly { readonly from?: string; readonly to?: string }[];
-  };
+  readonly localityLbSetting?: LocalitySpec;
+  readonly tcpKeepalive?: KeepaliveSpec;
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -81,7 +82,10 @@ export function compileMeshConfig(
   const spec = specOf(first) as MeshSpec;
   const path = pathOf(first);
   reportUnknown(first, spec, path, collector);
-  checkLocality(first, spec, [...path, 'localityLbSetting'], collector);
+  const { localityLbSetting, tcpKeepalive } = spec;
+  if (localityLbSetting !== undefined) {
+    checkLocality(first, localityLbSetting, true, [...path, 'localityLbSetting'], collector);
+  }
   reportOverrides(first, spec, path, overrides, collector);
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
   return {
@@ -91,6 +95,8 @@ export function compileMeshConfig(
     outboundPolicy: spec.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundPolicy,
     retry: meshRetry(first, spec, [...path, 'defaultHttpRetryPolicy'], collector),
     connectTimeoutMs: connectTimeout(first, spec, [...path, 'connectTimeout'], collector),
+    ...(tcpKeepalive === undefined ? {} : { tcpKeepalive: compileKeepalive(tcpKeepalive) }),
+    ...(localityLbSetting === undefined ? {} : { locality: compileLocality(localityLbSetting) }),
     autoMtls: spec.enableAutoMtls ?? true,
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {
@@ -169,21 +175,4 @@ function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: 
   };
   checkRetry(resource, applied, path, lenient);
   return compileRetry(applied);
-}
-
-function checkLocality(resource: MeshConfig, spec: MeshSpec, path: Path, collector: Collector): void {
-  const { distribute = [], failover = [] } = spec.localityLbSetting ?? {};
-  if (distribute.length > 0 && failover.length > 0) {
-    collector.problem(resource, path, 'may have only one of distribute and failover');
-  }
-  distribute.forEach(({ to = {} }, index) => {
-    const total = Object.values(to).reduce((sum, weight) => sum + weight, 0);
-    if (total !== 100) {
-      collector.problem(resource, [...path, 'distribute', index, 'to'], 'needs weights whose sum is 100', total);
-    }
-  });
-  failover.forEach((each, index) => {
-    if (each.from !== each.to) return;
-    collector.problem(resource, [...path, 'failover', index], 'must name two different regions', each.from);
-  });
 }

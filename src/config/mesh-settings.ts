@@ -1,3 +1,4 @@
+import type { LocalityPolicy, TcpKeepalive } from '../model/cluster.ts';
 import type { PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
@@ -16,6 +17,9 @@ export interface MeshSettings {
   readonly retry: RetryPolicy | undefined;
   /** For clusters whose DestinationRule says nothing, milliseconds. Default 10,000. */
   readonly connectTimeoutMs: number;
+  /** For clusters whose DestinationRule says nothing. */
+  readonly tcpKeepalive?: TcpKeepalive;
+  readonly locality?: LocalityPolicy;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
   readonly autoMtls: boolean;
   /** Default `BASE`. */

@@ -7,6 +7,7 @@ import type {
   OriginatedTls,
   OutlierPolicy,
   RetryBudget,
+  TcpKeepalive,
   TunnelPolicy,
   UpstreamTls,
   WarmupPolicy,
@@ -255,11 +256,10 @@ function compileLimits({ tcp = {}, http = {} }: ConnectionPoolSpec, connectTimeo
 
 const upgrades = { DEFAULT: 'default', DO_NOT_UPGRADE: 'never', UPGRADE: 'upgrade' } as const;
 
-function compileKeepalive({
-  probes,
-  time,
-  interval,
-}: NonNullable<NonNullable<ConnectionPoolSpec['tcp']>['tcpKeepalive']>) {
+/** Istio `TcpKeepalive`. */
+export type KeepaliveSpec = NonNullable<NonNullable<ConnectionPoolSpec['tcp']>['tcpKeepalive']>;
+
+export function compileKeepalive({ probes, time, interval }: KeepaliveSpec): TcpKeepalive {
   return {
     ...(probes === undefined || probes === 0 ? {} : { probes }),
     ...(time === undefined ? {} : { timeMs: durationMs(time) }),

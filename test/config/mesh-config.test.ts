@@ -116,8 +116,11 @@ t.test('values that Istio refuses are refused', async (t) => {
       'localityLbSetting: {distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}',
       /localityLbSetting: may have only one of distribute and failover/,
     ],
-    ['localityLbSetting: {distribute: [{from: a, to: {b: 60, c: 39}}]}', /to: needs weights whose sum is 100, got 99/],
-    ['localityLbSetting: {failover: [{from: a, to: a}]}', /failover\[0\]: must name two different regions/],
+    [
+      'localityLbSetting: {distribute: [{from: a, to: {b: 60, c: 39}}]}',
+      /to: must have weights with a sum of 100, got 99/,
+    ],
+    ['localityLbSetting: {failover: [{from: a, to: a}]}', /failover\[0\]: must lead from one region to another/],
   ];
   for (const [spec, message] of bad) t.match(problems(mesh(spec)), [message], spec);
 });
@@ -292,4 +295,23 @@ t.test('a MeshConfig that a program holds is read as Istio reads it', async (t) 
     of({ connectTimeout: 'soon' }),
     /ConfigMap istio-system\/istio: data\.mesh\.connectTimeout: must be a duration/,
   );
+});
+
+t.test('tcpKeepalive and localityLbSetting are those of clusters whose DestinationRule has none', async (t) => {
+  const settings = mesh('tcpKeepalive: {time: 10s, probes: 3}, localityLbSetting: {failover: [{from: eu, to: us}]}');
+  const of = (text: string) => {
+    const found = good(serviceYaml() + text).cluster('reviews|80');
+    return [found?.limits.tcpKeepalive, found?.locality?.failover];
+  };
+  const rule = (policy: string): string =>
+    resourceYaml('DestinationRule', 'r', `{host: reviews, trafficPolicy: {${policy}, outlierDetection: {}}}`);
+  t.same(of(''), [undefined, undefined]);
+  t.same(of(settings), [{ timeMs: 10_000, probes: 3 }, [{ from: 'eu', to: 'us' }]]);
+  t.same(of(settings + rule('connectionPool: {tcp: {tcpKeepalive: {time: 1s}}}')), [
+    { timeMs: 1_000 },
+    [{ from: 'eu', to: 'us' }],
+  ]);
+  t.same(of(settings + rule('loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}'))[1], [
+    { from: 'a', to: 'b' },
+  ]);
 });
