@@ -24,6 +24,8 @@ export interface InboundDependencies {
   readonly logger: Logger;
   /** Absent: this process has no identity and serves plaintext only. */
   readonly identity: IdentityStore | undefined;
+  /** Headers that calls hand on; lower case. */
+  readonly propagateHeaders?: readonly string[];
   snapshot(): Snapshot | undefined;
 }
 

@@ -40,6 +40,11 @@ export interface MeshOptions {
   readonly drainGraceMs?: number;
   /** Signals on which the mesh closes itself and then lets the signal take its course. Default none. */
   readonly closeOn?: readonly NodeJS.Signals[];
+  /**
+   * Headers of inbound requests that the calls they cause hand on by themselves, such as `end-user`:
+   * what a sidecar needs the application for. A header that a call sets itself stays. Default none.
+   */
+  readonly propagateHeaders?: readonly string[];
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

@@ -67,6 +67,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     metrics,
     logger,
     identity,
+    propagateHeaders: settings.propagateHeaders,
     snapshot: () => config.current(),
   });
 

@@ -39,6 +39,8 @@ export interface ServerPipelineDependencies {
   /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
+  /** Headers that the calls of a request hand on; lower case. Default none. */
+  readonly propagateHeaders?: readonly string[];
 }
 
 /** The way of a request from the socket to the application. */
@@ -64,11 +66,12 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const metrics = serverMetricsFilter(clock, seriesOf);
   const peer = peerFilter((call) => peerOf(call, dependencies));
   const deadline = inboundDeadlineFilter(clock);
+  const propagated = dependencies.propagateHeaders ?? [];
 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
     if (call.hostConflict) throw new MeshError('ERR_MESH_BAD_REQUEST', 'the request names two different hosts');
-    const scope = inboundScope(call);
+    const scope = inboundScope(call, propagated);
     call.scope = scope;
     call.handed = true;
     if (connection?.awaitsContinue === response) response.writeContinue();

@@ -28,6 +28,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   drainDelayMs: like(settingsTable.drainDelayMs),
   drainGraceMs: like(settingsTable.drainGraceMs),
   closeOn: like(settingsTable.closeOn),
+  propagateHeaders: like(settingsTable.propagateHeaders),
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),

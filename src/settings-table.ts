@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { isHostName } from './config/values.ts';
+import { mayPropagate } from './trace/propagated.ts';
 
 /** One setting: a key of `inmesh.yaml`, and a variable of the environment. */
 export interface Setting<T> {
@@ -71,6 +72,20 @@ function acceptSignals(value: unknown): readonly NodeJS.Signals[] | undefined {
   return Array.isArray(value) && value.every(good) ? [...new Set(value as NodeJS.Signals[])] : undefined;
 }
 
+const propagateHeaders: Setting<readonly string[]> = {
+  variable: 'INMESH_PROPAGATE_HEADERS',
+  mustBe:
+    'names of headers, such as end-user,x-canary (a list in inmesh.yaml), but none that belong to one connection, to a body or to the mesh',
+  parse: (given) => acceptHeaders(given.split(',').map((name) => name.trim())),
+  accept: acceptHeaders,
+};
+
+function acceptHeaders(value: unknown): readonly string[] | undefined {
+  const good = (name: unknown): boolean => typeof name === 'string' && mayPropagate(name.toLowerCase());
+  if (!Array.isArray(value) || !value.every(good)) return undefined;
+  return [...new Set((value as string[]).map((name) => name.toLowerCase()))];
+}
+
 const labels: Setting<Readonly<Record<string, string>>> = {
   variable: 'INMESH_LABELS',
   mustBe: 'Kubernetes labels: name=value,name=value in the environment, a map in inmesh.yaml',
@@ -107,6 +122,7 @@ interface SettingValues {
   readonly drainDelayMs: number;
   readonly drainGraceMs: number;
   readonly closeOn: readonly NodeJS.Signals[];
+  readonly propagateHeaders: readonly string[];
 }
 
 export type SettingKey = keyof SettingValues;
@@ -143,6 +159,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   drainDelayMs: milliseconds('INMESH_DRAIN_DELAY_MS'),
   drainGraceMs: milliseconds('INMESH_DRAIN_GRACE_MS'),
   closeOn: signals,
+  propagateHeaders,
 };
 
 /** Names the settings file; not a setting itself. */

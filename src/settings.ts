@@ -42,6 +42,7 @@ export interface ResolvedSettings {
   readonly drainDelayMs: number;
   readonly drainGraceMs: number;
   readonly closeOn: readonly NodeJS.Signals[];
+  readonly propagateHeaders: readonly string[];
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -86,6 +87,7 @@ export function resolveSettings(
     drainDelayMs: options.drainDelayMs ?? value('drainDelayMs') ?? (inKubernetes ? 5_000 : 0),
     drainGraceMs: options.drainGraceMs ?? value('drainGraceMs') ?? 10_000,
     closeOn: options.closeOn ?? value('closeOn') ?? [],
+    propagateHeaders: (options.propagateHeaders ?? value('propagateHeaders') ?? []).map((name) => name.toLowerCase()),
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

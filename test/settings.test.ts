@@ -46,6 +46,7 @@ t.test('without anything there are defaults', async (t) => {
     drainDelayMs: 0,
     drainGraceMs: 10_000,
     closeOn: [],
+    propagateHeaders: [],
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -80,6 +81,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_DRAIN_DELAY_MS: '250',
       INMESH_DRAIN_GRACE_MS: '0',
       INMESH_CLOSE_ON: 'SIGTERM, SIGINT,SIGTERM',
+      INMESH_PROPAGATE_HEADERS: 'End-User, x-canary,end-user',
       UNRELATED: 'x',
     },
     cwd,
@@ -108,6 +110,7 @@ t.test('every setting can come from the environment', async (t) => {
     drainDelayMs: 250,
     drainGraceMs: 0,
     closeOn: ['SIGTERM', 'SIGINT'],
+    propagateHeaders: ['end-user', 'x-canary'],
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -133,6 +136,7 @@ logLevel: debug
 drainDelayMs: 250
 drainGraceMs: 500
 closeOn: [SIGTERM]
+propagateHeaders: [End-User]
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -154,6 +158,7 @@ closeOn: [SIGTERM]
     drainDelayMs: 250,
     drainGraceMs: 500,
     closeOn: ['SIGTERM'],
+    propagateHeaders: ['end-user'],
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);
@@ -182,6 +187,7 @@ t.test('options of every kind are taken', async (t) => {
     drainDelayMs: 1,
     drainGraceMs: 2,
     closeOn: ['SIGHUP'],
+    propagateHeaders: ['X-Tenant'],
     logger: silentLogger,
     random: () => 0.5,
   };
@@ -191,6 +197,7 @@ t.test('options of every kind are taken', async (t) => {
   t.equal(settings.logger, silentLogger);
   t.match(settings, { outboundPolicy: 'REGISTRY_ONLY', onFailure: 'throw', drainDelayMs: 1, drainGraceMs: 2 });
   t.same(settings.closeOn, ['SIGHUP']);
+  t.same(settings.propagateHeaders, ['x-tenant']);
   t.same(resolveSettings({ identity: false }, {}, cwd).identity, { kind: 'none' });
   t.equal(resolveSettings({ config: 'mesh' }, {}, cwd).configPath, join(cwd, 'mesh'));
 });
@@ -342,6 +349,10 @@ t.test('inmesh.yaml is refused with file, line and column', async (t) => {
     ['labels: [a]\n', /^inmesh\.yaml:1:9: labels: must be /],
     ['drainDelayMs: "5"\n', 'inmesh.yaml:1:15: drainDelayMs: must be a whole number of milliseconds, got "5"'],
     ['drainDelayMs: 1.5\n', 'inmesh.yaml:1:15: drainDelayMs: must be a whole number of milliseconds, got 1.5'],
+    [
+      'propagateHeaders: [host]\n',
+      /^inmesh\.yaml:1:19: propagateHeaders: must be names of headers, .*, got \["host"\]$/,
+    ],
     ['closeOn: SIGTERM\n', /^inmesh\.yaml:1:10: closeOn: must be names of signals .*, got "SIGTERM"$/],
     ['caToken: 123456\n', 'inmesh.yaml:1:10: caToken: must be a token'],
     ['- config\n', 'inmesh.yaml:1:1: must be a map of settings, got ["config"]'],
@@ -383,6 +394,7 @@ t.test('wrong and unknown options are refused for callers without types', async 
     [{ outboundPolicy: 'ANY' }, 'option outboundPolicy: must be ALLOW_ANY or REGISTRY_ONLY, got "ANY"'],
     [{ onFailure: null }, 'option onFailure: must be response or throw, got null'],
     [{ drainGraceMs: -1 }, 'option drainGraceMs: must be a whole number of milliseconds, got -1'],
+    [{ propagateHeaders: ['x-envoy-attempt-count'] }, /^option propagateHeaders: must be names of headers/],
     [{ closeOn: ['SIGSTOP'] }, /^option closeOn: must be names of signals/],
     [{ logger: { info() {} } }, /^option logger: must be an object with the methods debug, info, warn and error, got /],
     [{ clock: {} }, 'option clock: must be a Clock, got {}'],
