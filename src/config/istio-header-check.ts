@@ -1,3 +1,4 @@
+import { fixedRequestHeaders } from '../lib/header-edit.ts';
 import { parseHeaderFormat } from '../lib/header-format.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
@@ -29,6 +30,7 @@ function checkEdit(
     for (const [name, value] of Object.entries(spec[field] ?? {})) {
       const at = [...path, field, name];
       checkName(resource, name, request && isAuthorityHeader(name), at, collector);
+      if (request) warnOfFraming(resource, name, at, collector);
       const problem = valueProblem(value);
       if (problem !== undefined) collector.problem(resource, at, problem, value);
       const { unknown } = parseHeaderFormat(value);
@@ -39,7 +41,13 @@ function checkEdit(
   }
   spec.remove?.forEach((name, index) => {
     checkName(resource, name, false, [...path, 'remove', index], collector);
+    if (request) warnOfFraming(resource, name, [...path, 'remove', index], collector);
   });
+}
+
+function warnOfFraming(resource: VirtualService, name: string, path: Path, collector: Collector): void {
+  if (!fixedRequestHeaders.has(name.toLowerCase())) return;
+  collector.warn(resource, path, 'ignored', 'frames the request, and stays as the request needs it');
 }
 
 function checkName(resource: VirtualService, name: string, free: boolean, path: Path, collector: Collector): void {

@@ -19,8 +19,8 @@ export function compileHeaders(spec: HeadersSpec | undefined): CompiledHeaders {
 }
 
 /**
- * The edits of a route and of its only destination as one. Envoy then has one list of them: all removals, then what
- * the route sets and adds, then the destination. So what the destination sets replaces everything before it.
+ * The edits of a route and of its only destination as one. Envoy then has one list of them: all removals, then all that
+ * is set, the destination's last, then all that is added.
  */
 export function mergeEdits(route: HeaderEdits | undefined, only: HeaderEdits | undefined): HeaderEdits | undefined {
   if (route === undefined) return only;
@@ -81,7 +81,7 @@ function mergeEdit(first: HeaderEdit = empty, last: HeaderEdit = empty): HeaderE
   const kept = ({ name }: HeaderValue): boolean => !replaced.has(name);
   const edit = {
     set: [...first.set.filter(kept), ...last.set],
-    add: [...first.add.filter(kept), ...last.add],
+    add: [...first.add, ...last.add],
     remove: [...new Set([...first.remove, ...last.remove])],
   };
   return edit.set.length + edit.add.length + edit.remove.length === 0 ? undefined : edit;

@@ -57,7 +57,9 @@ t.test('an only destination and its route are one list, in which the destination
       { name: 'b', value: '2' },
       { name: 'c', value: '2' },
     ],
+    // Envoy sets all that is to be set before it adds anything, whatever the order of the list.
     add: [
+      { name: 'c', value: '1' },
       { name: 'd', value: '1' },
       { name: 'd', value: '2' },
     ],
@@ -136,6 +138,12 @@ t.test('what cannot be a header, and operators that are not known, are in the re
   const odd = good(withRoutes(`{headers: {request: {set: {"a b": c}, remove: ["d e"]}}, ${toV1}}`));
   t.notOk('headers' in (odd.routes('reviews:80')[0] ?? {}));
   t.match(odd.remarks(), [/set\["a b"\] ignored .*is left out/, /remove\[0\] ignored .*is left out/]);
+  const framing =
+    'request: {set: {content-length: "1"}, remove: [Transfer-Encoding]}, response: {remove: [content-length]}';
+  t.match(good(withRoutes(`{headers: {${framing}}, ${toV1}}`)).remarks(), [
+    /request\.set\.content-length ignored .*frames the request/,
+    /request\.remove\[0\] ignored .*frames the request/,
+  ]);
   const operator = good(withRoutes(`{headers: {request: {set: {a: "%HOSTNAME%"}}}, ${toV1}}`));
   t.match(operator.remarks(), [/set\.a approximated: %HOSTNAME% is not known here/]);
 });
