@@ -9,6 +9,7 @@ import { changesOf, compileEdits } from '../route/header-edits.ts';
 import type { HostTable, HostTarget } from '../route/host-table.ts';
 import { createRoutePlan, type DestinationPlan } from '../route/plan.ts';
 import { authorityOf, type RoutableRequest } from '../route/request-view.ts';
+import { explainConnection } from './connection.ts';
 import { explainDestinations } from './destinations.ts';
 import { combineChanges } from './edits.ts';
 import { ruleName, rulesBefore, virtualHostOf } from './passed-over.ts';
@@ -34,6 +35,10 @@ export function explainOutbound(context: OutboundContext, request: ExplainReques
 function decide({ snapshot, hosts }: OutboundContext, request: ExplainRequest): Parts {
   const question = questionOf(request);
   if (typeof question === 'string') return { decision: 'refused', reason: question };
+  if (question.protocol === 'tcp') {
+    const said = explainConnection({ snapshot, hosts }, question);
+    return typeof said === 'string' ? unknownHost(said, question) : said;
+  }
   const origin = `${question.ownTls ? 'https' : 'http'}://${question.host}:${question.port}`;
   let target: HostTarget;
   try {
@@ -44,7 +49,7 @@ function decide({ snapshot, hosts }: OutboundContext, request: ExplainRequest): 
   }
   if (target.kind !== 'host') return unknownHost(target.kind, question);
   const view = viewOf(question);
-  const choice = target.matcher.find(view);
+  const choice = target.matcher.always ?? target.matcher.find(view);
   const passedOver = rulesBefore(virtualHostOf(snapshot, target.name), choice?.route, view);
   if (choice === undefined) {
     return { decision: 'no-route', reason: `no rule of ${target.name} matches: 404`, passedOver };
