@@ -59,6 +59,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint was ejected');
       events.emit('endpoint', status);
     },
+    fileUnreadable: (cluster, file, error) =>
+      logger.warn({ cluster, file, error: error.message }, 'a file of TLS cannot be read: calls answer 503'),
   });
   const inbound = createInbound({
     workload,

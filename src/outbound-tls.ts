@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import type { TLSSocket } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Dispatcher } from 'undici';
@@ -10,13 +11,15 @@ import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
 import { createOriginalDispatcher } from './transport/original.ts';
-import { createTlsOrigin, type TlsOrigin } from './transport/originate.ts';
+import { createTlsOrigin, filesOf, type TlsOrigin } from './transport/originate.ts';
 
 export interface OutboundTlsDependencies {
   readonly workload: Workload;
   readonly clock: Clock;
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
+  /** A file that TLS of a cluster needs cannot be read. */
+  fileUnreadable?(cluster: string, file: string, error: Error): void;
 }
 
 /** How outbound connections speak. */
@@ -85,6 +88,29 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
     };
   };
 
+  let looked: ReadonlySet<string> = new Set();
+  /**
+   * Says which files are missing before the first call does. Only says it: they may come later, as
+   * a sidecar would wait for them too.
+   */
+  const look = (clusters: Iterable<Cluster>): void => {
+    const files = new Set<string>();
+    for (const { name, tls } of clusters) {
+      if (typeof tls !== 'object') continue;
+      for (const file of filesOf(tls)) {
+        if (files.has(file)) continue;
+        files.add(file);
+        if (looked.has(file)) continue;
+        try {
+          accessSync(file, constants.R_OK);
+        } catch (error) {
+          dependencies.fileUnreadable?.(name, file, error as Error);
+        }
+      }
+    }
+    looked = files;
+  };
+
   return {
     security(cluster, endpoint, tlsHost, host) {
       if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };
@@ -104,6 +130,7 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
     },
     originalTarget,
     reconcile({ clusters }) {
+      look(clusters.values());
       for (const [name, { tls }] of originations) {
         if (!isDeepStrictEqual(clusters.get(name)?.tls, tls)) originations.delete(name);
       }

@@ -33,6 +33,8 @@ export interface OutboundDependencies {
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
   endpointChanged(status: EndpointStatus): void;
+  /** A file that TLS of a cluster needs cannot be read. */
+  fileUnreadable(cluster: string, file: string, error: Error): void;
 }
 
 /** The outbound half of a mesh. */

@@ -108,3 +108,21 @@ t.test('connections to original addresses last as long as their cluster', async 
   t.not(tls.original(first), connections);
   await tls.close();
 });
+
+t.test('files that cannot be read are named when a snapshot comes, once each', async (t) => {
+  const said: string[] = [];
+  const tls = createOutboundTls({
+    workload: shopWeb,
+    clock: systemClock,
+    identity: 'none',
+    fileUnreadable: (name, file, { message }) => said.push(`${name} ${file} ${message.split(':')[0]}`),
+  });
+  const files = (rootFile: string): Cluster =>
+    clusterWith({ tls: { ...simple, rootFile, client: { certificateFile: '/none/c', keyFile: process.execPath } } });
+  tls.reconcile(snapshot({}, [files('/none/r'), cluster('b', [], { tls: { ...simple, rootFile: '/none/r' } })]));
+  t.same(said, ['outbound|80||a.shop /none/r ENOENT', 'outbound|80||a.shop /none/c ENOENT']);
+  tls.reconcile(snapshot({}, [files('/none/r'), clusterWith({ tls: 'auto', subset: 'v1' })]));
+  t.equal(said.length, 2);
+  tls.reconcile(snapshot({}, [files('/none/s')]));
+  t.equal(said.at(-1), 'outbound|80||a.shop /none/s ENOENT');
+});

@@ -122,11 +122,11 @@ function balanceOf({ balance, hash, locality: own, zoneAware, warmup }: ClusterP
   };
 }
 
-/** Names that the rule does not give come from the service (Istio `constructUpstreamTLS`). */
+/** Names that the rule does not give come from a ServiceEntry (Istio `constructUpstreamTLS`). */
 function upstreamTls(service: MeshService, { tls }: ClusterPolicy, { autoMtls }: MeshSettings): UpstreamTls {
   if (tls === undefined) return service.meshExternal || !autoMtls ? 'disable' : 'auto';
-  if (typeof tls === 'string' || tls.subjectAltNames.length > 0 || service.identities.length === 0) return tls;
-  return tls.verify ? { ...tls, subjectAltNames: service.identities } : tls;
+  if (typeof tls === 'string' || !tls.verify || tls.subjectAltNames.length > 0) return tls;
+  return service.resource.kind === 'ServiceEntry' ? { ...tls, subjectAltNames: service.identities } : tls;
 }
 
 function discovery(service: MeshService, port: ServicePort, endpoints: readonly Endpoint[]): Discovery {

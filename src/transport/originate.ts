@@ -27,11 +27,14 @@ export interface TlsOriginOptions {
   readonly alpn: readonly string[];
 }
 
+/** The files that this TLS needs. */
+export function filesOf({ rootFile, revocationFile, client }: OriginatedTls): readonly string[] {
+  const files = [rootFile, revocationFile, client?.certificateFile, client?.keyFile];
+  return files.filter((file) => file !== undefined);
+}
+
 export function createTlsOrigin(tls: OriginatedTls, { cluster, host: serviceHost, alpn }: TlsOriginOptions): TlsOrigin {
-  const { rootFile, revocationFile, client } = tls;
-  const files = [rootFile, revocationFile, client?.certificateFile, client?.keyFile].filter(
-    (file) => file !== undefined,
-  );
+  const files = filesOf(tls);
   /** What the files looked like when they were read last, for good or bad. */
   let seen: string | undefined;
   let context: SecureContext | undefined;

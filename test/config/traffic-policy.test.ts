@@ -247,6 +247,20 @@ spec:
   t.equal(clusterOf('outlierDetection: {}', external).tls, 'disable');
 });
 
+t.test('accounts of a Kubernetes service are no names of TLS servers', async (t) => {
+  const service = `
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop, annotations: {alpha.istio.io/kubernetes-serviceaccounts: reviews}}
+spec: {ports: [{name: http, port: 80}]}
+---
+`;
+  t.match(clusterOf('tls: {mode: SIMPLE}', service).tls, { subjectAltNames: [] });
+  t.same(clusterOf('tls: {mode: ISTIO_MUTUAL}', service).serverIdentities, [
+    'spiffe://cluster.local/ns/shop/sa/reviews',
+  ]);
+});
+
 /** The policy of the rule, of the subset; what of the subset's cluster comes of both. */
 const merged: readonly (readonly [what: string, policy: string, subset: string, expected: object])[] = [
   [

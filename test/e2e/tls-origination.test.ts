@@ -243,6 +243,25 @@ t.test('where TLS cannot be had there is no connection, and never plaintext', as
   t.same(server.seen, []);
 });
 
+t.test('a file that is missing is in the log when the configuration comes', async (t) => {
+  const log = recordingLogger();
+  const yaml = external({ port: 1 }) + rule('mode: SIMPLE, caCertificates: /none/root.pem');
+  const mesh = createMesh({
+    workload: shopWeb,
+    config: staticSource(yaml, { workload: shopWeb }),
+    identity: false,
+    logger: log,
+  });
+  t.teardown(() => mesh.close());
+  await mesh.ready();
+  t.same(log.messages('warn'), ['a file of TLS cannot be read: calls answer 503']);
+  t.match(log.lines.find(({ level }) => level === 'warn')?.fields, {
+    cluster: 'outbound|80||edition.test',
+    file: '/none/root.pem',
+    error: /ENOENT/,
+  });
+});
+
 t.test('a host that is called at its own address has TLS too', async (t) => {
   const folder = testFolder(t);
   const server = await tlsServer(t, authority.issue({ dns: 'localhost' }));
