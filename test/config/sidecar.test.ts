@@ -387,3 +387,36 @@ t.test('warnings of what is odd', async (t) => {
   t.match(of(`workloadSelector: {}, ${egress('./*')}`), [/workloadSelector enforced \(warning\): has no labels/]);
   t.same(of(egress('./a.b', './c.d', 'x/*')), []);
 });
+
+t.test('rules that others delegate to lead to their destinations, whatever is imported', async (t) => {
+  const root = resourceYaml(
+    'VirtualService',
+    'root',
+    '{hosts: [a], http: [{delegate: {name: leaf, namespace: other}}]}',
+  );
+  const leaf = resourceYaml(
+    'VirtualService',
+    'leaf',
+    '{http: [{name: leaf, route: [{destination: {host: c.third.svc.cluster.local}}]}]}',
+    'other',
+  );
+  const { routes, cluster } = good(world + root + leaf + sidecar(egress('./*')));
+  t.same(routes('a:80')[0]?.destinations, [{ cluster: 'outbound|80||c.third.svc.cluster.local', weight: 1 }]);
+  t.ok(cluster('c.third.svc.cluster.local|80'));
+});
+
+t.test('tcp and tls rules lead to their destinations too', async (t) => {
+  const raw = resourceYaml(
+    'ServiceEntry',
+    'raw',
+    '{hosts: [raw.shop.svc.cluster.local], resolution: STATIC, location: MESH_INTERNAL, ports: [{number: 9000, name: tcp, protocol: TCP}], endpoints: [{address: 10.0.0.9}]}',
+  );
+  const far = raw.replaceAll('raw', 'far').replaceAll('shop', 'third');
+  const rule = resourceYaml(
+    'VirtualService',
+    'r',
+    '{hosts: [raw], tcp: [{route: [{destination: {host: far.third.svc.cluster.local, port: {number: 9000}}}]}]}',
+  );
+  t.ok(good(raw + far + rule + sidecar(egress('./*'))).cluster('far.third.svc.cluster.local|9000'));
+  t.notOk(good(raw + far + sidecar(egress('./*'))).cluster('far.third.svc.cluster.local|9000'));
+});
