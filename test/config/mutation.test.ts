@@ -14,6 +14,11 @@ const seeds: readonly string[] = [
     '{host: reviews, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, outlierDetection: {interval: 1s}}, subsets: [{name: v1, labels: {version: v1}}]}',
   ),
   resourceYaml(
+    'DestinationRule',
+    'everything',
+    '{host: "*.shop.svc.cluster.local", exportTo: ["."], trafficPolicy: {loadBalancer: {consistentHash: {httpCookie: {name: a, ttl: 1s}, maglev: {tableSize: 7}}, localityLbSetting: {distribute: [{from: "a/*", to: {b: 60, "c/d/*": 40}}]}, warmup: {duration: 1s}}, connectionPool: {tcp: {tcpKeepalive: {time: 1s}}, http: {h2UpgradePolicy: UPGRADE}}, retryBudget: {percent: 1}, tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k, subjectAltNames: [a]}, portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE, sni: a}}]}}',
+  ),
+  resourceYaml(
     'VirtualService',
     'reviews',
     '{hosts: [reviews], http: [{match: [{uri: {regex: "/a.*"}, headers: {x: {exact: y}}}], route: [{destination: {host: reviews, subset: v1}, weight: 10}], timeout: 1s, retries: {attempts: 2, retryOn: "5xx,503"}, rewrite: {uri: /b}}]}',
