@@ -1,11 +1,14 @@
 import type { Document, Node, YAMLError } from 'yaml';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Provenance } from '../model/provenance.ts';
-import type { ConfigDocument, Path } from './document.ts';
+import type { ConfigDocument, Path, Position } from './document.ts';
 import { formatPath } from './document.ts';
 import { showValue } from './problem.ts';
 import type { ConfigProblem } from './source.ts';
 import { checkLimits, type LimitProblem, resourceAround, yamlLimits } from './yaml-limits.ts';
+import { offsetInPlain, type PlainText } from './yaml-places.ts';
+import { readPlain } from './yaml-plain.ts';
+import { plainNumber } from './yaml-scalar.ts';
 
 /** Documents of a text, or the reasons why it is refused. Never both: a file is good as a whole. */
 export interface ParsedYaml {
@@ -20,6 +23,44 @@ export interface ParsedYaml {
  */
 export function parseYaml(text: string, file?: string): ParsedYaml {
   const source = text.startsWith('\uFEFF') ? text.slice(1) : text;
+  const plain = source.length <= yamlLimits.maxBytes ? readPlain(source) : undefined;
+  return plain === undefined
+    ? parseFully(source, file)
+    : { documents: plainDocuments(source, plain, file), problems: [] };
+}
+
+/** Positions are worked out when somebody asks for one: for most documents nobody does. */
+function plainDocuments(source: string, plain: PlainText, file: string | undefined): readonly ConfigDocument[] {
+  let lines: readonly number[] | undefined;
+  return plain.documents.map((document) => ({
+    ...place(file),
+    value: document.value,
+    locate(path, key) {
+      lines ??= lineStarts(source);
+      return positionAt(lines, offsetInPlain(plain, document, path, key));
+    },
+  }));
+}
+
+function lineStarts(source: string): readonly number[] {
+  const starts = [0];
+  for (let at = source.indexOf('\n'); at !== -1; at = source.indexOf('\n', at + 1)) starts.push(at + 1);
+  return starts;
+}
+
+function positionAt(lines: readonly number[], offset: number): Position {
+  let low = 0;
+  let high = lines.length;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if ((lines[middle] as number) <= offset) low = middle;
+    else high = middle;
+  }
+  return { line: low + 1, column: offset - (lines[low] as number) + 1 };
+}
+
+/** As {@link parseYaml}, for all of YAML: what is not plain, and what is wrong. */
+export function parseFully(source: string, file?: string): ParsedYaml {
   const lines = new LineCounter();
   const refused = checkLimits(source);
   if (refused !== undefined) return { documents: [], problems: [limitProblem(source, refused, file)] };
@@ -78,6 +119,21 @@ interface Mark {
   readonly at: number;
   readonly keyAt: number;
   readonly children?: ReadonlyMap<string | number, Mark>;
+}
+
+/** Offset of the value at a path, or of its key; of its nearest parent when it is not there. */
+function offsetOf(mark: Mark, path: Path, key = false): number {
+  let found = mark;
+  let whole = true;
+  for (const part of path) {
+    const next = found.children?.get(part);
+    if (next === undefined) {
+      whole = false;
+      break;
+    }
+    found = next;
+  }
+  return key && whole ? found.keyAt : found.at;
 }
 
 interface Converter {
@@ -171,18 +227,8 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
       return {
         ...place(file),
         value,
-        locate: (path, key = false) => {
-          let found = mark;
-          let whole = true;
-          for (const part of path) {
-            const next = found.children?.get(part);
-            if (next === undefined) {
-              whole = false;
-              break;
-            }
-            found = next;
-          }
-          const { line, col } = lines.linePos(key && whole ? found.keyAt : found.at);
+        locate: (path, key) => {
+          const { line, col } = lines.linePos(offsetOf(mark, path, key));
           return { line, column: col };
         },
       };
@@ -190,7 +236,6 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
   };
 }
 
-const plainNumber = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 /** Kind and name, as far as a document that is refused still shows them. */
 function identify(document: Document): Pick<Provenance, 'kind' | 'namespace' | 'name'> {
   const text = (path: readonly string[]): string => {
