@@ -1,5 +1,4 @@
 import type { Collector, Subject } from './collector.ts';
-import type { Path } from './document.ts';
 import type { Field, FieldStatus, FieldType, ObjectType } from './schema.ts';
 import { parseDurationMs, suggest } from './values.ts';
 
@@ -15,8 +14,8 @@ export function checkFields(
   collector: Collector,
   status: FieldStatus = 'enforced',
 ): void {
-  const context: Context = { subject, collector, reported: new Map() };
-  checkObject({ kind: 'object', fields, open: true }, body, [], '', status, context);
+  const context: Context = { subject, collector, path: [], resource: ++resources };
+  checkObject({ kind: 'object', fields, open: true }, body, patternOf(fields), status, context);
 }
 
 /** A field without full effect is reported this often in one resource. */
@@ -25,34 +24,74 @@ const maxReports = 10;
 interface Context {
   readonly subject: Subject;
   readonly collector: Collector;
-  /** Fields already in the report, without indices: ten thousand endpoints are one line. */
-  readonly reported: Map<string, number>;
+  /** Where the check is just now; always the same list, because most places are never reported. */
+  readonly path: (string | number)[];
+  readonly resource: number;
+}
+
+/** A field wherever it occurs, without indices: in the report ten thousand endpoints are one line. */
+interface Pattern {
+  readonly inside: Map<string, Pattern>;
+  /** How often it was met in that resource. */
+  count: number;
+  resource: number;
+}
+
+/** Numbers the resources, so that the counts of one are not taken for those of another. */
+let resources = 0;
+/** The fields of a table, which are the same for all resources of a kind. */
+const patterns = new WeakMap<object, Pattern>();
+const requiredFields = new WeakMap<object, readonly string[]>();
+
+function patternOf(fields: object): Pattern {
+  let pattern = patterns.get(fields);
+  if (pattern === undefined) patterns.set(fields, (pattern = newPattern()));
+  return pattern;
+}
+
+function newPattern(): Pattern {
+  return { inside: new Map(), count: 0, resource: 0 };
+}
+
+function inside({ inside: known }: Pattern, name: string): Pattern {
+  let pattern = known.get(name);
+  if (pattern === undefined) known.set(name, (pattern = newPattern()));
+  return pattern;
+}
+
+function requiredOf(fields: Readonly<Record<string, Field>>): readonly string[] {
+  let names = requiredFields.get(fields);
+  if (names === undefined) {
+    names = Object.keys(fields).filter((name) => fields[name]?.required === true);
+    requiredFields.set(fields, names);
+  }
+  return names;
 }
 
 function checkObject(
   type: ObjectType,
   value: Readonly<Record<string, unknown>>,
-  path: Path,
-  pattern: string,
+  pattern: Pattern,
   status: FieldStatus,
   context: Context,
 ): void {
-  const { subject, collector } = context;
+  const { subject, collector, path } = context;
   for (const name of Object.keys(value)) {
     const field = Object.hasOwn(type.fields, name) ? type.fields[name] : undefined;
     if (field !== undefined) {
-      checkField(field, value[name], [...path, name], pattern === '' ? name : `${pattern}.${name}`, status, context);
+      path.push(name);
+      checkField(field, value[name], inside(pattern, name), status, context);
+      path.pop();
     } else if (!type.open) {
       collector.problemAtKey(subject, [...path, name], unknownField(name, Object.keys(type.fields)), value[name]);
     }
   }
-  for (const [name, field] of Object.entries(type.fields)) {
-    if (field.required === true && !Object.hasOwn(value, name)) {
-      collector.problem(subject, path, `needs the field ${name}`);
-    }
+  for (const name of requiredOf(type.fields)) {
+    if (!Object.hasOwn(value, name)) collector.problem(subject, [...path], `needs the field ${name}`);
   }
-  const set = type.oneOf?.filter((name) => Object.hasOwn(value, name)) ?? [];
-  if (set.length > 1) collector.problem(subject, path, `may have only one of ${set.join(' and ')}`);
+  if (type.oneOf === undefined) return;
+  const set = type.oneOf.filter((name) => Object.hasOwn(value, name));
+  if (set.length > 1) collector.problem(subject, [...path], `may have only one of ${set.join(' and ')}`);
 }
 
 /** What is said of a field that a table does not have. */
@@ -61,33 +100,26 @@ export function unknownField(name: string, known: readonly string[]): string {
   return meant === undefined ? 'is not a field that is known here' : `is not a known field (did you mean ${meant}?)`;
 }
 
-function checkField(
-  field: Field,
-  value: unknown,
-  path: Path,
-  pattern: string,
-  inherited: FieldStatus,
-  context: Context,
-): void {
-  const { subject, collector } = context;
+function checkField(field: Field, value: unknown, pattern: Pattern, inherited: FieldStatus, context: Context): void {
+  const { subject, collector, path } = context;
   if (value === null && field.nullable === true) return;
   const ofTable = field.status ?? inherited;
   // Where the compiler does not refuse it, it has no effect.
   const status = field.refusedBy === 'compiler' ? 'ignored' : ofTable;
   if (status === 'refused') {
-    collector.refuse(subject, path, `is refused: ${field.note ?? 'not supported'}`, value);
+    collector.refuse(subject, [...path], `is refused: ${field.note ?? 'not supported'}`, value);
     // It may be invalid on top of that.
-    checkType(field.type, value, path, pattern, 'ignored', context);
+    checkType(field.type, value, pattern, 'ignored', context);
     return;
   }
   const before = collector.problems.length;
-  checkType(field.type, value, path, pattern, status, context);
+  checkType(field.type, value, pattern, status, context);
   if (collector.problems.length > before) return;
   if (status === 'enforced') {
-    if (!hasFields(field.type, value)) reportEnforced(path, pattern, context);
+    if (!hasFields(field.type, value)) reportEnforced(pattern, context);
   } else if (field.status !== undefined && !(inherited === 'ignored' && status === 'ignored')) {
     if (countReports(pattern, context) <= maxReports)
-      collector.entry(subject, path, status, field.refusedBy === 'compiler' ? undefined : field.note);
+      collector.entry(subject, [...path], status, field.refusedBy === 'compiler' ? undefined : field.note);
   }
 }
 
@@ -103,72 +135,65 @@ function isComposite(type: FieldType): boolean {
   return type.kind === 'object' || type.kind === 'list' || type.kind === 'map';
 }
 
-function reportEnforced(path: Path, pattern: string, context: Context): void {
-  if (countReports(pattern, context) === 1) context.collector.entry(context.subject, path, 'enforced');
+function reportEnforced(pattern: Pattern, context: Context): void {
+  if (countReports(pattern, context) === 1) context.collector.entry(context.subject, [...context.path], 'enforced');
 }
 
 /** How often a field has been met in this resource, this time included. */
-function countReports(pattern: string, { reported }: Context): number {
-  const count = (reported.get(pattern) ?? 0) + 1;
-  reported.set(pattern, count);
-  return count;
+function countReports(pattern: Pattern, { resource }: Context): number {
+  if (pattern.resource !== resource) {
+    pattern.resource = resource;
+    pattern.count = 0;
+  }
+  return ++pattern.count;
 }
 
-function checkType(
-  type: FieldType,
-  value: unknown,
-  path: Path,
-  pattern: string,
-  status: FieldStatus,
-  context: Context,
-): void {
-  const { subject, collector } = context;
+function checkType(type: FieldType, value: unknown, pattern: Pattern, status: FieldStatus, context: Context): void {
+  const { subject, collector, path } = context;
   if (type.kind === 'any') return;
   if (!hasType(type, value)) {
     const hint = type.kind === 'string' && typeof value === 'number' ? '; put it in quotes' : '';
-    collector.problem(subject, path, `must be ${describeType(type)}${hint}`, value);
+    collector.problem(subject, [...path], `must be ${describeType(type)}${hint}`, value);
     return;
   }
   if (type.kind === 'list') {
     const items = value as readonly unknown[];
-    items.forEach((item, index) => {
-      checkItem(type.item, item, [...path, index], `${pattern}[]`, status, context);
-    });
+    const each = inside(pattern, '[]');
+    for (let index = 0; index < items.length; index++) {
+      path.push(index);
+      checkItem(type.item, items[index], each, status, context);
+      path.pop();
+    }
   } else if (type.kind === 'map') {
+    const each = inside(pattern, '{}');
     for (const [key, item] of Object.entries(value as Readonly<Record<string, unknown>>)) {
       if (type.key !== undefined && !type.key.test(key)) {
         collector.problem(subject, [...path, key], `the key must be ${type.keyMustBe ?? 'different'}`, key);
       } else {
-        checkItem(type.value, item, [...path, key], `${pattern}{}`, status, context);
+        path.push(key);
+        checkItem(type.value, item, each, status, context);
+        path.pop();
       }
     }
   } else if (type.kind === 'object') {
-    checkObject(type, value as Readonly<Record<string, unknown>>, path, pattern, status, context);
+    checkObject(type, value as Readonly<Record<string, unknown>>, pattern, status, context);
   } else if (type.kind === 'enum') {
-    checkEnum(type.values, value as string, path, context);
+    if (!type.values.includes(value as string)) refuseWord(type.values, value as string, context);
   }
 }
 
-function checkItem(
-  type: FieldType,
-  value: unknown,
-  path: Path,
-  pattern: string,
-  status: FieldStatus,
-  context: Context,
-): void {
+function checkItem(type: FieldType, value: unknown, pattern: Pattern, status: FieldStatus, context: Context): void {
   const before = context.collector.problems.length;
-  checkType(type, value, path, pattern, status, context);
+  checkType(type, value, pattern, status, context);
   const empty = type.kind === 'object' && context.collector.problems.length === before && !hasFields(type, value);
   // `headers: {x-debug: {}}` has a meaning although nothing is inside.
-  if (status === 'enforced' && empty) reportEnforced(path, pattern, context);
+  if (status === 'enforced' && empty) reportEnforced(pattern, context);
 }
 
-function checkEnum(values: readonly string[], value: string, path: Path, context: Context): void {
-  if (values.includes(value)) return;
+function refuseWord(values: readonly string[], value: string, { collector, path, subject }: Context): void {
   const meant = suggest(value, values);
   const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
-  context.collector.problem(context.subject, path, `must be one of ${values.join(', ')}${hint}`, value);
+  collector.problem(subject, [...path], `must be one of ${values.join(', ')}${hint}`, value);
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.

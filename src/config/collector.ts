@@ -35,13 +35,17 @@ export interface Collector {
   at(subject: Subject, path: Path, key?: boolean): Provenance;
 }
 
+/** An entry of the report before its place is known. */
+type Remark = Omit<EnforcementEntry, 'at' | 'field'> & { readonly subject: Subject; readonly path: Path };
+
 export function createCollector(): Collector {
   const problems: ConfigProblem[] = [];
-  const entries: { readonly subject: Subject; readonly entry: EnforcementEntry }[] = [];
+  // Most reports are never read, so places are worked out only when one is.
+  const entries: Remark[] = [];
   const retracted = new Set<string>();
   const at = (subject: Subject, path: Path, key = false): Provenance => {
     const { kind, namespace, name, document, base } = subject;
-    const place = document.locate([...base, ...path], key);
+    const place = document.locate(base.length === 0 ? path : [...base, ...path], key);
     return {
       kind,
       namespace,
@@ -73,8 +77,13 @@ export function createCollector(): Collector {
     countInvalid: () => invalid,
     entries: () =>
       entries
-        .filter(({ subject, entry }) => entry.status !== 'enforced' || !retracted.has(idOf(subject)))
-        .map(({ entry }) => entry),
+        .filter(({ subject, status }) => status !== 'enforced' || !retracted.has(idOf(subject)))
+        .map(({ subject, path, status, ...more }) => ({
+          at: at(subject, path, true),
+          field: formatPath(path),
+          status,
+          ...more,
+        })),
     at,
     problem: (subject, path, message, ...value) => add(subject, path, message, value, {}),
     refuse: (subject, path, message, ...value) => add(subject, path, message, value, { unenforceable: true }),
@@ -82,15 +91,9 @@ export function createCollector(): Collector {
       invalid++;
       problems.push({ message, at: at(subject, path, true), field: formatPath(path), value: showValue(value) });
     },
-    entry(subject, path, status, note) {
-      const field = formatPath(path);
-      const place = at(subject, path, true);
-      entries.push({ subject, entry: { at: place, field, status, ...(note === undefined ? {} : { note }) } });
-    },
-    warn(subject, path, status, note) {
-      const entry = { at: at(subject, path, true), field: formatPath(path), status, note, warning: true } as const;
-      entries.push({ subject, entry });
-    },
+    entry: (subject, path, status, note) =>
+      void entries.push({ subject, path, status, ...(note === undefined ? {} : { note }) }),
+    warn: (subject, path, status, note) => void entries.push({ subject, path, status, note, warning: true }),
     retract: (subject) => void retracted.add(idOf(subject)),
   };
 }

@@ -137,7 +137,7 @@ export function compile(
     },
   };
   const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
-  return { ok: true, snapshot, report: { entries: collector.entries() } };
+  return { ok: true, snapshot, report: reportOf(collector) };
 }
 
 const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
@@ -157,6 +157,17 @@ function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }:
 function byNamespace(workloads: readonly SelectableWorkload[]): (namespace: string) => readonly SelectableWorkload[] {
   const groups = Map.groupBy(workloads, (workload) => workload.namespace);
   return (namespace) => groups.get(namespace) ?? [];
+}
+
+/** Made when somebody reads it. */
+function reportOf(collector: Collector): EnforcementReport {
+  let entries: EnforcementReport['entries'] | undefined;
+  return {
+    get entries() {
+      entries ??= collector.entries();
+      return entries;
+    },
+  };
 }
 
 /** A rule for a host that no service has is often a name that was written halfway. */
