@@ -120,6 +120,25 @@ t.test('TLS of the application cannot run inside of TLS of the mesh', async (t) 
   t.match(await reply.text(), /call it with http:/);
 });
 
+t.test('a route may lead from the port that is called to one with TLS', async (t) => {
+  const { server, root } = await setUp(t);
+  const mesh = await meshOf(
+    t,
+    `${external({ port: server.port })}${rule(`mode: SIMPLE, caCertificates: ${root}`, 443)}
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: r, namespace: shop}
+spec:
+  hosts: [edition.test]
+  http: [{match: [{port: 80}], route: [{destination: {host: edition.test, port: {number: 443}}}]}]
+`,
+  );
+  const reply = await mesh.fetch('http://edition.test/politics');
+  t.equal(`${reply.status} ${await reply.text()}`, '200 ok');
+  t.equal(await throughAgent(mesh, 'http://edition.test/politics'), '200 ok');
+  t.match(server.seen, [{ serverName: 'edition.test' }, { serverName: 'edition.test' }]);
+});
+
 t.test('each host has its own connections, with its own name', async (t) => {
   const { server, root } = await setUp(t, ['a.edition.test', 'b.edition.test']);
   const mesh = await meshOf(
@@ -241,6 +260,19 @@ t.test('where TLS cannot be had there is no connection, and never plaintext', as
   }
   t.same(plain.seen, []);
   t.same(server.seen, []);
+});
+
+t.test('mesh.connect: bytes of any protocol, inside of TLS', async (t) => {
+  const { server, root } = await setUp(t);
+  const yaml = external({ port: server.port }).replace('name: http, protocol: HTTP', 'name: tcp, protocol: TCP');
+  const mesh = await meshOf(t, yaml + rule(`mode: SIMPLE, caCertificates: ${root}`));
+  const socket = await mesh.connect({ host: 'edition.test', port: 80 });
+  t.teardown(() => socket.destroy());
+  socket.write('GET /bytes HTTP/1.1\r\nhost: anything\r\nconnection: close\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket) text += String(chunk);
+  t.match(text, /^HTTP\/1\.1 200 OK/);
+  t.match(server.seen, [{ serverName: 'edition.test', alpn: false, url: '/bytes' }]);
 });
 
 t.test('a file that is missing is in the log when the configuration comes', async (t) => {
