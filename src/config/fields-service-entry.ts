@@ -50,7 +50,10 @@ export const serviceEntryTable: KindTable = {
               number: required(integer(1, 65_535)),
               name: required(string({ maxLength: 256 })),
               protocol: enforced(string({ maxLength: 256 }), 'absent: HTTP, where Istio looks at the traffic'),
-              targetPort: integer(1, 65_535),
+              targetPort: enforced(
+                integer(1, 65_535),
+                'with resolution NONE it replaces the port that the caller named',
+              ),
             }),
           ),
           location: enforced(
