@@ -4,6 +4,7 @@ import { agentFaults } from './agent-faults.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
+import type { HeaderChanges } from './lib/header-edit.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
@@ -11,10 +12,11 @@ import { changesOriginal } from './outbound-tls.ts';
 import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
+import { changesHeaders } from './route/plan.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
-import type { Known, Selection, Selector } from './select.ts';
+import type { Known, Selector } from './select.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
@@ -39,46 +41,54 @@ export function agentRouter(options: {
   const answering = agentAnswers(options);
   const faults = agentFaults({ ...options, answering });
 
-  const choose = (request: AgentRequest, headers: HeaderList, selection: Inside, start: AgentStart): AgentTarget => {
-    const { destination, route, state } = selection;
-    const { flag, startedAt } = start;
-    const tlsHost = request.secure ? request.hostname : undefined;
+  /** What a route makes of a request and its response, wherever it goes. */
+  const edited = (
+    request: AgentRequest,
+    headers: HeaderList,
+    known: Known,
+    cors: HeaderChanges | undefined,
+  ): Edited => {
+    const { plan } = known.destination;
     const scope = currentScope();
-    const cors = destination.cors?.(request.method, (name) => request.header(name));
-    if (cors?.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
-    const endpoint = state.pick(undefined);
-    if (endpoint === undefined) {
-      const message = `cluster ${state.cluster.name} has no healthy endpoint`;
-      throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
-    }
     const given = headers.length;
     addOutboundHeaders(headers, scope);
     if (scope?.deadline !== undefined) {
       headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
     }
     const added = headers.slice(given) as string[];
-    const view = viewOf(request, headers, selection);
+    const view = viewOf(request, headers, known);
     const startTimeMs = clock.wallNow();
-    const { authority } = destination.plan;
-    const changes = requestChanges(destination.plan, view, selection.path, startTimeMs);
-    const response = responseChanges(
-      destination.plan,
-      view,
-      startTimeMs,
-      cors?.kind === 'allow' ? cors.response : undefined,
-    );
-    endpoint.inFlight++;
-    let done = false;
-    // TLS that the mesh originates is for one host.
-    const host = typeof state.cluster.tls === 'object' ? hostOf(request, authority) : '';
+    const changes = requestChanges(plan, view, known.path, startTimeMs);
+    const response = responseChanges(plan, view, startTimeMs, cors);
     return {
-      // A new generation of connections has a new key, so that sockets of the old one are not reused.
-      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
-      path: selection.path,
-      ...(authority === undefined ? {} : { authority }),
+      path: known.path,
+      ...(plan.authority === undefined ? {} : { authority: plan.authority }),
       headers: added,
       ...(changes.length === 0 ? {} : { changes }),
       ...(response === undefined ? {} : { response }),
+    };
+  };
+
+  const choose = (request: AgentRequest, headers: HeaderList, selection: Known, start: AgentStart): AgentTarget => {
+    const { destination, route, state } = selection;
+    const { flag, startedAt } = start;
+    const tlsHost = request.secure ? request.hostname : undefined;
+    const cors = corsOf(request, selection);
+    if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
+    const endpoint = state.pick(undefined);
+    if (endpoint === undefined) {
+      const message = `cluster ${state.cluster.name} has no healthy endpoint`;
+      throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
+    }
+    const edits = edited(request, headers, selection, cors.response);
+    endpoint.inFlight++;
+    let done = false;
+    // TLS that the mesh originates is for one host.
+    const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
+    return {
+      ...edits,
+      // A new generation of connections has a new key, so that sockets of the old one are not reused.
+      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
       done(status, error) {
         if (done) return;
@@ -94,13 +104,26 @@ export function agentRouter(options: {
     };
   };
 
-  const toItsAddress = ({ hostname, port, secure }: AgentRequest, { destination, path, state }: Known): AgentTarget => {
-    const { authority } = destination.plan;
+  /** To the address that the application named; `direct` where the mesh has nothing to do with it. */
+  const toItsAddress = (
+    request: AgentRequest,
+    headers: HeaderList,
+    known: Known,
+    start: AgentStart,
+  ): AgentTarget | 'direct' => {
+    const { destination, route, state } = known;
+    const { hostname, port, secure } = request;
+    const touched =
+      changesOriginal(state.cluster) ||
+      changesHeaders(destination.plan) ||
+      destination.cors !== undefined ||
+      route.sticky?.baggage !== undefined;
+    if (!touched) return 'direct';
+    const cors = corsOf(request, known);
+    if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return {
+      ...edited(request, headers, known, cors.response),
       key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
-      path,
-      ...(authority === undefined ? {} : { authority }),
-      headers: [],
       connect: async () => {
         if (options.connectOriginal !== undefined) {
           return options.connectOriginal(state.cluster, hostname, port, secure ? hostname : undefined);
@@ -125,9 +148,7 @@ export function agentRouter(options: {
     const edits = (): AgentTarget['response'] =>
       responseChanges(known.destination.plan, viewOf(request, headers, known), clock.wallNow(), undefined);
     return faults({ request, route: known.route, service: known.state.cluster.host, edits }, (start) => {
-      if (selection.kind === 'outside') {
-        return changesOriginal(known.state.cluster) ? toItsAddress(request, known) : 'direct';
-      }
+      if (selection.kind === 'outside') return toItsAddress(request, headers, known, start);
       const warming = selection.state.warming();
       return warming === undefined
         ? choose(request, headers, selection, start)
@@ -141,7 +162,15 @@ function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Know
   return { method, path, headers, secure, hostHeader, scope: currentScope() };
 }
 
-type Inside = Extract<Selection, { kind: 'inside' }>;
+type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done'>;
+
+const noCors: { readonly kind: 'none'; readonly response: undefined } = { kind: 'none', response: undefined };
+
+/** What the CORS policy of its route makes of a request. */
+function corsOf(request: AgentRequest, { destination }: Known) {
+  const decision = destination.cors?.(request.method, (name) => request.header(name));
+  return decision === undefined || decision.kind === 'none' ? noCors : { response: undefined, ...decision };
+}
 
 function originOf({ hostname, port, secure }: AgentRequest): string {
   const host = hostname.includes(':') ? `[${hostname}]` : hostname;

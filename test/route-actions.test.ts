@@ -359,3 +359,29 @@ t.test('an abort in the middle of an answer of the mesh is an abort', async (t) 
   t.equal(call.text, '');
   await client.close();
 });
+
+for (const [way, call] of Object.entries(ways)) {
+  t.test(`${way}: a host that is called at its own address has the edits of its route`, async (t) => {
+    const { server } = await echoing(t);
+    const host = `127.0.0.1:${server.port}`;
+    const external = cluster('ext', [], { discovery: { kind: 'original' } });
+    const routes = [
+      route('', { ...noDestination, matches: [{ path: { kind: 'exact', value: '/gone' } }], direct: { status: 410 } }),
+      route(external.name, {
+        matches: [{ path: { kind: 'prefix', value: '/old' } }],
+        rewrite: { pathPrefix: '/new' },
+        headers: { ...onRequest({ set: { 'x-set': '1' } }), ...onResponse({ remove: ['x-server'] }) },
+      }),
+      route(external.name),
+    ];
+    const mesh = await modelMesh(t, {
+      ...snapshot({}, [external]),
+      hosts: new Map([[host, { name: 'ext:80', routes }]]),
+    });
+    const edited = await call(mesh, `http://${host}/old/1`);
+    t.match(seen(edited), { url: '/new/1', headers: { host, 'x-set': '1', 'x-envoy-original-path': '/old/1' } });
+    t.equal(edited.headers['x-server'], undefined);
+    t.equal((await call(mesh, `http://${host}/gone`)).status, 410);
+    t.equal((await call(mesh, `http://${host}/plain`)).headers['x-server'], 'yes');
+  });
+}

@@ -21,51 +21,68 @@ const p5h = 0x27d4eb2f;
 const p5l = 0x165667c5;
 
 const encoder = new TextEncoder();
+// Texts are written here to be read as numbers; grows with the longest of them.
+let bytes = new Uint8Array(1_024);
+let view = new DataView(bytes.buffer);
 
-// The register that every step works on. Synchronous code only, so one is enough.
-let high = 0;
-let low = 0;
+/** UTF-8 has at most three bytes for a UTF-16 unit. */
+function write(text: string): number {
+  if (text.length * 3 > bytes.length) {
+    bytes = new Uint8Array(text.length * 3);
+    view = new DataView(bytes.buffer);
+  }
+  return encoder.encodeInto(text, bytes).written;
+}
+
+// The register that every step works on, high half first. Synchronous code only, so one is enough;
+// an array of its type, since a variable of a module would hold most 32-bit numbers as objects.
+const register = new Uint32Array(2);
 
 function load(h: number, l: number): void {
-  high = h >>> 0;
-  low = l >>> 0;
+  register[0] = h;
+  register[1] = l;
+}
+
+function high(): number {
+  return register[0] as number;
+}
+
+function low(): number {
+  return register[1] as number;
 }
 
 function add(h: number, l: number): void {
-  const sum = low + l;
-  high = (high + h + (sum > 0xffff_ffff ? 1 : 0)) >>> 0;
-  low = sum >>> 0;
+  const sum = low() + l;
+  load(high() + h + (sum > 0xffff_ffff ? 1 : 0), sum);
 }
 
 function multiply(h: number, l: number): void {
-  const a = low >>> 16;
-  const b = low & 0xffff;
+  const own = low();
+  const a = own >>> 16;
+  const b = own & 0xffff;
   const c = l >>> 16;
   const d = l & 0xffff;
-  const bd = b * d;
-  const middle = a * d + (bd >>> 16);
-  const cross = b * c + (middle & 0xffff);
-  const carry = a * c + Math.floor(middle / 65_536) + Math.floor(cross / 65_536);
-  high = (carry + Math.imul(high, l) + Math.imul(low, h)) >>> 0;
-  low = (((cross & 0xffff) << 16) | (bd & 0xffff)) >>> 0;
+  // Products of two halves of 16 bits, and one more such half, fit into 32 bits.
+  const bd = Math.imul(b, d);
+  const middle = (Math.imul(a, d) + (bd >>> 16)) >>> 0;
+  const cross = (Math.imul(b, c) + (middle & 0xffff)) >>> 0;
+  const carry = Math.imul(a, c) + (middle >>> 16) + (cross >>> 16);
+  load(carry + Math.imul(high(), l) + Math.imul(own, h), (cross << 16) | (bd & 0xffff));
 }
 
 /** By 1 to 31 bits. */
 function rotateLeft(bits: number): void {
-  const h = high;
-  high = ((h << bits) | (low >>> (32 - bits))) >>> 0;
-  low = ((low << bits) | (h >>> (32 - bits))) >>> 0;
+  const h = high();
+  const l = low();
+  load((h << bits) | (l >>> (32 - bits)), (l << bits) | (h >>> (32 - bits)));
 }
 
-/** `register ^= register >>> bits`, for 1 to 63 bits but not 32; and for 32. */
+/** `register ^= register >>> bits`, for 1 to 63 bits. */
 function fold(bits: number): void {
-  if (bits >= 32) {
-    low = (low ^ (bits === 32 ? high : high >>> (bits - 32))) >>> 0;
-    return;
-  }
-  const h = high;
-  high = (h ^ (h >>> bits)) >>> 0;
-  low = (low ^ ((low >>> bits) | (h << (32 - bits)))) >>> 0;
+  const h = high();
+  const l = low();
+  if (bits >= 32) load(h, l ^ (bits === 32 ? h : h >>> (bits - 32)));
+  else load(h ^ (h >>> bits), l ^ ((l >>> bits) | (h << (32 - bits))));
 }
 
 /** `round(accumulator, lane)`: into the register. */
@@ -79,18 +96,16 @@ function round(accH: number, accL: number, laneH: number, laneL: number): void {
 
 /** Hash of a text; see {@link Hash64}. */
 export function xxHash64(text: string): Hash64 {
-  const bytes = encoder.encode(text);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const { length } = bytes;
+  const length = write(text);
   let at = 0;
   if (length < 32) load(p5h, p5l);
-  else at = stripes(view, length);
+  else at = stripes(length);
   add(0, length);
   for (; at + 8 <= length; at += 8) {
-    const h = high;
-    const l = low;
+    const h = high();
+    const l = low();
     round(0, 0, view.getUint32(at + 4, true), view.getUint32(at, true));
-    load(h ^ high, l ^ low);
+    load(h ^ high(), l ^ low());
     rotateLeft(27);
     multiply(p1h, p1l);
     add(p4h, p4l);
@@ -112,31 +127,31 @@ export function xxHash64(text: string): Hash64 {
   fold(29);
   multiply(p3h, p3l);
   fold(32);
-  return { high, low };
+  return { high: high(), low: low() };
 }
 
 /** `register ^= value * prime`. */
 function mixIn(value: number, primeH: number, primeL: number): void {
-  const h = high;
-  const l = low;
+  const h = high();
+  const l = low();
   load(0, value);
   multiply(primeH, primeL);
-  load(h ^ high, l ^ low);
+  load(h ^ high(), l ^ low());
 }
 
 /** The part of a long text that is taken 32 bytes at a time; returns how far it got. */
-function stripes(view: DataView, length: number): number {
+function stripes(length: number): number {
   // Four accumulators, each high and low: prime1 + prime2, prime2, 0, -prime1.
   load(p1h, p1l);
   add(p2h, p2l);
-  const acc = new Uint32Array([high, low, p2h, p2l, 0, 0, ~p1h, -p1l]);
+  const acc = new Uint32Array([high(), low(), p2h, p2l, 0, 0, ~p1h, -p1l]);
   let at = 0;
   for (; at + 32 <= length; at += 32) {
     for (let i = 0; i < 8; i += 2) {
       const from = at + i * 4;
       round(acc[i] as number, acc[i + 1] as number, view.getUint32(from + 4, true), view.getUint32(from, true));
-      acc[i] = high;
-      acc[i + 1] = low;
+      acc[i] = high();
+      acc[i + 1] = low();
     }
   }
   let sumH = 0;
@@ -146,14 +161,14 @@ function stripes(view: DataView, length: number): number {
     load(acc[i * 2] as number, acc[i * 2 + 1] as number);
     rotateLeft(turns[i] as number);
     add(sumH, sumL);
-    sumH = high;
-    sumL = low;
+    sumH = high();
+    sumL = low();
   }
   for (let i = 0; i < 8; i += 2) {
-    const h = high;
-    const l = low;
+    const h = high();
+    const l = low();
     round(0, 0, acc[i] as number, acc[i + 1] as number);
-    load(h ^ high, l ^ low);
+    load(h ^ high(), l ^ low());
     multiply(p1h, p1l);
     add(p4h, p4l);
   }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ClientCall, Handler, ResponseHeaders } from './client-call.ts';
+import { PassingHandler } from './passing-handler.ts';
 
 type Controller = Parameters<NonNullable<Handler['onResponseData']>>[0];
 
@@ -15,53 +16,29 @@ export function editResponse(call: ClientCall, edit: ResponseEditor): void {
 }
 
 /** Stands in front of the application's handler. */
-class EditingHandler implements Handler {
+class EditingHandler extends PassingHandler {
   readonly #call: ClientCall;
-  readonly #inner: Handler;
   readonly #edit: ResponseEditor;
 
   constructor(call: ClientCall, inner: Handler, edit: ResponseEditor) {
+    super(inner);
     this.#call = call;
-    this.#inner = inner;
     this.#edit = edit;
   }
 
-  onRequestStart(controller: Controller, context: unknown): void {
-    this.#inner.onRequestStart?.(controller, context);
-  }
-
-  onResponseStart(controller: Controller, status: number, headers: ResponseHeaders, statusText?: string): void {
+  override onResponseStart(
+    controller: Controller,
+    status: number,
+    headers: ResponseHeaders,
+    statusText?: string,
+  ): void {
     // What comes ahead of the response is not the response.
     if (status >= 200) this.#edit(this.#call, status, headers);
-    this.#inner.onResponseStart?.(controller, status, headers as never, statusText);
+    super.onResponseStart(controller, status, headers, statusText);
   }
 
-  onRequestUpgrade(controller: Controller, status: number, headers: ResponseHeaders, socket: Duplex): void {
+  override onRequestUpgrade(controller: Controller, status: number, headers: ResponseHeaders, socket: Duplex): void {
     this.#edit(this.#call, status, headers);
-    this.#inner.onRequestUpgrade?.(controller, status, headers as never, socket);
-  }
-
-  onResponseData(controller: Controller, chunk: Buffer): void {
-    this.#inner.onResponseData?.(controller, chunk);
-  }
-
-  onResponseEnd(controller: Controller, trailers: ResponseHeaders): void {
-    this.#inner.onResponseEnd?.(controller, trailers as never);
-  }
-
-  onResponseError(controller: Controller, error: Error): void {
-    this.#inner.onResponseError?.(controller, error);
-  }
-
-  onResponseStarted(): void {
-    this.#inner.onResponseStarted?.();
-  }
-
-  onBodySent(chunk: Buffer): void {
-    this.#inner.onBodySent?.(chunk as never);
-  }
-
-  onRequestSent(): void {
-    this.#inner.onRequestSent?.();
+    super.onRequestUpgrade(controller, status, headers, socket);
   }
 }

@@ -12,7 +12,7 @@ export interface RouteMatcher {
 }
 
 /** From here on an index over paths costs less than asking every entry. */
-const worthAnIndex = 12;
+const worthAnIndex = 8;
 
 /** Compiles a virtual host once. */
 export function compileVirtualHost(host: VirtualHost): RouteMatcher {

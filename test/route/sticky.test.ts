@@ -36,7 +36,10 @@ t.test('100,000 callers are spread within half a percent of the weights', async 
   ]) {
     const choose = choice(weights);
     const counts: Record<string, number> = {};
-    for (const request of users) counts[choose(request)] = (counts[choose(request)] ?? 0) + 1;
+    for (const request of users) {
+      const chosen = choose(request);
+      counts[chosen] = (counts[chosen] ?? 0) + 1;
+    }
     const total = Object.values(weights).reduce((sum, weight) => sum + weight, 0);
     for (const [subset, weight] of Object.entries(weights)) {
       const share = (counts[subset] ?? 0) / users.length;
@@ -93,10 +96,10 @@ t.test('order and ports of destinations do not matter', async (t) => {
     ],
     never,
   );
-  for (const request of users.slice(0, 2_000)) {
-    t.equal(reversed(request), choose(request));
-    t.equal(elsewhere(request), choose(request));
-  }
+  const different = users.slice(0, 2_000).filter((request) => {
+    return reversed(request) !== choose(request) || elsewhere(request) !== choose(request);
+  });
+  t.same(different, []);
 });
 
 t.test('splits with different seeds are independent of each other', async (t) => {
@@ -203,7 +206,10 @@ t.test('the same destination twice has the share of both', async (t) => {
     never,
   );
   const counts: Record<string, number> = {};
-  for (const request of users.slice(0, 20_000)) counts[twice(request)] = (counts[twice(request)] ?? 0) + 1;
+  for (const request of users.slice(0, 20_000)) {
+    const chosen = twice(request);
+    counts[chosen] = (counts[chosen] ?? 0) + 1;
+  }
   t.ok(Math.abs((counts['first'] ?? 0) / 20_000 - 0.25) < 0.02);
   t.ok(Math.abs((counts['other'] ?? 0) / 20_000 - 0.5) < 0.02);
 });
