@@ -1,7 +1,7 @@
 import { checkFields } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { Field, KindTable } from './schema.ts';
-import { any, list, map, object, openObject, required, string } from './schema.ts';
+import { any, list, map, nullable, object, openObject, required, string } from './schema.ts';
 
 /** RFC 1123: the names of namespaces. */
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -23,17 +23,18 @@ const fields: Readonly<Record<string, Field>> = {
   metadata: required(
     object({
       name: string({ pattern: anyName, mustBe: 'a name of letters, digits, - and .' }),
-      namespace: string({ pattern: label, mustBe: 'a namespace of a-z, 0-9 and -' }),
-      labels: map(string()),
-      annotations: map(any),
+      // Kubernetes takes null for absent here, and its own tools write it.
+      namespace: nullable(string({ pattern: label, mustBe: 'a namespace of a-z, 0-9 and -' })),
+      labels: nullable(map(string())),
+      annotations: nullable(map(any)),
       creationTimestamp: any,
       deletionGracePeriodSeconds: any,
       deletionTimestamp: any,
-      finalizers: list(any),
+      finalizers: nullable(list(any)),
       generateName: any,
       generation: any,
       managedFields: any,
-      ownerReferences: list(openObject({})),
+      ownerReferences: nullable(list(openObject({}))),
       resourceVersion: any,
       selfLink: any,
       uid: any,

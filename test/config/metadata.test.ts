@@ -39,6 +39,10 @@ const cases: readonly (readonly [what: string, found: readonly string[], wrong?:
   ['a label key of 64 characters', peer(`name: a, labels: {${long}a: d}`), /the key of a label must be/],
   ['an annotation', peer('name: a, annotations: {sidecar.istio.io/inject: "true", note: "any text\\nat all"}')],
   ['an annotation key with a space', peer('name: a, annotations: {"a b": c}'), /the key of an annotation must be/],
+  [
+    'null for what is absent',
+    peer('name: a, namespace: null, labels: null, annotations: null, creationTimestamp: null'),
+  ],
   ['unknown metadata', peer('name: a, nam: b'), /metadata\.nam: is not a known field/],
   ['the annotation that asks for rejection', policy('internal.istio.io/webhook-always-reject: "1"'), /always-reject/],
   ['a dry run', policy('istio.io/dry-run: "true"')],

@@ -12,6 +12,7 @@ export function describeAnalysis({ valid, findings, entries }: Analysis, all: bo
     ...shown.map(describeFinding),
     ...groupByResource(entries).map((group) => describeGroup(group, all)),
     `${fields}; ${count(of('warning'), 'warning')}`,
+    ...(shown.length === 0 ? [] : ['What the codes mean: docs/reference/analysis.md']),
     `${valid ? '✓ valid' : '✗ not valid'} for Istio${of('error') === 0 ? '' : `; ${count(of('error'), 'error')}`}`,
   ];
 }
