@@ -45,7 +45,7 @@ function decide(context: InboundContext, given: ExplainRequest): Parts {
   if (refusal !== undefined) return refusal;
   const peer = tls === 'mtls' ? identity : undefined;
   const unknown = tls === 'mtls' && peer === undefined;
-  const notes = unknown ? ['the caller is not named, so no condition on its identity holds'] : [];
+  const notes: string[] = unknown ? ['the caller is not named, so no condition on its identity holds'] : [];
 
   if (method === 'TRACE') return reject(405, 'TRACE would show headers to the caller');
   const target = parseTarget(request.path ?? '/', method);
@@ -62,6 +62,10 @@ function decide(context: InboundContext, given: ExplainRequest): Parts {
   const facts = { peer, method, path, rawPath: target.path, host, localPort };
   const { authorize, deciding } = compiled(snapshot.inbound.authorization, context.paths ?? 'views');
   const denial = authorize(facts);
+  if (denial === undefined && context.paths === 'literal') {
+    const stricter = compiled(snapshot.inbound.authorization, 'views').authorize(facts);
+    if (stricter !== undefined) notes.push('refused in traffic: a router could read this path in another way');
+  }
   const by = deciding(facts);
   const policy =
     by === undefined ? {} : { policy: `${by.policy.namespace}/${by.policy.name}`, rule: by.rule, at: by.policy };

@@ -109,6 +109,8 @@ t.test('paths are compared in the form that the mesh brings them to', async (t) 
     t.match(said, { path: canonical, decision }, `${normalization} ${path}`);
   }
   t.equal(explain(deny, { path: '//admin' }).decision, 'deny', 'as requests are decided, doubt counts against them');
+  t.match(explain(deny, { path: '//admin' }, { paths: 'literal' }).notes, [/refused in traffic/]);
+  t.same(explain(deny, { path: '/other' }, { paths: 'literal' }).notes, []);
 });
 
 t.test('a caller with mTLS that is not named has no identity that a policy could match', async (t) => {

@@ -19,7 +19,7 @@ export function createLineExplainer(options: { readonly paths: 'views' | 'litera
     if (direction !== 'outbound' && direction !== 'inbound') {
       throw new BadLine('direction must be outbound or inbound');
     }
-    const request = readRequest(body['request']);
+    const { notes, request } = readRequest(body['request']);
     const party = direction === 'outbound' ? request.from : request.to;
     const workload = readWorkload(body['workload'], party);
     const config = body['config'] ?? {};
@@ -35,7 +35,8 @@ export function createLineExplainer(options: { readonly paths: 'views' | 'litera
       kept.set(key, explainer);
       length += key.length;
     }
-    return explainer[direction](request);
+    const explanation = explainer[direction](request);
+    return notes.length === 0 ? explanation : { ...explanation, notes: [...notes, ...explanation.notes] };
   };
 }
 
@@ -50,8 +51,8 @@ function readWorkload(value: unknown, party: Party = {}): Party {
     return { ...(namespace === undefined ? {} : { namespace }), ...(labels === undefined ? {} : { labels }) };
   }
   if (!isRecord(value)) throw new BadLine('workload must be an object');
-  const { namespace, labels } =
-    readRequest({ to: { namespace: value['namespace'], labels: value['labels'] } }).to ?? {};
+  const { request } = readRequest({ to: { namespace: value['namespace'], labels: value['labels'] } });
+  const { namespace, labels } = request.to ?? {};
   return { ...(namespace === undefined ? {} : { namespace }), ...(labels === undefined ? {} : { labels }) };
 }
 

@@ -5,7 +5,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** Programs in other languages write null for what is absent. */
 export function withoutNulls(value: Fields): Fields {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null));
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null && each !== undefined));
 }
 
 /** An object whose values are all texts. */
@@ -48,30 +48,48 @@ const partyFields: Readonly<Record<string, readonly [Check, string]>> = {
   port: [port, 'an integer from 1 to 65535'],
 };
 
-/** The request of a line. @throws BadLine with the name of the field that is wrong */
-export function readRequest(value: unknown): ExplainRequest {
-  if (!isRecord(value)) throw new BadLine('request must be an object');
-  const { headers, ...fields } = withoutNulls(value);
-  checkFields('request', fields, requestFields);
-  const result: Record<string, unknown> = { ...fields };
-  for (const name of ['from', 'to']) {
-    const party = result[name];
-    if (!isRecord(party)) continue;
-    const given = withoutNulls(party);
-    checkFields(`request.${name}`, given, partyFields);
-    result[name] = given;
-  }
-  if (headers !== undefined) result['headers'] = readHeaders(headers);
-  return result as ExplainRequest;
+/** A request, and what was said about it that means nothing here. */
+export interface ReadRequest {
+  readonly request: ExplainRequest;
+  readonly notes: readonly string[];
 }
 
-function checkFields(at: string, fields: Fields, table: Readonly<Record<string, readonly [Check, string]>>): void {
-  for (const [name, value] of Object.entries(fields)) {
+const words: ReadonlySet<string> = new Set(['scheme', 'protocol', 'tls']);
+
+/** The request of a line. @throws BadLine with the name of the field that is wrong */
+export function readRequest(value: unknown): ReadRequest {
+  if (!isRecord(value)) throw new BadLine('request must be an object');
+  const { headers, ...fields } = withoutNulls(value);
+  const notes: string[] = [];
+  const result: Record<string, unknown> = checkFields('request', fields, requestFields, notes);
+  for (const name of ['from', 'to']) {
+    const party = result[name];
+    if (isRecord(party)) result[name] = checkFields(`request.${name}`, withoutNulls(party), partyFields, notes);
+  }
+  if (headers !== undefined) result['headers'] = readHeaders(headers);
+  return { request: result as ExplainRequest, notes };
+}
+
+function checkFields(
+  at: string,
+  fields: Fields,
+  table: Readonly<Record<string, readonly [Check, string]>>,
+  notes: string[],
+): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const [name, given] of Object.entries(fields)) {
     const field = Object.hasOwn(table, name) ? table[name] : undefined;
-    if (field === undefined) throw new BadLine(`${at}.${name} is not a known field`);
+    if (field === undefined) {
+      // A later version of the format must not make today's tables useless.
+      notes.push(`${at}.${name} is not a known field, and was not looked at`);
+      continue;
+    }
+    const value = words.has(name) && typeof given === 'string' ? given.toLowerCase() : given;
     const [holds, what] = field;
     if (!holds(value)) throw new BadLine(`${at}.${name} must be ${what}, got ${JSON.stringify(value).slice(0, 80)}`);
+    result[name] = value;
   }
+  return result;
 }
 
 /** Pairs, as the format has them; an object is understood as well. */

@@ -66,6 +66,9 @@ export function resourcesOfServices(
   );
 }
 
+/** What Kubernetes takes for a Service; other names of the cluster can be those of a ServiceEntry. */
+const serviceName = /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
 function addLine(services: Map<string, Service>, line: ServiceLine, clusterDomain: string): void {
   const { namespace = 'default', labels = {}, ip, serviceAccount = '' } = line;
   const number = line.servicePort ?? line.port ?? 80;
@@ -73,7 +76,7 @@ function addLine(services: Map<string, Service>, line: ServiceLine, clusterDomai
   const suffix = `.svc.${clusterDomain}`;
   const host = given.includes('.') ? given : `${given}.${namespace}${suffix}`;
   const [name = '', ns = '', ...more] = host.endsWith(suffix) ? host.slice(0, -suffix.length).split('.') : [];
-  const ofCluster = ns !== '' && more.length === 0;
+  const ofCluster = ns !== '' && more.length === 0 && serviceName.test(name);
   let service = services.get(host);
   if (service === undefined) {
     service = {

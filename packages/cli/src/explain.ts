@@ -120,7 +120,7 @@ function requestOf(args: Arguments): ExplainRequest {
     ...(port === undefined ? {} : inbound ? { to: { port } } : { port }),
   };
   try {
-    return readRequest(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
+    return readRequest(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))).request;
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message.replace(/^request\./, '--') : String(error), 'explain');
   }

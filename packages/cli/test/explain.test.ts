@@ -130,7 +130,7 @@ t.test('answers come in the order of the lines; what is wrong with a line is its
     { id: null, error: /not JSON/ },
     { id: 3, error: /direction must be outbound or inbound/ },
     { id: 4, error: /request\.random must be/ },
-    { id: 5, error: /request\.colour is not a known field/ },
+    { id: 5, decision: 'route', notes: [/request\.colour is not a known field/] },
     { id: 6, error: /VirtualService: apiVersion: must be there/ },
     { id: 7, error: /config\.services\[0\]\.host/ },
     { id: 8, error: /request must be an object/ },
@@ -176,6 +176,28 @@ t.test('services: several lines are one service; protocol from the name of the p
     sni: `outbound_.80_._.${host}`,
     sans: ['spiffe://cluster.local/ns/default/sa/reviews'],
   });
+});
+
+t.test('what a line leaves out has a default', async (t) => {
+  const said = await answers([
+    { config: canary, workload: { namespace: 'default' }, request: { authority: 'reviews' } },
+    { config: canary, workload: { labels: { app: 'web' } }, request: { authority: 'reviews', headers: null } },
+    { config: canary, request: { authority: 'reviews.default', from: { namespace: 'other' } } },
+    {
+      config: { services: [{ host: '1st.default.svc.cluster.local', ip: '10.0.0.1' }] },
+      request: { authority: '1st' },
+    },
+    { request: { authority: 'reviews' } },
+    { config: canary, workload: { namespace: 'other' }, request: { authority: 'reviews' } },
+  ]);
+  t.match(said, [
+    { decision: 'route', rule: 'VirtualService default/reviews http[0]' },
+    { decision: 'route', rule: 'VirtualService default/reviews http[0]' },
+    { decision: 'route', rule: 'VirtualService default/reviews http[0]' },
+    { decision: 'route', cluster: 'outbound|80||1st.default.svc.cluster.local' },
+    { decision: 'passthrough' },
+    { decision: 'passthrough' },
+  ]);
 });
 
 t.test('inbound lines: the workload is the server', async (t) => {
