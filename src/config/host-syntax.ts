@@ -31,7 +31,8 @@ export function isWildcardDomain(text: string): boolean {
 /** Without the trailing dot, which makes no other name of it, and in lower case. */
 export function canonicalHost(text: string): string {
   const host = text.toLowerCase();
-  return host.endsWith('.') ? host.slice(0, -1) : host;
+  // `*.` is for names that end with a dot, and must not become the host of everything.
+  return host.endsWith('.') && host !== '*.' ? host.slice(0, -1) : host;
 }
 
 /** The key of a Kubernetes label: a name, with a DNS name and a slash before it or not. */
@@ -56,5 +57,5 @@ function areLabels(text: string): boolean {
   const parts = text.split('.');
   const last = parts.at(-1) as string;
   if (allDigits.test(last)) return false;
-  return parts.every((part, index) => (part === '' && index > 0 && index === parts.length - 1) || label.test(part));
+  return parts.every((part, index) => (part === '' && index === parts.length - 1) || label.test(part));
 }

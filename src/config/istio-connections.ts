@@ -70,9 +70,14 @@ function subnetsOf(
     const never = whyNeverConnection(match, caller);
     if (never !== undefined) reasons.push(`match[${index}]: ${never}`);
     else if ((match.destinationSubnets ?? []).length === 0) return { subnets: [], reasons };
-    else subnets.push(...(match.destinationSubnets ?? []));
+    else subnets.push(...withoutZones(match.destinationSubnets));
   }
   return subnets.length === 0 ? { reasons } : { subnets, reasons };
+}
+
+/** `fe80::1%eth0` is `fe80::1`: an interface says nothing about a destination. */
+function withoutZones(subnets: readonly string[] = []): readonly string[] {
+  return subnets.map((subnet) => subnet.replace(/%.*$/, ''));
 }
 
 /**
@@ -107,7 +112,7 @@ export function compileTlsRules(
         connections.push({
           ...base,
           sniHosts: sniHosts.map((name) => name.toLowerCase()),
-          ...(destinationSubnets.length === 0 ? {} : { destinationSubnets }),
+          ...(destinationSubnets.length === 0 ? {} : { destinationSubnets: withoutZones(destinationSubnets) }),
           destinations: compileDestinations(owner, spec.route ?? [], context),
         });
       }

@@ -84,25 +84,62 @@ export function checkAuthority(
   }
 }
 
-/** Envoy's notation: `%%` is a percent sign, `%NAME%` and `%NAME(arguments)%` stand for something else. */
+/**
+ * Envoy's notation: `%%` is a percent sign, `%NAME%`, `%NAME(argument)%` and `%NAME(["a", "b"])%` stand for something
+ * else. What is wrong with a value, with the same result as in Istio.
+ */
 export function valueProblem(value: string): string | undefined {
   if (controlCharacter.test(value)) return 'must not have control characters';
-  const text = value.replaceAll('%%', '');
-  let rest = text;
-  for (let start = rest.indexOf('%'); start !== -1; start = rest.indexOf('%')) {
-    const end = endOfVariable(rest, start + 1);
+  let at = value.indexOf('%');
+  while (at !== -1) {
+    const end = value[at + 1] === '%' ? at + 2 : endOfVariable(value, at + 1);
     if (end === undefined) return 'must have its percent signs in pairs; a plain one is written %%';
-    rest = rest.slice(end);
+    at = value.indexOf('%', end);
   }
   return undefined;
 }
 
 /** Place behind the `%` that closes a variable; nothing when it is not closed. */
 function endOfVariable(text: string, from: number): number | undefined {
-  const close = text.indexOf('%', from);
-  const open = text.indexOf('(', from);
-  if (close !== -1 && (open === -1 || close < open)) return close + 1;
-  if (open === -1) return undefined;
-  const end = /^\)\s*%/.exec(text.slice(text.indexOf(')', open)));
-  return text.indexOf(')', open) === -1 || end === null ? undefined : text.indexOf(')', open) + end[0].length;
+  let at = from;
+  while (at < text.length && text[at] !== '%' && text[at] !== '(') at++;
+  if (at === text.length) return undefined;
+  if (text[at] === '%') return at + 1;
+  at = skipSpaces(text, at + 1);
+  // An argument without quotes has at least one character, whatever that is.
+  const end = text[at] === '[' ? endOfList(text, at + 1) : endOfText(text, at + 1);
+  if (end === undefined) return undefined;
+  at = skipSpaces(text, end);
+  return text[at] === '%' ? at + 1 : undefined;
+}
+
+/** Place behind the `)` after a list of texts in quotes. */
+function endOfList(text: string, from: number): number | undefined {
+  const at = skipSpaces(text, from);
+  return text[at] === '"' ? endOfText(text, at + 1) : undefined;
+}
+
+/** Place behind the `)` that ends a text; a quote ends it too, and then a list goes on. */
+function endOfText(text: string, from: number): number | undefined {
+  for (let at = from; at < text.length; at++) {
+    const character = text[at];
+    if (character === '\\') at++;
+    else if (character === ')') return at + 1;
+    else if (character === '"') return endOfItem(text, at + 1);
+  }
+  return undefined;
+}
+
+function endOfItem(text: string, from: number): number | undefined {
+  const at = skipSpaces(text, from);
+  if (text[at] === ',') return endOfList(text, at + 1);
+  if (text[at] !== ']') return undefined;
+  const end = skipSpaces(text, at + 1);
+  return text[end] === ')' ? end + 1 : undefined;
+}
+
+function skipSpaces(text: string, from: number): number {
+  let at = from;
+  while (text[at] === ' ') at++;
+  return at;
 }

@@ -35,6 +35,11 @@ export function isHeaderName(name: string): boolean {
   return token.test(name);
 }
 
+/** What Istio takes for the name of a header where headers are only looked at: a comma is allowed too. */
+export function isHeaderPattern(name: string): boolean {
+  return token.test(name.replaceAll(',', '-'));
+}
+
 /** Does a request header stand for the authority? */
 export function isAuthorityHeader(name: string): boolean {
   const lower = name.toLowerCase();

@@ -1,7 +1,7 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { grpcStatusNames, grpcStatusNumber } from './grpc-status.ts';
-import { isHeaderName } from './istio-headers.ts';
+import { isHeaderPattern } from './istio-headers.ts';
 import { redirectCodes } from './istio-http-actions.ts';
 import { checkDestination, checkRegex } from './istio-rule-checks.ts';
 import type {
@@ -161,7 +161,7 @@ export function checkCors(
   });
   for (const field of ['allowHeaders', 'exposeHeaders'] as const) {
     spec[field]?.forEach((name, index) => {
-      if (isHeaderName(name)) return;
+      if (isHeaderPattern(name)) return;
       collector.problem(resource, [...path, field, index], 'must be the name of a header, or *', name);
     });
   }

@@ -3,7 +3,7 @@ import type { Path } from './document.ts';
 import { isLabel } from './host-syntax.ts';
 import { allowsBaggage, baggageMember } from './inmesh-annotations.ts';
 import { checkAuthority, checkHeaders } from './istio-header-check.ts';
-import { isHeaderName } from './istio-headers.ts';
+import { isHeaderPattern } from './istio-headers.ts';
 import { checkCors, checkDirectResponse, checkFault, checkMirrors, checkRedirect } from './istio-http-action-check.ts';
 import { isClaimHeader } from './istio-http-match.ts';
 import { checkRetry } from './istio-retry.ts';
@@ -47,8 +47,9 @@ function checkActions(resource: VirtualService, spec: HttpRouteSpec, path: Path,
   if (delegates && isDelegate(resource)) {
     collector.problem(resource, [...path, 'delegate'], 'must not be there: a delegate does not delegate further');
   } else if (delegates) {
-    for (const name of ['redirect', 'route'] as const) {
-      if (has(name)) collector.problem(resource, [...path, name], 'must not be there beside delegate');
+    const others = [...(has('redirect') ? ['redirect'] : []), ...((spec.route ?? []).length > 0 ? ['route'] : [])];
+    for (const name of others) {
+      collector.problem(resource, [...path, name], 'must not be there beside delegate');
     }
     return;
   }
@@ -97,7 +98,7 @@ function checkHeaderName(
   path: Path,
   collector: Collector,
 ): void {
-  if (isHeaderName(name) || isClaimHeader(name) || pseudoHeaders.includes(name)) return;
+  if (isHeaderPattern(name) || isClaimHeader(name) || pseudoHeaders.includes(name)) return;
   const member = positive ? baggageMember(name) : undefined;
   if (member !== undefined && allowsBaggage(resource)) return;
   const hint = member === undefined ? '' : '; with the annotation inmesh.dev/baggage: enabled it is a condition';

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Collector } from './collector.ts';
 import { hostMatches } from './destination-rules.ts';
 import type { Path } from './document.ts';
@@ -10,7 +11,7 @@ import type {
   TlsRouteSpec,
   VirtualService,
 } from './istio-virtual-service.ts';
-import { isCidr, isIpAddress } from './values.ts';
+import { isCidr } from './values.ts';
 
 /** Istio's rules for one `tcp` rule. */
 export function checkTcpRoute(resource: VirtualService, spec: TcpRouteSpec, path: Path, collector: Collector): void {
@@ -32,7 +33,7 @@ function checkSni(resource: VirtualService, name: string, path: Path, collector:
   const { hosts = [], gateways = [] } = resource.body.spec;
   const forGateway = !gateways.includes('mesh');
   if (!isWildcardDomain(name) && !(forGateway && isPassthroughName(name))) {
-    if (isIpAddress(name)) collector.warn(resource, path, 'enforced', 'is an IP address, which no client sends as SNI');
+    if (isIP(name) !== 0) collector.warn(resource, path, 'enforced', 'is an IP address, which no client sends as SNI');
     else collector.problem(resource, path, 'must be a host name or *.<domain>', name);
     return;
   }
@@ -42,7 +43,7 @@ function checkSni(resource: VirtualService, name: string, path: Path, collector:
 
 function checkMatch(resource: VirtualService, match: TcpMatchSpec, path: Path, collector: Collector): void {
   match.destinationSubnets?.forEach((subnet, index) => {
-    if (isCidr(subnet) || isIpAddress(subnet)) return;
+    if (isCidr(subnet) || isIP(subnet) !== 0) return;
     collector.problem(
       resource,
       [...path, 'destinationSubnets', index],

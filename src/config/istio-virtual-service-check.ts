@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Collector } from './collector.ts';
 import { hostMatches } from './destination-rules.ts';
 import { isWildcardDomain } from './host-syntax.ts';
@@ -8,7 +9,6 @@ import { checkTcpRoute, checkTlsRoute } from './istio-l4-check.ts';
 import { checkGatewayNames, isPassthroughName } from './istio-rule-checks.ts';
 import { isDelegate, isForMesh, meshGateway, type VirtualService } from './istio-virtual-service.ts';
 import { findUnusedRules } from './unused-rules.ts';
-import { isIpAddress } from './values.ts';
 
 /** Refuses what Istio's webhook refuses, and warns where it warns; once per resource. */
 export function checkVirtualService(resource: VirtualService, collector: Collector): void {
@@ -62,7 +62,7 @@ function checkHosts(resource: VirtualService, forGateway: boolean, collector: Co
     const problem =
       host === '*' && !forGateway
         ? 'must not be * in the mesh: it would take over every host'
-        : isWildcardDomain(host) || isIpAddress(host) || (forGateway && sni && isPassthroughName(host))
+        : isWildcardDomain(host) || isIP(host) !== 0 || (forGateway && sni && isPassthroughName(host))
           ? undefined
           : 'must be a host name, *.<domain> or an IP address';
     if (problem === undefined) continue;

@@ -60,7 +60,6 @@ function findRepeated(kind: string, rules: readonly AnyRule[]): readonly UnusedR
 }
 
 interface Entry {
-  readonly path: Path;
   readonly rule: string;
   readonly match: HttpMatchSpec;
   readonly prefix: string;
@@ -69,27 +68,40 @@ interface Entry {
 /** Entries whose paths all begin with a prefix that an earlier entry takes under the same or fewer conditions. */
 function findCovered(rules: NonNullable<VirtualServiceSpec['http']>): readonly UnusedRule[] {
   const found: UnusedRule[] = [];
-  const before: Entry[] = [];
+  const before = new Map<string, Entry[]>();
   for (const [index, rule] of rules.entries()) {
     if ((rule.match ?? []).length === 0 && rule.delegate === undefined) break;
     for (const [at, match] of (rule.match ?? []).entries()) {
       const { prefix, exact } = match.uri ?? {};
-      const path = ['http', index, 'match', at];
-      const text = prefix ?? exact ?? '';
-      if (text === '') continue;
-      const cover = before.find(
-        (entry) => entry.prefix !== prefix && text.startsWith(entry.prefix) && covers(entry.match, match),
-      );
-      if (cover === undefined) {
-        if (prefix !== undefined && rule.delegate === undefined)
-          before.push({ path, rule: nameOf('http', rule, index), match, prefix });
-      } else {
+      const cover = findCover(before, match, prefix ?? exact ?? '', prefix);
+      if (cover !== undefined) {
         const reason = `${cover.rule} takes all paths that begin with ${cover.prefix} before it`;
-        found.push({ path, reason });
+        found.push({ path: ['http', index, 'match', at], reason });
+      } else if (prefix !== undefined && rule.delegate === undefined) {
+        const entries = before.get(prefix) ?? [];
+        before.set(prefix, entries);
+        entries.push({ rule: nameOf('http', rule, index), match, prefix });
       }
     }
   }
   return found;
+}
+
+/** Looks up every beginning of the path, so that the cost does not grow with the number of rules. */
+function findCover(
+  before: ReadonlyMap<string, readonly Entry[]>,
+  match: HttpMatchSpec,
+  path: string,
+  prefix: string | undefined,
+): Entry | undefined {
+  for (let length = 1; before.size > 0 && length <= path.length; length++) {
+    const start = path.slice(0, length);
+    // Of the same prefix only equal conditions are worth a word, and they have theirs.
+    if (start === prefix) continue;
+    const cover = before.get(start)?.find((entry) => covers(entry.match, match));
+    if (cover !== undefined) return cover;
+  }
+  return undefined;
 }
 
 /** Does every request with the conditions of `inner` have those of `outer`? Says no when it cannot tell. */
@@ -118,13 +130,15 @@ function implies(given: StringMatchSpec | undefined, wanted: StringMatchSpec | u
   return canonical(given) === canonical(wanted);
 }
 
-/** JSON with sorted keys, so that the order in which fields are written does not count. */
+/** A text for a value; the order in which fields are written does not count. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, each: unknown) =>
-    typeof each === 'object' && each !== null && !Array.isArray(each)
-      ? Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : each,
-  );
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const fields = value as Readonly<Record<string, unknown>>;
+  return `{${Object.keys(fields)
+    .sort()
+    .map((key) => `${key}:${canonical(fields[key])}`)
+    .join()}}`;
 }
 
 function nameOf(kind: string, { name }: AnyRule, index: number): string {

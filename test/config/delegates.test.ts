@@ -197,7 +197,6 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
     root(`{delegate: {name: a}, ${to}}`),
     /http\[0\]\.route: must not be there beside delegate/,
   ],
-  ['an empty route beside it', root('{delegate: {name: a}, route: []}'), /route: must not be there beside delegate/],
   ['a redirect beside it', root('{delegate: {name: a}, redirect: {uri: /}}'), /redirect: must not be there beside/],
   [
     'a delegate of a delegate',

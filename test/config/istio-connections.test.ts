@@ -40,12 +40,15 @@ t.test('weights of connections', async (t) => {
 t.test('subnets are decided by each connection; the rest goes to the service', async (t) => {
   const found = db(
     tcp(
-      `{match: [{destinationSubnets: [10.0.0.0/8]}, {destinationSubnets: [192.168.1.1, "fd00::/8"]}], ${to('v1')}}, {match: [{port: 1}], ${to('v2')}}`,
+      `{match: [{destinationSubnets: [10.0.0.0/8]}, {destinationSubnets: [192.168.1.1, "fd00::/8", "fe80::1%eth0"]}], ${to('v1')}}, {match: [{port: 1}], ${to('v2')}}`,
     ),
   );
   t.match(found, {
     connections: [
-      { destinationSubnets: ['10.0.0.0/8', '192.168.1.1', 'fd00::/8'], destinations: [{ cluster: dbCluster('v1') }] },
+      {
+        destinationSubnets: ['10.0.0.0/8', '192.168.1.1', 'fd00::/8', 'fe80::1'],
+        destinations: [{ cluster: dbCluster('v1') }],
+      },
       { name: 'default', destinations: [{ cluster: dbCluster('') }] },
     ],
     skipped: [{ name: 'db tcp[1]', reason: 'match[0]: port is 1, and this is port 5432' }],

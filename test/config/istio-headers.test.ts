@@ -149,8 +149,44 @@ t.test('what cannot be a header, and operators that are not known, are in the re
 });
 
 t.test('values in the notation of Envoy', async (t) => {
-  const good = ['', 'a', '100%%', '%A%', 'a %REQ(:path)% b', '%A(%)%', '%%%A%%%', '%A%%B%', '%D(["a", "b"])%', 'a\tb'];
+  const good = [
+    '',
+    'a',
+    '100%%',
+    '%A%',
+    'a %REQ(:path)% b',
+    '%A(%)%',
+    '%%%A%%%',
+    '%A%%B%',
+    '%D(["a", "b"])%',
+    'a\tb',
+    '%A(%%)%',
+    '% %',
+    '%A(b\\))%',
+    '%A( b ) %',
+    '%A(["a\\"b"])%',
+    '%A(["b)%',
+  ];
   for (const value of good) t.equal(valueProblem(value), undefined, value);
-  for (const value of ['%', 'a%b', '%A', '%A(', '%A(b', '%A(b)', '%A(b)c%', '%%%', 'a\rb', '\u0000'])
+  for (const value of [
+    '%',
+    'a%b',
+    '%A',
+    '%A(',
+    '%A(b',
+    '%A(b)',
+    '%A(b)c%',
+    '%%%',
+    'a\rb',
+    '\u0000',
+    '%()%',
+    '%A()%',
+    '%A([ ])%',
+    '%A([b])%',
+    '%A(["a" "b"])%',
+    '%A(["a"]b)%',
+    '%A(["a",])%',
+    '%A(b\\',
+  ])
     t.ok(valueProblem(value), JSON.stringify(value));
 });

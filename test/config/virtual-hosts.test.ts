@@ -149,6 +149,8 @@ t.test('hosts that Istio accepts, and how they are served', async (t) => {
   t.same(of('"*v1.a.example"'), ['*v1.a.example:80']);
   t.same(of('10.0.0.9'), ['10.0.0.9:80']);
   t.same(of('"fd00::1"'), ['[fd00::1]:80']);
+  t.same(of('"fe80::1%eth0"'), ['[fe80::1%eth0]:80']);
+  t.same(of('"*."'), ['*.:80']);
   t.same(of('short'), ['short.shop.svc.cluster.local:80']);
   t.same(of('a.example, b.example'), ['a.example:80', 'b.example:80']);
 });

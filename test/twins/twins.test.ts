@@ -7,7 +7,7 @@ import { good } from '../config/support.ts';
 /**
  * Each folder is one configuration and the snapshot that it stands for, whatever language it is written in. What a
  * change of the compiler changes here is what it changes for users: `UPDATE_TWINS=1 npx tap test/twins/twins.test.ts`
- * writes the snapshots anew, for the difference to be read.
+ * and `npx biome check --write test/twins` write the snapshots anew, for the difference to be read.
  */
 const here = new URL('.', import.meta.url);
 const update = process.env['UPDATE_TWINS'] === '1';
