@@ -36,7 +36,8 @@ export function rulesBefore(
     if (comesBefore(provenance, decided?.provenance)) result.push(passed(name, provenance, [reason]));
   }
   for (const route of virtualHost.routes) {
-    if (route === decided) break;
+    // One without conditions takes every request; behind it there is nothing to pass over.
+    if (route === decided || route.matches.length === 0) break;
     const reasons = route.matches.map((match, index) => {
       const why = whyNoMatch(match, request) ?? 'a condition does not hold';
       return route.matches.length === 1 ? why : `match[${match.index ?? index}]: ${why}`;

@@ -145,7 +145,7 @@ function serviceEntry(service: Service, described: Described): readonly Resource
     {
       apiVersion: 'networking.istio.io/v1',
       kind: 'ServiceEntry',
-      metadata: { name: `services-${host.replaceAll('*', 'any')}`, namespace },
+      metadata: { name: `services-${host.replaceAll(/[^a-z0-9.-]/g, 'x')}`, namespace },
       spec: {
         hosts: [host],
         location: 'MESH_INTERNAL',
