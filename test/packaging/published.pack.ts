@@ -16,7 +16,11 @@ for (const { name, folder: home, path, files, entries } of tarballs) {
       t.ok(files.includes(wanted), wanted);
     }
     for (const file of files) {
-      t.match(file, /^(package\.json|LICENSE|README\.md|docs\/CHANGELOG\.md|(dist|src)\/[\w./-]+)$/, file);
+      t.match(
+        file,
+        /^(package\.json|LICENSE|README\.md|docs\/CHANGELOG\.md|bin\/inmesh\.js|(dist|src)\/[\w./-]+)$/,
+        file,
+      );
       t.notMatch(file, /tsbuildinfo|tsconfig|\.test\.|node_modules/, file);
       if (!file.startsWith('dist/')) continue;
       const source = file.replace(/^dist/, 'src').replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts');
