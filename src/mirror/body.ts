@@ -56,3 +56,15 @@ class CopyingHandler extends PassingHandler implements CallWatcher {
     this.#complete(body);
   }
 }
+
+/** About how many bytes a body holds that is in memory; text counts its characters. */
+export function sizeOf(body: unknown): number {
+  if (typeof body === 'string') return body.length;
+  if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) return body.byteLength;
+  if (body instanceof Blob) return body.size;
+  if (typeof body !== 'object' || body === null) return 0;
+  let size = 0;
+  // What is left is a form, of this class or that of undici.
+  for (const [, value] of body as Iterable<readonly [string, unknown]>) size += sizeOf(value);
+  return size;
+}

@@ -5,9 +5,11 @@ import { isReplayable } from '../lib/replayable.ts';
 import { youngList } from '../lib/young-list.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
-import { copyBody } from './body.ts';
+import { copyBody, maxCopiedBody, sizeOf } from './body.ts';
 import { Original } from './copy.ts';
 import type { MirrorLane } from './lane.ts';
+
+type Body = ClientCall['request']['body'];
 
 /** One mirror of a route. */
 export interface MirrorTarget {
@@ -34,38 +36,40 @@ export function mirrorFilter(options: {
   const { clock, random } = options;
   const targets = options.targets.map((target) => ({ ...target, share: millionths(target.percent) }));
 
-  const choose = (): readonly MirrorTarget[] | undefined => {
+  const choose = (bytes: number): readonly MirrorTarget[] | undefined => {
     let chosen: MirrorTarget[] | undefined;
     for (const target of targets) {
-      if (!isInShare(target.share, random()) || !target.lane.enter()) continue;
+      if (!isInShare(target.share, random()) || !target.lane.enter(bytes)) continue;
       chosen ??= youngList();
       chosen.push(target);
     }
     return chosen;
   };
 
-  const send = (original: Original, chosen: readonly MirrorTarget[], body: ClientCall['request']['body']): void => {
-    for (const { lane, service } of chosen) lane.send(original.copy(body, lane.cluster, clock), service);
+  const send = (original: Original, chosen: readonly MirrorTarget[], body: Body, bytes: number): void => {
+    for (const { lane, service } of chosen) lane.send(original.copy(body, lane.cluster, clock), bytes, service);
   };
 
   return (call, next) => {
     const { body, method, upgrade } = call.request;
     // As in Envoy there are no copies of connections; nor of what the application itself encrypts.
     if (upgrade || method === 'CONNECT' || call.origin.startsWith('https:')) return next(call);
-    const chosen = choose();
+    const shared = isReplayable(body);
+    const bytes = shared ? sizeOf(body) : maxCopiedBody;
+    const chosen = choose(bytes);
     if (chosen === undefined) return next(call);
     const original = new Original(call);
-    if (!isReplayable(body)) {
+    if (!shared) {
       copyBody(call, (copied) => {
-        if (typeof copied !== 'string') send(original, chosen, copied);
-        else for (const { lane } of chosen) lane.leave(copied === 'too long');
+        if (typeof copied !== 'string') send(original, chosen, copied, bytes);
+        else for (const { lane } of chosen) lane.leave(bytes, copied === 'too long');
       });
       return next(call);
     }
     try {
       return next(call);
     } finally {
-      send(original, chosen, body);
+      send(original, chosen, body, bytes);
     }
   };
 }

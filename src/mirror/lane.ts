@@ -6,21 +6,32 @@ import type { Service } from '../pipeline/filter.ts';
 export const maxCopiesInFlight = 128;
 
 /**
+ * Bytes of bodies that copies under way to one cluster may hold together: what an application has
+ * long let go of, a mirror that hangs would keep in memory. A single larger body may go alone.
+ */
+export const maxBytesInFlight = 8_388_608;
+
+/**
  * The way of copies to one cluster. It admits a bounded number at a time, so that a mirror that
  * hangs holds no more than that, and swallows whatever becomes of them.
  */
 export class MirrorLane implements CallWatcher {
   readonly cluster: string;
   readonly #dropped: () => void;
-  readonly #calls: Set<ClientCall>;
+  /** With the bytes that each holds. */
+  readonly #calls: Map<ClientCall, number>;
   #taken: number;
+  #bytes: number;
+  #closed: boolean;
 
   /** `dropped` is told of each copy that is not sent because a limit was reached. */
   constructor(cluster: string, dropped: () => void) {
     this.cluster = cluster;
     this.#dropped = dropped;
-    this.#calls = new Set();
+    this.#calls = new Map();
     this.#taken = 0;
+    this.#bytes = 0;
+    this.#closed = false;
   }
 
   /** Places that are taken: copies under way, and those whose body is still being collected. */
@@ -28,25 +39,33 @@ export class MirrorLane implements CallWatcher {
     return this.#taken;
   }
 
-  /** Takes a place for a copy; false, and one more that was dropped, when there is none. */
-  enter(): boolean {
-    if (this.#taken >= maxCopiesInFlight) {
+  /** Takes a place for a copy with a body of this size; false, and one more that was dropped, when there is none. */
+  enter(bytes: number): boolean {
+    if (this.#closed) return false;
+    const tooLarge = bytes > 0 && this.#bytes > 0 && this.#bytes + bytes > maxBytesInFlight;
+    if (this.#taken >= maxCopiesInFlight || tooLarge) {
       this.#dropped();
       return false;
     }
     this.#taken++;
+    this.#bytes += bytes;
     return true;
   }
 
   /** Gives a place back whose copy is not sent. */
-  leave(dropped: boolean): void {
+  leave(bytes: number, dropped: boolean): void {
     this.#taken--;
+    this.#bytes -= bytes;
     if (dropped) this.#dropped();
   }
 
   /** Sends a copy; the place that was taken for it is given back when it has ended. */
-  send(copy: ClientCall, service: Service<ClientCall, Reply>): void {
-    this.#calls.add(copy);
+  send(copy: ClientCall, bytes: number, service: Service<ClientCall, Reply>): void {
+    if (this.#closed) {
+      this.leave(bytes, false);
+      return;
+    }
+    this.#calls.set(copy, bytes);
     copy.watch(this);
     const failed = (error: unknown): void => {
       copy.ended(error instanceof MeshError && !copy.cancelled ? error.status : 0, error as Error);
@@ -65,12 +84,16 @@ export class MirrorLane implements CallWatcher {
   }
 
   callEnded(copy: ClientCall): void {
-    if (this.#calls.delete(copy)) this.#taken--;
+    const bytes = this.#calls.get(copy);
+    if (bytes === undefined) return;
+    this.#calls.delete(copy);
+    this.leave(bytes, false);
   }
 
-  /** Cuts off whatever is under way: nobody waits for it. */
+  /** Cuts off whatever is under way, for nobody waits for it, and takes nothing new. */
   cut(): void {
-    for (const copy of [...this.#calls]) copy.abort(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed'));
+    this.#closed = true;
+    for (const copy of [...this.#calls.keys()]) copy.abort(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed'));
   }
 }
 

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { request, upgrade } from 'undici';
 import { createFetch } from '../../src/host/fetch.ts';
 import { maxCopiedBody } from '../../src/mirror/body.ts';
-import { maxCopiesInFlight } from '../../src/mirror/lane.ts';
+import { maxBytesInFlight, maxCopiesInFlight } from '../../src/mirror/lane.ts';
 import type { Cluster } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Route } from '../../src/model/route.ts';
 import { runInScope } from '../../src/pipeline/scope.ts';
@@ -306,6 +306,28 @@ t.test('a mirror that hangs holds a bounded number of copies, for a bounded time
   await get(client);
   await until(() => shadow.seen.length === maxCopiesInFlight + 1, 'there is room again');
   t.same(countedOf(client, 'a'), [`200 x${calls + 1}`]);
+  await assertIdle(t, client);
+});
+
+t.test('large bodies that a mirror holds are bounded, too', async (t) => {
+  const primary = await upstream(t, (incoming, outgoing) => incoming.resume().on('end', () => outgoing.end('ok')));
+  const shadow = await upstream(t, (incoming) => void incoming.resume());
+  const { client, clock } = meshOf(primary.port, shadow.port);
+  const post = (body: unknown): Promise<string> => get(client, { method: 'POST', body });
+  const third = Buffer.alloc(Math.floor(maxBytesInFlight / 3));
+  for (let i = 0; i < 3; i++) t.equal(await post(third), '200 ok');
+  t.equal(await post('a little'), '200 ok');
+  t.same(countedOf(client, 'shadow'), ['0 x1', 'UO x1'], 'the fourth was too much');
+  t.equal(await get(client), '200 ok');
+  await until(() => shadow.seen.length === 4, 'and no body at all is never too much');
+  clock.advance(15_000);
+  await until(() => shadow.open() === 0);
+  t.equal(await post(Buffer.alloc(maxBytesInFlight + 1)), '200 ok');
+  t.equal(await post('a little'), '200 ok');
+  await until(() => shadow.seen.length === 5, 'alone, a larger one goes');
+  t.equal(await get(client), '200 ok');
+  await until(() => shadow.seen.length === 6, 'and what has no body goes with it');
+  t.same(countedOf(client, 'shadow'), ['0 x2', '504 x4', 'UO x2', 'UT x4']);
   await assertIdle(t, client);
 });
 
