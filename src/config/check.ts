@@ -14,8 +14,13 @@ export function checkFields(
   collector: Collector,
   status: FieldStatus = 'enforced',
 ): void {
-  const context: Context = { subject, collector, path: [], resource: ++resources };
-  checkObject({ kind: 'object', fields, open: true }, body, patternOf(fields), status, context);
+  const type: ObjectType = { kind: 'object', fields, open: true };
+  checkObject(type, body, undefined, status, { subject, collector, path: [], resource: 0 });
+  // Most reports are never read.
+  collector.later((into) => {
+    const context = { subject, collector: into, path: [], resource: ++resources };
+    checkObject(type, body, patternOf(fields), status, context);
+  });
 }
 
 /** A field without full effect is reported this often in one resource. */
@@ -53,9 +58,10 @@ function newPattern(): Pattern {
   return { inside: new Map(), count: 0, resource: 0 };
 }
 
-function inside({ inside: known }: Pattern, name: string): Pattern {
-  let pattern = known.get(name);
-  if (pattern === undefined) known.set(name, (pattern = newPattern()));
+function inside(outer: Pattern | undefined, name: string): Pattern | undefined {
+  if (outer === undefined) return undefined;
+  let pattern = outer.inside.get(name);
+  if (pattern === undefined) outer.inside.set(name, (pattern = newPattern()));
   return pattern;
 }
 
@@ -71,7 +77,8 @@ function requiredOf(fields: Readonly<Record<string, Field>>): readonly string[] 
 function checkObject(
   type: ObjectType,
   value: Readonly<Record<string, unknown>>,
-  pattern: Pattern,
+  /** Nothing: nobody asks for the report now. */
+  pattern: Pattern | undefined,
   status: FieldStatus,
   context: Context,
 ): void {
@@ -100,7 +107,13 @@ export function unknownField(name: string, known: readonly string[]): string {
   return meant === undefined ? 'is not a field that is known here' : `is not a known field (did you mean ${meant}?)`;
 }
 
-function checkField(field: Field, value: unknown, pattern: Pattern, inherited: FieldStatus, context: Context): void {
+function checkField(
+  field: Field,
+  value: unknown,
+  pattern: Pattern | undefined,
+  inherited: FieldStatus,
+  context: Context,
+): void {
   const { subject, collector, path } = context;
   if (value === null && field.nullable === true) return;
   const ofTable = field.status ?? inherited;
@@ -114,7 +127,7 @@ function checkField(field: Field, value: unknown, pattern: Pattern, inherited: F
   }
   const before = collector.problems.length;
   checkType(field.type, value, pattern, status, context);
-  if (collector.problems.length > before) return;
+  if (pattern === undefined || collector.problems.length > before) return;
   if (status === 'enforced') {
     if (!hasFields(field.type, value)) reportEnforced(pattern, context);
   } else if (field.status !== undefined && !(inherited === 'ignored' && status === 'ignored')) {
@@ -148,7 +161,13 @@ function countReports(pattern: Pattern, { resource }: Context): number {
   return ++pattern.count;
 }
 
-function checkType(type: FieldType, value: unknown, pattern: Pattern, status: FieldStatus, context: Context): void {
+function checkType(
+  type: FieldType,
+  value: unknown,
+  pattern: Pattern | undefined,
+  status: FieldStatus,
+  context: Context,
+): void {
   const { subject, collector, path } = context;
   if (type.kind === 'any') return;
   if (!hasType(type, value)) {
@@ -182,9 +201,16 @@ function checkType(type: FieldType, value: unknown, pattern: Pattern, status: Fi
   }
 }
 
-function checkItem(type: FieldType, value: unknown, pattern: Pattern, status: FieldStatus, context: Context): void {
+function checkItem(
+  type: FieldType,
+  value: unknown,
+  pattern: Pattern | undefined,
+  status: FieldStatus,
+  context: Context,
+): void {
   const before = context.collector.problems.length;
   checkType(type, value, pattern, status, context);
+  if (pattern === undefined) return;
   const empty = type.kind === 'object' && context.collector.problems.length === before && !hasFields(type, value);
   // `headers: {x-debug: {}}` has a meaning although nothing is inside.
   if (status === 'enforced' && empty) reportEnforced(pattern, context);

@@ -1,9 +1,10 @@
 import type { Cluster, ConnectionLimits, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
-import type { DestinationRules } from './destination-rules.ts';
+import type { DestinationRule, DestinationRules } from './destination-rules.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
+import { rememberPart } from './remember.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
 import { selects } from './values.ts';
@@ -11,9 +12,11 @@ import { selects } from './values.ts';
 /** Makes clusters on demand, each once. */
 export interface Clusters {
   readonly byName: ReadonlyMap<string, Cluster>;
-  /** Name of the cluster of a service, port and subset; nothing when the subset is not defined. */
-  use(service: MeshService, port: ServicePort, subset?: string): string | undefined;
+  /** Name of the cluster of a service, port and subset; nothing when the subset is not defined. `name`: as it was before. */
+  use(service: MeshService, port: ServicePort, subset?: string, name?: string): string | undefined;
 }
+
+const compiled = rememberPart<MeshService, Cluster | undefined>();
 
 export function createClusters(
   rules: DestinationRules,
@@ -25,42 +28,54 @@ export function createClusters(
   const byName = new Map<string, Cluster>();
   return {
     byName,
-    use(service, port, subset = '') {
-      const name = clusterName(service.host, port.number, subset);
+    use(service, port, subset = '', name = clusterName(service.host, port.number, subset)) {
       if (byName.has(name)) return name;
       const rule = rules.find(service);
-      const definition = subset === '' ? undefined : rule?.subsets.get(subset);
-      if (subset !== '' && definition === undefined) return undefined;
-      const policy = compilePolicy(
-        mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number),
-        mesh.connectTimeoutMs,
+      const cluster = compiled(service, name, [port, rule, peers, workload, mesh], () =>
+        compile(service, port, subset, rule),
       );
-      const labels = definition?.labels ?? {};
-      const own = policy.subjectAltNames;
-      const endpoints = service.endpoints
-        .filter((endpoint) => selects(labels, endpoint.labels))
-        .flatMap((endpoint) => compileEndpoint(endpoint, port, own === undefined) ?? []);
-      byName.set(name, {
-        name,
-        host: service.host,
-        port: port.number,
-        subset,
-        protocol: port.protocol,
-        discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
-        ...balanceOf(policy, mesh),
-        tls: upstreamTls(service, policy, mesh),
-        ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
-        ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
-        limits: limitsOf(policy, mesh),
-        ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
-        ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
-        ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
-        serverIdentities: own ?? identitiesOf(service),
-        ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
-      });
+      if (cluster === undefined) return undefined;
+      byName.set(name, cluster);
       return name;
     },
   };
+
+  function compile(
+    service: MeshService,
+    port: ServicePort,
+    subset: string,
+    rule: DestinationRule | undefined,
+  ): Cluster | undefined {
+    const definition = subset === '' ? undefined : rule?.subsets.get(subset);
+    if (subset !== '' && definition === undefined) return undefined;
+    const policy = compilePolicy(
+      mergePolicies(rule?.trafficPolicy, definition?.trafficPolicy, port.number),
+      mesh.connectTimeoutMs,
+    );
+    const labels = definition?.labels ?? {};
+    const own = policy.subjectAltNames;
+    const endpoints = service.endpoints
+      .filter((endpoint) => selects(labels, endpoint.labels))
+      .flatMap((endpoint) => compileEndpoint(endpoint, port, own === undefined) ?? []);
+    return {
+      name: clusterName(service.host, port.number, subset),
+      host: service.host,
+      port: port.number,
+      subset,
+      protocol: port.protocol,
+      discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
+      ...balanceOf(policy, mesh),
+      tls: upstreamTls(service, policy, mesh),
+      ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
+      ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
+      limits: limitsOf(policy, mesh),
+      ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
+      ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
+      ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
+      serverIdentities: own ?? identitiesOf(service),
+      ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
+    };
+  }
 
   function compileEndpoint(endpoint: ServiceEndpoint, port: ServicePort, pinned: boolean): Endpoint | undefined {
     const target = endpoint.portOf(port);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
@@ -12,23 +12,16 @@ import { checkDestinationRule, type DestinationRuleBody } from './istio-destinat
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { reportProxyConfigs } from './istio-proxy-config.ts';
-import { compileServiceEntry, type ServiceEntryBody } from './istio-service-entry.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
-import { compileWorkloadEntry, type SelectableWorkload, type WorkloadEntryBody } from './istio-workload-entry.ts';
-import { type PodBody, podWorkload } from './kubernetes-pod.ts';
-import {
-  compileKubernetesService,
-  type EndpointSliceBody,
-  groupSlices,
-  type ServiceBody,
-} from './kubernetes-service.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { createRegistry } from './registry.ts';
+import { createStages, newStageMemory, rememberStep, type StageMemory } from './remember.ts';
 import { type Resource, readResources, resolveHost } from './resource.ts';
 import { compileScopedHosts } from './scoped-hosts.ts';
 import type { MeshService } from './service.ts';
+import { compileServices } from './services.ts';
 import { createSidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
@@ -67,57 +60,62 @@ export function compile(
 ): CompileResult {
   const { outboundPolicy, trustDomainIsDefault = false, previous } = options;
   const { collector } = observer;
+  const memory = newStageMemory();
+  const stages = createStages(previous && memories.get(previous), memory, collector);
   const read = readResources(documents, options.workload.namespace, collector);
-  const mesh = compileMeshConfig(read.filter(isMeshConfig), overridesOf(options), collector);
-  const workload: Workload =
+  const meshInputs = [stages.list('MeshConfig', read.filter(isMeshConfig)), outboundPolicy, trustDomainIsDefault];
+  const mesh = stages.run('mesh', [...meshInputs, options.workload], () =>
+    compileMeshConfig(read.filter(isMeshConfig), overridesOf(options), collector),
+  );
+  const workload = stages.run('workload', [options.workload, trustDomainIsDefault, mesh], () =>
     trustDomainIsDefault && mesh.trustDomain !== undefined
       ? { ...options.workload, trustDomain: mesh.trustDomain }
-      : options.workload;
+      : options.workload,
+  );
   for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
   reportProxyConfigs(read, workload, mesh, collector);
   const resources = applyExportDefaults(read, mesh);
   observer.see?.(resources, mesh);
+  const byKind = Map.groupBy(resources, ({ kind }) => kind);
   const ofKind = <Body>(kind: string): readonly Resource<Body>[] =>
     // Kinds that have the same name in two groups are not both known, and a table checked the body.
-    resources.filter((resource) => resource.kind === kind) as readonly Resource<Body>[];
+    stages.list(kind, (byKind.get(kind) ?? []) as readonly Resource<Body>[]);
 
-  const workloads = ofKind<WorkloadEntryBody>('WorkloadEntry').flatMap(
-    (resource) => compileWorkloadEntry(resource, collector) ?? [],
-  );
-  const pods = ofKind<PodBody>('Pod');
-  const sources = {
-    slices: groupSlices(ofKind<EndpointSliceBody>('EndpointSlice'), collector),
-    pods: new Map(pods.map((pod) => [`${pod.namespace}/${pod.name}`, pod])),
-    workloadsOf: byNamespace(workloads),
-    trustDomain: workload.trustDomain,
-    clusterDomain: workload.clusterDomain,
-  };
-  // A ServiceEntry selects pods as well; a Kubernetes Service has its EndpointSlices for them.
-  const selectable = byNamespace([...workloads, ...pods.flatMap((pod) => podWorkload(pod) ?? [])]);
-  const services = [
-    ...ofKind<ServiceBody>('Service').map((resource) => compileKubernetesService(resource, sources, collector)),
-    ...ofKind<ServiceEntryBody>('ServiceEntry').flatMap((resource) =>
-      compileServiceEntry(resource, selectable, collector),
-    ),
-  ];
+  const services = compileServices(ofKind, workload, stages, collector);
   const destinationRules = ofKind<DestinationRuleBody>('DestinationRule');
-  for (const resource of destinationRules) checkDestinationRule(resource, collector);
+  stages.run('check DestinationRules', [destinationRules], () => {
+    for (const each of destinationRules) ruleChecked(each, [], collector, () => checkDestinationRule(each, collector));
+  });
   const virtualServices = ofKind<VirtualServiceBody>('VirtualService');
-  for (const resource of virtualServices) checkVirtualService(resource, collector);
-  const peers = createPeerAuthentications(ofKind<PeerAuthenticationBody>('PeerAuthentication'), mesh, collector);
-  const authorization = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy').flatMap(
-    (resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? [],
+  stages.run('check VirtualServices', [virtualServices], () => {
+    for (const each of virtualServices) rulesChecked(each, [], collector, () => checkVirtualService(each, collector));
+  });
+  const peerAuthentications = ofKind<PeerAuthenticationBody>('PeerAuthentication');
+  const peers = stages.run('peers', [peerAuthentications, mesh], () =>
+    createPeerAuthentications(peerAuthentications, mesh, collector),
+  );
+  const policies = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy');
+  const authorization = stages.run('authorization', [policies, workload, mesh], () =>
+    policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
   );
   const sidecar = selectSidecar(ofKind<SidecarBody>('Sidecar'), workload, mesh, collector);
   refuseIngressTls(sidecar, peers, workload, collector);
   const { namespace, clusterDomain } = workload;
-  const scope = createSidecarScope(sidecar, { services, virtualServices, namespace, clusterDomain });
-  const registry = createRegistry(scope?.services ?? services, namespace, collector);
-  const rules = createDestinationRules(destinationRules, workload, collector, {
-    rootNamespace: mesh.rootNamespace,
-    exportTo: mesh.exportTo.destinationRules,
+  const scope = stages.run('scope', [sidecar, services, virtualServices, workload], () =>
+    createSidecarScope(sidecar, { services, virtualServices, namespace, clusterDomain }),
+  );
+  const registry = stages.run('registry', [scope, services, workload], () =>
+    createRegistry(scope?.services ?? services, namespace, collector),
+  );
+  const rules = stages.run('rules', [destinationRules, workload, mesh], () =>
+    createDestinationRules(destinationRules, workload, collector, {
+      rootNamespace: mesh.rootNamespace,
+      exportTo: mesh.exportTo.destinationRules,
+    }),
+  );
+  stages.run('rules for nobody', [destinationRules, services, workload], () => {
+    warnOfNobody(destinationRules, services, workload, collector);
   });
-  warnOfNobody(destinationRules, services, workload, collector);
   const clusters = createClusters(rules, peers, workload, mesh);
   const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
   const { hosts, wildcardHosts } =
@@ -137,8 +135,14 @@ export function compile(
     },
   };
   const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
+  memories.set(snapshot, memory);
   return { ok: true, snapshot, report: reportOf(collector) };
 }
+
+/** What the compilation of a snapshot leaves behind for the next one. */
+const memories = new WeakMap<Snapshot, StageMemory>();
+const ruleChecked = rememberStep<Resource, void>();
+const rulesChecked = rememberStep<Resource, void>();
 
 const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
 
@@ -151,12 +155,6 @@ function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }:
     ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
     ...(trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain }),
   };
-}
-
-/** Selectors choose within a namespace. */
-function byNamespace(workloads: readonly SelectableWorkload[]): (namespace: string) => readonly SelectableWorkload[] {
-  const groups = Map.groupBy(workloads, (workload) => workload.namespace);
-  return (namespace) => groups.get(namespace) ?? [];
 }
 
 /** Made when somebody reads it. */
@@ -187,9 +185,18 @@ function warnOfNobody(
   }
 }
 
+const digests = new WeakMap<ConfigDocument, string>();
+
 /** The same input has the same version, in every process. */
 function versionOf(documents: readonly ConfigDocument[], { workload, outboundPolicy }: CompileOptions): string {
-  const hash = createHash('sha256').update(JSON.stringify([workload, outboundPolicy]));
-  for (const { value } of documents) hash.update(JSON.stringify(value) ?? '').update('\n');
-  return hash.digest('hex').slice(0, 12);
+  let text = JSON.stringify([workload, outboundPolicy]);
+  for (const document of documents) {
+    let digest = digests.get(document);
+    if (digest === undefined) {
+      digest = hash('sha256', JSON.stringify(document.value) ?? '', 'base64').slice(0, 16);
+      digests.set(document, digest);
+    }
+    text += digest;
+  }
+  return hash('sha256', text).slice(0, 12);
 }

@@ -1,5 +1,6 @@
 import { open, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import type { ConfigDocument } from './document.ts';
 import { type ParsedYaml, parseYaml } from './yaml.ts';
 import { resourceAround, tooLarge, yamlLimits } from './yaml-limits.ts';
 
@@ -62,9 +63,9 @@ function stateOf(stats: {
 
 /**
  * Reads and parses one file. Never throws: whatever is wrong with it ends as problems. Messages
- * name it relative to the working directory.
+ * name it relative to the working directory. `before`: documents of an earlier state of the file.
  */
-export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
+export async function loadConfigFile(file: FileState, before: readonly ConfigDocument[] = []): Promise<ParsedYaml> {
   const name = relative(process.cwd(), file.path) || file.path;
   const refuse = (message: string, more?: { head: string; value: string }): ParsedYaml => {
     const { kind, namespace, name: resource } = resourceAround(more?.head ?? '', 0);
@@ -88,7 +89,7 @@ export async function loadConfigFile(file: FileState): Promise<ParsedYaml> {
   } catch {
     return refuse('is not UTF-8 text');
   }
-  return parseYaml(text, name);
+  return parseYaml(text, name, before);
 }
 
 /** Enough of a file that is not read to name its first resource. */

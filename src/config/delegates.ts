@@ -9,6 +9,7 @@ import {
   type StringMatchSpec,
   type VirtualService,
 } from './istio-virtual-service.ts';
+import { rememberPart, rememberStep } from './remember.ts';
 import { isExported, resolveHost } from './resource.ts';
 
 /** An `http` rule, with full host names in it, and the place where it is written. */
@@ -50,55 +51,73 @@ export function createDelegates(
   return { rulesOf: (resource) => compiled.get(resource) ?? [] };
 
   function compileRules(root: VirtualService): readonly HttpRule[] {
-    return ownRules(root).flatMap((rule) => {
-      const { delegate } = rule.spec;
-      if (delegate === undefined) return [rule];
-      const path = [...rule.path, 'delegate'];
-      const id = `${delegate.namespace || root.namespace}/${delegate.name ?? ''}`;
-      const found = delegates.get(id);
-      if (found === undefined) {
-        collector.warn(root, path, 'ignored', `there is no VirtualService ${id} without hosts; the rule is left out`);
-        return [];
-      }
-      used.add(found);
-      if (!isExported(found.body.spec.exportTo, found.namespace, root.namespace)) {
-        const note = `VirtualService ${id} is not exported to ${root.namespace}; the rule is left out`;
-        collector.warn(root, path, 'ignored', note);
-        return [];
-      }
-      return ownRules(found).flatMap((inner) => {
-        const spec = mergeRule(rule.spec, inner.spec);
-        if (spec !== undefined) return [{ ...inner, spec }];
-        const name = `${root.namespace}/${root.name} http[${rule.index}]`;
-        collector.warn(found, inner.path, 'ignored', `does not fit into the match of ${name}, and is left out there`);
-        return [];
-      });
+    const own = ownRules(root);
+    if (!own.some(({ spec }) => spec.delegate !== undefined)) return own;
+    const targets = own.map(({ spec: { delegate } }) => delegate && delegates.get(idOf(delegate, root)));
+    for (const target of targets) if (target !== undefined) used.add(target);
+    return delegated(root, [clusterDomain, ...targets], collector, () =>
+      own.flatMap((rule, index) => follow(root, rule, targets[index])),
+    );
+  }
+
+  /** A rule, or what stands in its place. */
+  function follow(root: VirtualService, rule: HttpRule, found: VirtualService | undefined): readonly HttpRule[] {
+    const { delegate } = rule.spec;
+    if (delegate === undefined) return [rule];
+    const path = [...rule.path, 'delegate'];
+    const id = idOf(delegate, root);
+    if (found === undefined) {
+      collector.warn(root, path, 'ignored', `there is no VirtualService ${id} without hosts; the rule is left out`);
+      return [];
+    }
+    if (!isExported(found.body.spec.exportTo, found.namespace, root.namespace)) {
+      const note = `VirtualService ${id} is not exported to ${root.namespace}; the rule is left out`;
+      collector.warn(root, path, 'ignored', note);
+      return [];
+    }
+    return ownRules(found).flatMap((inner) => {
+      const spec = mergeRule(rule.spec, inner.spec);
+      if (spec !== undefined) return [{ ...inner, spec }];
+      const name = `${root.namespace}/${root.name} http[${rule.index}]`;
+      collector.warn(found, inner.path, 'ignored', `does not fit into the match of ${name}, and is left out there`);
+      return [];
     });
   }
 
   function ownRules(resource: VirtualService): readonly HttpRule[] {
-    const { namespace, body } = resource;
-    const full = <T extends DestinationSpec>(destination: T): T => ({
-      ...destination,
-      host: resolveHost(destination.host, namespace, clusterDomain),
-    });
-    return (body.spec.http ?? []).map((spec, index) => ({
-      spec: {
-        ...spec,
-        ...(spec.match === undefined ? {} : { match: spec.match.map((match) => withFullGateways(match, namespace)) }),
-        ...(spec.route === undefined
-          ? {}
-          : { route: spec.route.map((each) => ({ ...each, destination: full(each.destination) })) }),
-        ...(spec.mirror === undefined ? {} : { mirror: full(spec.mirror) }),
-        ...(spec.mirrors === undefined
-          ? {}
-          : { mirrors: spec.mirrors.map((each) => ({ ...each, destination: full(each.destination) })) }),
-      },
-      resource,
-      path: ['spec', 'http', index],
-      index,
-    }));
+    return rulesRead(resource, 'own', [clusterDomain], () => readRules(resource, clusterDomain));
   }
+}
+
+const rulesRead = rememberPart<VirtualService, readonly HttpRule[]>();
+const delegated = rememberStep<VirtualService, readonly HttpRule[]>();
+
+function idOf({ name = '', namespace }: NonNullable<HttpRouteSpec['delegate']>, root: VirtualService): string {
+  return `${namespace || root.namespace}/${name}`;
+}
+
+function readRules(resource: VirtualService, clusterDomain: string): readonly HttpRule[] {
+  const { namespace, body } = resource;
+  const full = <T extends DestinationSpec>(destination: T): T => ({
+    ...destination,
+    host: resolveHost(destination.host, namespace, clusterDomain),
+  });
+  return (body.spec.http ?? []).map((spec, index) => ({
+    spec: {
+      ...spec,
+      ...(spec.match === undefined ? {} : { match: spec.match.map((match) => withFullGateways(match, namespace)) }),
+      ...(spec.route === undefined
+        ? {}
+        : { route: spec.route.map((each) => ({ ...each, destination: full(each.destination) })) }),
+      ...(spec.mirror === undefined ? {} : { mirror: full(spec.mirror) }),
+      ...(spec.mirrors === undefined
+        ? {}
+        : { mirrors: spec.mirrors.map((each) => ({ ...each, destination: full(each.destination) })) }),
+    },
+    resource,
+    path: ['spec', 'http', index],
+    index,
+  }));
 }
 
 /** A gateway without a namespace is one of the namespace of the VirtualService. */

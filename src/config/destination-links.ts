@@ -1,13 +1,14 @@
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Clusters } from './clusters.ts';
-import type { Collector } from './collector.ts';
+import type { Collector, Note } from './collector.ts';
 import type { DestinationRules } from './destination-rules.ts';
 import type { Path } from './document.ts';
 import type { DestinationSpec, HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import { resolveHost } from './resource.ts';
+import type { MeshService } from './service.ts';
 
 /** Destinations: from names in a VirtualService to clusters. */
 export interface DestinationLinks {
@@ -20,41 +21,126 @@ export interface DestinationLinks {
   forConnection(destination: DestinationSpec, port: number): string;
   /** Reports destinations that lead nowhere. */
   check(owner: VirtualService): void;
+  /** Notes where the links that `make` asks for lead. */
+  watch<Result>(make: () => Result): { readonly result: Result; readonly links: readonly Link[] };
+  /** Makes links once more; says no when one of them leads elsewhere by now. */
+  again(links: readonly Link[]): boolean;
 }
 
+/** A link as it was made. */
+export interface Link {
+  readonly host: string;
+  readonly number: number;
+  readonly subset: string;
+  /** What the host was. */
+  readonly service: MeshService | undefined;
+  readonly cluster: string;
+}
+
+interface Checked {
+  /** What was found under which name. */
+  readonly found: ReadonlyMap<string, MeshService | undefined>;
+  /** Nothing: no rule has a say. */
+  readonly rules: DestinationRules | undefined;
+  readonly notes: readonly Note[];
+}
+
+/** By the VirtualService. What is said depends on nothing but what its names stand for. */
+const checked = new WeakMap<VirtualService, Checked>();
+
 export function createDestinationLinks(
-  registry: Registry,
+  all: Registry,
   clusters: Clusters,
   rules: DestinationRules,
   { clusterDomain }: Workload,
   collector: Collector,
 ): DestinationLinks {
+  let watched: Map<string, Link> | undefined;
+  let looked = new Map<string, MeshService | undefined>();
+  const registry: Pick<Registry, 'find'> = {
+    find(host) {
+      const service = all.find(host);
+      looked.set(host, service);
+      return service;
+    },
+  };
   return {
     forHttp: (destination, port) => link(destination, destination.port?.number ?? port),
     forConnection(destination, port) {
-      const ports = registry.find(destination.host)?.ports ?? [];
+      const ports = all.find(destination.host)?.ports ?? [];
       const only = ports.length === 1 ? ports[0]?.number : undefined;
       return link(destination, destination.port?.number ?? only ?? port);
     },
     check(owner) {
-      const { http = [], tcp = [], tls = [] } = owner.body.spec;
-      for (const [index, rule] of http.entries()) {
-        const path = ['spec', 'http', index];
-        checkAll(owner, rule.route ?? [], [...path, 'route']);
-        checkPorts(owner, rule, path);
-        if (rule.mirror !== undefined) checkDestination(owner, rule.mirror, [...path, 'mirror']);
-        checkAll(owner, rule.mirrors ?? [], [...path, 'mirrors']);
+      const known = checked.get(owner);
+      if (known !== undefined && isAsBefore(known)) {
+        collector.repeat(known.notes);
+        return;
       }
-      for (const [index, rule] of tcp.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tcp', index, 'route']);
-      for (const [index, rule] of tls.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tls', index, 'route']);
+      looked = new Map();
+      const mark = collector.mark();
+      checkOwner(owner);
+      const usesRules = namesSubset(owner) ? rules : undefined;
+      checked.set(owner, { found: looked, rules: usesRules, notes: collector.since(mark) });
+    },
+    watch(make) {
+      const outer = watched;
+      const links = new Map<string, Link>();
+      watched = links;
+      const result = make();
+      watched = outer;
+      return { result, links: [...links.values()] };
+    },
+    again(links) {
+      for (const { host, number, subset, service, cluster } of links) {
+        if (all.find(host) !== service || linkTo(service, host, number, subset, cluster) !== cluster) return false;
+      }
+      return true;
     },
   };
 
+  function isAsBefore({ found, rules: before }: Checked): boolean {
+    if (before !== undefined && before !== rules) return false;
+    for (const [host, service] of found) if (all.find(host) !== service) return false;
+    return true;
+  }
+
+  function checkOwner(owner: VirtualService): void {
+    const { http = [], tcp = [], tls = [] } = owner.body.spec;
+    for (const [index, rule] of http.entries()) {
+      const path = ['spec', 'http', index];
+      checkAll(owner, rule.route ?? [], [...path, 'route']);
+      checkPorts(owner, rule, path);
+      if (rule.mirror !== undefined) checkDestination(owner, rule.mirror, [...path, 'mirror']);
+      checkAll(owner, rule.mirrors ?? [], [...path, 'mirrors']);
+    }
+    for (const [index, rule] of tcp.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tcp', index, 'route']);
+    for (const [index, rule] of tls.entries()) checkAll(owner, rule.route ?? [], ['spec', 'tls', index, 'route']);
+  }
+
   function link({ host, subset = '' }: DestinationSpec, number: number): string {
-    const service = registry.find(host);
+    const key = `${number} ${subset} ${host}`;
+    const known = watched?.get(key);
+    if (known !== undefined) return known.cluster;
+    const service = all.find(host);
+    const cluster = linkTo(service, host, number, subset);
+    watched?.set(key, { host, number, subset, service, cluster });
+    return cluster;
+  }
+
+  /** `before`: the name of the cluster, if nothing has changed. */
+  function linkTo(
+    service: MeshService | undefined,
+    host: string,
+    number: number,
+    subset: string,
+    before?: string,
+  ): string {
     const port = service?.ports.find((each) => each.number === number);
-    const name = clusterName(host, number, subset);
-    return service === undefined || port === undefined ? name : (clusters.use(service, port, subset) ?? name);
+    // An alias of a service has another name than its clusters.
+    const name = service === undefined || service.host === host ? before : undefined;
+    const used = service && port && clusters.use(service, port, subset, name);
+    return used ?? name ?? clusterName(host, number, subset);
   }
 
   /** Without a port a request keeps its own, and the destination may have another. */
@@ -116,4 +202,17 @@ export function createDestinationLinks(
       warn('subset', `no DestinationRule defines subset ${subset} for ${host} (${names})`);
     }
   }
+}
+
+/** Only then do DestinationRules matter. */
+function namesSubset({ body }: VirtualService): boolean {
+  const { http = [], tcp = [], tls = [] } = body.spec;
+  const named = ({ subset = '' }: DestinationSpec): boolean => subset !== '';
+  return (
+    [...http, ...tcp, ...tls].some(({ route = [] }) => route.some(({ destination }) => named(destination))) ||
+    http.some(
+      ({ mirror, mirrors = [] }) =>
+        (mirror !== undefined && named(mirror)) || mirrors.some((each) => named(each.destination)),
+    )
+  );
 }

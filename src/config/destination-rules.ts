@@ -2,6 +2,7 @@ import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRuleBody, SubsetSpec } from './istio-destination-rule.ts';
 import { defaultMeshSettings } from './mesh-settings.ts';
+import { rememberPart } from './remember.ts';
 import { byAge, type Resource, resolveHost } from './resource.ts';
 import type { TrafficPolicy } from './traffic-policy-spec.ts';
 import { selects } from './values.ts';
@@ -104,7 +105,7 @@ export function createDestinationRules(
       const key = `${namespace}/${host}`;
       if (found.has(key)) return found.get(key);
       const entry = choose(candidates(host, namespace), workload);
-      const rule = entry && ruleOf(entry);
+      const rule = entry && knownRule(entry);
       found.set(key, rule);
       return rule;
     },
@@ -139,6 +140,13 @@ function entryOf(resource: Resource<DestinationRuleBody>, workload: Workload): E
     subsets: new Map(spec.subsets?.map((subset) => [subset.name, subset])),
     resources: [resource],
   };
+}
+
+const rulesKnown = rememberPart<Resource, DestinationRule>();
+
+/** The same object for the same resources, so that what was made of it can be kept. */
+function knownRule(entry: Entry): DestinationRule {
+  return rulesKnown(entry.resource, entry.host, entry.resources, () => ruleOf(entry));
 }
 
 function ruleOf({ resource, host, selector, trafficPolicy, subsets, resources }: Entry): DestinationRule {
@@ -190,11 +198,13 @@ function choose(entries: readonly Entry[], workload: Workload): Entry | undefine
  */
 function createMerger(collector: Collector): (index: Index, entry: Entry) => void {
   // The same two rules meet in the index of their namespace and among the exported ones.
-  const said = new Set<string>();
+  const said = new Map<Resource, Set<string>>();
   const warn = ({ resource }: Entry, path: readonly (string | number)[], note: string): void => {
-    const key = `${resource.order} ${path.join('.')}`;
-    if (said.has(key)) return;
-    said.add(key);
+    const paths = said.get(resource) ?? new Set();
+    said.set(resource, paths);
+    const key = path.join('.');
+    if (paths.has(key)) return;
+    paths.add(key);
     collector.warn(resource, path, 'ignored', note);
   };
   const complete = (older: Entry, younger: Entry): void => {

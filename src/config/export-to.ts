@@ -1,5 +1,6 @@
 import type { Collector } from './collector.ts';
 import type { MeshSettings } from './mesh-settings.ts';
+import { rememberPart } from './remember.ts';
 import type { Resource } from './resource.ts';
 import { isDnsLabel } from './values.ts';
 
@@ -28,19 +29,26 @@ export function applyExportDefaults(resources: readonly Resource[], { exportTo }
   return resources.map((resource) => {
     const list = defaults[resource.kind];
     if (list === undefined || list.includes('*')) return resource;
-    if (resource.kind === 'Service') {
-      if (resource.annotations[exportToAnnotation]) return resource;
-      return { ...resource, annotations: { ...resource.annotations, [exportToAnnotation]: list.join(',') } };
-    }
-    const body = resource.body as Exported;
-    if ((body.spec.exportTo ?? []).length > 0) return resource;
-    return { ...resource, body: { ...body, spec: { ...body.spec, exportTo: list } } };
+    return withExportTo(resource, 'exportTo', [list], () => applyTo(resource, list));
   });
+}
+
+const withExportTo = rememberPart<Resource, Resource>();
+
+function applyTo(resource: Resource, list: readonly string[]): Resource {
+  if (resource.kind === 'Service') {
+    if (resource.annotations[exportToAnnotation]) return resource;
+    return { ...resource, annotations: { ...resource.annotations, [exportToAnnotation]: list.join(',') } };
+  }
+  const body = resource.body as Exported;
+  if ((body.spec.exportTo ?? []).length > 0) return resource;
+  return { ...resource, body: { ...body, spec: { ...body.spec, exportTo: list } } };
 }
 
 /** What Istio's webhook demands of `exportTo`. */
 export function checkExportTo(resource: Resource, collector: Collector): void {
   const { exportTo = [], workloadSelector } = (resource.body as Exported).spec;
+  if (exportTo.length === 0) return;
   const path = ['spec', 'exportTo'];
   const seen = new Set<string>();
   exportTo.forEach((to, index) => {

@@ -122,7 +122,7 @@ function createReader(
 
   const load = async (file: FileState): Promise<ParsedYaml> => {
     const known = cache.get(file.path);
-    return known?.state === file.state ? known.parsed : loadConfigFile(file);
+    return known?.state === file.state ? known.parsed : loadConfigFile(file, known?.parsed.documents);
   };
 
   return {

@@ -4,6 +4,7 @@ import { hostMatches, specificity } from './destination-rules.ts';
 import { isDelegate, isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { describePlace, describeResource } from './problem.ts';
 import type { Registry } from './registry.ts';
+import { rememberPart } from './remember.ts';
 import { byAge, isExported, resolveHost } from './resource.ts';
 
 /** Which VirtualServices decide for which host. */
@@ -38,19 +39,26 @@ export function createHostOwners(
     )
     .sort((a, b) => rank(a) - rank(b) || byAge(a, b));
   const byHost = new Map<string, VirtualService[]>();
-  const connections: { readonly owner: VirtualService; readonly hosts: readonly string[] }[] = [];
+  const connections = createConnectionOwners();
   for (const owner of visible) {
-    const { hosts = [], http = [], tcp = [], tls = [] } = owner.body.spec;
-    const full = hosts.map((name) => resolveHost(name, owner.namespace, clusterDomain));
-    if (tcp.length > 0 || tls.length > 0) connections.push({ owner, hosts: full });
+    const { http = [], tcp = [], tls = [] } = owner.body.spec;
+    const full = fullHosts(owner, 'hosts', [clusterDomain], () =>
+      (owner.body.spec.hosts ?? []).map((name) => resolveHost(name, owner.namespace, clusterDomain)),
+    );
+    if (tcp.length > 0 || tls.length > 0) connections.add(owner, full);
     for (const [index, host] of full.entries()) {
-      const long = `${host}.svc.${clusterDomain}`;
-      if (registry.find(host) === undefined && registry.find(long) !== undefined) {
-        collector.warn(owner, ['spec', 'hosts', index], 'enforced', `is not expanded; the service is ${long}`);
+      if (registry.find(host) === undefined) {
+        const long = `${host}.svc.${clusterDomain}`;
+        if (registry.find(long) !== undefined) {
+          collector.warn(owner, ['spec', 'hosts', index], 'enforced', `is not expanded; the service is ${long}`);
+        }
       }
       if (http.length === 0) continue;
-      const owners = byHost.get(host) ?? [];
-      byHost.set(host, owners);
+      const owners = byHost.get(host);
+      if (owners === undefined) {
+        byHost.set(host, [owner]);
+        continue;
+      }
       const [first] = owners;
       if (first !== undefined) {
         const winner = `${describeResource(first)} (${describePlace(collector.at(first, []))})`;
@@ -74,9 +82,47 @@ export function createHostOwners(
       // Istio looks for the VirtualService of a wildcard once, whatever the port.
       return best === undefined ? [] : (byHost.get(best) ?? []).slice(0, 1);
     },
-    forConnections: (host) =>
-      connections
-        .filter(({ hosts }) => hosts.some((name) => hostMatches(name, host) || hostMatches(host, name)))
-        .map(({ owner }) => owner),
+    forConnections: connections.of,
   };
 }
+
+const fullHosts = rememberPart<VirtualService, readonly string[]>();
+
+interface ConnectionOwner {
+  readonly owner: VirtualService;
+  readonly hosts: readonly string[];
+  /** Place in the order. */
+  readonly place: number;
+}
+
+/** VirtualServices with rules for connections, in order, found by the host. */
+function createConnectionOwners() {
+  const all: ConnectionOwner[] = [];
+  const exact = new Map<string, ConnectionOwner[]>();
+  const wide: ConnectionOwner[] = [];
+  return {
+    add(owner: VirtualService, hosts: readonly string[]): void {
+      const entry = { owner, hosts, place: all.length };
+      all.push(entry);
+      if (hosts.some((host) => host.startsWith('*'))) {
+        wide.push(entry);
+        return;
+      }
+      for (const host of new Set(hosts)) {
+        const list = exact.get(host);
+        if (list === undefined) exact.set(host, [entry]);
+        else list.push(entry);
+      }
+    },
+    of(host: string): readonly VirtualService[] {
+      const covers = ({ hosts }: ConnectionOwner): boolean =>
+        hosts.some((name) => hostMatches(name, host) || hostMatches(host, name));
+      if (host.startsWith('*')) return all.filter(covers).map(({ owner }) => owner);
+      const named = exact.get(host);
+      if (wide.length === 0) return named === undefined ? noOwners : named.map(({ owner }) => owner);
+      return [...(named ?? []), ...wide.filter(covers)].sort((a, b) => a.place - b.place).map(({ owner }) => owner);
+    },
+  };
+}
+
+const noOwners: readonly VirtualService[] = [];

@@ -51,7 +51,7 @@ export function checkMetadata(
 ): void {
   const before = collector.countInvalid();
   // Metadata is checked like everything, but its fields do not belong into the report.
-  checkFields(subject, body, fields, { ...collector, entry: () => {} });
+  checkFields(subject, body, fields, { ...collector, entry: () => {}, later: () => {} });
   if (collector.countInvalid() > before) return;
   const metadata = body['metadata'] as Readonly<Record<string, unknown>>;
   const { name, generateName } = metadata;

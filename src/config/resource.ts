@@ -7,6 +7,7 @@ import { findKind, kindTables } from './kinds.ts';
 import { holdsMeshConfig, openMeshConfigMap } from './mesh-config-map.ts';
 import { checkMetadata } from './metadata.ts';
 import { describePlace } from './problem.ts';
+import { rememberStep } from './remember.ts';
 import type { KindTable } from './schema.ts';
 import { validatorOf } from './validators.ts';
 import { editDistance, suggest } from './values.ts';
@@ -17,8 +18,6 @@ export interface Resource<Body = unknown> extends Subject {
   readonly annotations: Readonly<Record<string, string>>;
   /** Milliseconds since the epoch, from `metadata.creationTimestamp`; Infinity when absent. */
   readonly createdAt: number;
-  /** Position among all resources that were read. */
-  readonly order: number;
   /** The whole resource. Its table has checked it, so the compiler of its kind knows its shape. */
   readonly body: Body;
 }
@@ -58,8 +57,36 @@ export function readResources(
   const resources: Resource[] = [];
   const seen = new Map<string, Resource>();
   for (const document of documents) {
-    readItem(document, document.value, [], 0);
+    const found = readOnce(document, [defaultNamespace], collector, () =>
+      readDocument(document, defaultNamespace, collector),
+    );
+    for (const { id, resource } of found) {
+      const first = seen.get(id);
+      if (first === undefined) {
+        seen.set(id, resource);
+        resources.push(resource);
+      } else {
+        const where = describePlace(collector.at(first, ['metadata', 'name']));
+        const message = `there is another ${resource.kind} of this name at ${where}`;
+        collector.problem(resource, ['metadata', 'name'], message, resource.name);
+      }
+    }
   }
+  return resources;
+}
+
+interface Found {
+  /** Group, kind, namespace and name. */
+  readonly id: string;
+  readonly resource: Resource;
+}
+
+/** Documents that stay are not read again. */
+const readOnce = rememberStep<ConfigDocument, readonly Found[]>();
+
+function readDocument(document: ConfigDocument, defaultNamespace: string, collector: Collector): readonly Found[] {
+  const resources: Found[] = [];
+  readItem(document, document.value, [], 0);
   return resources;
 
   function readItem(document: ConfigDocument, value: unknown, base: Path, depth: number): void {
@@ -113,21 +140,8 @@ export function readResources(
     checkFields(subject, value, table.fields, collector, table.status === 'refused' ? 'ignored' : table.status);
     // What is only refused is read further: the rest of it may be invalid too.
     if (collector.countInvalid() > before) return;
-    const resource = complete(subject, value, resources.length);
-    const id = `${table.group}/${kind}/${resource.namespace}/${resource.name}`;
-    const first = seen.get(id);
-    if (first !== undefined) {
-      const where = describePlace(collector.at(first, ['metadata', 'name']));
-      collector.problem(
-        resource,
-        ['metadata', 'name'],
-        `there is another ${kind} of this name at ${where}`,
-        resource.name,
-      );
-      return;
-    }
-    seen.set(id, resource);
-    resources.push(resource);
+    const resource = complete(subject, value);
+    resources.push({ id: `${table.group}/${kind}/${resource.namespace}/${resource.name}`, resource });
     validatorOf(table)?.(resource, collector);
   }
 
@@ -204,7 +218,7 @@ function identify(
   };
 }
 
-function complete(subject: Subject, value: Readonly<Record<string, unknown>>, order: number): Resource {
+function complete(subject: Subject, value: Readonly<Record<string, unknown>>): Resource {
   const metadata = value['metadata'] as Readonly<Record<string, unknown>>;
   const created = metadata['creationTimestamp'];
   const createdAt = typeof created === 'string' ? Date.parse(created) : Number.NaN;
@@ -214,17 +228,19 @@ function complete(subject: Subject, value: Readonly<Record<string, unknown>>, or
     labels: (metadata['labels'] ?? {}) as Readonly<Record<string, string>>,
     annotations: Object.fromEntries(annotations.map(([key, each]) => [key, String(each)])),
     createdAt: Number.isNaN(createdAt) ? Number.POSITIVE_INFINITY : createdAt,
-    order,
     body: value,
   };
 }
 
-/** Istio's order of precedence: older first, then by name and namespace. Without a time stamp: younger than all with one. */
+/**
+ * Istio's order of precedence: older first, then by name and namespace. Without a time stamp: younger than all with
+ * one. Only resources of different kinds can be equal.
+ */
 export function byAge(a: Resource, b: Resource): number {
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
   if (a.name !== b.name) return a.name < b.name ? -1 : 1;
   if (a.namespace !== b.namespace) return a.namespace < b.namespace ? -1 : 1;
-  return a.order - b.order;
+  return 0;
 }
 
 /** Is a resource with this `exportTo` visible in the namespace of the workload? Absent: everywhere. */

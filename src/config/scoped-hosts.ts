@@ -1,6 +1,7 @@
 import type { VirtualHost } from '../model/route.ts';
 import type { Snapshot, WildcardHost } from '../model/snapshot.ts';
 import { type Collector, sayOnce } from './collector.ts';
+import type { VirtualService } from './istio-virtual-service.ts';
 import { createRegistry } from './registry.ts';
 import type { SidecarScope } from './sidecar-scope.ts';
 import { compareWildcards, compileVirtualHosts, type VirtualHostSources } from './virtual-hosts.ts';
@@ -17,9 +18,10 @@ export function compileScopedHosts(
   const once = sayOnce(collector);
   const hosts = new Map<string, VirtualHost>();
   const wildcards = new Map<string, WildcardHost>();
+  const checked = new Set<VirtualService>();
   for (const { services, virtualServices, serves } of scope.listeners) {
     const callable = createRegistry(services, sources.workload.namespace, once);
-    const compiled = compileVirtualHosts({ ...sources, callable, virtualServices }, once);
+    const compiled = compileVirtualHosts({ ...sources, callable, virtualServices, checked }, once);
     for (const [name, host] of compiled.hosts) {
       if (!hosts.has(name) && serves(Number(name.slice(name.lastIndexOf(':') + 1)))) hosts.set(name, host);
     }

@@ -4,7 +4,7 @@ import type { Workload } from '../model/workload.ts';
 import type { Clusters } from './clusters.ts';
 import type { Collector } from './collector.ts';
 import { createDelegates, type HttpRule } from './delegates.ts';
-import { createDestinationLinks } from './destination-links.ts';
+import { createDestinationLinks, type Link } from './destination-links.ts';
 import { type DestinationRules, hostMatches } from './destination-rules.ts';
 import { createHostOwners } from './host-owners.ts';
 import { createExtensions } from './inmesh-annotations.ts';
@@ -13,6 +13,7 @@ import { type CompiledRules, compileHttpRules } from './istio-http-routes.ts';
 import { isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
+import { type RememberedPart, rememberPart } from './remember.ts';
 import { resolveHost } from './resource.ts';
 import type { MeshService, ServicePort } from './service.ts';
 
@@ -28,7 +29,24 @@ export interface VirtualHostSources {
   readonly workload: Workload;
   /** For HTTP routes without `retries`, and for services without a VirtualService; nothing: no retries. */
   readonly defaultRetry: RetryPolicy | undefined;
+  /** VirtualServices whose destinations have been looked at in the same compilation. */
+  readonly checked?: Set<VirtualService>;
 }
+
+/** What was made of rules, and what of it depends on other resources. */
+interface Linked<Result> {
+  readonly result: Result;
+  readonly links: readonly Link[];
+}
+
+/** By the list of rules, for each port. */
+const rulesCompiled = rememberPart<readonly HttpRule[], Linked<CompiledRules>>();
+const connectionsCompiled = rememberPart<MeshService, Linked<CompiledConnections>>();
+const hostCompiled = rememberPart<MeshService, VirtualHost>();
+const strangerCompiled = rememberPart<CompiledRules, VirtualHost>();
+const namesFound = rememberPart<MeshService, readonly string[]>();
+const noConnections: CompiledConnections = { connections: [], skipped: [], closed: false };
+const noRules: CompiledRules = { routes: [], skipped: [] };
 
 /** Where Istio serves hosts of a VirtualService that are no services. */
 const defaultPort = 80;
@@ -48,7 +66,7 @@ export function compileVirtualHosts(
   const links = createDestinationLinks(sources.registry, clusters, rules, workload, collector);
   const compiled = new Map<VirtualService, Map<number, CompiledRules>>();
   // Names that others could claim too (short names, addresses) come after all full names.
-  const aliases: { readonly name: string; readonly port: number; readonly virtualHost: VirtualHost }[] = [];
+  const aliases: { readonly names: readonly string[]; readonly virtualHost: VirtualHost }[] = [];
 
   for (const service of registry.services) {
     const candidates = owners.forHttp(service.host);
@@ -56,21 +74,36 @@ export function compileVirtualHosts(
     for (const port of service.ports) {
       const virtualHost = hostOf(service, port, candidates, forConnections);
       addName(service.host, port.number, virtualHost);
-      for (const name of namesOf(service)) aliases.push({ name, port: port.number, virtualHost });
+      const names = namesFound(service, port.number, [workload], () =>
+        namesOf(service).map((name) => hostAndPort(name, port.number)),
+      );
+      if (names.length > 0) aliases.push({ names, virtualHost });
     }
   }
   for (const [host, candidates] of owners.byHost) {
     if (isServed(host)) continue;
     for (const port of portsOfUnknownHosts(candidates)) {
-      const { routes, skipped } = rulesFor(candidates, port);
-      if (routes.length > 0) addName(host, port, { name: hostAndPort(host, port), routes, ...withSkipped(skipped) });
+      const found = rulesFor(candidates, port);
+      const name = hostAndPort(host, port);
+      if (found.length === 0 || found.at(-1)?.routes.length === 0) continue;
+      const last = found.at(-1) as CompiledRules;
+      const make = (): VirtualHost => ({
+        name,
+        routes: last.routes,
+        ...withSkipped(found.flatMap((each) => each.skipped)),
+      });
+      addName(host, port, strangerCompiled(last, name, found, make));
     }
   }
-  for (const { name, port, virtualHost } of aliases) {
-    const key = hostAndPort(name, port);
-    if (!hosts.has(key)) hosts.set(key, virtualHost);
+  for (const { names, virtualHost } of aliases) {
+    for (const name of names) if (!hosts.has(name)) hosts.set(name, virtualHost);
   }
-  for (const virtualService of virtualServices) if (isForMesh(virtualService)) links.check(virtualService);
+  const { checked = new Set() } = sources;
+  for (const virtualService of virtualServices) {
+    if (!isForMesh(virtualService) || checked.has(virtualService)) continue;
+    checked.add(virtualService);
+    links.check(virtualService);
+  }
   wildcardHosts.sort(compareWildcards);
   return { hosts, wildcardHosts };
 
@@ -104,9 +137,10 @@ export function compileVirtualHosts(
     return ports;
   }
 
+  /** The name of a virtual host is that of its host and port. */
   function addName(host: string, port: number, virtualHost: VirtualHost): void {
     if (host.startsWith('*')) wildcardHosts.push({ suffix: host.slice(1), port, virtualHost });
-    else hosts.set(hostAndPort(host, port), virtualHost);
+    else hosts.set(virtualHost.name, virtualHost);
   }
 
   function hostOf(
@@ -116,33 +150,40 @@ export function compileVirtualHosts(
     forConnections: readonly VirtualService[],
   ): VirtualHost {
     const http = isHttp(port.protocol);
-    const ofHttp: CompiledRules = http ? rulesFor(candidates, port.number) : { routes: [], skipped: [] };
-    const ofConnections = connectionsFor(forConnections, port);
-    const opaque = http ? undefined : opaqueRoute(service, ofConnections.connections);
-    const given = opaque === undefined ? ofHttp.routes : [opaque];
-    // A VirtualService of which nothing applies leaves the service as it was.
-    const routes = given.length > 0 ? given : [defaultRoute(service, port, http)];
-    const connections =
-      ofConnections.connections.length === 0 || ofConnections.closed
-        ? ofConnections.connections
-        : [...ofConnections.connections, defaultConnection(service, port)];
-    return {
-      name: hostAndPort(service.host, port.number),
-      routes,
-      ...withSkipped([...ofHttp.skipped, ...ofConnections.skipped]),
-      ...(connections.length === 0 ? {} : { connections }),
-    };
+    const found = http ? rulesFor(candidates, port.number) : [];
+    const ofConnections = connectionsFor(service, port, forConnections);
+    const last = found.at(-1) ?? noRules;
+    const opaque =
+      http || ofConnections.connections.length === 0 ? undefined : opaqueRoute(service, ofConnections.connections);
+    const routed = opaque !== undefined || last.routes.length > 0;
+    const open = ofConnections.connections.length > 0 && !ofConnections.closed;
+    // Used in any case where the service answers for itself.
+    if (!routed || open) clusters.use(service, port);
+    return hostCompiled(service, port.number, [port, http && defaultRetry, ofConnections, ...found], () => {
+      const given = opaque === undefined ? last.routes : [opaque];
+      // A VirtualService of which nothing applies leaves the service as it was.
+      const routes = given.length > 0 ? given : [defaultRoute(service, port, http)];
+      const connections = open
+        ? [...ofConnections.connections, defaultConnection(service, port)]
+        : ofConnections.connections;
+      return {
+        name: hostAndPort(service.host, port.number),
+        routes,
+        ...withSkipped([...found.flatMap(({ skipped }) => skipped), ...ofConnections.skipped]),
+        ...(connections.length === 0 ? {} : { connections }),
+      };
+    });
   }
 
-  /** The rules of the first VirtualService that has one for the port. */
-  function rulesFor(candidates: readonly VirtualService[], port: number): CompiledRules {
-    const skipped: SkippedRule[] = [];
+  /** What VirtualServices say of a port, up to the first that has a rule for it. */
+  function rulesFor(candidates: readonly VirtualService[], port: number): readonly CompiledRules[] {
+    const all: CompiledRules[] = [];
     for (const owner of candidates) {
       const found = rulesOf(owner, port);
-      skipped.push(...found.skipped);
-      if (found.routes.length > 0) return { routes: found.routes, skipped };
+      all.push(found);
+      if (found.routes.length > 0) break;
     }
-    return { routes: [], skipped };
+    return all;
   }
 
   function rulesOf(owner: VirtualService, port: number): CompiledRules {
@@ -150,26 +191,57 @@ export function compileVirtualHosts(
     compiled.set(owner, byPort);
     let found = byPort.get(port);
     if (found === undefined) {
-      const caller = { namespace: workload.namespace, labels: workload.labels, port };
-      const clusterOf =
-        () =>
-        (destination: Parameters<typeof links.forHttp>[0]): string =>
-          links.forHttp(destination, port);
-      const extensionsOf = (rule: HttpRule) => extensions.of(rule);
-      found = compileHttpRules(delegates.rulesOf(owner), { caller, defaultRetry, clusterOf, extensionsOf }, collector);
+      const rules = delegates.rulesOf(owner);
+      found = linked(rulesCompiled, rules, port, [workload, defaultRetry], () => {
+        const caller = { namespace: workload.namespace, labels: workload.labels, port };
+        const clusterOf =
+          () =>
+          (destination: Parameters<typeof links.forHttp>[0]): string =>
+            links.forHttp(destination, port);
+        const extensionsOf = (rule: HttpRule) => extensions.of(rule);
+        return compileHttpRules(rules, { caller, defaultRetry, clusterOf, extensionsOf }, collector);
+      });
       byPort.set(port, found);
     }
     return found;
   }
 
-  function connectionsFor(candidates: readonly VirtualService[], port: ServicePort): CompiledConnections {
-    const context = {
-      caller: { namespace: workload.namespace, labels: workload.labels, port: port.number },
-      clusterOf: (owner: VirtualService, { host, ...rest }: Parameters<typeof links.forHttp>[0]) =>
-        links.forConnection({ ...rest, host: resolveHost(host, owner.namespace, workload.clusterDomain) }, port.number),
+  /** Makes what was not made before, and what leads elsewhere by now. */
+  function linked<Key extends object, Result>(
+    step: RememberedPart<Key, Linked<Result>>,
+    key: Key,
+    port: number,
+    inputs: readonly unknown[],
+    make: () => Result,
+  ): Result {
+    let isNew = false;
+    const watched = (): Linked<Result> => {
+      isNew = true;
+      return links.watch(make);
     };
-    const tls = port.protocol === 'tls' || port.protocol === 'https';
-    return (tls ? compileTlsRules : compileTcpRules)(candidates, context, collector);
+    const found = step(key, port, inputs, watched);
+    if (isNew || links.again(found.links)) return found.result;
+    return step.again(key, port, inputs, watched).result;
+  }
+
+  function connectionsFor(
+    service: MeshService,
+    port: ServicePort,
+    candidates: readonly VirtualService[],
+  ): CompiledConnections {
+    if (candidates.length === 0) return noConnections;
+    return linked(connectionsCompiled, service, port.number, [port, workload, ...candidates], () => {
+      const context = {
+        caller: { namespace: workload.namespace, labels: workload.labels, port: port.number },
+        clusterOf: (owner: VirtualService, { host, ...rest }: Parameters<typeof links.forHttp>[0]) =>
+          links.forConnection(
+            { ...rest, host: resolveHost(host, owner.namespace, workload.clusterDomain) },
+            port.number,
+          ),
+      };
+      const tls = port.protocol === 'tls' || port.protocol === 'https';
+      return (tls ? compileTlsRules : compileTcpRules)(candidates, context, collector);
+    });
   }
 
   function defaultConnection(service: MeshService, port: ServicePort): ConnectionRoute {

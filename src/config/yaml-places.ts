@@ -17,7 +17,7 @@ export interface PlainText {
 }
 
 /** Offset of the value at a path, or of its key; of its nearest parent when it is not there. */
-export function offsetInPlain({ places }: PlainText, document: PlainDocument, path: Path, key = false): number {
+export function offsetInPlain(places: ArrayLike<number>, document: PlainDocument, path: Path, key = false): number {
   let value = document.value;
   let index = document.root;
   let whole = true;
@@ -33,7 +33,7 @@ export function offsetInPlain({ places }: PlainText, document: PlainDocument, pa
   return places[3 * index + (key && whole ? 1 : 0)] as number;
 }
 
-function childOf(places: Int32Array, value: unknown, index: number, part: string | number): number {
+function childOf(places: ArrayLike<number>, value: unknown, index: number, part: string | number): number {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return -1;
   if (Array.isArray(value) !== (typeof part === 'number')) return -1;
   let child = index + 1;

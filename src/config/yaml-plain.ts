@@ -58,6 +58,9 @@ class PlainReader {
   /** Column of the line's first character; -1 at the end of a document. */
   #column: number;
   #places: Int32Array;
+  /** Items of all lists that are being read, those of inner lists behind those of outer ones. */
+  readonly #items: unknown[];
+  #itemCount: number;
 
   constructor(text: string) {
     this.count = 0;
@@ -65,6 +68,8 @@ class PlainReader {
     this.#at = 0;
     this.#column = -1;
     this.#places = new Int32Array(Math.max(96, text.length >> 2));
+    this.#items = [];
+    this.#itemCount = 0;
   }
 
   places(): Int32Array {
@@ -84,7 +89,7 @@ class PlainReader {
   document(): unknown {
     // Of a bare text, or a list, somebody else must say that it is no resource.
     if (this.#column !== 0 || this.#isItem()) throw notPlain;
-    const value = this.#map(0, 0, 0);
+    const value = this.#map(0, 0, this.#at);
     if (this.#isInside()) throw notPlain;
     if (this.#at < this.#text.length) this.#endLine(this.#at + 3);
     return value;
@@ -209,28 +214,39 @@ class PlainReader {
   #list(column: number, depth: number, keyAt: number): unknown {
     const at = this.#at;
     const index = this.#enter(depth, keyAt);
-    const value: unknown[] = [];
+    const from = this.#itemCount;
     do {
       const itemAt = this.#skipSpaces(this.#at + 1);
       const code = this.#text.charCodeAt(itemAt);
       if (code === newLine || code === hash || itemAt >= this.#text.length) {
         this.#endLine(this.#at + 1);
         this.#nextLine();
-        value.push(this.#below(column, depth + 1, at));
+        this.#addItem(this.#below(column, depth + 1, at));
       } else {
         this.#column += itemAt - this.#at;
         this.#at = itemAt;
-        if (this.#isItem()) value.push(this.#list(this.#column, depth + 1, at));
-        else if (this.#startsMap()) value.push(this.#map(this.#column, depth + 1, at));
+        if (this.#isItem()) this.#addItem(this.#list(this.#column, depth + 1, at));
+        else if (this.#startsMap()) this.#addItem(this.#map(this.#column, depth + 1, at));
         else {
-          value.push(this.#inline(depth + 1, at));
+          this.#addItem(this.#inline(depth + 1, at));
           this.#finishInline(column);
         }
       }
     } while (this.#column === column && this.#isItem());
     if (this.#column > column) throw notPlain;
     this.#leave(index);
-    return value;
+    return this.#takeItems(from);
+  }
+
+  #addItem(item: unknown): void {
+    this.#items[this.#itemCount++] = item;
+  }
+
+  /** A list with room for its items and no more: there are very many with one item. */
+  #takeItems(from: number): readonly unknown[] {
+    const items = this.#items.slice(from, this.#itemCount);
+    this.#itemCount = from;
+    return items;
   }
 
   /** The next line must not go on with the text of this one. */

@@ -1,13 +1,12 @@
 import type { Document, Node, YAMLError } from 'yaml';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Provenance } from '../model/provenance.ts';
-import type { ConfigDocument, Path, Position } from './document.ts';
+import type { ConfigDocument, Path } from './document.ts';
 import { formatPath } from './document.ts';
 import { showValue } from './problem.ts';
 import type { ConfigProblem } from './source.ts';
+import { readPlainDocuments } from './yaml-documents.ts';
 import { checkLimits, type LimitProblem, resourceAround, yamlLimits } from './yaml-limits.ts';
-import { offsetInPlain, type PlainText } from './yaml-places.ts';
-import { readPlain } from './yaml-plain.ts';
 import { plainNumber } from './yaml-scalar.ts';
 
 /** Documents of a text, or the reasons why it is refused. Never both: a file is good as a whole. */
@@ -20,43 +19,12 @@ export interface ParsedYaml {
  * Reads YAML 1.2 (core schema) or JSON, any number of documents. Strict: duplicate keys, unknown
  * tags, warnings, numbers in other than plain decimal notation, control characters and everything
  * beyond {@link yamlLimits} are problems with their place. Never throws, whatever the text is.
+ * Documents of `before`, an earlier state of the same file, that have not changed come back as they are.
  */
-export function parseYaml(text: string, file?: string): ParsedYaml {
+export function parseYaml(text: string, file?: string, before: readonly ConfigDocument[] = []): ParsedYaml {
   const source = text.startsWith('\uFEFF') ? text.slice(1) : text;
-  const plain = source.length <= yamlLimits.maxBytes ? readPlain(source) : undefined;
-  return plain === undefined
-    ? parseFully(source, file)
-    : { documents: plainDocuments(source, plain, file), problems: [] };
-}
-
-/** Positions are worked out when somebody asks for one: for most documents nobody does. */
-function plainDocuments(source: string, plain: PlainText, file: string | undefined): readonly ConfigDocument[] {
-  let lines: readonly number[] | undefined;
-  return plain.documents.map((document) => ({
-    ...place(file),
-    value: document.value,
-    locate(path, key) {
-      lines ??= lineStarts(source);
-      return positionAt(lines, offsetInPlain(plain, document, path, key));
-    },
-  }));
-}
-
-function lineStarts(source: string): readonly number[] {
-  const starts = [0];
-  for (let at = source.indexOf('\n'); at !== -1; at = source.indexOf('\n', at + 1)) starts.push(at + 1);
-  return starts;
-}
-
-function positionAt(lines: readonly number[], offset: number): Position {
-  let low = 0;
-  let high = lines.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if ((lines[middle] as number) <= offset) low = middle;
-    else high = middle;
-  }
-  return { line: low + 1, column: offset - (lines[low] as number) + 1 };
+  const plain = source.length <= yamlLimits.maxBytes ? readPlainDocuments(source, file, before) : undefined;
+  return plain === undefined ? parseFully(source, file) : { documents: plain, problems: [] };
 }
 
 /** As {@link parseYaml}, for all of YAML: what is not plain, and what is wrong. */
@@ -223,7 +191,8 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
       refuse(error.pos[0], clearMessage(error), formatPath(path));
     },
     convert() {
-      const { value, mark } = convertNode(document.contents as Node | null, [], 0);
+      const root = document.contents as Node | null;
+      const { value, mark } = convertNode(root, [], root?.range?.[0] ?? 0);
       return {
         ...place(file),
         value,

@@ -39,31 +39,69 @@ export interface WildcardHost {
  * costs what changed and not what exists.
  */
 export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): Snapshot {
-  if (previous === undefined) return next;
-  const clusters = new Map<string, Cluster>();
-  for (const [name, cluster] of next.clusters) clusters.set(name, keep(previous.clusters.get(name), cluster));
-  // Several names share one virtual host object; keep that sharing, also when there is a new name.
-  const before = new Map<string, VirtualHost>();
-  for (const { virtualHost } of previous.wildcardHosts) before.set(virtualHost.name, virtualHost);
-  for (const host of previous.hosts.values()) before.set(host.name, host);
+  if (previous === undefined || previous === next || sharesWith.get(next)?.deref() === previous) return next;
+  const clusters = keepClusters(previous.clusters, next.clusters);
+  const { hosts, wildcardHosts } = keepHosts(previous, next);
+  const shared = { ...next, clusters, hosts, wildcardHosts, inbound: keep(previous.inbound, next.inbound) };
+  sharesWith.set(shared, new WeakRef(previous));
+  return shared;
+}
+
+/** The snapshot with which another was compared already; weakly, or each would keep all before it. */
+const sharesWith = new WeakMap<Snapshot, WeakRef<Snapshot>>();
+
+function keepClusters(before: Snapshot['clusters'], next: Snapshot['clusters']): Snapshot['clusters'] {
+  let kept: Map<string, Cluster> | undefined;
+  for (const [name, fresh] of next) {
+    const cluster = keep(before.get(name), fresh);
+    if (cluster === fresh) continue;
+    kept ??= new Map(next);
+    kept.set(name, cluster);
+  }
+  return kept ?? next;
+}
+
+/** Several names share one virtual host object; that sharing stays, also when there is a new name. */
+function keepHosts(previous: Snapshot, next: Snapshot): Pick<Snapshot, 'hosts' | 'wildcardHosts'> {
   const kept = new Map<VirtualHost, VirtualHost>();
-  const keepHost = (fresh: VirtualHost): VirtualHost => {
+  let before: Map<string, VirtualHost> | undefined;
+  const keepHost = (known: VirtualHost | undefined, fresh: VirtualHost): VirtualHost => {
+    // Mostly it is the very same.
+    if (known === fresh) return fresh;
     let result = kept.get(fresh);
-    if (result === undefined) kept.set(fresh, (result = keepRoutes(before.get(fresh.name), fresh)));
+    if (result === undefined) {
+      before ??= hostsByName(previous);
+      kept.set(fresh, (result = keepRoutes(before.get(fresh.name), fresh)));
+    }
     return result;
   };
-  const hosts = new Map<string, VirtualHost>();
-  for (const [name, host] of next.hosts) hosts.set(name, keepHost(host));
-  const wildcardHosts = next.wildcardHosts.map((w) => ({ ...w, virtualHost: keepHost(w.virtualHost) }));
-  return { ...next, clusters, hosts, wildcardHosts, inbound: keep(previous.inbound, next.inbound) };
+  let hosts: Map<string, VirtualHost> | undefined;
+  for (const [name, fresh] of next.hosts) {
+    const host = keepHost(previous.hosts.get(name), fresh);
+    if (host === fresh) continue;
+    hosts ??= new Map(next.hosts);
+    hosts.set(name, host);
+  }
+  const wildcardHosts = next.wildcardHosts.map((wildcard, index) => {
+    const virtualHost = keepHost(previous.wildcardHosts[index]?.virtualHost, wildcard.virtualHost);
+    return virtualHost === wildcard.virtualHost ? wildcard : { ...wildcard, virtualHost };
+  });
+  return { hosts: hosts ?? next.hosts, wildcardHosts };
+}
+
+function hostsByName({ hosts, wildcardHosts }: Snapshot): Map<string, VirtualHost> {
+  const byName = new Map<string, VirtualHost>();
+  for (const { virtualHost } of wildcardHosts) byName.set(virtualHost.name, virtualHost);
+  for (const host of hosts.values()) byName.set(host.name, host);
+  return byName;
 }
 
 function keepRoutes(old: VirtualHost | undefined, fresh: VirtualHost): VirtualHost {
-  if (old === undefined || isDeepStrictEqual(old, fresh)) return old ?? fresh;
+  if (old === undefined || old === fresh || isDeepStrictEqual(old, fresh)) return old ?? fresh;
   const before = new Map(old.routes.map((route) => [route.name, route]));
   return { ...fresh, routes: fresh.routes.map((route) => keep(before.get(route.name), route)) };
 }
 
 function keep<T>(old: T | undefined, fresh: T): T {
-  return old !== undefined && isDeepStrictEqual(old, fresh) ? old : fresh;
+  return old !== undefined && (old === fresh || isDeepStrictEqual(old, fresh)) ? old : fresh;
 }
