@@ -9,7 +9,7 @@ import {
   type StringMatchSpec,
   type VirtualService,
 } from './istio-virtual-service.ts';
-import { rememberPart, rememberStep } from './remember.ts';
+import { rememberPart, rememberStep, sameItems } from './remember.ts';
 import { isExported, resolveHost } from './resource.ts';
 
 /** An `http` rule, with full host names in it, and the place where it is written. */
@@ -98,26 +98,37 @@ function idOf({ name = '', namespace }: NonNullable<HttpRouteSpec['delegate']>, 
 
 function readRules(resource: VirtualService, clusterDomain: string): readonly HttpRule[] {
   const { namespace, body } = resource;
-  const full = <T extends DestinationSpec>(destination: T): T => ({
-    ...destination,
-    host: resolveHost(destination.host, namespace, clusterDomain),
+  // Most names are full already, and what stays as it is is not copied: there may be very many rules.
+  const full = <T extends DestinationSpec>(destination: T): T => {
+    const host = resolveHost(destination.host, namespace, clusterDomain);
+    return host === destination.host ? destination : { ...destination, host };
+  };
+  const fullIn = <T extends { readonly destination: DestinationSpec }>(each: T): T => {
+    const destination = full(each.destination);
+    return destination === each.destination ? each : { ...each, destination };
+  };
+  return (body.spec.http ?? []).map((spec, index) => {
+    const { match, route, mirror, mirrors } = spec;
+    const changed = {
+      ...(match?.some((each) => each.gateways !== undefined)
+        ? { match: match.map((each) => withFullGateways(each, namespace)) }
+        : {}),
+      ...changedList('route', route, fullIn),
+      ...(mirror === undefined || full(mirror) === mirror ? {} : { mirror: full(mirror) }),
+      ...changedList('mirrors', mirrors, fullIn),
+    };
+    const isSame = Object.keys(changed).length === 0;
+    return { spec: isSame ? spec : { ...spec, ...changed }, resource, path: ['spec', 'http', index], index };
   });
-  return (body.spec.http ?? []).map((spec, index) => ({
-    spec: {
-      ...spec,
-      ...(spec.match === undefined ? {} : { match: spec.match.map((match) => withFullGateways(match, namespace)) }),
-      ...(spec.route === undefined
-        ? {}
-        : { route: spec.route.map((each) => ({ ...each, destination: full(each.destination) })) }),
-      ...(spec.mirror === undefined ? {} : { mirror: full(spec.mirror) }),
-      ...(spec.mirrors === undefined
-        ? {}
-        : { mirrors: spec.mirrors.map((each) => ({ ...each, destination: full(each.destination) })) }),
-    },
-    resource,
-    path: ['spec', 'http', index],
-    index,
-  }));
+}
+
+function changedList<Name extends string, Item>(
+  name: Name,
+  list: readonly Item[] | undefined,
+  change: (item: Item) => Item,
+): { readonly [key in Name]?: readonly Item[] } {
+  const items = list?.map(change);
+  return items === undefined || sameItems(items, list ?? []) ? {} : ({ [name]: items } as { [key in Name]: Item[] });
 }
 
 /** A gateway without a namespace is one of the namespace of the VirtualService. */

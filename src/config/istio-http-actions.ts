@@ -33,12 +33,15 @@ export function compileDestinations(
   clusterOf: ClusterOf,
   ownAuthority: boolean,
 ): readonly WeightedDestination[] {
+  const [first] = given;
+  // The headers of an only destination are those of the route: see `mergeEdits`.
+  if (given.length === 1 && first !== undefined) {
+    return [{ cluster: clusterOf(first.destination), weight: Math.max(1, first.weight ?? 0) }];
+  }
   return given.flatMap(({ destination, weight = 0, headers }) => {
-    // Alone it gets everything; beside others a weight of 0 means that it gets nothing.
-    if (given.length > 1 && weight === 0) return [];
+    // Alone it would get everything; beside others a weight of 0 means that it gets nothing.
+    if (weight === 0) return [];
     const cluster = clusterOf(destination);
-    // The headers of an only destination are those of the route: see `mergeEdits`.
-    if (given.length === 1) return [{ cluster, weight: Math.max(1, weight) }];
     const { edits, authority } = compileHeaders(headers);
     const host = authority === undefined || !ownAuthority ? [] : [{ name: 'host', value: authority }];
     const { request } = edits ?? {};

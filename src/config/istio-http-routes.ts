@@ -87,7 +87,8 @@ function matchesOf(
   if (specs.length > 0 && matches.length === 0) return { matches: undefined, reasons };
   const [first] = matches;
   const plain = first !== undefined && isCatchAll(first) && first.name === undefined && first.statPrefix === undefined;
-  return { matches: plain ? [] : matches, reasons };
+  // Without room for more: there may be very many of them.
+  return { matches: plain ? [] : matches.slice(), reasons };
 }
 
 function compileRule(
