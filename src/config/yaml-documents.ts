@@ -59,9 +59,8 @@ function readPart(part: string, line: number, file: string | undefined): readonl
   const text = Buffer.from(part).toString();
   const plain = text.length === part.length ? readPlain(text) : undefined;
   return plain?.documents.map((each) => {
-    const places = text.length < 65_536 ? Uint16Array.from(plain.places) : plain.places;
-    const document = documentAt(text, line, each, places, file);
-    origins.set(document, { text, line, values: places.length / 3 });
+    const document = documentAt(text, line, each, plain.places, file);
+    origins.set(document, { text, line, values: plain.places.length / 3 });
     return document;
   });
 }

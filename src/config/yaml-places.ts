@@ -13,7 +13,7 @@ export interface PlainText {
    * Three numbers for each value, parents before their children and those in order: its offset,
    * that of its key, and how many values it consists of, itself included.
    */
-  readonly places: Int32Array;
+  readonly places: Int32Array | Uint16Array;
 }
 
 /** Offset of the value at a path, or of its key; of its nearest parent when it is not there. */

@@ -50,6 +50,11 @@ function isKeyCharacter(code: number): boolean {
   return (keyCharacters[code] ?? 0) > 0;
 }
 
+/** Where places are noted while a text is read; one text at a time is. */
+let scratch: Int32Array = new Int32Array(96);
+/** A larger one is not kept for the next text. */
+const maxScratch = 65_536;
+
 class PlainReader {
   /** Values so far. */
   count: number;
@@ -67,13 +72,14 @@ class PlainReader {
     this.#text = text;
     this.#at = 0;
     this.#column = -1;
-    this.#places = new Int32Array(Math.max(96, text.length >> 2));
+    this.#places = scratch;
     this.#items = [];
     this.#itemCount = 0;
   }
 
-  places(): Int32Array {
-    return this.#places.slice(0, 3 * this.count);
+  places(): Int32Array | Uint16Array {
+    const places = this.#places.subarray(0, 3 * this.count);
+    return this.#text.length <= 65_536 ? new Uint16Array(places) : places.slice();
   }
 
   /** Goes to the first line of the next document that has any. */
@@ -173,6 +179,7 @@ class PlainReader {
       const larger = new Int32Array(2 * length);
       larger.set(this.#places);
       this.#places = larger;
+      if (larger.length <= maxScratch) scratch = larger;
     }
     return this.#places;
   }
