@@ -23,9 +23,9 @@ export function createClusters(
   peers: PeerAuthentications,
   workload: Workload,
   mesh: MeshSettings,
+  byName: Map<string, Cluster> = new Map<string, Cluster>(),
 ): Clusters {
   const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
-  const byName = new Map<string, Cluster>();
   return {
     byName,
     use(service, port, subset = '', name = clusterName(service.host, port.number, subset)) {

@@ -1,6 +1,5 @@
-import { hash } from 'node:crypto';
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
-import { shareUnchanged } from '../model/snapshot.ts';
+import { markShared, shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
@@ -16,14 +15,16 @@ import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolic
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import type { MeshSettings } from './mesh-settings.ts';
+import { type CompileState, recompile } from './recompile.ts';
 import { createRegistry } from './registry.ts';
 import { createStages, newStageMemory, rememberStep, type StageMemory } from './remember.ts';
 import { type Resource, readResources, resolveHost } from './resource.ts';
 import { compileScopedHosts } from './scoped-hosts.ts';
 import type { MeshService } from './service.ts';
 import { compileServices } from './services.ts';
-import { createSidecarScope } from './sidecar-scope.ts';
+import { createSidecarScope, type SidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
+import { digestOf, versionOf } from './version.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
 
 export interface CompileOptions {
@@ -56,12 +57,39 @@ export type CompileResult =
 export function compile(
   documents: readonly ConfigDocument[],
   options: CompileOptions,
+  observer?: CompileObserver,
+): CompileResult {
+  return (observer === undefined && compileChange(documents, options)) || compileAll(documents, options, observer);
+}
+
+/** Only what changed since the previous snapshot, if that can be. */
+function compileChange(documents: readonly ConfigDocument[], options: CompileOptions): CompileResult | undefined {
+  const { previous, ...rest } = options;
+  const memory = previous && memories.get(previous);
+  if (memory?.state === undefined || !sameOptions(options, memory.options)) return undefined;
+  const changed = recompile(documents, memory.state, previous as Snapshot);
+  if (changed === undefined) return undefined;
+  const { state } = changed;
+  const snapshot = { ...changed.snapshot, version: versionOf(state.digests, options) };
+  markShared(previous as Snapshot, snapshot);
+  memories.set(snapshot, { ...memory, state });
+  // What there is to say is the same as of a whole compilation, and seldom asked for.
+  const report = lazyReport(() => {
+    const whole = compileAll(documents, rest);
+    return whole.ok ? whole.report.entries : [];
+  });
+  return { ok: true, snapshot, report };
+}
+
+function compileAll(
+  documents: readonly ConfigDocument[],
+  options: CompileOptions,
   observer: CompileObserver = { collector: createCollector() },
 ): CompileResult {
   const { outboundPolicy, trustDomainIsDefault = false, previous } = options;
   const { collector } = observer;
   const memory = newStageMemory();
-  const stages = createStages(previous && memories.get(previous), memory, collector);
+  const stages = createStages(previous && memories.get(previous)?.stages, memory, collector);
   const read = readResources(documents, options.workload.namespace, collector);
   const meshInputs = [stages.list('MeshConfig', read.filter(isMeshConfig)), outboundPolicy, trustDomainIsDefault];
   const mesh = stages.run('mesh', [...meshInputs, options.workload], () =>
@@ -118,8 +146,8 @@ export function compile(
   });
   const clusters = createClusters(rules, peers, workload, mesh);
   const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
-  const { hosts, wildcardHosts } =
-    scope === undefined ? compileVirtualHosts(callable, collector) : compileScopedHosts(scope, callable, collector);
+  const everywhere = scope === undefined ? compileVirtualHosts(callable, collector) : undefined;
+  const { hosts, wildcardHosts } = everywhere ?? compileScopedHosts(scope as SidecarScope, callable, collector);
   const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
@@ -134,13 +162,33 @@ export function compile(
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
   };
-  const snapshot = shareUnchanged(previous, { version: versionOf(documents, options), ...content });
-  memories.set(snapshot, memory);
-  return { ok: true, snapshot, report: reportOf(collector) };
+  const digests = documents.map(digestOf);
+  const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });
+  const { namespace: defaultNamespace } = options.workload;
+  const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers };
+  const state = everywhere && { ...common, owners: everywhere.owners, uses: everywhere.uses };
+  const { previous: _, ...kept } = options;
+  memories.set(snapshot, { options: kept, stages: memory, state });
+  return { ok: true, snapshot, report: lazyReport(() => collector.entries()) };
 }
 
 /** What the compilation of a snapshot leaves behind for the next one. */
-const memories = new WeakMap<Snapshot, StageMemory>();
+interface Memory {
+  readonly options: Omit<CompileOptions, 'previous'>;
+  readonly stages: StageMemory;
+  /** Nothing where a Sidecar says what may be called. */
+  readonly state: CompileState | undefined;
+}
+
+function sameOptions(a: Omit<CompileOptions, 'previous'>, b: Omit<CompileOptions, 'previous'>): boolean {
+  return (
+    a.workload === b.workload &&
+    a.outboundPolicy === b.outboundPolicy &&
+    (a.trustDomainIsDefault ?? false) === (b.trustDomainIsDefault ?? false)
+  );
+}
+
+const memories = new WeakMap<Snapshot, Memory>();
 const ruleChecked = rememberStep<Resource, void>();
 const rulesChecked = rememberStep<Resource, void>();
 
@@ -158,11 +206,11 @@ function overridesOf({ outboundPolicy, trustDomainIsDefault = false, workload }:
 }
 
 /** Made when somebody reads it. */
-function reportOf(collector: Collector): EnforcementReport {
+function lazyReport(make: () => EnforcementReport['entries']): EnforcementReport {
   let entries: EnforcementReport['entries'] | undefined;
   return {
     get entries() {
-      entries ??= collector.entries();
+      entries ??= make();
       return entries;
     },
   };
@@ -183,20 +231,4 @@ function warnOfNobody(
     const hint = hosts.has(long) ? `; write ${long}` : '';
     collector.warn(rule, ['spec', 'host'], 'enforced', `no service has the host ${host}${hint}`);
   }
-}
-
-const digests = new WeakMap<ConfigDocument, string>();
-
-/** The same input has the same version, in every process. */
-function versionOf(documents: readonly ConfigDocument[], { workload, outboundPolicy }: CompileOptions): string {
-  let text = JSON.stringify([workload, outboundPolicy]);
-  for (const document of documents) {
-    let digest = digests.get(document);
-    if (digest === undefined) {
-      digest = hash('sha256', JSON.stringify(document.value) ?? '', 'base64').slice(0, 16);
-      digests.set(document, digest);
-    }
-    text += digest;
-  }
-  return hash('sha256', text).slice(0, 12);
 }

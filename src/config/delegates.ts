@@ -85,8 +85,13 @@ export function createDelegates(
   }
 
   function ownRules(resource: VirtualService): readonly HttpRule[] {
-    return rulesRead(resource, 'own', [clusterDomain], () => readRules(resource, clusterDomain));
+    return rulesWrittenIn(resource, clusterDomain);
   }
+}
+
+/** The rules as they are written, each delegation still a rule. */
+export function rulesWrittenIn(resource: VirtualService, clusterDomain: string): readonly HttpRule[] {
+  return rulesRead(resource, 'own', [clusterDomain], () => readRules(resource, clusterDomain));
 }
 
 const rulesRead = rememberPart<VirtualService, readonly HttpRule[]>();

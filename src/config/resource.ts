@@ -57,9 +57,7 @@ export function readResources(
   const resources: Resource[] = [];
   const seen = new Map<string, Resource>();
   for (const document of documents) {
-    const found = readOnce(document, [defaultNamespace], collector, () =>
-      readDocument(document, defaultNamespace, collector),
-    );
+    const found = readResourcesOf(document, defaultNamespace, collector);
     for (const { id, resource } of found) {
       const first = seen.get(id);
       if (first === undefined) {
@@ -75,14 +73,23 @@ export function readResources(
   return resources;
 }
 
-interface Found {
+/** A resource and what may be there only once. */
+export interface Found {
   /** Group, kind, namespace and name. */
   readonly id: string;
   readonly resource: Resource;
 }
 
-/** Documents that stay are not read again. */
 const readOnce = rememberStep<ConfigDocument, readonly Found[]>();
+
+/** Those of one document, as {@link readResources}; a document that stays is not read again. */
+export function readResourcesOf(
+  document: ConfigDocument,
+  defaultNamespace: string,
+  collector: Collector,
+): readonly Found[] {
+  return readOnce(document, [defaultNamespace], collector, () => readDocument(document, defaultNamespace, collector));
+}
 
 function readDocument(document: ConfigDocument, defaultNamespace: string, collector: Collector): readonly Found[] {
   const resources: Found[] = [];

@@ -42,9 +42,19 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
   if (previous === undefined || previous === next || sharesWith.get(next)?.deref() === previous) return next;
   const clusters = keepClusters(previous.clusters, next.clusters);
   const { hosts, wildcardHosts } = keepHosts(previous, next);
-  const shared = { ...next, clusters, hosts, wildcardHosts, inbound: keep(previous.inbound, next.inbound) };
-  sharesWith.set(shared, new WeakRef(previous));
-  return shared;
+  return markShared(previous, {
+    ...next,
+    clusters,
+    hosts,
+    wildcardHosts,
+    inbound: keep(previous.inbound, next.inbound),
+  });
+}
+
+/** Says that `next` has all of `previous` in it that did not change, so that nobody compares them. */
+export function markShared(previous: Snapshot, next: Snapshot): Snapshot {
+  sharesWith.set(next, new WeakRef(previous));
+  return next;
 }
 
 /** The snapshot with which another was compared already; weakly, or each would keep all before it. */
@@ -96,7 +106,8 @@ function hostsByName({ hosts, wildcardHosts }: Snapshot): Map<string, VirtualHos
   return byName;
 }
 
-function keepRoutes(old: VirtualHost | undefined, fresh: VirtualHost): VirtualHost {
+/** The old object, or as many of its routes as did not change. */
+export function keepRoutes(old: VirtualHost | undefined, fresh: VirtualHost): VirtualHost {
   if (old === undefined || old === fresh || isDeepStrictEqual(old, fresh)) return old ?? fresh;
   const before = new Map(old.routes.map((route) => [route.name, route]));
   return { ...fresh, routes: fresh.routes.map((route) => keep(before.get(route.name), route)) };

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { hostAndPort, shortNames } from '../../src/config/virtual-hosts.ts';
+import { hostAndPort } from '../../src/config/host-compiler.ts';
+import { shortNames } from '../../src/config/virtual-hosts.ts';
 import { good, problems, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
 
 const names = (yaml: string, options?: TestCompileOptions): readonly string[] =>
