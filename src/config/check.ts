@@ -175,7 +175,12 @@ function checkType(
     collector.problem(subject, [...path], `must be ${describeType(type)}${hint}`, value);
     return;
   }
-  if (type.kind === 'list') {
+  if (type.kind === 'string') {
+    // Istio takes them; in a header or a log they would be more than text.
+    if (status !== 'ignored' && type.anyCharacter !== true && controlCharacter.test(value as string)) {
+      collector.refuse(subject, [...path], 'must not have control characters', value);
+    }
+  } else if (type.kind === 'list') {
     const items = value as readonly unknown[];
     const each = inside(pattern, '[]');
     for (let index = 0; index < items.length; index++) {
@@ -225,14 +230,18 @@ function refuseWord(values: readonly string[], value: string, { collector, path,
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
 const controlCharacter = /[\u0000-\u001F\u007F]/;
 
+/** A schema counts characters, not their UTF-16 units. */
+function hasAtMost(maxLength: number, text: string): boolean {
+  return text.length <= maxLength || (text.length <= 2 * maxLength && [...text].length <= maxLength);
+}
+
 function hasType(type: FieldType, value: unknown): boolean {
   switch (type.kind) {
     case 'string':
       return (
         typeof value === 'string' &&
-        (type.anyCharacter === true || !controlCharacter.test(value)) &&
         value.length >= (type.minLength ?? 0) &&
-        value.length <= (type.maxLength ?? Number.POSITIVE_INFINITY) &&
+        (type.maxLength === undefined || hasAtMost(type.maxLength, value)) &&
         (type.pattern === undefined || type.pattern.test(value))
       );
     case 'enum':

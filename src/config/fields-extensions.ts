@@ -1,9 +1,9 @@
 import { policySelector, targetRef, targetRefs } from './fields-selector.ts';
-import type { FieldInput, KindTable } from './schema.ts';
+import type { FieldInput, FieldType, KindTable } from './schema.ts';
 import { integer, list, nullable, object, oneOfValues, openObject, required, string } from './schema.ts';
 
 const priority = nullable(integer(-2_147_483_648, 2_147_483_647));
-const phase = oneOfValues('UNSPECIFIED_PHASE', 'AUTHN', 'AUTHZ', 'STATS');
+const phase = (none: string): FieldType => oneOfValues(none, 'AUTHN', 'AUTHZ', 'STATS');
 const match = list(
   object({
     mode: oneOfValues('UNDEFINED', 'CLIENT', 'SERVER', 'CLIENT_AND_SERVER'),
@@ -44,7 +44,17 @@ export const wasmPluginTable: KindTable = {
   note: proxyOnly,
   reference: 'https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/',
   fields: {
-    spec: required(object({ selector: policySelector, targetRef, targetRefs, ...wasm, phase, priority, match })),
+    spec: required(
+      object({
+        selector: policySelector,
+        targetRef,
+        targetRefs,
+        ...wasm,
+        phase: phase('UNSPECIFIED_PHASE'),
+        priority,
+        match,
+      }),
+    ),
   },
 };
 
@@ -62,7 +72,7 @@ export const trafficExtensionTable: KindTable = {
         {
           selector: policySelector,
           targetRefs,
-          phase,
+          phase: phase('UNSPECIFIED'),
           priority,
           match,
           wasm: object(wasm),

@@ -7,7 +7,6 @@ import {
   field,
   list,
   map,
-  nonEmptyList,
   object,
   oneOfValues,
   refused,
@@ -93,8 +92,8 @@ export const authorizationPolicyTable: KindTable = {
         provider: refused(object({ name: string() }), 'there are no external authorization providers yet'),
         rules: list(
           object({
-            from: nonEmptyList(object({ source: required(source) })),
-            to: nonEmptyList(object({ operation: required(operation) })),
+            from: list(object({ source: required(source) })),
+            to: list(object({ operation: required(operation) })),
             when: refused(
               list(object({ key: required(string()), values: list(string()), notValues: list(string()) })),
               notYet,

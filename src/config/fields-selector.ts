@@ -1,7 +1,7 @@
 import type { FieldType, ObjectType } from './schema.ts';
 import { list, map, object, required, string } from './schema.ts';
 
-const labels = map(string({ pattern: /^[^*]{0,63}$/, mustBe: 'a label value of at most 63 characters without *' }), {
+const labels = map(string({ pattern: /^[^*]{0,63}$/u, mustBe: 'a label value of at most 63 characters without *' }), {
   pattern: /^[^*]+$/,
   mustBe: 'a label name without *',
 });

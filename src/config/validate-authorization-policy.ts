@@ -44,6 +44,12 @@ export function validateAuthorizationPolicy(
   }
   for (const [index, rule] of rules.entries()) {
     const path = ['spec', 'rules', index];
+    for (const name of ['from', 'to'] as const) {
+      // Istio reads it as absent, which means anybody and anything: hardly what its author thought.
+      if (rule[name]?.length === 0) {
+        collector.refuse(resource, [...path, name], 'must be a list with at least one entry, or absent', []);
+      }
+    }
     for (const [at, { source }] of (rule.from ?? []).entries()) {
       validateSource(source, action, resource, [...path, 'from', at, 'source'], collector);
     }
@@ -58,7 +64,15 @@ export function validateAuthorizationPolicy(
 
 const identities = ['principals', 'notPrincipals', 'namespaces', 'notNamespaces'];
 /** What an external authorizer cannot be asked about. */
-const notForCustom = [...identities, 'requestPrincipals', 'notRequestPrincipals'];
+const notForCustom = [
+  ...identities,
+  'serviceAccounts',
+  'notServiceAccounts',
+  'trustDomains',
+  'notTrustDomains',
+  'requestPrincipals',
+  'notRequestPrincipals',
+];
 const addresses = ['ipBlocks', 'notIpBlocks', 'remoteIpBlocks', 'notRemoteIpBlocks'];
 
 function validateSource(source: Fields, action: string, resource: Resource, path: Path, collector: Collector): void {
@@ -69,9 +83,12 @@ function validateSource(source: Fields, action: string, resource: Resource, path
     collector.problem(resource, path, `service accounts cannot be combined with ${others.join(', ')}, as in Istio`);
   }
   for (const name of ['serviceAccounts', 'notServiceAccounts']) {
+    each(source, name, path, (text, at) => void checkServiceAccount(text, resource, at, collector));
+  }
+  for (const name of ['trustDomains', 'notTrustDomains']) {
     each(source, name, path, (text, at) => {
-      if (text.split('/').length <= 2 && !text.startsWith('/') && !text.endsWith('/')) return;
-      collector.problem(resource, at, 'must be <service account> or <namespace>/<service account>', text);
+      checkWildcard(text, resource, at, collector);
+      if (text.includes('/')) collector.problem(resource, at, 'must be a trust domain, without /', text);
     });
   }
   for (const name of addresses)
@@ -91,29 +108,48 @@ function validateOperation(operation: Fields, resource: Resource, path: Path, co
   }
   for (const name of ['paths', 'notPaths']) {
     each(operation, name, path, (text, at) => {
-      if (!isTemplate(text) || !otherTemplate.test(text)) return;
-      const message = 'may have only {*} and {**} in a path template: no names, no * or ** of their own';
-      collector.problem(resource, at, message, text);
+      const wrong = wrongPath(text);
+      if (wrong !== undefined) collector.problem(resource, at, wrong, text);
     });
   }
 }
 
-function isTemplate(text: string): boolean {
-  return text.includes('{*}') || text.includes('{**}');
-}
+/** What a segment beside `{*}` and `{**}` may be made of: `pchar` of RFC 3986. */
+const literalSegment = /^[-a-zA-Z0-9._~%!$&'()+,;:@=]+$/;
 
-/** Named variables, empty braces, and stars that fill or begin a segment. */
-const otherTemplate = /\/\{\w+=\*\*?\}|\{\w*\}|\/\*\*?|\*\*?\//;
+/** What is wrong with a path or path template; nothing when it is right. */
+function wrongPath(text: string): string | undefined {
+  const template = text.includes('{*}') || text.includes('{**}');
+  let rest = false;
+  for (const segment of text.replaceAll(/^\/+|\/+$/g, '').split('/')) {
+    if (segment === '{*}' || segment === '{**}') {
+      if (rest) return 'may have {**} only as the last operator of a path template';
+      rest = segment === '{**}';
+    } else if (/[{}]/.test(segment)) return 'may have braces only as the whole segments {*} and {**}';
+    else if (template && !literalSegment.test(segment)) {
+      return 'must have plain segments beside {*} and {**} in a path template: not empty, no *';
+    }
+  }
+  return undefined;
+}
 
 /** Attributes whose key ends with a name in brackets. */
 const bracketed = ['request.headers', 'request.auth.claims', 'experimental.envoy.filters.'];
 const plain = new Set([
   'source.namespace',
   'source.principal',
+  'source.serviceAccount',
+  'source.trustDomain',
   'request.auth.principal',
   'request.auth.audiences',
   'request.auth.presenter',
   'connection.sni',
+]);
+const notForCustomKeys = new Set([
+  'source.namespace',
+  'source.principal',
+  'source.serviceAccount',
+  'source.trustDomain',
 ]);
 const ofAddresses = new Set(['source.ip', 'remote.ip', 'destination.ip']);
 
@@ -144,13 +180,18 @@ function validateCondition(
     return;
   }
   for (const name of ['values', 'notValues'] as const) {
+    if (key === 'source.serviceAccount' && (condition[name] ?? []).length > 16) {
+      collector.problem(resource, [...path, name], 'must be a list with at most 16 service accounts');
+    }
     each({ values, notValues }, name, path, (text, place) => {
       if (text === '') collector.problem(resource, place, 'must not be empty');
       else if (ofAddresses.has(key)) checkAddress(text, resource, place, collector);
       else if (key === 'destination.port') checkPort(text, resource, place, collector);
+      else if (key === 'source.trustDomain') checkWildcard(text, resource, place, collector);
+      else if (key === 'source.serviceAccount') checkServiceAccount(text, resource, place, collector);
     });
   }
-  if (action === 'CUSTOM' && (/^source\.(namespace|principal)$/.test(key) || key.startsWith('request.auth.'))) {
+  if (action === 'CUSTOM' && (notForCustomKeys.has(key) || key.startsWith('request.auth.'))) {
     collector.problem(resource, at, 'cannot be used with the action CUSTOM', key);
   }
 }
@@ -164,7 +205,22 @@ function each(fields: Fields, name: string, path: Path, check: (text: string, pa
   for (const [index, text] of (fields[name] ?? []).entries()) check(text, [...path, name, index]);
 }
 
+function checkServiceAccount(text: string, resource: Resource, path: Path, collector: Collector): void {
+  if (/^[^/*]+(\/[^/*]+)?$/.test(text) && Buffer.byteLength(text) <= 320) return;
+  const message = 'must be <service account> or <namespace>/<service account>, without *, of at most 320 bytes';
+  collector.problem(resource, path, message, text);
+}
+
+function checkWildcard(text: string, resource: Resource, path: Path, collector: Collector): void {
+  const star = text.indexOf('*');
+  if (text !== '' && (star <= 0 || star === text.length - 1) && star === text.lastIndexOf('*')) return;
+  collector.problem(resource, path, 'may have one * at its beginning or end', text);
+}
+
 function checkAddress(text: string, resource: Resource, path: Path, collector: Collector): void {
+  // Go takes any text for the zone of an IPv6 address, Node.js only some.
+  const zone = /^([^%/]*)%[^/]+$/.exec(text);
+  if (zone !== null && isIP(zone[1] as string) === 6) return;
   if (text.includes('/') ? isCidr(text) && !text.includes('%') : isIP(text) !== 0) return;
   collector.problem(resource, path, 'must be an IP address or a range such as 10.0.0.0/8', text);
 }

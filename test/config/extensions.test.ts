@@ -57,6 +57,8 @@ const plugins: readonly ValidityCase[] = [
 const extensions: readonly ValidityCase[] = [
   ['Lua', '{phase: AUTHN, lua: {inlineCode: "function envoy_on_request(h)\\nend"}}'],
   ['Wasm', '{wasm: {url: "oci://a/b"}}'],
+  ['no phase', '{phase: UNSPECIFIED, lua: {inlineCode: a}}'],
+  ['no phase of the other kind', '{phase: UNSPECIFIED_PHASE, lua: {inlineCode: a}}', /phase: must be one of/],
   ['neither', '{phase: AUTHN}', /^spec: needs one of wasm and lua/],
   ['both', '{lua: {inlineCode: a}, wasm: {url: a}}', /^spec: may have only one of wasm and lua/],
   ['Lua without code', '{lua: {inlineCode: ""}}', /inlineCode: must be a text of 1 to 65536 characters/],

@@ -160,7 +160,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'a header that could add a header',
     virtualService(`{${to}, rewrite: {authority: "a\\r\\nb: c"}}`),
-    'spec.http[0].rewrite.authority: must be a text, got "a\\r\\nb: c"',
+    'spec.http[0].rewrite.authority: must not have control characters, got "a\\r\\nb: c"',
   ],
   [
     'a key of the wrong form',

@@ -119,7 +119,7 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   [
     'a control character in a value',
     policy('spec: {selector: {matchLabels: {a: "b\\r\\nc"}}}'),
-    'must be a label value of at most 63 characters without *, got "b\\r\\nc"',
+    'must not have control characters, got "b\\r\\nc"',
   ],
 ];
 

@@ -32,14 +32,32 @@ const policies: readonly ValidityCase[] = [
   ],
   ['CUSTOM with paths', custom('to: [{operation: {paths: [/a]}}]')],
   ['CUSTOM with addresses', custom('from: [{source: {ipBlocks: [10.0.0.0/8]}}]')],
-  ...['principals', 'notPrincipals', 'namespaces', 'notNamespaces', 'requestPrincipals', 'notRequestPrincipals'].map(
+  ...[
+    'principals',
+    'notPrincipals',
+    'namespaces',
+    'notNamespaces',
+    'requestPrincipals',
+    'notRequestPrincipals',
+    'serviceAccounts',
+    'notServiceAccounts',
+    'trustDomains',
+    'notTrustDomains',
+  ].map(
     (field): ValidityCase => [
       `CUSTOM with ${field}`,
       custom(`from: [{source: {${field}: [a]}}]`),
       /cannot be used with the action CUSTOM/,
     ],
   ),
-  ...['source.namespace', 'source.principal', 'request.auth.principal', 'request.auth.claims[a]'].map(
+  ...[
+    'source.namespace',
+    'source.principal',
+    'source.serviceAccount',
+    'source.trustDomain',
+    'request.auth.principal',
+    'request.auth.claims[a]',
+  ].map(
     (key): ValidityCase => [
       `CUSTOM with ${key}`,
       custom(`when: [{key: "${key}", values: [a]}]`),
@@ -58,11 +76,14 @@ const policies: readonly ValidityCase[] = [
   ['a source with empty lists', source('principals: []'), /source: must say something/],
   ['an empty list beside another', source('principals: [], namespaces: [a]')],
   ['no source', rule('from: [{}]'), /from\[0\]: needs the field source/],
-  ['an empty from', rule('from: []'), /from: must be a list with at least one entry/],
+  ['an empty from', rule('from: []')],
   ['a from of null', rule('from: [null]'), /from\[0\]: must be a map/],
   ['an empty principal', source('principals: [""]'), /principals\[0\]: must be a text that is not empty/],
   ['a bad address', source('ipBlocks: [1.2.3]'), /ipBlocks\[0\]: must be an IP address or a range/],
   ['an address with leading zeros', source('ipBlocks: [010.0.0.1]'), /ipBlocks\[0\]: must be an IP address/],
+  ['an address with a zone', source('ipBlocks: ["fe80::1%eth0", "fe80::1% "]')],
+  ['a zone of an IPv4 address', source('ipBlocks: ["1.2.3.4%a"]'), /ipBlocks\[0\]: must be an IP address/],
+  ['a range with a zone', source('ipBlocks: ["fe80::1%a/64"]'), /ipBlocks\[0\]: must be an IP address/],
   ['a bad range', source('remoteIpBlocks: [10.0.0.0/33]'), /remoteIpBlocks\[0\]: must be an IP address or a range/],
   ['a range with a leading zero', source('notIpBlocks: [10.0.0.0/08]'), /notIpBlocks\[0\]/],
   ['a range with host bits', source('ipBlocks: [10.1.2.3/8]')],
@@ -77,6 +98,27 @@ const policies: readonly ValidityCase[] = [
     source('notServiceAccounts: [a], notNamespaces: [b]'),
     /cannot be combined with notNamespaces/,
   ],
+  ...['*', 'a/*', '/a', 'a/', 'a/b/c'].map(
+    (text): ValidityCase => [
+      `the service account ${text}`,
+      source(`notServiceAccounts: ["${text}"]`),
+      /notServiceAccounts\[0\]: must be <service account>/,
+    ],
+  ),
+  [
+    'a service account of too many bytes',
+    source(`serviceAccounts: ["${'é'.repeat(161)}"]`),
+    /serviceAccounts\[0\]: must be <service account>/,
+  ],
+  ['trust domains', source('trustDomains: ["*", a, "a*", "*.b"], notTrustDomains: [c]')],
+  ...['a*b', '**', '*a*', ''].map(
+    (text): ValidityCase => [
+      `the trust domain ${JSON.stringify(text)}`,
+      source(`trustDomains: ["${text}"]`),
+      /trustDomains\[0\]: m/,
+    ],
+  ),
+  ['a trust domain with a path', source('notTrustDomains: [a/b]'), /notTrustDomains\[0\]: must be a trust domain/],
   ['service accounts and addresses', source('serviceAccounts: [a], ipBlocks: [1.2.3.4]')],
   [
     'an account with three parts',
@@ -94,20 +136,26 @@ const policies: readonly ValidityCase[] = [
   ['a path without a slash', operation('paths: [admin]')],
   ['an empty operation', operation(''), /operation: must say something/],
   ['no operation', rule('to: [{}]'), /to\[0\]: needs the field operation/],
-  ['an empty to', rule('to: []'), /to: must be a list with at least one entry/],
+  ['an empty to', rule('to: []')],
+  ['a line break in a host', operation('hosts: ["a\\nb"]')],
   ['port 0', operation('ports: ["0"]')],
   ['port 65536', operation('notPorts: ["65536"]'), /notPorts\[0\]: must be a port/],
   ['a port name', operation('ports: [http]'), /ports\[0\]: must be a port/],
   ['a port that is a number', operation('ports: [80]'), /ports\[0\]: must be a text/],
-  ['path templates', operation('paths: ["/a/{*}/b", "/{**}", "/{**}/c", "*/d"], notPaths: ["/e/{*}"]')],
-  ...['/{*}/{name}', '/{*}/{a=*}', '/{**}/*', '/{*}/**', '/{*}/{}', '/{**}*/b'].map(
-    (text): ValidityCase => [
-      `the template ${text}`,
-      operation(`paths: ["${text}"]`),
-      /paths\[0\]: may have only \{\*\} and \{\*\*\}/,
-    ],
+  [
+    'path templates',
+    operation('paths: ["/a/{*}/b", "/{**}", "/{*}/{**}/c", "{*}", "/{*}/a:b%zz/"], notPaths: ["/e/{*}"]'),
+  ],
+  ...['/{*}/{name}', '/{*}/{a=*}', '/{*}/{}', '/a/{c}', '/a{*}', '{', '/{***}'].map(
+    (text): ValidityCase => [`the path ${text}`, operation(`paths: ["${text}"]`), /paths\[0\]: may have braces only/],
   ),
-  ['a plain path with a star', operation('paths: ["/a/*", "/b/{c}"]')],
+  ...['/{**}/*', '/{*}/**', '*/{*}', '/{*}//a', '/{*}/a b', '/{*}/é', '/{*}/a?b', '/{*}/[a]'].map(
+    (text): ValidityCase => [`the path ${text}`, operation(`notPaths: ["${text}"]`), /notPaths\[0\]: must have plain/],
+  ),
+  ...['/{**}/{*}', '/{**}/{**}'].map(
+    (text): ValidityCase => [`the path ${text}`, operation(`paths: ["${text}"]`), /paths\[0\]: may have \{\*\*\} only/],
+  ),
+  ['a plain path with a star', operation('paths: ["/a/*", "*/b", "/a//b"]')],
   ...[
     'request.headers[x-a]',
     'source.namespace',
@@ -119,6 +167,23 @@ const policies: readonly ValidityCase[] = [
     'connection.sni',
     'experimental.envoy.filters.a.b[c]',
   ].map((key): ValidityCase => [`the condition ${key}`, when(key, 'a', '*', 'b*')]),
+  ['the condition source.serviceAccount', when('source.serviceAccount', 'a', 'b/c')],
+  [
+    'the condition source.serviceAccount with a star',
+    when('source.serviceAccount', 'b/*'),
+    /values\[0\]: must be <serv/,
+  ],
+  [
+    'the condition source.serviceAccount with 17 values',
+    when('source.serviceAccount', ...Array.from({ length: 17 }, () => 'a')),
+    /when\[0\]\.values: must be a list with at most 16/,
+  ],
+  ['the condition source.trustDomain', when('source.trustDomain', 'a', '*', 'a*', 'a/b')],
+  [
+    'the condition source.trustDomain with a star inside',
+    when('source.trustDomain', 'a*b'),
+    /values\[0\]: may have one/,
+  ],
   ['the condition source.ip', when('source.ip', '10.0.0.1', '10.0.0.0/8')],
   [
     'the condition source.ip with a name',
@@ -194,6 +259,8 @@ const peers: readonly ValidityCase[] = [
     /the key must be a port number/,
   ],
   ['a selector with an empty key', '{selector: {matchLabels: {"": b}}}', /the key must be a label name/],
+  ['a label value of 63 characters', `{selector: {matchLabels: {a: "${'\u{1F600}'.repeat(63)}"}}}`],
+  ['a label value of 64 characters', `{selector: {matchLabels: {a: "${'a'.repeat(64)}"}}}`, /must be a label value/],
   ['a selector with a wildcard', '{selector: {matchLabels: {a: "*"}}}', /matchLabels\.a: must be a label value/],
 ];
 
