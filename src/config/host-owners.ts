@@ -13,15 +13,15 @@ export interface HostOwners {
   readonly visible: readonly VirtualService[];
   /** Every host of these, with its VirtualServices in order: the first that has a rule for a port decides there. */
   readonly byHost: ReadonlyMap<string, readonly VirtualService[]>;
-  /** Those for the HTTP calls to a host: with its very name, else that of its most specific wildcard. */
+  /** Those for the HTTP calls to a service: with its very name, else the first with its most specific wildcard. */
   forHttp(host: string): readonly VirtualService[];
   /** Those for the connections to a host: all that cover it. */
   forConnections(host: string): readonly VirtualService[];
 }
 
 /**
- * Istio's order: VirtualServices made for this namespace alone, those exported to it by name, the public ones; older
- * ones first. For HTTP one alone decides for a host and port; that others have no effect is said in the report.
+ * Istio's order: VirtualServices of this namespace that are not public, those of others exported to it by name, the
+ * public ones; older ones first. For HTTP one alone decides for a host and port; that others have no effect is said in the report.
  */
 export function createHostOwners(
   virtualServices: readonly VirtualService[],
@@ -29,9 +29,10 @@ export function createHostOwners(
   { namespace, clusterDomain }: Workload,
   collector: Collector,
 ): HostOwners {
-  const rank = ({ body }: VirtualService): number => {
+  const rank = ({ namespace: owner, body }: VirtualService): number => {
     const { exportTo = [] } = body.spec;
-    return exportTo.length === 0 || exportTo.includes('*') ? 2 : exportTo.includes('.') ? 0 : 1;
+    if (exportTo.length === 0 || exportTo.includes('*')) return 2;
+    return owner === namespace ? 0 : 1;
   };
   const visible = virtualServices
     .filter(
@@ -39,6 +40,8 @@ export function createHostOwners(
     )
     .sort((a, b) => rank(a) - rank(b) || byAge(a, b));
   const byHost = new Map<string, VirtualService[]>();
+  // Who names a host first, with or without rules for HTTP: wildcards step back behind such names.
+  const claims = new Map<string, VirtualService>();
   const connections = createConnectionOwners();
   for (const owner of visible) {
     const { http = [], tcp = [], tls = [] } = owner.body.spec;
@@ -47,6 +50,7 @@ export function createHostOwners(
     );
     if (tcp.length > 0 || tls.length > 0) connections.add(owner, full);
     for (const [index, host] of full.entries()) {
+      if (!claims.has(host)) claims.set(host, owner);
       if (registry.find(host) === undefined) {
         const long = `${host}.svc.${clusterDomain}`;
         if (registry.find(long) !== undefined) {
@@ -67,20 +71,20 @@ export function createHostOwners(
       owners.push(owner);
     }
   }
-  const wildcards = [...byHost.keys()].filter((host) => host.startsWith('*'));
+  const wildcards = [...claims.keys()].filter((host) => host.startsWith('*'));
   return {
     visible,
     byHost,
     forHttp(host) {
-      const exact = byHost.get(host);
-      if (exact !== undefined) return exact;
+      if (!host.startsWith('*') && claims.has(host)) return byHost.get(host) ?? noOwners;
       let best: string | undefined;
       for (const pattern of wildcards) {
         if (!hostMatches(pattern, host)) continue;
         if (best === undefined || specificity(pattern) > specificity(best)) best = pattern;
       }
-      // Istio looks for the VirtualService of a wildcard once, whatever the port.
-      return best === undefined ? [] : (byHost.get(best) ?? []).slice(0, 1);
+      // Istio looks for the VirtualService of a wildcard once, whatever its rules and the port.
+      const owner = best === undefined ? undefined : claims.get(best);
+      return owner === undefined || (owner.body.spec.http ?? []).length === 0 ? noOwners : [owner];
     },
     forConnections: connections.of,
   };

@@ -12,12 +12,13 @@ import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { isDelegate, isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import type { MeshSettings } from './mesh-settings.ts';
+import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import { sameItems } from './remember.ts';
 import { type Found, readResourcesOf, resolveHost } from './resource.ts';
 import type { MeshService } from './service.ts';
 import { digestOf } from './version.ts';
-import { type CompiledHosts, otherNames } from './virtual-hosts.ts';
+import { type CompiledHosts, defaultPort, otherNames } from './virtual-hosts.ts';
 
 /** What a compilation leaves behind for one that differs from it by some rules only. */
 export interface CompileState {
@@ -144,7 +145,7 @@ function replaceRules(
   state: CompileState,
   previous: Snapshot,
   collector: Collector,
-): Recompiled {
+): Recompiled | undefined {
   const { mesh, owners, peers, registry, rules, workload } = state;
   const byName = new Map(previous.clusters);
   const hosts = new Map(previous.hosts);
@@ -183,6 +184,14 @@ function replaceRules(
           if (previous.hosts.get(each) === known) hosts.set(each, host);
         }
       }
+      for (const port of portsBeside(service, services)) {
+        const known = without.strangerOf(service.host, port, [old]);
+        const made = with_.strangerOf(service.host, port, [fresh]);
+        // What comes or goes may give its name to others, or take it from them.
+        if ((known === undefined) !== (made === undefined)) return undefined;
+        const name = hostAndPort(service.host, port);
+        if (made !== undefined) hosts.set(name, keepRoutes(previous.hosts.get(name), made));
+      }
     }
   }
   for (const cluster of touched) {
@@ -192,4 +201,12 @@ function replaceRules(
   }
   const snapshot = markShared(previous, { ...previous, hosts, clusters: byName });
   return { snapshot, state: { ...state, owners: { ...owners, byHost }, uses } };
+}
+
+/** Where a host is served that its service does not serve: what a whole compilation finds for it. */
+function portsBeside(service: MeshService, services: readonly MeshService[]): ReadonlySet<number> {
+  const ports = new Set([defaultPort]);
+  for (const each of services) for (const port of each.ports) if (isHttp(port.protocol)) ports.add(port.number);
+  for (const port of service.ports) ports.delete(port.number);
+  return ports;
 }

@@ -41,7 +41,7 @@ export interface CompiledHosts extends Pick<Snapshot, 'hosts' | 'wildcardHosts'>
 const namesFound = rememberPart<MeshService, readonly string[]>();
 
 /** Where Istio serves hosts of a VirtualService that are no services. */
-const defaultPort = 80;
+export const defaultPort = 80;
 
 /** Every name that the workload may call, with its routes. */
 export function compileVirtualHosts(sources: VirtualHostSources, collector: Collector): CompiledHosts {
@@ -71,10 +71,11 @@ export function compileVirtualHosts(sources: VirtualHostSources, collector: Coll
       if (names.length > 0) aliases.push({ names, virtualHost });
     }
   }
+  const portsBeside = new Map<VirtualService, ReadonlySet<number>>();
   for (const [host, candidates] of owners.byHost) {
-    if (isServed(host)) continue;
-    for (const port of portsOfUnknownHosts(candidates)) {
-      const stranger = compiler.strangerOf(host, port, candidates);
+    for (const port of portsWithoutService(host, candidates)) {
+      const there = candidates.filter((owner) => port === defaultPort || portsOfServices(owner).has(port));
+      const stranger = compiler.strangerOf(host, port, there);
       if (stranger !== undefined) addName(host, port, stranger);
     }
   }
@@ -90,26 +91,35 @@ export function compileVirtualHosts(sources: VirtualHostSources, collector: Coll
   wildcardHosts.sort(compareWildcards);
   return { hosts, wildcardHosts, owners, uses };
 
-  /** Some service has this host, and with it the routes. */
-  function isServed(host: string): boolean {
-    if (!host.startsWith('*')) return registry.find(host) !== undefined;
-    return registry.services.some((service) => hostMatches(host, service.host));
+  /**
+   * Where a host of VirtualServices is served without a service on that port: as in Istio on port 80, and on the HTTP
+   * ports of the services that stand beside it.
+   */
+  function portsWithoutService(host: string, candidates: readonly VirtualService[]): ReadonlySet<number> {
+    const ports = new Set([defaultPort]);
+    for (const owner of candidates) for (const port of portsOfServices(owner)) ports.add(port);
+    const wide = host.startsWith('*');
+    const named = wide ? undefined : registry.find(host);
+    const services = wide ? registry.services.filter((each) => overlap(host, each.host)) : named ? [named] : [];
+    for (const service of services) for (const port of service.ports) ports.delete(port.number);
+    return ports;
   }
 
-  /** As in Istio: port 80, and the HTTP ports of the services that stand beside it in the same VirtualService. */
-  function portsOfUnknownHosts(candidates: readonly VirtualService[]): ReadonlySet<number> {
-    const ports = new Set([defaultPort]);
-    for (const { namespace, body } of candidates) {
-      for (const name of body.spec.hosts ?? []) {
-        const host = resolveHost(name, namespace, workload.clusterDomain);
-        const beside = host.startsWith('*')
-          ? registry.services.filter((service) => hostMatches(host, service.host))
-          : [registry.find(host)];
-        for (const service of beside) {
-          for (const port of service?.ports ?? []) if (isHttp(port.protocol)) ports.add(port.number);
-        }
+  /** HTTP ports of the services that a VirtualService names, or has for itself by a wildcard. */
+  function portsOfServices(owner: VirtualService): ReadonlySet<number> {
+    const known = portsBeside.get(owner);
+    if (known !== undefined) return known;
+    const ports = new Set<number>();
+    for (const name of owner.body.spec.hosts ?? []) {
+      const host = resolveHost(name, owner.namespace, workload.clusterDomain);
+      const services = host.startsWith('*')
+        ? registry.services.filter((each) => overlap(host, each.host) && owners.forHttp(each.host)[0] === owner)
+        : [registry.find(host)];
+      for (const service of services) {
+        for (const port of service?.ports ?? []) if (isHttp(port.protocol)) ports.add(port.number);
       }
     }
+    portsBeside.set(owner, ports);
     return ports;
   }
 
@@ -118,6 +128,11 @@ export function compileVirtualHosts(sources: VirtualHostSources, collector: Coll
     if (host.startsWith('*')) wildcardHosts.push({ suffix: host.slice(1), port, virtualHost });
     else hosts.set(virtualHost.name, virtualHost);
   }
+}
+
+/** Is there a name that both cover? */
+function overlap(a: string, b: string): boolean {
+  return hostMatches(a, b) || hostMatches(b, a);
 }
 
 /** Names of a service beside its host, with the port. */

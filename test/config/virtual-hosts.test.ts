@@ -100,6 +100,9 @@ t.test('those made for the namespace go before public ones', async (t) => {
   t.equal(timeoutOf(open + route(far, '2s', 'z', ', exportTo: ["*"]')), 1_000);
   t.equal(timeoutOf(open + route(far, '2s', 'b', ', exportTo: ["*"]')), 2_000, 'of equal age: by name');
   t.equal(timeoutOf(route(far, '2s', 'b', ', exportTo: ["."]', 'front')), undefined, 'not visible here');
+  const own = route(far, '2s', 'b', ', exportTo: [shop, front]');
+  t.equal(timeoutOf(route(far, '1s', 'a', ', exportTo: ["."]') + own), 1_000, 'its own name says no more than a dot');
+  t.equal(timeoutOf(route(far, '1s', 'a', ', exportTo: [".", shop]', 'front') + own), 2_000, 'a dot is not of all');
 });
 
 t.test('a VirtualService without a rule for a port leaves that port to the next', async (t) => {
@@ -240,6 +243,60 @@ t.test(
     ]);
   },
 );
+
+t.test('a service of a VirtualService is served on port 80 too, by its full name, as in Istio', async (t) => {
+  const { hosts } = good(serviceYaml('a', 9_000) + route('a', '1s')).snapshot;
+  t.match(hosts.get('a.shop.svc.cluster.local:80'), { routes: [{ timeoutMs: 1_000 }] });
+  t.same([hosts.has('a:80'), hosts.has('a:9000'), hosts.has('a.shop:9000')], [false, true, true]);
+  const tcp = serviceYaml('a').replace('name: http, protocol: HTTP', 'name: tcp, protocol: TCP');
+  t.match(good(tcp + route('a', '1s')).routes('a.shop.svc.cluster.local:80'), [{ name: 'default' }], 'has port 80');
+});
+
+t.test('a service is served on the ports of the services beside it in a VirtualService', async (t) => {
+  const both = '{hosts: [a, b], http: [{timeout: 2s, route: [{destination: {host: a}}]}]}';
+  const yaml = serviceYaml('a', 9_000) + serviceYaml('b', 9_001) + resourceYaml('VirtualService', 'z', both);
+  const { hosts } = good(yaml).snapshot;
+  t.match(hosts.get('b.shop.svc.cluster.local:9000'), {
+    routes: [{ timeoutMs: 2_000, destinations: [{ cluster: 'outbound|9000||a.shop.svc.cluster.local' }] }],
+  });
+  t.same([...hosts.keys()].filter((name) => name.startsWith('b.shop.svc.cluster.local')).sort(), [
+    'b.shop.svc.cluster.local:80',
+    'b.shop.svc.cluster.local:9000',
+    'b.shop.svc.cluster.local:9001',
+  ]);
+});
+
+t.test('of those that name a host without a service only the ones with a service on a port serve it', async (t) => {
+  const beside = '{hosts: [api.example.com, a], http: [{timeout: 2s, route: [{destination: {host: a}}]}]}';
+  const yaml =
+    serviceYaml('a', 9_000) + route('api.example.com', '1s', 'a') + resourceYaml('VirtualService', 'b', beside);
+  const { routes } = good(yaml);
+  t.equal(routes('api.example.com:80')[0]?.timeoutMs, 1_000);
+  t.equal(routes('api.example.com:9000')[0]?.timeoutMs, 2_000);
+});
+
+t.test('a wildcard of a VirtualService and services with wildcards', async (t) => {
+  const wild = (host: string): string =>
+    serviceYaml('w').replace('hosts: [w.shop.svc.cluster.local]', `hosts: ["${host}"]`);
+  const served = (yaml: string): readonly (number | undefined)[] =>
+    good(yaml).snapshot.wildcardHosts.map(({ virtualHost }) => virtualHost.routes[0]?.timeoutMs);
+  t.same(served(wild('*.b.example') + route('*.example', '1s')), [1_000], 'that of the service');
+  t.same(served(wild('*.example') + route('*.b.example', '1s')), [undefined], 'not where a service has a wider one');
+  const first = route('*.example', '1s', 'a').replace('http: [{', 'http: [{match: [{port: 81}], ');
+  t.same(served(wild('*.example') + first + route('*.example', '2s', 'b')), [undefined], 'the first alone');
+});
+
+t.test('a host that is named without rules for HTTP is not left to a wildcard', async (t) => {
+  const named = resourceYaml(
+    'VirtualService',
+    'n',
+    '{hosts: [reviews], tcp: [{route: [{destination: {host: reviews}}]}]}',
+  );
+  t.equal(timeoutOf(named + route('*.shop.svc.cluster.local', '1s')), undefined);
+  const wide = named.replace('hosts: [reviews]', 'hosts: ["*.cluster.local"]');
+  t.equal(timeoutOf(wide + route('*.shop.svc.cluster.local', '1s')), 1_000, 'a longer wildcard');
+  t.equal(timeoutOf(wide + route('*.local', '1s')), undefined, 'a shorter wildcard');
+});
 
 t.test('only clusters that are used exist', async (t) => {
   const vs = resourceYaml(
