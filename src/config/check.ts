@@ -1,6 +1,6 @@
 import type { Collector, Subject } from './collector.ts';
 import type { Field, FieldStatus, FieldType, ObjectType } from './schema.ts';
-import { parseDurationMs, suggest } from './values.ts';
+import { parseDurationMs, parseFractionalMs, suggest } from './values.ts';
 
 /**
  * Checks the fields of a resource against its table: unknown fields, types, ranges and refused
@@ -116,6 +116,11 @@ function checkField(
 ): void {
   const { subject, collector, path } = context;
   if (value === null && field.nullable === true) return;
+  if (value === null && field.required !== true) {
+    // Kubernetes leaves it out, and the author may have meant something else.
+    collector.refuse(subject, [...path], `must be ${describeType(field.type)}`, value);
+    return;
+  }
   const ofTable = field.status ?? inherited;
   // Where the compiler does not refuse it, it has no effect.
   const status = field.refusedBy === 'compiler' ? 'ignored' : ofTable;
@@ -253,8 +258,11 @@ function hasType(type: FieldType, value: unknown): boolean {
     case 'boolean':
       return typeof value === 'boolean';
     case 'duration': {
-      const ms = typeof value === 'string' ? parseDurationMs(value) : undefined;
-      return ms !== undefined && ms >= type.minMs;
+      if (typeof value !== 'string') return false;
+      const ms = type.fractions === undefined ? parseDurationMs(value) : parseFractionalMs(value);
+      if (ms === undefined) return false;
+      if (type.fractions !== 'below 1ms') return ms >= type.minMs;
+      return Math.trunc(ms) === 0 || (ms >= type.minMs && parseDurationMs(value) !== undefined);
     }
     case 'list':
       return (
@@ -287,6 +295,7 @@ export function describeType(type: FieldType): string {
     case 'boolean':
       return 'true or false';
     case 'duration':
+      if (type.fractions === 'all') return describeDuration(type.minMs);
       return `a duration such as 250ms, 1.5s or 1h30m, in whole milliseconds, at least ${type.minMs}ms`;
     case 'list':
       if (type.maxItems !== undefined) return `a list with at most ${type.maxItems} entries`;
@@ -297,4 +306,9 @@ export function describeType(type: FieldType): string {
     default:
       return 'anything';
   }
+}
+
+function describeDuration(minMs: number): string {
+  const form = 'a duration such as 250ms, 1.5s or 1h30m';
+  return minMs === Number.NEGATIVE_INFINITY ? form : `${form}, at least ${minMs}ms`;
 }

@@ -8,6 +8,7 @@ import {
   integer,
   list,
   map,
+  nullable,
   number,
   object,
   oneOfValues,
@@ -16,9 +17,12 @@ import {
 } from './schema.ts';
 
 const uint32 = integer(0, 4_294_967_295);
-const uint64 = integer(0, Number.MAX_SAFE_INTEGER);
+/** The largest that is exact in JavaScript below the 64 bits of Kubernetes. */
+const uint64 = integer(0, 2 ** 63 - 1_024);
 const int32 = integer(-2_147_483_648, 2_147_483_647);
-const anyNumber = number(-Number.MAX_VALUE, Number.MAX_VALUE);
+
+/** Istio does not look at it. */
+const anyDuration = duration(Number.NEGATIVE_INFINITY, 'all');
 
 const failover = list(object({ from: string(), to: string() }));
 const consistentHash = object({
@@ -28,7 +32,7 @@ const consistentHash = object({
   httpCookie: object({
     name: required(string()),
     path: string(),
-    ttl: duration(0),
+    ttl: anyDuration,
     attributes: list(object({ name: required(string()), value: string() })),
   }),
   ringHash: object({ minimumRingSize: uint64 }),
@@ -56,10 +60,15 @@ const loadBalancer = object(
       localities,
     ),
     zoneAwareLbSetting: ignored(
-      object({ enabled: boolean, failover, failoverPriority: list(string()), minClusterSize: uint32 }),
+      object({
+        enabled: boolean,
+        failover,
+        failoverPriority: list(string()),
+        minClusterSize: integer(1, 4_294_967_295),
+      }),
       localities,
     ),
-    warmupDurationSecs: ignored(duration(0), `deprecated; ${atOnce}`),
+    warmupDurationSecs: ignored(duration(1, 'all'), `deprecated; ${atOnce}`),
     warmup: ignored(
       object({
         duration: required(duration()),
@@ -78,7 +87,7 @@ const connectionPool = object({
   tcp: object({
     maxConnections: enforced(integer(), 'counts the connections of this process; 0 is no limit'),
     connectTimeout: duration(),
-    idleTimeout: enforced(duration(0), 'where there is no `http.idleTimeout`; 0 keeps idle connections'),
+    idleTimeout: enforced(duration(0, 'below 1ms'), 'where there is no `http.idleTimeout`; 0 keeps idle connections'),
     maxConnectionDuration: duration(),
     tcpKeepalive: object({
       time: enforced(duration(), 'default 60 s'),
@@ -149,7 +158,7 @@ const trafficPolicy = object({
   ),
   proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
   retryBudget: ignored(
-    object({ percent: anyNumber, budgetInterval: duration(0), minRetryConcurrency: uint32 }),
+    object({ percent: nullable(number(0, 100)), budgetInterval: anyDuration, minRetryConcurrency: uint32 }),
     '`connectionPool.http.maxRetries` limits retries',
   ),
 });

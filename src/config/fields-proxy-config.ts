@@ -1,13 +1,26 @@
 import { selectorLabels } from './fields-destination-rule.ts';
 import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
-import { any, boolean, duration, field, ignored, integer, list, map, object, openObject, string } from './schema.ts';
+import {
+  any,
+  boolean,
+  duration,
+  field,
+  ignored,
+  integer,
+  list,
+  map,
+  object,
+  openObject,
+  string,
+  text,
+} from './schema.ts';
 
 const noProxy = 'there is no proxy process';
 const telemetry = 'traces, metrics and access logs are a matter of the process itself';
 
 const concurrency = ignored(integer(0), 'Node runs one thread for JavaScript; start more processes');
-const environment = ignored(map(string()), 'set the environment of the process itself');
-const image = ignored(openObject({ imageType: string() }), 'there is no proxy image');
+const ownEnvironment = 'set the environment of the process itself';
+const noImage = 'there is no proxy image';
 
 const allIgnored = (note: string, fields: Readonly<Record<string, FieldInput>>): Readonly<Record<string, Field>> =>
   Object.fromEntries(Object.entries(fields).map(([name, input]) => [name, ignored(field(input), note)]));
@@ -19,8 +32,8 @@ export const meshProxyConfig: ObjectType = {
   open: true,
   fields: {
     concurrency,
-    proxyMetadata: environment,
-    image,
+    proxyMetadata: ignored(map(text), ownEnvironment),
+    image: ignored(openObject({ imageType: string() }), noImage),
     holdApplicationUntilProxyStarts: ignored(
       boolean,
       '`await mesh.ready()` waits, and `mesh.listen` does so by itself',
@@ -84,8 +97,8 @@ export const proxyConfigTable: KindTable = {
         selector: ignored(object({ matchLabels: selectorLabels }), noProxy),
         targetRef: ignored(targetRef, 'for waypoints'),
         concurrency,
-        environmentVariables: environment,
-        image,
+        environmentVariables: ignored(map(string({ maxLength: 2_048, anyCharacter: true })), ownEnvironment),
+        image: ignored(object({ imageType: string() }), noImage),
       }),
     ),
   },

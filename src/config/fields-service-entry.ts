@@ -12,6 +12,7 @@ import {
   oneOfValues,
   required,
   string,
+  text,
 } from './schema.ts';
 
 const portName = { pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?$/, mustBe: 'the name of a port' } as const;
@@ -26,7 +27,7 @@ const workload: Readonly<Record<string, Field>> = object({
   ),
   locality: approximated(string({ maxLength: 2_048 }), 'shown, not yet used to prefer near endpoints'),
   weight: integer(0, 4_294_967_295),
-  serviceAccount: string({ pattern: /^[A-Za-z0-9._-]{0,253}$/, mustBe: 'the name of a service account' }),
+  serviceAccount: string({ maxLength: 253 }),
 }).fields;
 
 /** `networking.istio.io` ServiceEntry. */
@@ -105,7 +106,7 @@ export const workloadGroupTable: KindTable = {
     spec: required(
       object({
         metadata: ignored(
-          object({ labels: map(string()), annotations: map(string()) }),
+          object({ labels: map(string()), annotations: map(text) }),
           'belongs to the entries that a control plane would make',
         ),
         template: ignored(
@@ -127,13 +128,13 @@ export const workloadGroupTable: KindTable = {
                 scheme: oneOfValues('', 'HTTP', 'HTTPS'),
                 httpHeaders: list(
                   object({
-                    name: string({ pattern: /^[-_A-Za-z0-9]+$/, mustBe: 'the name of a header' }),
-                    value: string(),
+                    name: required(string({ pattern: /^[-A-Za-z0-9]+$/, mustBe: 'letters, digits and -' })),
+                    value: text,
                   }),
                 ),
               }),
               tcpSocket: object({ host: string(), port: healthPort }),
-              exec: object({ command: required(nonEmptyList(string({ pattern: /^.+$/s, mustBe: 'not empty' }))) }),
+              exec: object({ command: required(nonEmptyList(string({ minLength: 1, anyCharacter: true }))) }),
               grpc: object({ port: integer(1, 65_535), service: string() }),
             },
             ['httpGet', 'tcpSocket', 'exec', 'grpc'],

@@ -1,3 +1,4 @@
+import { selectorLabels } from './fields-destination-rule.ts';
 import type { FieldType, KindTable } from './schema.ts';
 import {
   any,
@@ -8,8 +9,8 @@ import {
   ignored,
   integer,
   list,
-  map,
   nonEmptyList,
+  nullable,
   object,
   oneOfValues,
   required,
@@ -22,7 +23,7 @@ const connectionPool = object({
   tcp: object({
     maxConnections: integer(),
     connectTimeout: duration(),
-    idleTimeout: duration(0),
+    idleTimeout: duration(0, 'below 1ms'),
     maxConnectionDuration: duration(),
     tcpKeepalive: object({ probes: uint32, time: duration(), interval: duration() }),
   }),
@@ -42,6 +43,7 @@ const connectionPool = object({
 const serverTls = object({
   mode: oneOfValues('PASSTHROUGH', 'SIMPLE', 'MUTUAL', 'AUTO_PASSTHROUGH', 'ISTIO_MUTUAL', 'OPTIONAL_MUTUAL'),
   httpsRedirect: boolean,
+  insecureSkipVerify: nullable(boolean),
   serverCertificate: string(),
   privateKey: string(),
   caCertificates: string(),
@@ -81,14 +83,11 @@ export const sidecarTable: KindTable = {
     spec: required(
       object({
         workloadSelector: object({
-          labels: map(string({ pattern: /^[^*]*$/, mustBe: 'a label value without *' }), {
-            pattern: /^[^*]+$/,
-            mustBe: 'a label name without *',
-          }),
+          labels: selectorLabels,
         }),
         egress: list(
           object({
-            port: object(ports(integer(0, 65_535))),
+            port: object({ ...ports(integer(0, 65_535)), number: integer(0, 65_535) }),
             bind: ignored(string(), 'calls name the service, not the address of a listener'),
             captureMode,
             hosts: required(enforced(nonEmptyList(string()), '`namespace/host`, with `*`, `.` and `~` as in Istio')),

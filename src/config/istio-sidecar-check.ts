@@ -1,12 +1,13 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { isFqdn, isLabel, isUnixPath, isWildcardDomain } from './host-syntax.ts';
-import type { EgressListener, IngressListener, ListenerPort, PoolSpec, Sidecar } from './istio-sidecar.ts';
+import type { EgressListener, IngressListener, ListenerPort, Sidecar } from './istio-sidecar.ts';
 import { isHttp, knownProtocols, protocolOf } from './protocol.ts';
-import { isIpAddress } from './values.ts';
+import { checkConnectionPool } from './traffic-policy-check.ts';
+import { isIpAddress, isZonedAddress } from './values.ts';
 
 const unixPrefix = 'unix://';
-const localHosts = ['', '127.0.0.1', '0.0.0.0', '[::1]', '[::]'];
+const localHosts = ['', '127.0.0.1', '0.0.0.0', '[127.0.0.1]', '[0.0.0.0]', '[]', '[::1]', '[::]'];
 
 /** What Istio's webhook demands of a Sidecar, beyond the types of its fields. */
 export function checkSidecar(resource: Sidecar, collector: Collector): void {
@@ -23,16 +24,26 @@ export function checkSidecar(resource: Sidecar, collector: Collector): void {
   ingress.forEach((listener, index) => {
     checkIngress(resource, listener, ['spec', 'ingress', index], ports, collector);
   });
-  checkPool(resource, inboundConnectionPool, ['spec', 'inboundConnectionPool'], collector);
+  if (inboundConnectionPool !== undefined) {
+    checkConnectionPool(resource, inboundConnectionPool, ['spec', 'inboundConnectionPool'], collector);
+  }
   checkEgress(resource, egress, collector);
   if (policy?.egressProxy === undefined) return;
   const path = ['spec', 'outboundTrafficPolicy', 'egressProxy'];
-  const { host } = policy.egressProxy;
+  const { host, subset = '' } = policy.egressProxy;
   if (policy.mode !== 'ALLOW_ANY') collector.problem(resource, path, 'needs the mode ALLOW_ANY');
   if (!isFqdn(host)) collector.problem(resource, [...path, 'host'], 'must be a host name', host);
+  if (subset !== '' && !isLabel(subset)) {
+    collector.problem(resource, [...path, 'subset'], 'must be the name of a subset', subset);
+  }
 }
 
-function checkPort(resource: Sidecar, port: ListenerPort, path: Path, collector: Collector): void {
+/** Nothing listens there, so that a zone does no harm. */
+function isAddress(text: string): boolean {
+  return isIpAddress(text) || isZonedAddress(text);
+}
+
+function checkPort(resource: Sidecar, port: Omit<ListenerPort, 'number'>, path: Path, collector: Collector): void {
   const { name = '', protocol, targetPort = 0 } = port;
   if (name !== '' && !isLabel(name)) collector.problem(resource, [...path, 'name'], 'must be the name of a port', name);
   if (protocolOf(protocol) === undefined) {
@@ -50,7 +61,7 @@ function checkIngress(
 ): void {
   const { port, bind = '', defaultEndpoint = '', tls, connectionPool } = listener;
   checkPort(resource, port, [...path, 'port'], collector);
-  if (bind !== '' && !isIpAddress(bind)) collector.problem(resource, [...path, 'bind'], 'must be an IP address', bind);
+  if (bind !== '' && !isAddress(bind)) collector.problem(resource, [...path, 'bind'], 'must be an IP address', bind);
   if (ports.has(port.number)) collector.problem(resource, [...path, 'port', 'number'], 'is there twice', port.number);
   ports.add(port.number);
   if (defaultEndpoint !== '' && !isEndpoint(defaultEndpoint)) {
@@ -80,7 +91,9 @@ function checkIngress(
     if (word !== 'https' && word !== 'tls') collector.problem(resource, at, 'needs a port with protocol HTTPS or TLS');
     checkCertificates(resource, tls, at, collector);
   }
-  checkPool(resource, connectionPool, [...path, 'connectionPool'], collector);
+  if (connectionPool !== undefined) {
+    checkConnectionPool(resource, connectionPool, [...path, 'connectionPool'], collector);
+  }
   if (connectionPool?.http !== undefined && (word === undefined || word === 'none' || !isHttp(word))) {
     collector.warn(resource, [...path, 'connectionPool', 'http'], 'ignored', 'the protocol of the port is not HTTP');
   }
@@ -93,6 +106,7 @@ function checkCertificates(
     serverCertificate = '',
     privateKey = '',
     caCertificates = '',
+    caCrl = '',
   }: NonNullable<IngressListener['tls']>,
   path: Path,
   collector: Collector,
@@ -100,21 +114,11 @@ function checkCertificates(
   if (mode !== 'SIMPLE' && mode !== 'MUTUAL' && mode !== 'OPTIONAL_MUTUAL') return;
   if (serverCertificate === '') collector.problem(resource, path, `needs the field serverCertificate for ${mode}`);
   if (privateKey === '') collector.problem(resource, path, `needs the field privateKey for ${mode}`);
+  if (mode === 'SIMPLE' && caCrl !== '') {
+    collector.problem(resource, [...path, 'caCrl'], 'must be absent for SIMPLE', caCrl);
+  }
   if (mode !== 'SIMPLE' && caCertificates === '') {
     collector.problem(resource, path, `needs the field caCertificates for ${mode}`);
-  }
-}
-
-function checkPool(resource: Sidecar, pool: PoolSpec | undefined, path: Path, collector: Collector): void {
-  if (pool === undefined) return;
-  const { tcp, http } = pool;
-  if (tcp === undefined && http === undefined) collector.problem(resource, path, 'needs tcp or http');
-  if (http?.h2UpgradePolicy === 'UPGRADE' && http.useClientProtocol === true) {
-    collector.problem(
-      resource,
-      [...path, 'http'],
-      'may have only one of h2UpgradePolicy UPGRADE and useClientProtocol',
-    );
   }
 }
 
@@ -125,7 +129,7 @@ function isEndpoint(text: string): boolean {
   return (
     colon !== -1 &&
     localHosts.includes(text.slice(0, colon)) &&
-    /^[0-9]{1,5}$/.test(port) &&
+    /^\+?[0-9]{1,18}$/.test(port) &&
     Number(port) >= 1 &&
     Number(port) <= 65_535
   );
@@ -145,14 +149,15 @@ function checkEgress(resource: Sidecar, egress: readonly EgressListener[], colle
       return;
     }
     checkPort(resource, port, [...path, 'port'], collector);
-    if (port.number > 0) {
-      if (bind !== '' && !isIpAddress(bind)) {
+    const { number = 0 } = port;
+    if (number > 0) {
+      if (bind !== '' && !isAddress(bind)) {
         collector.problem(resource, [...path, 'bind'], 'must be an IP address', bind);
       }
-      if (ports.has(port.number)) {
-        collector.problem(resource, [...path, 'port', 'number'], 'is there twice', port.number);
+      if (ports.has(number)) {
+        collector.problem(resource, [...path, 'port', 'number'], 'is there twice', number);
       }
-      ports.add(port.number);
+      ports.add(number);
       return;
     }
     if (!bind.startsWith(unixPrefix) || !isUnixPath(bind.slice(unixPrefix.length))) {
@@ -171,18 +176,24 @@ function checkHosts(resource: Sidecar, hosts: readonly string[], path: Path, col
   hosts.forEach((text, index) => {
     const at = [...path, index];
     const slash = text.indexOf('/');
-    const [namespace, host] = [text.slice(0, slash), text.slice(slash + 1)];
+    const [given, host] = [text.slice(0, slash), text.slice(slash + 1)];
+    // `~` before a namespace takes hosts away from the others.
+    const excludes = given.length > 1 && given.startsWith('~');
+    const namespace = excludes ? given.slice(1) : given;
     if (slash === -1) {
       collector.problem(resource, at, 'must be <namespace>/<host>', text);
       return;
     }
-    if (!['*', '.', '~'].includes(namespace) && !isLabel(namespace)) {
+    if ((excludes || namespace !== '~') && !['*', '.'].includes(namespace) && !isLabel(namespace)) {
       collector.problem(resource, at, 'must begin with a namespace, *, . or ~', text);
     } else if (host !== '*' && !host.includes('.')) {
       collector.problem(resource, at, 'must have a full host name: short names are not completed here', text);
     } else if (!isWildcardDomain(host) || (host.includes('*') && host !== '*' && !host.startsWith('*.'))) {
       collector.problem(resource, at, 'must have a host name, *.<domain> or * after the slash', text);
+    } else if (excludes) {
+      collector.refuse(resource, at, 'is refused: hosts cannot be excluded here, and would be reachable', text);
     }
+    if (excludes) return;
     const own = namespace === '.' ? resource.namespace : namespace;
     const others = seen.get(own) ?? new Set<string>();
     seen.set(own, others);

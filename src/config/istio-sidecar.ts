@@ -5,6 +5,7 @@ import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
+import type { ConnectionPoolSpec } from './traffic-policy-spec.ts';
 import { selects } from './values.ts';
 
 export interface SidecarBody {
@@ -16,7 +17,7 @@ export interface SidecarBody {
       readonly mode?: OutboundPolicy;
       readonly egressProxy?: { readonly host: string; readonly subset?: string };
     };
-    readonly inboundConnectionPool?: PoolSpec;
+    readonly inboundConnectionPool?: ConnectionPoolSpec;
   };
 }
 
@@ -28,7 +29,8 @@ export interface ListenerPort {
 }
 
 export interface EgressListener {
-  readonly port?: ListenerPort;
+  /** Without a number it is 0, which is that of a Unix socket. */
+  readonly port?: Omit<ListenerPort, 'number'> & { readonly number?: number };
   readonly bind?: string;
   readonly captureMode?: 'DEFAULT' | 'IPTABLES' | 'NONE';
   readonly hosts: readonly string[];
@@ -39,7 +41,7 @@ export interface IngressListener {
   readonly bind?: string;
   readonly defaultEndpoint?: string;
   readonly tls?: ServerTlsSpec;
-  readonly connectionPool?: PoolSpec;
+  readonly connectionPool?: ConnectionPoolSpec;
 }
 
 export interface ServerTlsSpec {
@@ -48,15 +50,11 @@ export interface ServerTlsSpec {
   readonly serverCertificate?: string;
   readonly privateKey?: string;
   readonly caCertificates?: string;
+  readonly caCrl?: string;
   readonly credentialName?: string;
   readonly credentialNames?: readonly string[];
   readonly tlsCertificates?: readonly unknown[];
   readonly subjectAltNames?: readonly string[];
-}
-
-export interface PoolSpec {
-  readonly tcp?: object;
-  readonly http?: { readonly h2UpgradePolicy?: string; readonly useClientProtocol?: boolean };
 }
 
 export type Sidecar = Resource<SidecarBody>;

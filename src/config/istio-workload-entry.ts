@@ -3,7 +3,7 @@ import type { Path } from './document.ts';
 import { canonicalHost, isFqdn, isLabelKey, isLabelValue, isUnixPath } from './host-syntax.ts';
 import type { Resource } from './resource.ts';
 import { localityOf, type ServiceEndpoint, speaksMtls, workloadName } from './service.ts';
-import { canonicalAddress, isIpAddress } from './values.ts';
+import { canonicalAddress, isIpAddress, isZonedAddress } from './values.ts';
 
 /** Istio `WorkloadEntry`; an endpoint of a ServiceEntry has the same fields. */
 export interface WorkloadSpec {
@@ -45,17 +45,13 @@ export function checkWorkload(
   collector: Collector,
   names: 'allowed' | 'not with STATIC',
 ): void {
-  const { address = '', network = '', ports = {} } = spec;
+  const { address = '', network = '', serviceAccount = '' } = spec;
   if (address === '') {
     if (network === '') collector.problem(subject, path, 'needs the field address');
   } else if (address.startsWith(unixPrefix)) {
-    const place = [...path, 'address'];
-    if (!isUnixPath(address.slice(unixPrefix.length))) {
-      collector.problem(subject, place, 'must be an absolute path of a socket, or unix://@name', address);
-    }
-    if (Object.keys(ports).length > 0) {
-      collector.problem(subject, [...path, 'ports'], 'must be absent where the address is a Unix socket');
-    }
+    checkSocket(spec, subject, path, collector);
+  } else if (isZonedAddress(address)) {
+    collector.refuse(subject, [...path, 'address'], 'is refused: an address with a zone is not called', address);
   } else if (!isIpAddress(address)) {
     const place = [...path, 'address'];
     if (names === 'not with STATIC') {
@@ -64,7 +60,30 @@ export function checkWorkload(
       collector.problem(subject, place, 'must be an IP address or a DNS name, without a port', address);
     }
   }
+  if (!/^[A-Za-z0-9._-]*$/.test(serviceAccount)) {
+    // It becomes a part of the SPIFFE ID that the workload must prove.
+    const message = 'is refused: it is not the name of a service account';
+    collector.refuse(subject, [...path, 'serviceAccount'], message, serviceAccount);
+  }
   checkLabels(spec.labels ?? {}, subject, [...path, 'labels'], collector);
+}
+
+/** An address that is a Unix socket; nothing is said of others. */
+export function checkSocket(
+  { address = '', ports }: WorkloadSpec,
+  subject: Subject,
+  path: Path,
+  collector: Collector,
+): void {
+  if (!address.startsWith(unixPrefix)) return;
+  if (!isUnixPath(address.slice(unixPrefix.length)) || address.endsWith('/')) {
+    const message = 'must be an absolute path of a socket, or unix://@name';
+    collector.problem(subject, [...path, 'address'], message, address);
+  }
+  // An empty map is one too for Kubernetes.
+  if (ports !== undefined) {
+    collector.problem(subject, [...path, 'ports'], 'must be absent where the address is a Unix socket');
+  }
 }
 
 /** Labels in Kubernetes' form. */

@@ -1,5 +1,5 @@
 import type { Collector } from './collector.ts';
-import { checkLabels, type WorkloadSpec } from './istio-workload-entry.ts';
+import { checkLabels, checkSocket, type WorkloadSpec } from './istio-workload-entry.ts';
 import type { Resource } from './resource.ts';
 
 export interface WorkloadGroupBody {
@@ -10,7 +10,8 @@ export interface WorkloadGroupBody {
   };
 }
 
-const probes = ['httpGet', 'tcpSocket', 'exec', 'grpc'] as const;
+/** `grpc` is in Istio's API, and its webhook refuses it. */
+const probes = ['httpGet', 'tcpSocket', 'exec'] as const;
 
 /** Checks a WorkloadGroup as Istio's webhook does. It has no effect in a process. */
 export function checkWorkloadGroup(resource: Resource<WorkloadGroupBody>, collector: Collector): void {
@@ -19,6 +20,7 @@ export function checkWorkloadGroup(resource: Resource<WorkloadGroupBody>, collec
   if (probe !== undefined && !probes.some((name) => Object.hasOwn(probe, name))) {
     collector.problem(resource, ['spec', 'probe'], `needs one of ${probes.join(', ')}`);
   }
+  checkSocket(template, resource, ['spec', 'template'], collector);
   for (const name of ['address', 'labels'] as const) {
     if (template[name] === undefined) continue;
     collector.warn(resource, ['spec', 'template', name], 'ignored', 'Istio advises against it in a template');

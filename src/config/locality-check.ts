@@ -49,14 +49,42 @@ export function checkLocality(
     distribute.map(({ from = '' }) => from),
     (locality, message, index) => problem(['distribute', index, 'from'], message, locality),
   );
+  checkFailover(resource, spec, outlier, path, collector);
+}
+
+/** Checks Istio's `ZoneAwareLoadBalancerSetting`: what is nearest there goes without saying. */
+export function checkZones(
+  resource: Resource,
+  spec: FailoverLists,
+  outlier: boolean,
+  path: Path,
+  collector: Collector,
+): void {
+  spec.failoverPriority?.forEach((label, index) => {
+    if (!topology.has(label)) return;
+    collector.problem(resource, [...path, 'failoverPriority', index], 'must not be a topology label', label);
+  });
+  checkFailover(resource, spec, outlier, path, collector);
+}
+
+type FailoverLists = Pick<LocalitySpec, 'failover' | 'failoverPriority'>;
+
+function checkFailover(
+  resource: Resource,
+  { failover = [], failoverPriority = [] }: FailoverLists,
+  outlier: boolean,
+  path: Path,
+  collector: Collector,
+): void {
   failover.forEach(({ from = '', to = '' }, index) => {
-    const at = ['failover', index];
-    if (from === to) problem(at, 'must lead from one region to another', to);
+    const at = [...path, 'failover', index];
+    if (from === to) collector.problem(resource, at, 'must lead from one region to another', to);
     for (const [name, region] of [
       ['from', from],
       ['to', to],
     ] as const) {
-      if (/[/*]/.test(region)) problem([...at, name], 'must be a region, without zone and without *', region);
+      if (!/[/*]/.test(region)) continue;
+      collector.problem(resource, [...at, name], 'must be a region, without zone and without *', region);
     }
   });
   if (failover.length + failoverPriority.length > 0 && !outlier) {

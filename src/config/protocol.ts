@@ -13,7 +13,6 @@ const protocols: ReadonlyMap<string, ServiceProtocol | undefined> = new Map([
   ['mongo', 'tcp'],
   ['redis', 'tcp'],
   ['mysql', 'tcp'],
-  ['hbone', 'tcp'],
   ['udp', undefined],
 ]);
 

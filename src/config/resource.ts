@@ -142,12 +142,15 @@ function readDocument(document: ConfigDocument, defaultNamespace: string, collec
   function readResource(subject: Subject, value: Readonly<Record<string, unknown>>, table: KindTable): void {
     const { kind } = subject;
     const before = collector.countInvalid();
+    const problems = collector.problems.length;
     checkTopLevel(subject, value, table);
     checkMetadata(subject, value, table, collector);
     checkFields(subject, value, table.fields, collector, table.status === 'refused' ? 'ignored' : table.status);
     // What is only refused is read further: the rest of it may be invalid too.
     if (collector.countInvalid() > before) return;
-    const resource = complete(subject, value);
+    // Fields that are null have been refused.
+    const body = collector.problems.length > problems ? (withoutNulls(value) as typeof value) : value;
+    const resource = complete(subject, body);
     resources.push({ id: `${table.group}/${kind}/${resource.namespace}/${resource.name}`, resource });
     validatorOf(table)?.(resource, collector);
   }
@@ -260,4 +263,12 @@ export function isExported(exportTo: readonly string[] | undefined, owner: strin
 export function resolveHost(host: string, namespace: string, clusterDomain: string): string {
   const isFull = host === '*' || host.includes('.') || host.includes(':');
   return isFull ? canonicalHost(host) : `${host.toLowerCase()}.${namespace}.svc.${clusterDomain}`;
+}
+
+/** Without the fields that are null, as Kubernetes stores it. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isRecord(value)) return value;
+  const kept = Object.entries(value).filter(([, each]) => each !== null);
+  return Object.fromEntries(kept.map(([name, each]) => [name, withoutNulls(each)]));
 }

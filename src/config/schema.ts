@@ -22,7 +22,12 @@ export type FieldType =
   | { readonly kind: 'number'; readonly min: number; readonly max: number }
   | { readonly kind: 'boolean' }
   /** Go's notation: `1.5s`, `1h30m`; at least 1 ms unless `min` says otherwise. */
-  | { readonly kind: 'duration'; readonly minMs: number }
+  | {
+      readonly kind: 'duration';
+      readonly minMs: number;
+      /** Fractions of a millisecond are allowed: everywhere, or only in what is cut off to 0. */
+      readonly fractions?: 'all' | 'below 1ms';
+    }
   | { readonly kind: 'list'; readonly item: FieldType; readonly nonEmpty: boolean; readonly maxItems?: number }
   | { readonly kind: 'map'; readonly value: FieldType; readonly key?: RegExp; readonly keyMustBe?: string }
   | ObjectType
@@ -120,7 +125,11 @@ export const oneOfValues = (...values: readonly string[]): FieldType => ({ kind:
 export const integer = (min = 0, max = 2_147_483_647): FieldType => ({ kind: 'integer', min, max });
 export const number = (min: number, max: number): FieldType => ({ kind: 'number', min, max });
 export const boolean: FieldType = { kind: 'boolean' };
-export const duration = (minMs = 1): FieldType => ({ kind: 'duration', minMs });
+export const duration = (minMs = 1, fractions?: 'all' | 'below 1ms'): FieldType => ({
+  kind: 'duration',
+  minMs,
+  ...(fractions === undefined ? {} : { fractions }),
+});
 export const list = (item: FieldType, maxItems?: number): FieldType => ({
   kind: 'list',
   item,

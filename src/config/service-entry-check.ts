@@ -5,7 +5,7 @@ import type { ServiceEntryBody } from './istio-service-entry.ts';
 import { checkWorkload, type WorkloadSpec } from './istio-workload-entry.ts';
 import { knownProtocols, protocolOf } from './protocol.ts';
 import type { Resource } from './resource.ts';
-import { isCidr, isIpAddress } from './values.ts';
+import { isCidr, isIpAddress, isZonedAddress } from './values.ts';
 
 type ServiceEntry = Resource<ServiceEntryBody>;
 
@@ -25,14 +25,13 @@ function checkHosts(resource: ServiceEntry, collector: Collector): void {
   const asksForHost = (resolution === 'DNS' || resolution === 'DNS_ROUND_ROBIN') && endpoints.length === 0;
   hosts.forEach((host, index) => {
     const path = ['spec', 'hosts', index];
-    // Any host at all may only be resolved as it is called.
-    if (host === '*' ? resolution !== 'DYNAMIC_DNS' : !isWildcardDomain(host)) {
+    if (host === '*' || !isWildcardDomain(host)) {
       collector.problem(resource, path, 'must be a host name or *.<domain>', host);
     } else if (asksForHost && !isFqdn(host)) {
       collector.problem(resource, path, 'must be a full name when DNS has no endpoints to ask for', host);
     } else if (/^\*[^.]/.test(host)) {
       collector.warn(resource, path, 'enforced', 'Istio advises against a * that stands for a part of a label');
-    } else if (!host.includes('.') && host !== '*') {
+    } else if (!host.includes('.')) {
       // Istio does not expand short names here, while a VirtualService for `reviews` means the long name.
       const long = `${host}.${resource.namespace}.svc.<cluster domain>`;
       collector.warn(resource, path, 'enforced', `is not expanded: other resources that say ${host} mean ${long}`);
@@ -45,7 +44,9 @@ function checkAddresses(resource: ServiceEntry, collector: Collector): void {
   addresses.forEach((address, index) => {
     const path = ['spec', 'addresses', index];
     if (isIpAddress(address)) return;
-    if (!isCidr(address)) collector.problem(resource, path, 'must be an IP address or a range', address);
+    if (isZonedAddress(address) && !address.includes('/')) {
+      collector.refuse(resource, path, 'is refused: an address with a zone is not called', address);
+    } else if (!isCidr(address)) collector.problem(resource, path, 'must be an IP address or a range', address);
     else if (resolution !== 'STATIC' && resolution !== 'NONE') {
       collector.problem(resource, path, 'a range needs resolution STATIC or NONE', address);
     }
@@ -86,8 +87,10 @@ function checkPorts(resource: ServiceEntry, collector: Collector): void {
 const namesItsHost: ReadonlySet<string> = new Set(['http', 'http2', 'http_proxy', 'grpc', 'grpc-web', 'https', 'tls']);
 
 function checkEndpoints(resource: ServiceEntry, collector: Collector): void {
-  const { endpoints = [], ports = [], resolution = 'NONE' } = resource.body.spec;
-  if (resolution === 'NONE' && endpoints.length > 0) {
+  const { endpoints, ports = [], resolution = 'NONE' } = resource.body.spec;
+  if (endpoints === undefined) return;
+  // An empty list is one too for Kubernetes.
+  if (resolution === 'NONE') {
     collector.problem(resource, ['spec', 'endpoints'], 'must be absent when resolution is NONE');
     return;
   }
@@ -134,21 +137,41 @@ function checkSelector(resource: ServiceEntry, collector: Collector): void {
   }
 }
 
-/** Istio's documentation demands these; its webhook is not known to. */
+const dynamicProtocols: ReadonlySet<string> = new Set(['http', 'http2', 'grpc', 'tls']);
+
+/** What is resolved as it is called can only be known by a name that is in the request or in the SNI. */
 function checkDynamic(resource: ServiceEntry, collector: Collector): void {
-  const { hosts, endpoints = [], location, resolution } = resource.body.spec;
+  const { hosts, addresses = [], endpoints = [], location, ports = [], resolution } = resource.body.spec;
   if (resolution !== 'DYNAMIC_DNS') return;
   hosts.forEach((host, index) => {
     if (host.startsWith('*')) return;
-    collector.warn(resource, ['spec', 'hosts', index], 'enforced', 'DYNAMIC_DNS is meant for hosts with a *');
+    collector.problem(resource, ['spec', 'hosts', index], 'must begin with *, because resolution is DYNAMIC_DNS', host);
   });
-  if (endpoints.length > 0) {
-    collector.warn(resource, ['spec', 'endpoints'], 'ignored', 'with DYNAMIC_DNS the host that is called is resolved');
+  for (const [name, values] of [
+    ['addresses', addresses],
+    ['endpoints', endpoints],
+  ] as const) {
+    if (values.length > 0) {
+      collector.problem(resource, ['spec', name], 'must be absent when resolution is DYNAMIC_DNS');
+    }
   }
-  if (location === 'MESH_INTERNAL') {
-    const note = 'DYNAMIC_DNS is for MESH_EXTERNAL, and it is taken for that';
-    collector.warn(resource, ['spec', 'location'], 'ignored', note);
+  ports.forEach(({ protocol = '' }, index) => {
+    if (dynamicProtocols.has(protocol.toLowerCase())) return;
+    const message = 'must be HTTP, HTTP2, GRPC or TLS, because resolution is DYNAMIC_DNS';
+    collector.problem(resource, ['spec', 'ports', index, 'protocol'], message, protocol);
+  });
+  if (location !== 'MESH_INTERNAL') return;
+  const waypoint = resource.labels['istio.io/use-waypoint'] ?? '';
+  if (waypoint !== '' && waypoint.toLowerCase() !== 'none') {
+    collector.problem(
+      resource,
+      ['spec', 'location'],
+      'must be MESH_EXTERNAL with DYNAMIC_DNS and a waypoint',
+      location,
+    );
   }
+  const note = 'DYNAMIC_DNS is for MESH_EXTERNAL, and it is taken for that';
+  collector.warn(resource, ['spec', 'location'], 'ignored', note);
 }
 
 /** Only SPIFFE IDs can be proven in the mesh; of an external service they are left as they are. */

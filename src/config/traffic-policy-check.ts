@@ -1,7 +1,7 @@
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { isFqdn } from './host-syntax.ts';
-import { checkLocality } from './locality-check.ts';
+import { checkLocality, checkZones } from './locality-check.ts';
 import type { Resource } from './resource.ts';
 import type {
   ConnectionPoolSpec,
@@ -121,6 +121,12 @@ export function checkConnectionPool(
     const message = 'must not be true when h2UpgradePolicy is UPGRADE';
     collector.problem(resource, [...path, 'http', 'useClientProtocol'], message, true);
   }
+  const keepAlive = http?.http2KeepAlive;
+  if (keepAlive === undefined) return;
+  for (const name of ['interval', 'timeout'] as const) {
+    if (keepAlive[name] !== undefined) continue;
+    collector.problem(resource, [...path, 'http', 'http2KeepAlive'], `needs the field ${name}`);
+  }
 }
 
 function checkLoadBalancer(check: Check, spec: LoadBalancerSpec, outlier: boolean, path: Path): void {
@@ -129,6 +135,10 @@ function checkLoadBalancer(check: Check, spec: LoadBalancerSpec, outlier: boolea
   if (spec.localityLbSetting !== undefined) {
     checkLocality(resource, spec.localityLbSetting, outlier, [...path, 'localityLbSetting'], collector);
   }
+  if (spec.zoneAwareLbSetting === undefined) return;
+  checkZones(resource, spec.zoneAwareLbSetting, outlier, [...path, 'zoneAwareLbSetting'], collector);
+  if (spec.localityLbSetting === undefined) return;
+  check.problem(path, 'may have only one of localityLbSetting and zoneAwareLbSetting');
 }
 
 const hashKeys = ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParameterName'] as const;
@@ -136,7 +146,7 @@ const hashKeys = ['httpHeaderName', 'httpCookie', 'useSourceIp', 'httpQueryParam
 function checkHash(check: Check, spec: ConsistentHashSpec, path: Path): void {
   const keys = hashKeys.filter((key) => spec[key] !== undefined);
   if (keys.length > 1) check.problem(path, `may have only one of ${keys.join(' and ')}`);
-  if (spec.httpCookie?.name === '') check.problem([...path, 'httpCookie', 'name'], 'must not be empty', '');
+  if (spec.httpCookie !== undefined) checkCookie(check, spec.httpCookie, [...path, 'httpCookie']);
   const { maglev, ringHash, minimumRingSize = 0 } = spec;
   if (maglev !== undefined && ringHash !== undefined) check.problem(path, 'may have only one of ringHash and maglev');
   if (minimumRingSize !== 0) {
@@ -148,6 +158,17 @@ function checkHash(check: Check, spec: ConsistentHashSpec, path: Path): void {
   const { tableSize = 0 } = maglev ?? {};
   if (maglev === undefined || (isPrime(tableSize) && tableSize < maxTableSize)) return;
   check.problem([...path, 'maglev', 'tableSize'], `must be a prime number below ${maxTableSize}`, tableSize);
+}
+
+function checkCookie(check: Check, cookie: NonNullable<ConsistentHashSpec['httpCookie']>, path: Path): void {
+  if (cookie.name === '') check.problem([...path, 'name'], 'must not be empty', '');
+  const names = new Set<string>();
+  cookie.attributes?.forEach(({ name }, index) => {
+    const at = [...path, 'attributes', index, 'name'];
+    if (name === '') check.problem(at, 'must not be empty', '');
+    else if (names.has(name)) check.problem(at, 'is there twice', name);
+    names.add(name);
+  });
 }
 
 const maxTableSize = 5_000_011;
@@ -162,6 +183,7 @@ function isPrime(size: number): boolean {
 
 function checkTls(check: Check, tls: TlsSpec, path: Path): void {
   const { mode, credentialName = '', insecureSkipVerify = false } = tls;
+  if (credentialName.startsWith(configMap)) checkConfigMap(check, credentialName, [...path, 'credentialName']);
   const given = (names: readonly (keyof TlsSpec)[]): readonly (keyof TlsSpec)[] =>
     names.filter((name) => isSet(tls[name]));
   if (mode === undefined || mode === 'DISABLE') {
@@ -205,6 +227,14 @@ function checkTls(check: Check, tls: TlsSpec, path: Path): void {
   for (const name of ['clientCertificate', 'privateKey'] as const) {
     if (!isSet(tls[name])) check.problem(path, `needs the field ${name}, because mode is MUTUAL`);
   }
+}
+
+const configMap = 'configmap://';
+
+function checkConfigMap(check: Check, credentialName: string, path: Path): void {
+  const [namespace, name = ''] = credentialName.slice(configMap.length).split('/');
+  if (namespace === check.resource.namespace && name !== '') return;
+  check.problem(path, `must be ${configMap}${check.resource.namespace}/<name>`, credentialName);
 }
 
 const files = ['clientCertificate', 'privateKey', 'caCertificates', 'caCrl'] as const;

@@ -154,7 +154,7 @@ function compileHashKey({
       kind: 'cookie',
       name,
       path,
-      ...(ttlMs === undefined ? {} : { ttlMs }),
+      ...(ttlMs === undefined ? {} : { ttlMs: Math.max(0, ttlMs) }),
       attributes: attributes.map((each) => ({ name: each.name, value: each.value ?? '' })),
     };
   }
@@ -277,7 +277,7 @@ function compilePings({ interval, timeout }: { readonly interval?: string; reado
 function compileBudget(spec: NonNullable<CommonParts['retryBudget']>): RetryBudget {
   return {
     percent: spec.percent ?? 20,
-    intervalMs: durationMs(spec.budgetInterval) ?? 0,
+    intervalMs: Math.max(0, durationMs(spec.budgetInterval) ?? 0),
     minRetryConcurrency: spec.minRetryConcurrency || 3,
   };
 }

@@ -10,14 +10,23 @@ const unitMs: Readonly<Record<string, number>> = {
   m: 60_000,
   h: 3_600_000,
 };
-/** Longest duration that protobuf knows: about 10,000 years. */
-const maxDurationMs = 315_576_000_000_000;
+/** Longest duration that Go knows: about 292 years. */
+const maxDurationMs = 9_223_372_036_854;
 
 /**
  * Reads a duration in Go's notation, as Istio does (`1h30m`, `1.5s`, `250ms`). Like Istio, it wants
  * whole milliseconds. Nothing when it is not a duration; a sign makes it negative.
  */
 export function parseDurationMs(text: string): number | undefined {
+  const total = parseFractionalMs(text);
+  if (total === undefined) return undefined;
+  // Decimal fractions of seconds are not exact in binary: 1.001 s is 1000.9999999999999 ms.
+  const whole = Math.round(total);
+  return Math.abs(total - whole) > 5e-7 ? undefined : whole;
+}
+
+/** As {@link parseDurationMs}, for the few fields in which Istio accepts fractions of a millisecond. */
+export function parseFractionalMs(text: string): number | undefined {
   let rest = text;
   let sign = 1;
   if (rest.startsWith('-') || rest.startsWith('+')) {
@@ -33,17 +42,15 @@ export function parseDurationMs(text: string): number | undefined {
     total += Number(match[1]) * (unitMs[match[3] as string] as number);
     rest = rest.slice(match[0].length);
   }
-  // Decimal fractions of seconds are not exact in binary: 1.001 s is 1000.9999999999999 ms.
-  const whole = Math.round(total);
-  if (Math.abs(total - whole) > 5e-7 || whole > maxDurationMs) return undefined;
-  return sign * whole;
+  return total > maxDurationMs ? undefined : sign * total;
 }
 
-/** A duration that the field tables have already checked. */
+/** A duration that the field tables have already checked; fractions of a millisecond are cut off. */
 export function durationMs(text: string): number;
 export function durationMs(text: string | undefined): number | undefined;
 export function durationMs(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : parseDurationMs(text);
+  if (text === undefined) return undefined;
+  return parseDurationMs(text) ?? Math.trunc(parseFractionalMs(text) ?? 0);
 }
 
 const labelPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
@@ -70,6 +77,12 @@ export function isIpAddress(text: string): boolean {
   return isIP(text) !== 0 && !text.includes('%');
 }
 
+/** An IPv6 address of one network of this machine (`fe80::1%eth0`), as Go reads it. */
+export function isZonedAddress(text: string): boolean {
+  const at = text.indexOf('%');
+  return at !== -1 && at < text.length - 1 && isIP(text.slice(0, at)) === 6;
+}
+
 /** One spelling for each address: IPv6 has many, and a URL uses the shortest. */
 export function canonicalAddress(address: string): string {
   if (isIP(address) !== 6) return address;
@@ -79,7 +92,7 @@ export function canonicalAddress(address: string): string {
 /** An address with a prefix length: `10.0.0.0/8`. */
 export function isCidr(text: string): boolean {
   const match = /^([^/]+)\/(0|[1-9][0-9]{0,2})$/.exec(text);
-  if (match === null) return false;
+  if (match === null || text.includes('%')) return false;
   const family = isIP(match[1] as string);
   return family !== 0 && Number(match[2]) <= (family === 4 ? 32 : 128);
 }

@@ -6,13 +6,18 @@ const config = (name: string, spec: string, namespace = 'shop'): string =>
 
 t.test('a ProxyConfig is checked, and reported as without effect', async (t) => {
   const full =
-    'selector: {matchLabels: {app: web}}, concurrency: 0, environmentVariables: {A: b}, image: {imageType: distroless}';
+    'selector: {matchLabels: {app: web}}, concurrency: 0, environmentVariables: {A: "b\\nc"}, image: {imageType: distroless}';
   t.match(good(config('a', full)).remarks(), [/^ProxyConfig ignored \(warning\): there is no proxy: /]);
   const bad: readonly (readonly [spec: string, message: RegExp])[] = [
     ['concurrency: -1', /spec\.concurrency: must be an integer from 0/],
     ['concurrency: many', /spec\.concurrency: must be an integer/],
     ['selector: {matchLabels: {app: "w*"}}', /matchLabels\.app: must be a label value/],
-    ['environmentVariables: {A: 1}', /environmentVariables\.A: must be a text; put it in quotes/],
+    [
+      'environmentVariables: {A: 1}',
+      /environmentVariables\.A: must be a text of at most 2048 characters; put it in quotes/,
+    ],
+    [`environmentVariables: {A: ${'a'.repeat(2_049)}}`, /environmentVariables\.A: must be a text of at most 2048/],
+    ['image: {kind: a}', /spec\.image\.kind: is not a/],
     ['treads: 1', /spec\.treads: is not a/],
   ];
   for (const [spec, message] of bad) t.match(problems(config('a', spec)), [message], spec);

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { good, problems, resourceYaml } from './support.ts';
+import { invalidities } from './validity.ts';
 
 const http = 'ports: [{number: 80, name: http, protocol: HTTP}]';
 const tcp = 'ports: [{number: 80, name: tcp, protocol: TCP}]';
@@ -24,7 +25,17 @@ const hosts: readonly Case[] = [
     entry(`hosts: ["*.example.com"], ${http}, resolution: DNS, endpoints: [{address: a.b}]`),
   ],
   ['*.domain with DYNAMIC_DNS', entry(`hosts: ["*.example.com"], ${http}, resolution: DYNAMIC_DNS`)],
-  ['* with DYNAMIC_DNS', entry(`hosts: ["*"], ${http}, resolution: DYNAMIC_DNS`)],
+  [
+    '* with DYNAMIC_DNS',
+    entry(`hosts: ["*"], ${http}, resolution: DYNAMIC_DNS`),
+    /spec\.hosts\[0\]: must be a host name or \*\.<domain>, got "\*"/,
+  ],
+  ['*-x with DYNAMIC_DNS', entry(`hosts: ["*-x.b"], ${http}, resolution: DYNAMIC_DNS`)],
+  [
+    'a host without * with DYNAMIC_DNS',
+    entry(`hosts: ["*.b.c", b.c], ${http}, resolution: DYNAMIC_DNS`),
+    /spec\.hosts\[1\]: must begin with \*, because resolution is DYNAMIC_DNS, got "b\.c"/,
+  ],
   ['a * for a part of a label', entry(`hosts: ["*x.example.com"], ${http}`)],
   ['a * and a dash', entry(`hosts: ["*-x.example.com"], ${http}`)],
   ['*', entry(`hosts: ["*"], ${http}`), /spec\.hosts\[0\]: must be a host name or \*\.<domain>, got "\*"/],
@@ -61,6 +72,16 @@ const addresses: readonly Case[] = [
     entry(`hosts: [a.b], ${http}, addresses: [1.2.3.4/99]`),
     /addresses\[0\]: must be an IP address or a range/,
   ],
+  [
+    'a range with a zone',
+    entry(`hosts: [a.b], ${http}, addresses: ["fe80::1%a/64"]`),
+    /addresses\[0\]: must be an IP address or a range/,
+  ],
+  [
+    'an address with DYNAMIC_DNS',
+    entry(`hosts: ["*.b"], ${http}, addresses: [1.2.3.4], resolution: DYNAMIC_DNS`),
+    /spec\.addresses: must be absent when resolution is DYNAMIC_DNS/,
+  ],
   ['a name', entry(`hosts: [a.b], ${http}, addresses: [a.b]`), /addresses\[0\]: must be an IP address or a range/],
 ];
 
@@ -87,6 +108,24 @@ const ports: readonly Case[] = [
       entry(`hosts: [a.b], ports: [{number: 80, name: a, protocol: ${protocol}}]`),
     ],
   ),
+  ...['HTTP', 'http2', 'GRPC', 'TLS'].map(
+    (protocol): Case => [
+      `protocol ${protocol} with DYNAMIC_DNS`,
+      entry(`hosts: ["*.b"], resolution: DYNAMIC_DNS, ports: [{number: 80, name: a, protocol: ${protocol}}]`),
+    ],
+  ),
+  ...['HTTPS', 'TCP', 'GRPC-WEB', '""'].map(
+    (protocol): Case => [
+      `protocol ${protocol} with DYNAMIC_DNS`,
+      entry(`hosts: ["*.b"], resolution: DYNAMIC_DNS, ports: [{number: 80, name: a, protocol: ${protocol}}]`),
+      /ports\[0\]\.protocol: must be HTTP, HTTP2, GRPC or TLS/,
+    ],
+  ),
+  [
+    'protocol HBONE',
+    entry('hosts: [a.b], ports: [{number: 80, name: a, protocol: HBONE}]'),
+    /protocol: must be one of HTTP, /,
+  ],
   [
     'an unknown protocol',
     entry('hosts: [a.b], ports: [{number: 80, name: a, protocol: SCTP}]'),
@@ -154,7 +193,26 @@ const endpoints: readonly Case[] = [
   ['a name with DNS', endpoint('DNS', 'address: a.example.com')],
   ['an address with DNS', endpoint('DNS', 'address: 1.2.3.4')],
   ['one name with DNS_ROUND_ROBIN', endpoint('DNS_ROUND_ROBIN', 'address: a.example.com')],
-  ['any with DYNAMIC_DNS', endpoint('DYNAMIC_DNS', 'address: a.example.com')],
+  [
+    'an empty list with NONE',
+    entry(`hosts: [a.b], ${http}, endpoints: []`),
+    /spec\.endpoints: must be absent when resolution is NONE/,
+  ],
+  [
+    'one with DYNAMIC_DNS',
+    endpoint('DYNAMIC_DNS', 'address: a.example.com'),
+    /spec\.endpoints: must be absent when resolution is DYNAMIC_DNS/,
+  ],
+  [
+    'an abstract socket that looks like a folder',
+    endpoint('STATIC', 'address: "unix://@a/"'),
+    /address: must be an absolute path of a socket/,
+  ],
+  [
+    'a socket with an empty map of ports',
+    endpoint('STATIC', 'address: "unix:///a", ports: {}'),
+    /ports: must be absent where the address is a Unix socket/,
+  ],
   [
     'a socket that is a folder',
     endpoint('STATIC', 'address: "unix:///a/"'),
@@ -269,12 +327,35 @@ const groups: readonly Case[] = [
   [
     'everything',
     group(
-      'metadata: {labels: {a: b}, annotations: {"any thing": "at all"}}, template: {ports: {http: 80}, serviceAccount: a, network: n, locality: a/b, weight: 2}, probe: {initialDelaySeconds: 1, timeoutSeconds: 1, periodSeconds: 1, successThreshold: 1, failureThreshold: 1, httpGet: {path: /a, port: 80, host: a, scheme: HTTPS, httpHeaders: [{name: a_B-1, value: ""}]}}',
+      'metadata: {labels: {a: b}, annotations: {"any thing": "at all"}}, template: {ports: {http: 80}, serviceAccount: a, network: n, locality: a/b, weight: 2}, probe: {initialDelaySeconds: 1, timeoutSeconds: 1, periodSeconds: 1, successThreshold: 1, failureThreshold: 1, httpGet: {path: /a, port: 80, host: a, scheme: HTTPS, httpHeaders: [{name: a-B-1, value: ""}]}}',
     ),
   ],
   ['a TCP probe', probe('tcpSocket: {port: 80}')],
   ['a command', probe('exec: {command: [ls]}')],
-  ['a gRPC probe', probe('grpc: {port: 80}')],
+  ['a command of several lines', probe('exec: {command: [sh, -c, "a\\nb"]}')],
+  ['annotations of several lines', group('template: {}, metadata: {annotations: {a: "b\\nc"}}')],
+  ['any service account', group('template: {serviceAccount: "a@b"}')],
+  ['a gRPC probe', probe('grpc: {port: 80}'), /spec\.probe: needs one of httpGet, tcpSocket, exec/],
+  [
+    'a header without a name',
+    probe('httpGet: {port: 80, httpHeaders: [{}]}'),
+    /httpHeaders\[0\]: needs the field name/,
+  ],
+  [
+    'a header with an underscore',
+    probe('httpGet: {port: 80, httpHeaders: [{name: a_b}]}'),
+    /httpHeaders\[0\]\.name: must be letters, digits and -/,
+  ],
+  [
+    'a socket that is a folder',
+    group('template: {address: "unix:///a/"}'),
+    /template\.address: must be an absolute path of a socket/,
+  ],
+  [
+    'a socket with ports',
+    group('template: {address: "unix:///a", ports: {}}'),
+    /template\.ports: must be absent where the address is a Unix socket/,
+  ],
   ['no template', group('metadata: {}'), /spec: needs the field template/],
   [
     'a label that is none',
@@ -290,7 +371,7 @@ const groups: readonly Case[] = [
   [
     'a header that is none',
     probe('httpGet: {port: 80, httpHeaders: [{name: "**"}]}'),
-    /httpHeaders\[0\]\.name: must be the name of a header/,
+    /httpHeaders\[0\]\.name: must be letters, digits and -/,
   ],
   ['no command', probe('exec: {command: []}'), /command: must be a list with at least one entry/],
 ];
@@ -323,11 +404,7 @@ t.test('what is accepted and yet without effect is in the report', async (t) => 
     remarks(entry(`hosts: [a.b], ${http}, workloadSelector: {labels: {a: b}}`)),
     /workloadSelector ignored \(warning\): with resolution NONE calls go to the address that the caller named/,
   );
-  const dynamic = remarks(
-    entry(`hosts: [a.b], ${http}, resolution: DYNAMIC_DNS, location: MESH_INTERNAL, endpoints: [{address: 1.2.3.4}]`),
-  );
-  t.match(dynamic, /hosts\[0\] enforced \(warning\): DYNAMIC_DNS is meant for hosts with a \*/);
-  t.match(dynamic, /endpoints ignored \(warning\): with DYNAMIC_DNS the host that is called is resolved/);
+  const dynamic = remarks(entry(`hosts: ["*.b"], ${http}, resolution: DYNAMIC_DNS, location: MESH_INTERNAL`));
   t.match(dynamic, /location ignored \(warning\): DYNAMIC_DNS is for MESH_EXTERNAL/);
   t.match(
     remarks(entry(`hosts: [a.b], ${http}, location: MESH_INTERNAL, subjectAltNames: [sa]`)),
@@ -337,4 +414,23 @@ t.test('what is accepted and yet without effect is in the report', async (t) => 
   t.match(template, /^WorkloadGroup ignored \(warning\): checked/);
   t.match(template, /template\.address ignored \(warning\): Istio advises against it/);
   t.match(template, /template\.labels ignored \(warning\): Istio advises against it/);
+});
+
+t.test('what Istio accepts and inmesh does not carry out is valid, and refused', async (t) => {
+  const cases: readonly Case[] = [
+    ['a service account', workload('address: 1.2.3.4, serviceAccount: "a@b"'), /serviceAccount: is refused/],
+    [
+      'an address with a zone',
+      workload('address: "fe80::1%eth0"'),
+      /spec\.address: is refused: an address with a zone/,
+    ],
+    ['an endpoint with a zone', endpoint('STATIC', 'address: "fe80::1%eth0"'), /endpoints\[0\]\.address: is refused/],
+    ['a zone', entry(`hosts: [a.b], ${http}, addresses: ["fe80::1%eth0"]`), /spec\.addresses\[0\]: is refused/],
+    ['a line break', workload('address: 1.2.3.4, network: "a\\nb"'), /spec\.network: must not have control characters/],
+    ['a field without a value', workload('address: 1.2.3.4, labels: null'), /spec\.labels: must be a map/],
+  ];
+  for (const [what, yaml, message = /./] of cases) {
+    t.same(invalidities(yaml), [], what);
+    t.match(problems(yaml).join('\n'), message, what);
+  }
 });

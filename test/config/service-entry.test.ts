@@ -348,7 +348,7 @@ const refusals: readonly (readonly [what: string, spec: string, message: RegExp]
   [
     'a service account that is none',
     `${internal}, resolution: STATIC, endpoints: [{address: 10.0.0.1, serviceAccount: "a/b"}]`,
-    /serviceAccount: must be the name of a service account, got "a\/b"/,
+    /serviceAccount: is refused: it is not the name of a service account, got "a\/b"/,
   ],
 ];
 

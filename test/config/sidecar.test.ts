@@ -1,5 +1,6 @@
 import t from 'tap';
 import { good, problems, resourceYaml, type TestCompileOptions } from './support.ts';
+import { invalidities } from './validity.ts';
 
 const service = (name: string, namespace: string, more = '', ports = '80'): string => {
   const list = ports.split(',').map((port) => `{number: ${port}, name: http-${port}, protocol: HTTP}`);
@@ -287,6 +288,27 @@ t.test('TLS of an ingress listener is refused where it would count', async (t) =
   t.same(problems(sidecar(spec, 'other') + off), [], 'not for this workload');
 });
 
+t.test('what Istio accepts and inmesh does not carry out is valid, and refused', async (t) => {
+  for (const host of ['~other/*', '~*/*', '~./a.b']) {
+    const yaml = sidecar(`egress: [{hosts: ["*/*", "${host}"]}]`);
+    t.same(invalidities(yaml), [], host);
+    t.match(problems(yaml), [/hosts\[1\]: is refused: hosts cannot be excluded here/], host);
+  }
+});
+
+t.test("what Istio's webhook accepts", async (t) => {
+  const ingress = (text: string): string => `ingress: [{port: {number: 443, protocol: HTTPS}, ${text}}]`;
+  const accepted = [
+    ingress('tls: {mode: SIMPLE, serverCertificate: a, privateKey: b, insecureSkipVerify: true}'),
+    ingress('bind: "fe80::1%eth0"'),
+    ...['[127.0.0.1]:80', '[]:80', ':+80', ':0000080'].map((text) => ingress(`defaultEndpoint: "${text}"`)),
+    'egress: [{port: {protocol: HTTP}, bind: "unix://@a", hosts: ["*/*"]}]',
+    'inboundConnectionPool: {tcp: {idleTimeout: 500us}}',
+    'inboundConnectionPool: {http: {http2KeepAlive: {interval: 1s, timeout: 1s}}}',
+  ];
+  for (const spec of accepted) t.same(invalidities(sidecar(spec)), [], spec);
+});
+
 t.test("mistakes that Istio's webhook refuses", async (t) => {
   const listener = (text: string): string => `egress: [{${text}}]`;
   const ingress = (text: string): string => `ingress: [{port: {number: 80, protocol: HTTP}, ${text}}]`;
@@ -299,11 +321,17 @@ t.test("mistakes that Istio's webhook refuses", async (t) => {
       `workloadSelector: {labels: {"a*": b}}, ${egress('*/*')}`,
       /labels\["a\*"\]: the key must be a label name without \*/,
     ],
-    [`workloadSelector: {labels: {a: "b*"}}, ${egress('*/*')}`, /labels\.a: must be a label value without \*/],
+    [
+      `workloadSelector: {labels: {a: "b*"}}, ${egress('*/*')}`,
+      /labels\.a: must be a label value of at most 63 characters without \*/,
+    ],
     [listener('hosts: []'), /egress\[0\]\.hosts: must be a list with at least one entry/],
     [listener('port: {number: 80}'), /egress\[0\]: needs the field hosts/],
     [egress('reviews'), /hosts\[0\]: must be <namespace>\/<host>, got "reviews"/],
     [egress('./reviews'), /hosts\[0\]: must have a full host name/],
+    [egress('~a_b/*'), /hosts\[0\]: must begin with a namespace/],
+    [egress('~~/*'), /hosts\[0\]: must begin with a namespace/],
+    [egress('~a/reviews'), /hosts\[0\]: must have a full host name/],
     [egress('/*'), /hosts\[0\]: must begin with a namespace/],
     [egress('a.b/*'), /hosts\[0\]: must begin with a namespace/],
     [egress('a/'), /hosts\[0\]: must have a full host name/],
@@ -319,6 +347,7 @@ t.test("mistakes that Istio's webhook refuses", async (t) => {
     ],
     [listener('port: {number: 65536}, hosts: ["*/*"]'), /number: must be an integer from 0 to 65535/],
     [listener('port: {number: 80, protocol: FTP}, hosts: ["*/*"]'), /protocol: must be one of HTTP/],
+    [listener('port: {number: 80, protocol: HBONE}, hosts: ["*/*"]'), /protocol: must be one of HTTP/],
     [listener('port: {number: 80, name: a_b}, hosts: ["*/*"]'), /name: must be the name of a port/],
     [listener('port: {number: 80, targetPort: 1}, hosts: ["*/*"]'), /targetPort: has no effect in a Sidecar/],
     [listener('port: {number: 80}, bind: localhost, hosts: ["*/*"]'), /bind: must be an IP address/],
@@ -336,6 +365,7 @@ t.test("mistakes that Istio's webhook refuses", async (t) => {
     [ingress('defaultEndpoint: "10.0.0.1:80"'), /defaultEndpoint: must be 127\.0\.0\.1:<port>/],
     [ingress('defaultEndpoint: "127.0.0.1"'), /defaultEndpoint: must be/],
     [ingress('defaultEndpoint: "127.0.0.1:0"'), /defaultEndpoint: must be/],
+    [ingress('defaultEndpoint: ":-80"'), /defaultEndpoint: must be/],
     [ingress('defaultEndpoint: "::1:80"'), /defaultEndpoint: must be/],
     [ingress('defaultEndpoint: "unix://a"'), /defaultEndpoint: must be/],
     [ingress(`tls: {mode: SIMPLE, ${pair}}`), /tls: needs a port with protocol HTTPS or TLS/],
@@ -343,14 +373,25 @@ t.test("mistakes that Istio's webhook refuses", async (t) => {
     [tls('mode: SIMPLE, privateKey: b'), /tls: needs the field serverCertificate for SIMPLE/],
     [tls('mode: SIMPLE, serverCertificate: b'), /tls: needs the field privateKey for SIMPLE/],
     [tls(`mode: MUTUAL, ${pair}`), /tls: needs the field caCertificates for MUTUAL/],
+    [tls(`mode: SIMPLE, ${pair}, caCrl: c`), /tls\.caCrl: must be absent for SIMPLE, got "c"/],
     [tls(`mode: SIMPLE, ${pair}, httpsRedirect: true`), /tls\.httpsRedirect: is not possible/],
     [tls(`mode: SIMPLE, ${pair}, credentialName: a`), /tls\.credentialName: is not possible/],
     [tls(`mode: SIMPLE, ${pair}, subjectAltNames: [a]`), /tls\.subjectAltNames: is not possible/],
-    ['inboundConnectionPool: {}', /inboundConnectionPool: needs tcp or http/],
-    [ingress('connectionPool: {}'), /connectionPool: needs tcp or http/],
+    ['inboundConnectionPool: {}', /inboundConnectionPool: must have at least one of tcp and http/],
+    [ingress('connectionPool: {}'), /connectionPool: must have at least one of tcp and http/],
     [
       'inboundConnectionPool: {http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true}}',
-      /http: may have only one of h2UpgradePolicy UPGRADE and useClientProtocol/,
+      /http\.useClientProtocol: must not be true when h2UpgradePolicy is UPGRADE/,
+    ],
+    [ingress('connectionPool: {http: {http2KeepAlive: {timeout: 1s}}}'), /http2KeepAlive: needs the field interval/],
+    ['inboundConnectionPool: {http: {http2KeepAlive: {interval: 1s}}}', /http2KeepAlive: needs the field timeout/],
+    [
+      `workloadSelector: {labels: {a: ${'b'.repeat(64)}}}, ${egress('*/*')}`,
+      /labels\.a: must be a label value of at most 63 characters/,
+    ],
+    [
+      'outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.b, subset: "-", port: {number: 1}}}',
+      /egressProxy\.subset: must be the name of a subset/,
     ],
     ['outboundTrafficPolicy: {mode: SOME}', /mode: must be one of REGISTRY_ONLY, ALLOW_ANY/],
     ['outboundTrafficPolicy: {egressProxy: {host: a.b, port: {number: 1}}}', /egressProxy: needs the mode ALLOW_ANY/],

@@ -220,6 +220,71 @@ const refused: readonly (readonly [what: string, spec: string, message: RegExp])
     policy('outlierDetection: {consecutiveLocalOriginFailures: 1}'),
     /needs splitExternalLocalOriginErrors: true, got 1/,
   ],
+  [
+    'HTTP/2 pings without a timeout',
+    policy('connectionPool: {http: {http2KeepAlive: {interval: 1s}}}'),
+    /http2KeepAlive: needs the field timeout/,
+  ],
+  [
+    'HTTP/2 pings without an interval',
+    policy('connectionPool: {http: {http2KeepAlive: {timeout: 1s}}}'),
+    /http2KeepAlive: needs the field interval/,
+  ],
+  [
+    'an idle timeout with a part of a millisecond',
+    policy('connectionPool: {tcp: {idleTimeout: 1.5ms}}'),
+    /tcp\.idleTimeout: must be a duration/,
+  ],
+  [
+    'a duration that is too long for Go',
+    policy('connectionPool: {tcp: {connectTimeout: 2562048h}}'),
+    /connectTimeout: must be a duration/,
+  ],
+  ['a warm-up of 0', balancer('warmupDurationSecs: 0s'), /warmupDurationSecs: must be a duration/],
+  ['a budget above 100 %', policy('retryBudget: {percent: 101}'), /percent: must be a number from 0 to 100/],
+  [
+    'two kinds of localities',
+    balancer('localityLbSetting: {}, zoneAwareLbSetting: {}'),
+    /may have only one of localityLbSetting and zoneAwareLbSetting/,
+  ],
+  [
+    'zones with a topology label',
+    balancer('zoneAwareLbSetting: {failoverPriority: [a, topology.kubernetes.io/zone]}'),
+    /zoneAwareLbSetting\.failoverPriority\[1\]: must not be a topology label/,
+  ],
+  [
+    'zones that fail over to where they are',
+    balancer('zoneAwareLbSetting: {failover: [{from: a, to: a}]}'),
+    /zoneAwareLbSetting\.failover\[0\]: must lead from one region to another/,
+  ],
+  [
+    'zones that fail over to a zone',
+    balancer('zoneAwareLbSetting: {failover: [{from: a, to: b/c}]}'),
+    /failover\[0\]\.to: must be a region/,
+  ],
+  [
+    'zones of no endpoint',
+    balancer('zoneAwareLbSetting: {minClusterSize: 0}'),
+    /minClusterSize: must be an integer from 1/,
+  ],
+  [
+    'an attribute of a cookie twice',
+    hash('httpCookie: {name: a, attributes: [{name: b}, {name: b}]}'),
+    /attributes\[1\]\.name: is there twice, got "b"/,
+  ],
+  [
+    'an attribute of a cookie without a name',
+    hash('httpCookie: {name: a, attributes: [{name: ""}]}'),
+    /attributes\[0\]\.name: must not be empty/,
+  ],
+  ...['configmap://a', 'configmap://other/a', 'configmap://shop/', 'configmap:///a'].map(
+    (name) =>
+      [
+        `roots of ${name}`,
+        tls(`credentialName: "${name}"`),
+        /credentialName: must be configmap:\/\/shop\/<name>/,
+      ] as const,
+  ),
   ['an interval of 0', policy('outlierDetection: {interval: 0s}'), /interval: must be a duration/],
   [
     'an error code that is none',
@@ -295,6 +360,15 @@ const accepted: readonly (readonly [what: string, spec: string, remark?: RegExp]
   ['a subset in upper case, without labels', '{host: reviews, subsets: [{name: V1}]}'],
   ['a subset with an empty label value', '{host: reviews, subsets: [{name: v1, labels: {example.com/a_b.c: ""}}]}'],
   ['a policy with nothing but retryBudget', policy('retryBudget: {}')],
+  ['a budget without a percentage', policy('retryBudget: {percent: null}')],
+  ['a budget for less than no time', policy('retryBudget: {budgetInterval: -1s}')],
+  ['a warm-up with a part of a millisecond', balancer('warmupDurationSecs: 1.5ms')],
+  ['a cookie with a part of a millisecond', hash('httpCookie: {name: a, ttl: 1.5ms}')],
+  ['a cookie with attributes', hash('httpCookie: {name: a, ttl: -1s, attributes: [{name: b}, {name: c}]}')],
+  ['an idle timeout below a millisecond', policy('connectionPool: {tcp: {idleTimeout: 999us}}')],
+  ['a ring of more points than JavaScript counts', hash('ringHash: {minimumRingSize: 9007199254740993}')],
+  ['HTTP/2 pings', policy('connectionPool: {http: {http2KeepAlive: {interval: 1s, timeout: 1s}}}')],
+  ['roots of a map of its own namespace', tls('credentialName: "configmap://shop/a"')],
   [
     'settings for a port twice',
     policy(

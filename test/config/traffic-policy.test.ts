@@ -326,7 +326,7 @@ t.test('settings of a balancing kind that is not carried out are named in the re
   const { remarks } = good(
     serviceYaml() +
       rule(
-        'trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 443}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}, localityLbSetting: {failover: [{from: a, to: b}]}, zoneAwareLbSetting: {enabled: true}}}',
+        'trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 443}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}, localityLbSetting: {failover: [{from: a, to: b}]}}, portLevelSettings: [{port: {number: 80}, loadBalancer: {zoneAwareLbSetting: {enabled: true}}}]}',
       ),
   );
   t.same(
@@ -337,7 +337,7 @@ t.test('settings of a balancing kind that is not carried out are named in the re
       'loadBalancer.consistentHash ignored',
       'loadBalancer.warmup ignored',
       'loadBalancer.localityLbSetting ignored',
-      'loadBalancer.zoneAwareLbSetting ignored',
+      'portLevelSettings[0].loadBalancer.zoneAwareLbSetting ignored',
     ],
   );
 });
