@@ -33,7 +33,7 @@ const trustDomain = string({
   mustBe: 'a trust domain of DNS labels, such as cluster.local',
 });
 
-const exportTo = enforced(list(string()), '`.` or `*`; anything else means nobody for services and VirtualServices');
+const exportTo = enforced(list(string()), '`.`, `*`, `~` or names of namespaces, as `exportTo` of a resource');
 
 const uint32 = integer(0, 4_294_967_295);
 const tlsConfig = object({

@@ -123,10 +123,10 @@ function pathOf({ kind }: MeshConfig): Path {
   return kind === 'ConfigMap' ? ['data', 'mesh'] : ['spec', 'meshConfig'];
 }
 
-/** Istio honours `.` and `*` in a default, and takes anything else for nobody. */
+/** As `exportTo` of a resource: `*` goes before everything, and `~` before names. */
 function visibility(given: readonly string[] = []): readonly string[] {
-  if (given.includes('.')) return ['.'];
-  return given.length === 0 || given.includes('*') ? ['*'] : ['~'];
+  if (given.length === 0 || given.includes('*')) return ['*'];
+  return given.includes('~') ? ['~'] : given;
 }
 
 /** Other releases of Istio have other fields; its own reader accepts them. */

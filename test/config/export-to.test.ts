@@ -23,9 +23,11 @@ t.test('defaultServiceExportTo is for services that say nothing, of both kinds',
     ['defaultServiceExportTo: []', true, true],
     ['defaultServiceExportTo: ["*"]', true, true],
     ['defaultServiceExportTo: ["."]', true, false],
-    ['defaultServiceExportTo: [".", "*"]', true, false],
+    ['defaultServiceExportTo: [".", "*"]', true, true],
     ['defaultServiceExportTo: ["~"]', false, false],
-    ['defaultServiceExportTo: [front]', false, false],
+    ['defaultServiceExportTo: [front]', false, true],
+    ['defaultServiceExportTo: [".", front]', true, true],
+    ['defaultServiceExportTo: ["~", front]', false, false],
   ];
   for (const [spec, own, other] of cases) {
     t.same(seen(serviceYaml() + mesh(spec), 'reviews'), [own, other], `ServiceEntry: ${spec}`);
@@ -59,6 +61,7 @@ t.test('defaultVirtualServiceExportTo', async (t) => {
   t.same(ruled(rule()), [true, true]);
   t.same(ruled(rule() + mesh('defaultVirtualServiceExportTo: ["."]')), [true, false]);
   t.same(ruled(rule() + mesh('defaultVirtualServiceExportTo: ["~"]')), [false, false]);
+  t.same(ruled(rule() + mesh('defaultVirtualServiceExportTo: [front]')), [false, true]);
   t.same(ruled(rule(', exportTo: [front]') + mesh('defaultVirtualServiceExportTo: ["."]')), [false, true]);
   t.same(ruled(rule() + mesh('defaultServiceExportTo: ["*"], defaultDestinationRuleExportTo: ["."]')), [true, true]);
 });
