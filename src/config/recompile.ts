@@ -44,7 +44,17 @@ export interface Recompiled {
 }
 
 /** More changes than these are no small change. */
-const maxChanges = 100;
+const maxChanges = 1_000;
+
+/** Of these a snapshot does not say in which lines they stand. */
+const placeless: ReadonlySet<string> = new Set([
+  'ServiceEntry',
+  'DestinationRule',
+  'WorkloadEntry',
+  'Service',
+  'EndpointSlice',
+  'Pod',
+]);
 
 /**
  * What a whole compilation would make of the documents, where nothing but `http` rules of
@@ -63,16 +73,22 @@ export function recompile(
   const digests = [...before.digests];
   for (const index of changed) {
     const document = documents[index] as ConfigDocument;
-    const old = virtualServiceOf(before.documents[index] as ConfigDocument, before, collector);
+    const known = before.documents[index] as ConfigDocument;
+    const digest = digestOf(document);
+    const isMoved = digest === before.digests[index];
+    if (isMoved && isPlaceless(known, before, collector)) continue;
+    const old = virtualServiceOf(known, before, collector);
     const fresh = virtualServiceOf(document, before, collector);
     if (old === undefined || fresh === undefined || collector.problems.length > 0) return undefined;
     const pair = pairOf(old, fresh, before);
     if (pair === undefined) return undefined;
+    pairs.push(pair);
+    digests[index] = digest;
+    // What was good before is good in other lines too.
+    if (isMoved) continue;
     checkExportTo(fresh.resource, collector);
     checkVirtualService(pair.fresh, collector);
     if (collector.problems.length > 0) return undefined;
-    pairs.push(pair);
-    digests[index] = digestOf(document);
   }
   return replaceRules(pairs, { ...before, documents, digests }, previous, collector);
 }
@@ -90,6 +106,11 @@ function changedIndexes(
     changed.push(index);
   }
   return changed;
+}
+
+/** Where it stands matters for the report only. */
+function isPlaceless(document: ConfigDocument, { defaultNamespace }: CompileState, collector: Collector): boolean {
+  return readResourcesOf(document, defaultNamespace, collector).every(({ resource }) => placeless.has(resource.kind));
 }
 
 interface FoundService {

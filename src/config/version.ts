@@ -22,3 +22,9 @@ export function digestOf(document: ConfigDocument): string {
   }
   return digest;
 }
+
+/** Another document has the same content. */
+export function shareDigest(from: ConfigDocument, to: ConfigDocument): void {
+  const digest = digests.get(from);
+  if (digest !== undefined) digests.set(to, digest);
+}

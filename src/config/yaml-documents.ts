@@ -1,4 +1,5 @@
 import type { ConfigDocument, Position } from './document.ts';
+import { shareDigest } from './version.ts';
 import { yamlLimits } from './yaml-limits.ts';
 import { offsetInPlain, type PlainDocument } from './yaml-places.ts';
 import { readPlain } from './yaml-plain.ts';
@@ -8,15 +9,17 @@ interface Origin {
   readonly text: string;
   /** Line of its first character, from 0. */
   readonly line: number;
-  /** How many values it consists of. */
-  readonly values: number;
+  readonly plain: PlainDocument;
+  /** Of its values. */
+  readonly places: ArrayLike<number>;
 }
 
 const origins = new WeakMap<ConfigDocument, Origin>();
 
 /**
  * The documents of a plain text, each read by itself. Those that stand in `before` with the same
- * text in the same lines are these very objects again. Nothing when the text is not plain.
+ * text in the same lines are these very objects again; those that only moved are not read again.
+ * Nothing when the text is not plain.
  */
 export function readPlainDocuments(
   source: string,
@@ -24,9 +27,12 @@ export function readPlainDocuments(
   before: readonly ConfigDocument[],
 ): readonly ConfigDocument[] | undefined {
   const known = new Map<number, ConfigDocument>();
+  const byText = new Map<string, ConfigDocument>();
   for (const document of before) {
     const origin = document.file === file ? origins.get(document) : undefined;
-    if (origin !== undefined) known.set(origin.line, document);
+    if (origin === undefined) continue;
+    known.set(origin.line, document);
+    byText.set(origin.text, document);
   }
   const documents: ConfigDocument[] = [];
   let values = 0;
@@ -38,13 +44,14 @@ export function readPlainDocuments(
     const origin = old && origins.get(old);
     if (old !== undefined && origin?.text === part) {
       documents.push(old);
-      values += origin.values;
+      values += origin.places.length / 3;
     } else {
-      const fresh = readPart(part, line, file);
+      const same = byText.get(part);
+      const fresh = same === undefined ? readPart(part, line, file) : [moved(same, line, file)];
       if (fresh === undefined) return undefined;
       for (const document of fresh) {
         documents.push(document);
-        values += origins.get(document)?.values ?? 0;
+        values += (origins.get(document)?.places.length ?? 0) / 3;
       }
     }
     if (values > yamlLimits.maxValues) return undefined;
@@ -58,25 +65,23 @@ function readPart(part: string, line: number, file: string | undefined): readonl
   // A copy of its own: parts of the file that change must not be kept for the sake of the others.
   const text = Buffer.from(part).toString();
   const plain = text.length === part.length ? readPlain(text) : undefined;
-  return plain?.documents.map((each) => {
-    const document = documentAt(text, line, each, plain.places, file);
-    origins.set(document, { text, line, values: plain.places.length / 3 });
-    return document;
-  });
+  return plain?.documents.map((each) => documentAt({ text, line, plain: each, places: plain.places }, file));
+}
+
+/** The same content in other lines. */
+function moved(document: ConfigDocument, line: number, file: string | undefined): ConfigDocument {
+  const copy = documentAt({ ...(origins.get(document) as Origin), line }, file);
+  shareDigest(document, copy);
+  return copy;
 }
 
 /** Positions are worked out when somebody asks for one: for most documents nobody does. */
-function documentAt(
-  text: string,
-  firstLine: number,
-  plain: PlainDocument,
-  places: ArrayLike<number>,
-  file: string | undefined,
-): ConfigDocument {
+function documentAt(origin: Origin, file: string | undefined): ConfigDocument {
+  const { line: firstLine, places, plain, text } = origin;
   // Who asks for many asks for them in order.
   let offset = 0;
   let line = firstLine;
-  return {
+  const document: ConfigDocument = {
     ...(file === undefined ? {} : { file }),
     value: plain.value,
     locate(path, key): Position {
@@ -90,6 +95,8 @@ function documentAt(
       return { line: line + 1, column: wanted - text.lastIndexOf('\n', wanted - 1) };
     },
   };
+  origins.set(document, origin);
+  return document;
 }
 
 function countLines(text: string, from: number, to: number): number {

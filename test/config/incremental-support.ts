@@ -39,11 +39,14 @@ export function withRandomEdit(files: Files, random: Random): { readonly files: 
   const documents = files[name] ?? [];
   const index = below(random, documents.length + 1);
   const old = documents[index];
-  const what = one(random, ['add', 'remove', 'replace', 'replace', 'number', 'number', 'move']);
+  const what = one(random, ['add', 'remove', 'replace', 'replace', 'number', 'number', 'move', 'comment', 'rule']);
   const edited = [...documents];
   if (what === 'add' || old === undefined) edited.splice(index, 0, resource(random));
   else if (what === 'remove') edited.splice(index, 1);
   else if (what === 'replace') edited[index] = resource(random);
+  // Both move everything behind them.
+  else if (what === 'comment') edited[index] = `# ${below(random, 9)}\n${old}`;
+  else if (what === 'rule' && old.includes('  http:\n')) edited[index] = `${old}  - {directResponse: {status: 503}}\n`;
   else if (what === 'move') edited.push(...edited.splice(index, 1));
   else edited[index] = old.replace(/(weight|attempts|timeout|maxConnections): \d+/, `$1: ${1 + below(random, 40)}`);
   return { files: { ...files, [name]: edited }, what };

@@ -1,12 +1,14 @@
-// One measurement in a process of its own: `child.ts load|edit|lookup <folder> [edits]`. Answers with
-// one line of JSON.
+// One measurement in a process of its own: `child.ts load|edit|lookup <folder> [edits or hosts]`.
+// Answers with one line of JSON.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { listConfigFiles } from '../../../src/config/config-files.ts';
+import { compile } from '../../../src/config/compile.ts';
+import { listConfigFiles, readConfigPath } from '../../../src/config/config-files.ts';
 import { fileSource } from '../../../src/config/file-source.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { createMesh } from '../../../src/mesh.ts';
 import type { Mesh } from '../../../src/mesh-api.ts';
+import { createHostTable } from '../../../src/route/host-table.ts';
 import { heldMegabytes, peakMegabytes } from './memory.ts';
 
 const workload = {
@@ -43,6 +45,28 @@ function createStoppedClock(): Clock & { go(): void; stop(): void } {
   };
 }
 
+export interface Timing {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
+
+export interface LoadResult extends Timing {
+  /** Of the whole process, Node included. */
+  readonly peakMegabytes: number;
+  readonly heldMegabytes: number;
+}
+
+export interface EditResult {
+  /** A value in one rule. */
+  readonly values: readonly Timing[];
+  /** A rule more, which moves the rest of the file. */
+  readonly rules: readonly Timing[];
+}
+
+export interface LookupResult {
+  readonly nanoseconds: number;
+}
+
 interface Loaded {
   readonly mesh: Mesh;
   readonly clock: ReturnType<typeof createStoppedClock>;
@@ -62,7 +86,7 @@ async function load(folder: string): Promise<Loaded> {
 }
 
 /** From a file that has changed to the snapshot in force. The waits of the watch are taken out. */
-async function edit({ mesh, clock }: Loaded, path: string, change: (text: string) => string): Promise<object> {
+async function edit({ mesh, clock }: Loaded, path: string, change: (text: string) => string): Promise<Timing> {
   const text = readFileSync(path, 'utf8');
   writeFileSync(path, change(text));
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -78,29 +102,62 @@ async function edit({ mesh, clock }: Loaded, path: string, change: (text: string
   return { wallMs, cpuMs: (user + system) / 1_000 };
 }
 
+/** Nanoseconds to find the route of a request, hosts and paths in turn. */
+async function lookUp(folder: string, hosts: number): Promise<LookupResult> {
+  const documents = (await readConfigPath(folder)).documents;
+  const compiled = compile(documents, { workload });
+  if (!compiled.ok) throw new Error('the mesh that was made up is refused');
+  const table = createHostTable(compiled.snapshot);
+  const all = [...compiled.snapshot.hosts.values()];
+  const step = Math.max(1, Math.floor(all.length / hosts));
+  const requests = Array.from({ length: hosts }, (_, i) => {
+    const name = all[(i * step) % all.length]?.name ?? '';
+    const path = [`/api/v0/x`, '/catalogue/1/books', '/login/2', '/elsewhere'][i % 4] as string;
+    return { origin: `http://${name}`, path };
+  });
+  const find = ({ origin, path }: { readonly origin: string; readonly path: string }): number => {
+    const target = table.find(origin);
+    if (target.kind !== 'host') return 0;
+    const { hostHeader, matcher } = target;
+    const request = { method: 'GET', path, headers: [], secure: false, hostHeader, scope: undefined };
+    return matcher.find(request) === undefined ? 0 : 1;
+  };
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 7; round++) {
+    let found = 0;
+    let asked = 0;
+    const started = performance.now();
+    while (asked < 2_000_000) {
+      for (const request of requests) found += find(request);
+      asked += requests.length;
+    }
+    const nanoseconds = ((performance.now() - started) * 1e6) / asked;
+    if (found !== asked) throw new Error(`${asked - found} of ${asked} requests found no route`);
+    best = Math.min(best, nanoseconds);
+  }
+  return { nanoseconds: best };
+}
+
 const [, , what, folder = '', count = '20'] = process.argv;
 
-async function main(): Promise<object> {
+async function main(): Promise<LoadResult | EditResult | LookupResult> {
+  if (what === 'lookup') return lookUp(folder, Number(count));
   const loaded = await load(folder);
   const { cpuMs, wallMs } = loaded;
-  const peak = peakMegabytes();
-  if (what === 'load') return { cpuMs, wallMs, peakMegabytes: peak, heldMegabytes: heldMegabytes() };
+  if (what === 'load') return { cpuMs, wallMs, peakMegabytes: peakMegabytes(), heldMegabytes: heldMegabytes() };
   const files = (await listConfigFiles(folder)).map(({ path }) => path);
-  const values: object[] = [];
-  const lines: object[] = [];
+  const values: Timing[] = [];
+  const rules: Timing[] = [];
   for (let i = 0; i < Number(count); i++) {
     const path = files[(i * 37) % files.length] as string;
-    values.push(await edit(loaded, path, (text) => text.replace('timeout: 10s', `timeout: ${100 + i}s`)));
-    lines.push(
-      await edit(loaded, path, (text) =>
-        text.replace(
-          '  http:\n',
-          `  http:\n  - name: edit-${i}\n    directResponse:\n      status: 503\n    match:\n    - uri:\n        exact: /edit/${i}\n`,
-        ),
-      ),
-    );
+    values.push(await edit(loaded, path, (text) => text.replace(/timeout: \d+s/, `timeout: ${100 + i}s`)));
+    rules.push(await edit(loaded, path, (text) => text.replace('  http:\n', `  http:\n${newRule(i)}`)));
   }
-  return { values, lines, heldMegabytes: heldMegabytes() };
+  return { values, rules };
+}
+
+function newRule(index: number): string {
+  return `  - match: [{uri: {exact: /edit/${index}}}]\n    directResponse: {status: 503}\n`;
 }
 
 process.stdout.write(`${JSON.stringify(await main())}\n`);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 /** How large the mesh is that is made up. */
 export interface MeshSize {
-  /** VirtualServices, and as many ServiceEntries for their hosts. */
+  /** VirtualServices, and as many ServiceEntries for their hosts; an even number, as neighbours lead to each other. */
   readonly services: number;
   /** `http` rules of each VirtualService; the last one is for everything. */
   readonly rules: number;
