@@ -24,7 +24,7 @@ t.test('the mesh that is made up is good, and as large as it says', async (t) =>
   if (!result.ok) return;
   for (let index = 0; index < 24; index++) {
     const host = result.snapshot.hosts.get(`${hostOf(index)}:${servicePort}`);
-    t.equal(host?.routes.length, 10, host?.name);
+    t.equal(host?.routes.length, 10, hostOf(index));
   }
   const warnings = result.report.entries.filter(({ warning }) => warning === true);
   t.same(warnings, [], 'every destination is there');
