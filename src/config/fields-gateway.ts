@@ -1,5 +1,5 @@
 import type { KindTable } from './schema.ts';
-import { boolean, integer, list, map, object, oneOfValues, required, string } from './schema.ts';
+import { boolean, integer, list, map, nullable, object, oneOfValues, required, string } from './schema.ts';
 
 const version = oneOfValues('TLS_AUTO', 'TLSV1_0', 'TLSV1_1', 'TLSV1_2', 'TLSV1_3');
 
@@ -20,6 +20,7 @@ const tls = object({
   minProtocolVersion: version,
   maxProtocolVersion: version,
   cipherSuites: list(string()),
+  insecureSkipVerify: nullable(boolean),
 });
 
 /** `networking.istio.io` Gateway: an edge proxy, which inmesh is not. */

@@ -1,6 +1,6 @@
 import { policySelector, targetRef, targetRefs } from './fields-selector.ts';
 import type { KindTable } from './schema.ts';
-import { boolean, duration, list, map, nullable, number, object, oneOfValues, required, string } from './schema.ts';
+import { boolean, list, map, nullable, number, object, oneOfValues, required, string } from './schema.ts';
 
 const providers = list(object({ name: required(string({ minLength: 1 })) }));
 const mode = oneOfValues('CLIENT_AND_SERVER', 'CLIENT', 'SERVER');
@@ -66,7 +66,7 @@ export const telemetryTable: KindTable = {
                 tagOverrides: map(object({ operation: oneOfValues('UPSERT', 'REMOVE'), value: string() })),
               }),
             ),
-            reportingInterval: duration(),
+            reportingInterval: string(),
           }),
         ),
         accessLogging: list(

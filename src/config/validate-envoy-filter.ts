@@ -32,13 +32,16 @@ const listenerClass = new Set(['LISTENER', 'FILTER_CHAIN', 'NETWORK_FILTER', 'HT
 const routeClass = new Set(['ROUTE_CONFIGURATION', 'VIRTUAL_HOST', 'HTTP_ROUTE']);
 const connectionManagers = ['envoy.filters.network.http_connection_manager', 'envoy.http_connection_manager'];
 
+/** Istio ignores a longer pattern, with a warning. */
+const maxProxyVersion = 1_024;
+
 /**
  * The rules of Istio's webhook for an EnvoyFilter. Of the patches themselves only the frame of
  * `Any` messages is checked: Envoy's own messages are not known here.
  */
 export function validateEnvoyFilter(resource: Resource<EnvoyFilterBody>, collector: Collector): void {
   const { spec } = resource.body;
-  validateTargets(resource, spec, collector);
+  validateTargets(resource, spec, collector, 'any kind');
   for (const [index, each] of (spec.configPatches ?? []).entries()) {
     validatePatch(each, resource, ['spec', 'configPatches', index], collector);
   }
@@ -50,6 +53,8 @@ function validatePatch(each: ConfigPatch, resource: Resource, path: Path, collec
     const text = 'must have waypoint with the context WAYPOINT, and only with it';
     collector.problem(resource, [...path, 'match'], text);
   }
+  // What is for waypoints Istio does not look into yet.
+  if (match?.context === 'WAYPOINT') return;
   if (applyTo === 'INVALID') {
     collector.problem(resource, path, 'needs applyTo');
     return;
@@ -64,13 +69,19 @@ function validatePatch(each: ConfigPatch, resource: Resource, path: Path, collec
     return;
   }
   const { proxyVersion = '' } = match?.proxy ?? {};
-  if (proxyVersion !== '' && !isRegex(proxyVersion)) {
+  if (proxyVersion !== '' && proxyVersion.length <= maxProxyVersion && !isRegex(proxyVersion)) {
     const text = 'must be a regular expression in RE2 syntax';
     collector.problem(resource, [...path, 'match', 'proxy', 'proxyVersion'], text, proxyVersion);
     return;
   }
   if (match !== undefined) validateMatch(match, applyTo, resource, [...path, 'match'], collector);
-  validateAny(value, resource, [...path, 'patch', 'value'], collector, 0);
+  const at = [...path, 'patch', 'value'];
+  const { name } = (value ?? {}) as { readonly name?: unknown };
+  // All of Envoy's messages that can be patched have a name, but for the bootstrap.
+  if (applyTo !== 'BOOTSTRAP' && name !== undefined && name !== null && typeof name !== 'string') {
+    collector.problem(resource, [...at, 'name'], 'must be a text', name);
+  }
+  validateAny(value, resource, at, collector, 0);
 }
 
 function validateMatch(match: Match, applyTo: string, resource: Resource, path: Path, collector: Collector): void {

@@ -4,7 +4,6 @@ import type { Path } from './document.ts';
 import { isLabel, isUnixPath, isWildcardDomain } from './host-syntax.ts';
 import { type PortProtocol, protocolOf } from './protocol.ts';
 import type { Resource } from './resource.ts';
-import { isIpAddress } from './values.ts';
 
 interface Tls {
   readonly mode?: string;
@@ -85,7 +84,8 @@ function validatePort(
   collector: Collector,
 ): PortProtocol | undefined {
   const { number = 0, protocol = '', name = '', targetPort = 0 } = port;
-  const parsed = protocol === '' ? undefined : protocolOf(protocol);
+  // HBONE is a word that Istio knows in other places only.
+  const parsed = protocol === '' || protocol.toLowerCase() === 'hbone' ? undefined : protocolOf(protocol);
   const before = collector.countInvalid();
   if (parsed === undefined) {
     collector.problem(resource, [...path, 'port', 'protocol'], 'must be a protocol that Istio knows', protocol);
@@ -122,7 +122,7 @@ export function wrongGatewayHost(text: string): string | undefined {
     return 'must have a namespace, * or . before its slash';
   }
   if (host !== '*' && !host.includes('.')) return 'must be a full host name, not a short one';
-  if (!isWildcardDomain(host) && !isIpAddress(host)) return 'must be a host name, *.<domain>, * or an IP address';
+  if (!isWildcardDomain(host) && isIP(host) === 0) return 'must be a host name, *.<domain>, * or an IP address';
   if (host.includes('*') && host !== '*' && !host.startsWith('*.')) return 'may have * only as its whole first label';
   return undefined;
 }

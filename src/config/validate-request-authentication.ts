@@ -60,14 +60,20 @@ function wrongKeySet(text: string): string | undefined {
   }
   if (!isRecord(value)) return 'it is not an object';
   const keys = Object.hasOwn(value, 'keys') ? value['keys'] : [value];
+  if (keys === null) return undefined;
   if (!Array.isArray(keys)) return 'keys is not a list';
   for (const key of keys) {
     if (!isRecord(key)) return 'a key is not an object';
     const { kty } = key;
     const needed = typeof kty === 'string' && Object.hasOwn(members, kty) ? members[kty] : undefined;
     if (needed === undefined) return `a key has the type ${JSON.stringify(kty) ?? 'undefined'}`;
-    const missing = needed.find((member) => !isBase64Url(key[member]));
+    const missing = needed.find(
+      (member) => !Object.hasOwn(key, member) || !(member === 'crv' ? isTextOrNull : isBase64)(key[member]),
+    );
     if (missing !== undefined) return `a key of type ${kty} has no good ${missing}`;
+    const wrong = ['kid', 'alg', 'use'].find((member) => !isTextOrNull(key[member]));
+    if (wrong !== undefined) return `the ${wrong} of a key is not a text`;
+    if (!Array.isArray(key['key_ops'] ?? [])) return 'the key_ops of a key are not a list';
   }
   return undefined;
 }
@@ -76,6 +82,12 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function isBase64Url(value: unknown): boolean {
-  return typeof value === 'string' && /^[A-Za-z0-9_+/-]+=*$/.test(value);
+function isTextOrNull(value: unknown): boolean {
+  return value === undefined || value === null || typeof value === 'string';
+}
+
+/** Base64 of either alphabet. Istio does not ask whether the key is one that could be used. */
+function isBase64(value: unknown): boolean {
+  if (value === null) return true;
+  return typeof value === 'string' && /^[A-Za-z0-9_+/-]*=*$/.test(value) && value.replaceAll('=', '').length % 4 !== 1;
 }

@@ -24,7 +24,12 @@ const attachable = new Set([
 ]);
 
 /** At most one way to choose workloads, and only targets that Istio knows. */
-export function validateTargets(resource: Resource, spec: Targets, collector: Collector): void {
+export function validateTargets(
+  resource: Resource,
+  spec: Targets,
+  collector: Collector,
+  kinds: 'known kinds' | 'any kind' = 'known kinds',
+): void {
   const { selector, workloadSelector, targetRef, targetRefs = [] } = spec;
   const set = [
     ...(selector === undefined ? [] : ['selector']),
@@ -33,6 +38,7 @@ export function validateTargets(resource: Resource, spec: Targets, collector: Co
     ...(targetRefs.length === 0 ? [] : ['targetRefs']),
   ];
   if (set.length > 1) collector.problem(resource, ['spec'], `may have only one of ${set.join(' and ')}`);
+  if (kinds === 'any kind') return;
   if (targetRef !== undefined) validateTarget(resource, targetRef, ['spec', 'targetRef'], collector);
   for (const [index, target] of targetRefs.entries()) {
     validateTarget(resource, target, ['spec', 'targetRefs', index], collector);

@@ -2,6 +2,7 @@ import { isCelExpression } from '../lib/cel-syntax.ts';
 import type { Collector } from './collector.ts';
 import type { Resource } from './resource.ts';
 import { type Targets, validateTargets } from './validate-targets.ts';
+import { parseFractionalMs } from './values.ts';
 
 interface TagOverride {
   readonly operation?: 'UPSERT' | 'REMOVE';
@@ -12,6 +13,7 @@ export interface TelemetryBody {
   readonly spec?: Targets & {
     readonly tracing?: readonly { readonly customTags?: Readonly<Record<string, unknown>> }[];
     readonly metrics?: readonly {
+      readonly reportingInterval?: string;
       readonly overrides?: readonly { readonly tagOverrides?: Readonly<Record<string, TagOverride>> }[];
     }[];
     readonly accessLogging?: readonly { readonly filter?: { readonly expression?: string } }[];
@@ -26,7 +28,11 @@ export function validateTelemetry(resource: Resource<TelemetryBody>, collector: 
     if (!Object.hasOwn(customTags, '')) continue;
     collector.problem(resource, ['spec', 'tracing', index, 'customTags'], 'has a tag with an empty name');
   }
-  for (const [index, { overrides = [] }] of (spec.metrics ?? []).entries()) {
+  for (const [index, { overrides = [], reportingInterval }] of (spec.metrics ?? []).entries()) {
+    if (reportingInterval !== undefined && !((parseFractionalMs(reportingInterval) ?? 0) >= 1)) {
+      const path = ['spec', 'metrics', index, 'reportingInterval'];
+      collector.problem(resource, path, 'must be a duration such as 250ms or 1.5s, at least 1ms', reportingInterval);
+    }
     for (const [at, { tagOverrides = {} }] of overrides.entries()) {
       const path = ['spec', 'metrics', index, 'overrides', at, 'tagOverrides'];
       for (const [tag, { operation = 'UPSERT', value = '' }] of Object.entries(tagOverrides)) {

@@ -53,6 +53,8 @@ function tokensOf(text: string): readonly Token[] | undefined {
 const maxDepth = 200;
 const binary = new Set(['||', '&&', '==', '!=', '<', '<=', '>', '>=', '+', '-', '*', '/', '%', 'in']);
 
+const macros = new Set(['all', 'exists', 'exists_one', 'filter', 'map']);
+
 interface Parser {
   expression(depth: number): boolean;
   atEnd(): boolean;
@@ -60,6 +62,10 @@ interface Parser {
 
 function createParser(tokens: readonly Token[]): Parser {
   let next = 0;
+  /** Was the expression that was read last a field of something, as `a.b`? */
+  let isField = false;
+  /** How many entries the list had that was read last. */
+  let listed = 0;
   const sees = (text: string): boolean => tokens[next]?.text === text && tokens[next]?.kind !== 'literal';
   const takes = (text: string): boolean => {
     if (!sees(text)) return false;
@@ -71,39 +77,51 @@ function createParser(tokens: readonly Token[]): Parser {
   const expression = (depth: number): boolean => {
     if (depth > maxDepth || !operands(depth)) return false;
     if (!takes('?')) return true;
-    return operands(depth + 1) && takes(':') && expression(depth + 1);
+    if (!(operands(depth + 1) && takes(':') && expression(depth + 1))) return false;
+    isField = false;
+    return true;
   };
   const operands = (depth: number): boolean => {
     if (!unary(depth)) return false;
     while (binary.has(tokens[next]?.text ?? '') && tokens[next]?.kind !== 'literal') {
       next++;
       if (!unary(depth)) return false;
+      isField = false;
     }
     return true;
   };
   const unary = (depth: number): boolean => {
-    while (sees('!') || sees('-')) next++;
-    return member(depth);
+    const sign = tokens[next]?.text ?? '';
+    if (!sees('!') && !sees('-')) return member(depth);
+    while (sees(sign)) next++;
+    if (!member(depth)) return false;
+    isField = false;
+    return true;
   };
   const member = (depth: number): boolean => {
     if (!primary(depth)) return false;
     for (;;) {
       if (takes('.')) {
-        takes('?');
-        if (tokens[next]?.kind !== 'name') return false;
+        const word = tokens[next];
+        if (word?.kind !== 'name' || word.text === 'in') return false;
         next++;
-        if (sees('(') && !list('(', ')', depth)) return false;
+        const called = sees('(');
+        const from = next;
+        if (called && !(list('(', ')', depth) && namesItem(word.text, from))) return false;
+        isField = !called;
       } else if (takes('[')) {
-        takes('?');
         if (!expression(depth + 1) || !takes(']')) return false;
+        isField = false;
       } else if (sees('{')) {
         if (!entries(depth)) return false;
+        isField = false;
       } else return true;
     }
   };
   const primary = (depth: number): boolean => {
     const token = tokens[next];
     if (token === undefined) return false;
+    isField = false;
     if (token.kind === 'literal') {
       next++;
       return true;
@@ -115,21 +133,35 @@ function createParser(tokens: readonly Token[]): Parser {
     const word = tokens[next];
     if (word?.kind !== 'name' || word.text === 'in' || reserved.has(word.text)) return false;
     next++;
-    return !sees('(') || list('(', ')', depth);
+    if (!sees('(')) return true;
+    if (!list('(', ')', depth)) return false;
+    // The macro asks whether a field is there.
+    const good = word.text !== 'has' || listed !== 1 || isField;
+    isField = false;
+    return good;
   };
   const list = (open: string, close: string, depth: number): boolean => {
     if (!takes(open)) return false;
+    let count = 0;
+    if (open === '[' && sees(',') && tokens[next + 1]?.text === close) next++;
     while (!sees(close)) {
-      takes('?');
       if (!expression(depth + 1)) return false;
+      count++;
       if (!takes(',')) break;
     }
-    return takes(close);
+    if (!takes(close)) return false;
+    listed = count;
+    return true;
   };
+  /** The macros over lists begin with the name for their items. */
+  /** The macros over lists begin with a name for their items; other functions may be called the same. */
+  const namesItem = (word: string, from: number): boolean =>
+    !macros.has(word) ||
+    !(listed === 2 || (listed === 3 && word === 'map')) ||
+    (tokens[from + 1]?.kind === 'name' && tokens[from + 2]?.text === ',');
   const entries = (depth: number): boolean => {
     if (!takes('{')) return false;
     while (!sees('}')) {
-      takes('?');
       if (!(expression(depth + 1) && takes(':') && expression(depth + 1))) return false;
       if (!takes(',')) break;
     }

@@ -81,6 +81,18 @@ const cases: readonly ValidityCase[] = [
   ],
   ['a sub-filter without a name', filter('HTTP_FILTER', `name: ${manager}, subFilter: {}`), /subFilter: needs a name/],
   ['a waypoint', one('applyTo: HTTP_FILTER, match: {context: WAYPOINT, waypoint: {}}, patch: {operation: REMOVE}')],
+  ['a waypoint without anything else', one('match: {context: WAYPOINT, waypoint: {}}')],
+  ['a target of another kind', '{targetRefs: [{kind: HTTPRoute, name: a}]}'],
+  [
+    'a proxy version that is too long to be looked at',
+    one(`applyTo: CLUSTER, match: {proxy: {proxyVersion: "${'('.repeat(1025)}"}}, ${patch}`),
+  ],
+  [
+    'a patch with a name that is no text',
+    one('applyTo: HTTP_FILTER, patch: {operation: MERGE, value: {name: 1}}'),
+    /patch\.value\.name: must be a text/,
+  ],
+  ['a bootstrap with a name', one('applyTo: BOOTSTRAP, patch: {operation: MERGE, value: {name: 1}}')],
   [
     'a waypoint elsewhere',
     one('applyTo: HTTP_FILTER, match: {context: GATEWAY, waypoint: {}}, patch: {operation: REMOVE}'),

@@ -105,6 +105,7 @@ const options: readonly ValidityCase[] = [
     'versions and ciphers',
     tls('mode: PASSTHROUGH, minProtocolVersion: TLSV1_2, maxProtocolVersion: TLSV1_3, cipherSuites: [ALL]'),
   ],
+  ['insecureSkipVerify', tls('mode: PASSTHROUGH, insecureSkipVerify: true')],
   ['an unknown version', tls('mode: PASSTHROUGH, minProtocolVersion: TLSV1_4'), /minProtocolVersion: must be one of/],
 ];
 

@@ -86,7 +86,33 @@ const cases: readonly ValidityCase[] = [
     /value: cannot be set with the operation REMOVE/,
   ],
   ['a tag override of null', override('tagOverrides: {a: null}'), /tagOverrides\.a: must be a map/],
+  ...['has(a.b)', 'has((a.b))', 'a.map(x, x + 1)', '!!a', '- -1 == 1', '[,]', 'has(a, b)', 'all(1)'].map(
+    (text): ValidityCase => [
+      `the expression ${text}`,
+      `{accessLogging: [{filter: {expression: ${JSON.stringify(text)}}}]}`,
+    ],
+  ),
+  ...[
+    'has(a)',
+    'has(a["b"])',
+    'has(a.b())',
+    'has(!a.b)',
+    'has(a || b.c)',
+    'a.exists(1, true)',
+    'a.in',
+    'a.?b',
+    '!-a',
+  ].map(
+    (text): ValidityCase => [
+      `the expression ${text}`,
+      `{accessLogging: [{filter: {expression: ${JSON.stringify(text)}}}]}`,
+      /expression: must be an expression/,
+    ],
+  ),
   ['an interval', '{metrics: [{reportingInterval: 15s}]}'],
+  ['an interval that is no whole number of milliseconds', '{metrics: [{reportingInterval: 1ns1s}]}'],
+  ['an interval of less than 1ms', '{metrics: [{reportingInterval: 999us}]}', /reportingInterval: must be a duration/],
+  ['a name with a tab', '{metrics: [{providers: [{name: "a\\tb"}]}]}'],
   ['an interval that is none', '{metrics: [{reportingInterval: often}]}', /reportingInterval: must be a duration/],
   ['an access log', '{accessLogging: [{providers: [{name: envoy}], disabled: false, match: {mode: SERVER}}]}'],
   ['a filter', filter('response.code >= 400 || request.headers["x-a"] in ["b", \'c\']')],

@@ -17,7 +17,7 @@ const good: readonly string[] = [
   'a["b"].c(d, e)[0]',
   'google.protobuf.Duration{seconds: 1, nanos: 2}',
   '.a.b',
-  'a.?b[?0].orValue([?c])',
+  'a.exists(x)',
   'a // why\n == b',
   'connection.mtls\n  && source.`x-y` == 1',
 ];
@@ -33,7 +33,7 @@ const bad: readonly string[] = [
   '(a',
   'a)',
   '[a, b',
-  '[,]',
+  '[?a]',
   'f(a,,b)',
   '{a}',
   '{a: }',
