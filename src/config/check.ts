@@ -291,7 +291,7 @@ export function describeType(type: FieldType): string {
     case 'integer':
       return `an integer from ${type.min} to ${type.max}`;
     case 'number':
-      return `a number from ${type.min} to ${type.max}`;
+      return type.min === Number.MIN_VALUE ? 'a number above 0' : `a number from ${type.min} to ${type.max}`;
     case 'boolean':
       return 'true or false';
     case 'duration':

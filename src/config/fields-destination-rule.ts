@@ -73,7 +73,7 @@ const loadBalancer = object(
       object({
         duration: required(duration()),
         minimumPercent: number(0, 100),
-        aggression: number(1, Number.MAX_VALUE),
+        aggression: number(Number.MIN_VALUE, Number.MAX_VALUE),
       }),
       atOnce,
     ),

@@ -174,9 +174,9 @@ const refused: readonly (readonly [what: string, spec: string, message: RegExp])
     /minimumPercent: must be a number from 0 to 100/,
   ],
   [
-    'a warmup with an aggression below 1',
-    balancer('warmup: {duration: 1s, aggression: 0.5}'),
-    /aggression: must be a number from 1/,
+    'a warmup with an aggression of 0',
+    balancer('warmup: {duration: 1s, aggression: 0}'),
+    /aggression: must be a number above 0/,
   ],
   ['an empty connectionPool', policy('connectionPool: {}'), /connectionPool: must have at least one of tcp and http/],
   ['a negative limit', policy('connectionPool: {http: {maxRetries: -1}}'), /maxRetries: must be an integer from 0/],

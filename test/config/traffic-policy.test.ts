@@ -111,8 +111,8 @@ const fields: Readonly<Record<string, readonly (readonly [policy: string, expect
   'loadBalancer.warmup': [
     ['loadBalancer: {warmup: {duration: 30s}}', { warmup: { durationMs: 30_000, minimumPercent: 10, aggression: 1 } }],
     [
-      'loadBalancer: {warmup: {duration: 1m, minimumPercent: 0, aggression: 1.5}}',
-      { warmup: { durationMs: 60_000, minimumPercent: 0, aggression: 1.5 } },
+      'loadBalancer: {warmup: {duration: 1m, minimumPercent: 0, aggression: 0.5}}',
+      { warmup: { durationMs: 60_000, minimumPercent: 0, aggression: 0.5 } },
     ],
     ['loadBalancer: {warmupDurationSecs: 20s}', { warmup: { durationMs: 20_000, minimumPercent: 10, aggression: 1 } }],
     ['loadBalancer: {warmupDurationSecs: 20s, warmup: {duration: 5s}}', { warmup: { durationMs: 5_000 } }],
