@@ -89,7 +89,7 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
 
   lost(connection: ConnectionClient): void {
     const index = this.#idle.indexOf(connection);
-    if (index === -1 || this.#closed !== undefined) return;
+    if (index === -1) return;
     this.#idle.splice(index, 1);
     this.#remove(connection);
   }
@@ -156,9 +156,10 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
   }
 
   #remove(connection: ConnectionClient): void {
-    this.#all.delete(connection);
+    // Not there any more: it was counted off when the pool was closed.
+    if (!this.#all.delete(connection)) return;
     if (this.#budget !== undefined) this.#budget.connections--;
-    void connection.close();
+    if (!connection.destroyed) void connection.close();
   }
 
   readonly #wake = (): void => {

@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { ConnectionBudget } from '../../src/transport/budget.ts';
 import { mayRepeat, type Passenger } from '../../src/transport/connection.ts';
-import { createPool, type PoolOptions } from '../../src/transport/pool.ts';
+import { type ConnectionPool, createPool, type PoolOptions } from '../../src/transport/pool.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { refusingPort, turns, until, upstream } from '../support/upstream.ts';
 
@@ -308,6 +308,29 @@ t.test('a connection is closed after so many requests, or after a time', async (
   const [before, after] = await Promise.all(answers);
   t.not(before, after, 'what was under way was finished, what waited went on a new one');
   await until(() => slow.open() === 1);
+});
+
+t.test('an old connection that is closed with its pool is counted off once', async (t) => {
+  const clock = fakeClock();
+  const end = { close: (pool: ConnectionPool) => pool.close(), destroy: (pool: ConnectionPool) => pool.destroy() };
+  for (const [name, shutDown] of Object.entries(end)) {
+    const waiting: (() => void)[] = [];
+    const server = await upstream(t, (_incoming, outgoing) => void waiting.push(() => outgoing.end('ok')));
+    const shared = budget({ maxConnections: 1 });
+    const pool = poolTo(t, server.port, { maxConnectionMs: 1_000, clock, budget: shared });
+    const answers = Promise.all([text(pool), text(pool)]).catch(() => name);
+    await until(() => waiting.length > 0);
+    clock.advance(1_000);
+    const ended = shutDown(pool);
+    waiting.shift()?.();
+    // The second call needs a new connection, also while the pool waits for its end.
+    if (name === 'close') await until(() => waiting.length > 0);
+    waiting.shift()?.();
+    t.same(await answers, name === 'close' ? ['ok', 'ok'] : name);
+    await ended;
+    await turns();
+    t.equal(shared.connections, 0, name);
+  }
 });
 
 t.test('what may be sent again when a connection closes', async (t) => {
