@@ -4,7 +4,9 @@ import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import type { ConnectionRoute } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
+import { clusterOf, refusedHost, tableOf } from './reach.ts';
 import type { HostTable } from './route/host-table.ts';
+import { whyNoConnection } from './route/own-tls.ts';
 import { createWeightedChoice } from './route/weighted.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { Clusters } from './runtime/clusters.ts';
@@ -70,28 +72,17 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
 
   const stateFor = (options: ConnectOptions, tlsHost: string | undefined): ClusterState | undefined => {
     const { host, port } = options;
-    const table = hosts();
-    if (table === undefined) {
-      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
-    }
-    const target = table.connection(host, port, tlsHost);
+    const target = tableOf(hosts()).connection(host, port, tlsHost);
     if (target.kind === 'passthrough') return undefined;
-    if (target.kind === 'refused') {
-      const message = `${host}:${port} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
-      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
-    }
+    if (target.kind === 'refused') throw refusedHost(`${host}:${port}`);
     const { route } = target;
     if (route === undefined) {
       const name = tlsHost === undefined ? '' : ` with the name ${tlsHost}`;
       throw new MeshError('ERR_MESH_NO_ROUTE', `no rule of ${target.name} matches a connection${name}`);
     }
     const cluster = destinationOf(route);
-    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
-    if (state === undefined) {
-      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
-      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
-    }
-    const refusal = whyNot(state.cluster, tlsHost !== undefined);
+    const state = clusterOf(clusters, route.name, cluster, tlsHost);
+    const refusal = whyNoConnection(state.cluster, tlsHost !== undefined);
     if (refusal !== undefined) {
       throw new MeshError('ERR_MESH_UNSUPPORTED', `${host}:${port}: ${refusal}`, { route: route.name, cluster });
     }
@@ -155,15 +146,6 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
       for (const socket of sockets) socket.destroy();
     },
   };
-}
-
-/** Why connections to a cluster cannot be made in this way; nothing when they can. */
-function whyNot({ discovery, tls }: Cluster, ownTls: boolean): string | undefined {
-  if (ownTls && typeof tls === 'object') return 'the mesh itself speaks TLS here; connect without `tls`';
-  if (tls !== 'mutual') return undefined;
-  if (ownTls) return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
-  if (discovery.kind !== 'original') return undefined;
-  return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
 }
 
 /** A connection that comes too late is closed. */

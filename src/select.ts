@@ -2,13 +2,14 @@ import { type CorsDecider, compileCors } from './cors/decide.ts';
 import { MeshError } from './errors.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
-import type { Cluster } from './model/cluster.ts';
 import type { Route } from './model/route.ts';
 import type { ClientCall, Reply } from './pipeline/client-call.ts';
 import type { Service } from './pipeline/filter.ts';
 import type { LocalAnswer } from './pipeline/local-answer.ts';
 import type { Scope } from './pipeline/scope.ts';
+import { clusterOf, refusedHost, tableOf } from './reach.ts';
 import type { HostTable, HostTarget } from './route/host-table.ts';
+import { whyNoRequest } from './route/own-tls.ts';
 import { createRoutePlan, type DestinationPlan, type RoutePlan } from './route/plan.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
@@ -71,16 +72,9 @@ export function createSelector(options: {
   };
 
   return (origin, method, path, headers, scope) => {
-    const hosts = options.hosts();
-    if (hosts === undefined) {
-      throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet; await mesh.ready()');
-    }
-    const target = hosts.find(origin);
+    const target = tableOf(options.hosts()).find(origin);
     if (target.kind === 'passthrough') return outsideOfMesh;
-    if (target.kind === 'refused') {
-      const message = `${origin} is not in the mesh, and hosts outside of it are refused (REGISTRY_ONLY)`;
-      throw new MeshError('ERR_MESH_HOST_UNKNOWN', message, { cluster: 'BlackHoleCluster' });
-    }
+    if (target.kind === 'refused') throw refusedHost(origin);
     const { hostHeader, matcher, tlsHost } = target;
     const choice = matcher.always ?? matcher.find(viewFor(target, method, path, headers, scope));
     if (choice === undefined) {
@@ -98,12 +92,8 @@ export function createSelector(options: {
     const destination =
       plan.choose === undefined ? plan.chooseFor(viewFor(target, method, path, headers, scope)) : plan.choose();
     const { cluster, rewritePath } = destination.plan;
-    const state = tlsHost === undefined ? clusters.get(cluster) : clusters.getForTls(cluster, tlsHost);
-    if (state === undefined) {
-      const message = `route ${route.name} leads to ${cluster}, which does not exist`;
-      throw new MeshError('ERR_MESH_NO_CLUSTER', message, { route: route.name, cluster });
-    }
-    const refusal = whyNot(state.cluster, tlsHost !== undefined);
+    const state = clusterOf(clusters, route.name, cluster, tlsHost);
+    const refusal = whyNoRequest(state.cluster, tlsHost !== undefined);
     if (refusal !== undefined) {
       throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
     }
@@ -129,25 +119,6 @@ function viewFor(
   scope: Scope | undefined,
 ): RoutableRequest {
   return { method, path, headers, secure: tlsHost !== undefined, hostHeader, scope };
-}
-
-const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
-
-/** Why a cluster cannot be called in this way, for people; nothing when it can. */
-function whyNot({ discovery, protocol, tls }: Cluster, ownTls: boolean): string | undefined {
-  if (ownTls && typeof tls === 'object') {
-    return 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it; call it with http:';
-  }
-  if (discovery.kind === 'original') {
-    if (tls !== 'mutual') return undefined;
-    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
-  }
-  if (!ownTls) return undefined;
-  if (!speaksTls.has(protocol)) {
-    return `the mesh knows this port as ${protocol}; call it with http: and let the mesh encrypt`;
-  }
-  if (tls === 'mutual') return 'mutual TLS is demanded, and TLS of the application cannot run inside of it';
-  return undefined;
 }
 
 type Composer = (destination: Destination, state: ClusterState) => Service<ClientCall, Reply>;

@@ -7,6 +7,7 @@ import type { Snapshot } from '../model/snapshot.ts';
 import { formatContext } from '../route/format-context.ts';
 import { changesOf, compileEdits } from '../route/header-edits.ts';
 import type { HostTable, HostTarget } from '../route/host-table.ts';
+import { whyNoRequest } from '../route/own-tls.ts';
 import { createRoutePlan, type DestinationPlan } from '../route/plan.ts';
 import { authorityOf, type RoutableRequest } from '../route/request-view.ts';
 import { explainConnection } from './connection.ts';
@@ -131,7 +132,7 @@ function routed(
     const reason = 'a CORS preflight, answered by corsPolicy of the rule';
     return { decision: 'direct', ...ruleOf(route), direct: { status: 200, body: '' }, responseHeaders, reason };
   }
-  const refusal = cluster === undefined ? undefined : whyRefused(cluster, question);
+  const refusal = cluster === undefined ? undefined : whyNoRequest(cluster, question.ownTls);
   if (cluster === undefined) notes.push(`${plan.cluster} does not exist: 503`);
   if (refusal !== undefined) notes.push(refusal);
   if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
@@ -159,17 +160,6 @@ function routed(
     reason: route.matches.length === 0 ? 'the rule matches every request' : 'all conditions of the rule hold',
     notes,
   };
-}
-
-/** TLS of the application's own cannot be carried as HTTP. */
-function whyRefused({ protocol, tls }: Cluster, { ownTls }: OutboundQuestion): string | undefined {
-  if (!ownTls) return undefined;
-  if (protocol === 'http' || protocol === 'http2' || protocol === 'grpc') {
-    return `the mesh knows this port as ${protocol}, and the application would send TLS: call it with http:`;
-  }
-  return tls === 'mutual' || typeof tls === 'object'
-    ? 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it: call it with http:'
-    : undefined;
 }
 
 function tlsOf(cluster: Cluster, question: OutboundQuestion, notes: string[]): OutboundExplanation['tls'] {

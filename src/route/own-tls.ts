@@ -1,0 +1,27 @@
+import type { Cluster } from '../model/cluster.ts';
+
+/**
+ * Why the TLS of a cluster cannot be had for a connection, for people; nothing when it can.
+ * `ownTls`: the application itself speaks TLS on it.
+ */
+export function whyNoConnection({ discovery, tls }: Cluster, ownTls: boolean): string | undefined {
+  if (ownTls && typeof tls === 'object') {
+    return 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it; call it with http:, or connect without tls';
+  }
+  if (tls !== 'mutual') return undefined;
+  if (discovery.kind === 'original') {
+    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
+  }
+  return ownTls ? 'mutual TLS is demanded, and TLS of the application cannot run inside of it' : undefined;
+}
+
+const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
+
+/** The same for a request: TLS of the application's own cannot be carried as HTTP. */
+export function whyNoRequest(cluster: Cluster, ownTls: boolean): string | undefined {
+  const { discovery, protocol, tls } = cluster;
+  if (ownTls && typeof tls !== 'object' && discovery.kind !== 'original' && !speaksTls.has(protocol)) {
+    return `the mesh knows this port as ${protocol}, and the application would send TLS: call it with http: and let the mesh encrypt`;
+  }
+  return whyNoConnection(cluster, ownTls);
+}
