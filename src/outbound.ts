@@ -192,7 +192,7 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
     cluster: cluster.name,
     address: endpoint.name,
     workload: endpoint.endpoint.workload,
-    healthy: endpoint.ejectedUntil === 0,
+    healthy: endpoint.available,
     inFlight: endpoint.inFlight,
     ejections: endpoint.ejectionCount,
   };

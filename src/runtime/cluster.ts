@@ -179,7 +179,7 @@ export class ClusterState {
   }
 
   #rebuild(): void {
-    const healthy = this.#endpoints.filter((endpoint) => endpoint.ejectedUntil === 0);
+    const healthy = this.#endpoints.filter((endpoint) => endpoint.available);
     const share = (100 * healthy.length) / Math.max(1, this.#endpoints.length);
     // Panic: with too few healthy endpoints left, spreading over all is the smaller harm.
     const panic = share < (this.cluster.outlier?.minHealthPercent ?? 0);

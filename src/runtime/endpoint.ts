@@ -59,6 +59,14 @@ export class EndpointState implements OutlierHost {
     this.#byHost = undefined;
   }
 
+  /**
+   * May it be chosen, as far as its own health goes: it is not ejected, and no health check says
+   * that it is down. Load balancing reads only this; a change is announced by a new rebuild.
+   */
+  get available(): boolean {
+    return this.ejectedUntil === 0;
+  }
+
   /** Takes over what the configuration now says; connections that there are stay as they are. */
   adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
     this.name = endpointKey(endpoint);
