@@ -14,6 +14,16 @@ export interface Workload {
   readonly clusterDomain: string;
 }
 
+/** Where a workload is, as far as balancing wants to know. */
+export interface OwnLocality {
+  /** `region/zone/subzone`, '' when unknown. */
+  readonly locality: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Nobody knows where. */
+export const nowhere: OwnLocality = { locality: '', labels: {} };
+
 /** `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`, as Istio writes it. */
 export function workloadSpiffeId(workload: Workload): string {
   return `spiffe://${workload.trustDomain}/ns/${workload.namespace}/sa/${workload.serviceAccount}`;

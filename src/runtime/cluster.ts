@@ -1,18 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
-import { createPicker, type Picker } from '../balance/picker.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
 import type { Cluster, Endpoint } from '../model/cluster.ts';
+import { nowhere, type OwnLocality } from '../model/workload.ts';
 import { createOutlierDetector, newOutlierHost, type OutlierDetector } from '../outlier/detector.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
+import { createLoadBalancer, type LoadBalancer } from './load-balancer.ts';
 import type { NameResolver } from './resolver.ts';
 
 /** What a cluster needs from outside. */
 export interface ClusterDependencies {
   readonly clock: Clock;
   readonly random: Random;
+  /** Where this workload is. Default: nobody knows. */
+  readonly own?: OwnLocality;
   hooks(cluster: Cluster): EndpointHooks;
   readonly names: NameResolver;
   /** An endpoint was ejected or came back. */
@@ -27,10 +30,9 @@ export class ClusterState {
   requests: RequestLimiter;
   retries: RequestLimiter;
   readonly #dependencies: ClusterDependencies;
+  readonly #balancer: LoadBalancer;
   #endpoints: EndpointState[];
   #detector: OutlierDetector<EndpointState> | undefined;
-  #picker: Picker<EndpointState>;
-  #usable: readonly EndpointState[];
   #names: NameWatch | undefined;
   /** The one endpoint of a name of which only the first address counts. */
   #logical: EndpointState | undefined;
@@ -41,9 +43,9 @@ export class ClusterState {
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
     this.retries = createRequestLimiter(cluster.limits.maxRetries);
     this.#dependencies = dependencies;
+    const { clock, random, own = nowhere } = dependencies;
+    this.#balancer = createLoadBalancer({ clock, random, own });
     this.#endpoints = [];
-    this.#usable = [];
-    this.#picker = () => undefined;
     this.#names = undefined;
     this.#logical = undefined;
     this.#detector = this.#makeDetector();
@@ -54,15 +56,9 @@ export class ClusterState {
     return this.#endpoints;
   }
 
-  /** The endpoint for a try, not one that failed this call already if there is another. */
-  pick(avoid: readonly object[] | undefined): EndpointState | undefined {
-    const first = this.#picker();
-    if (avoid === undefined || first === undefined || !avoid.includes(first)) return first;
-    for (let i = 0; i < reselections; i++) {
-      const next = this.#picker();
-      if (next !== undefined && !avoid.includes(next)) return next;
-    }
-    return this.#usable.find((endpoint) => !avoid.includes(endpoint)) ?? first;
+  /** The endpoint for a try: {@link LoadBalancer.pick}. */
+  pick(avoid: readonly object[] | undefined, hash?: bigint): EndpointState | undefined {
+    return this.#balancer.pick(avoid, hash);
   }
 
   /** Resolves when the endpoints are known for the first time; absent when there are some. */
@@ -179,12 +175,7 @@ export class ClusterState {
   }
 
   #rebuild(): void {
-    const healthy = this.#endpoints.filter((endpoint) => endpoint.available);
-    const share = (100 * healthy.length) / Math.max(1, this.#endpoints.length);
-    // Panic: with too few healthy endpoints left, spreading over all is the smaller harm.
-    const panic = share < (this.cluster.outlier?.minHealthPercent ?? 0);
-    this.#usable = panic ? this.#endpoints : healthy;
-    this.#picker = createPicker(this.cluster.balance, this.#usable, this.#dependencies.random);
+    this.#balancer.rebuild(this.cluster, this.#endpoints);
   }
 
   #makeDetector(): OutlierDetector<EndpointState> | undefined {
@@ -201,6 +192,3 @@ export class ClusterState {
     });
   }
 }
-
-/** How often another endpoint is drawn before looking for one (Istio: 5). */
-const reselections = 5;
