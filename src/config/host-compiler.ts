@@ -10,7 +10,7 @@ import { type CompiledConnections, compileTcpRules, compileTlsRules } from './is
 import { type CompiledRules, compileHttpRules } from './istio-http-routes.ts';
 import type { VirtualService } from './istio-virtual-service.ts';
 import { isHttp } from './protocol.ts';
-import { type RememberedPart, rememberPart } from './remember.ts';
+import { type RememberedPart, rememberPart, sameItems } from './remember.ts';
 import { resolveHost } from './resource.ts';
 import type { MeshService, ServicePort } from './service.ts';
 
@@ -18,6 +18,12 @@ import type { MeshService, ServicePort } from './service.ts';
 interface Linked<Result> {
   readonly result: Result;
   readonly links: readonly Link[];
+}
+
+/** What was made of one VirtualService. */
+interface OfOwner {
+  readonly byPort: Map<number, Linked<CompiledRules>>;
+  readonly routes: Map<HttpRule, Route>;
 }
 
 /** What a host compiler needs. */
@@ -55,7 +61,7 @@ const noRules: CompiledRules = { routes: [], skipped: [] };
 export function createHostCompiler(sources: HostCompilerSources, collector: Collector): HostCompiler {
   const { clusters, defaultRetry, links, rulesIn, use, workload } = sources;
   const extensions = createExtensions();
-  const compiled = new Map<VirtualService, Map<number, Linked<CompiledRules>>>();
+  const compiled = new Map<VirtualService, OfOwner>();
   return {
     hostOf,
     strangerOf(host, port, candidates) {
@@ -116,8 +122,9 @@ export function createHostCompiler(sources: HostCompilerSources, collector: Coll
   }
 
   function rulesOf(owner: VirtualService, port: number): Linked<CompiledRules> {
-    const byPort = compiled.get(owner) ?? new Map<number, Linked<CompiledRules>>();
-    compiled.set(owner, byPort);
+    let ofOwner = compiled.get(owner);
+    if (ofOwner === undefined) compiled.set(owner, (ofOwner = { byPort: new Map(), routes: new Map() }));
+    const { byPort, routes } = ofOwner;
     let found = byPort.get(port);
     if (found === undefined) {
       const rules = rulesIn(owner);
@@ -128,7 +135,10 @@ export function createHostCompiler(sources: HostCompilerSources, collector: Coll
           (destination: Parameters<typeof links.forHttp>[0]): string =>
             links.forHttp(destination, port);
         const extensionsOf = (rule: HttpRule) => extensions.of(rule);
-        return compileHttpRules(rules, { caller, defaultRetry, clusterOf, extensionsOf }, collector);
+        const context = { caller, defaultRetry, clusterOf, extensionsOf, elsewhere: routes };
+        const made = compileHttpRules(rules, context, collector);
+        for (const { result } of byPort.values()) if (isSame(made, result)) return result;
+        return made;
       });
       byPort.set(port, found);
     }
@@ -210,6 +220,11 @@ function opaqueRoute(service: MeshService, connections: readonly ConnectionRoute
   if (found === undefined) return undefined;
   const { name, destinations, provenance } = found;
   return { name, matches: [], destinations, ...(provenance === undefined ? {} : { provenance }) };
+}
+
+/** Does a VirtualService say the same for two ports? */
+function isSame(a: CompiledRules, b: CompiledRules): boolean {
+  return sameItems(a.routes, b.routes) && a.skipped.length === 0 && b.skipped.length === 0;
 }
 
 function withSkipped(skipped: readonly SkippedRule[]): Pick<VirtualHost, 'skipped'> {

@@ -17,7 +17,7 @@ import {
 } from './istio-http-actions.ts';
 import { compileHttpMatch, isCatchAll, whyNeverHttp } from './istio-http-match.ts';
 import { compileRetry } from './istio-retry.ts';
-import type { CallerContext, HttpMatchSpec } from './istio-virtual-service.ts';
+import type { CallerContext, HttpMatchSpec, HttpRouteSpec } from './istio-virtual-service.ts';
 import { durationMs } from './values.ts';
 
 /** What rules need to know of the world around them. */
@@ -28,6 +28,11 @@ export interface HttpRouteContext {
   readonly clusterOf: (rule: HttpRule) => ClusterOf;
   /** What the annotations of the resource say of a rule. */
   readonly extensionsOf: (rule: HttpRule) => RuleExtensions;
+  /**
+   * Routes that were made of the same rules for another port of the same caller. Most are the same here: what can be is
+   * shared, as a large mesh serves each host on two ports. Routes that are made are added.
+   */
+  readonly elsewhere: Map<HttpRule, Route>;
 }
 
 export interface CompiledRules {
@@ -56,16 +61,43 @@ export function compileHttpRules(
       skip(`${everything} matches every request before it`);
       continue;
     }
+    const twin = context.elsewhere.get(rule);
+    if (twin !== undefined && !isForOnePort(rule.spec)) {
+      routes.push(adaptRoute(twin, rule.spec, context.clusterOf(rule)));
+      if (takesEverything(twin)) everything = name;
+      continue;
+    }
     const { matches, reasons } = matchesOf(rule.spec.match ?? [], context.caller);
     if (matches === undefined) {
       skip(reasons.join('; '));
       continue;
     }
     const route = compileRule(rule, name, matches, context, collector);
+    context.elsewhere.set(rule, route);
     routes.push(route);
-    if (matches.length === 0 || matches.some(isCatchAll)) everything = name;
+    if (takesEverything(route)) everything = name;
   }
   return { routes, skipped };
+}
+
+function takesEverything({ matches }: Route): boolean {
+  return matches.length === 0 || matches.some(isCatchAll);
+}
+
+/** Does the port of the request decide more than where a destination without a port leads? */
+function isForOnePort({ match = [], redirect }: HttpRouteSpec): boolean {
+  return redirect?.derivePort === 'FROM_REQUEST_PORT' || match.some(({ port = 0 }) => port !== 0);
+}
+
+/** The same route on another port; the very same one unless a destination leads elsewhere there. */
+function adaptRoute(twin: Route, spec: HttpRouteSpec, clusterOf: ClusterOf): Route {
+  if (twin.redirect !== undefined || twin.direct !== undefined) return twin;
+  const destinations = compileDestinations(spec.route ?? [], clusterOf, twin.rewrite?.authority === undefined);
+  const mirrors = compileMirrors(spec, clusterOf);
+  const isSame =
+    destinations.every(({ cluster }, index) => cluster === twin.destinations[index]?.cluster) &&
+    mirrors.every(({ cluster }, index) => cluster === twin.mirrors?.[index]?.cluster);
+  return isSame ? twin : { ...twin, destinations, ...(mirrors.length === 0 ? {} : { mirrors }) };
 }
 
 /** The entries that may hold, up to the first that always does; none: no condition at all; absent: it never holds. */

@@ -310,3 +310,40 @@ t.test('only clusters that are used exist', async (t) => {
     ['outbound|80|v1|reviews.shop.svc.cluster.local'],
   );
 });
+
+t.test('two ports of a host share the rules that say the same for both', async (t) => {
+  const rules = [
+    '{name: settled, match: [{uri: {prefix: /settled}}], route: [{destination: {host: a, port: {number: 9000}}}]}',
+    '{name: open, match: [{uri: {prefix: /open}}], mirrors: [{destination: {host: a}}], route: [{destination: {host: a}}]}',
+    '{name: one, match: [{port: 80, uri: {prefix: /one}}], route: [{destination: {host: a, port: {number: 9000}}}]}',
+    '{name: away, match: [{uri: {prefix: /away}}], redirect: {authority: b, derivePort: FROM_REQUEST_PORT}}',
+    '{name: there, match: [{uri: {prefix: /there}}], directResponse: {status: 204}}',
+    '{name: last, route: [{destination: {host: a, port: {number: 9000}}}]}',
+    '{name: never, directResponse: {status: 204}}',
+  ];
+  const compiled = good(
+    serviceYaml('a', 9_000) + resourceYaml('VirtualService', 'a', `{hosts: [a], http: [${rules.join(', ')}]}`),
+  );
+  const hostAt = (port: number) => compiled.snapshot.hosts.get(`a.shop.svc.cluster.local:${port}`);
+  const at = (port: number) => new Map(hostAt(port)?.routes.map((each) => [each.name, each]));
+  const [own, beside] = [at(9_000), at(80)];
+  t.same([...own.keys()], ['settled', 'open', 'away', 'there', 'last']);
+  t.same([...beside.keys()], ['settled', 'open', 'one', 'away', 'there', 'last']);
+  for (const name of ['settled', 'there', 'last']) t.equal(own.get(name), beside.get(name), `${name} is shared`);
+  for (const [port, routes] of [
+    [9_000, own],
+    [80, beside],
+  ] as const) {
+    const cluster = `outbound|${port}||a.shop.svc.cluster.local`;
+    t.match(routes.get('open'), { destinations: [{ cluster }], mirrors: [{ cluster }] });
+    t.equal(routes.get('away')?.redirect?.port, port === 80 ? undefined : port);
+    t.match(hostAt(port)?.skipped?.at(-1), { name: 'never', reason: 'last matches every request before it' });
+  }
+  t.equal(own.get('open')?.matches, beside.get('open')?.matches, 'what does not depend on the port is shared');
+});
+
+t.test('two ports of a host share the whole list where no rule is about a port', async (t) => {
+  const spec = '{hosts: [a], http: [{route: [{destination: {host: a, port: {number: 9000}}}]}]}';
+  const { hosts } = good(serviceYaml('a', 9_000) + resourceYaml('VirtualService', 'a', spec)).snapshot;
+  t.equal(hosts.get('a.shop.svc.cluster.local:80')?.routes, hosts.get('a.shop.svc.cluster.local:9000')?.routes);
+});
