@@ -1,27 +1,41 @@
 import type { Random } from '../lib/random.ts';
 import type { BalancePolicy } from '../model/cluster.ts';
+import { type Candidate, type Picker, weighted } from './candidate.ts';
+import { earliestDeadlineFirst } from './edf.ts';
 
-/** What a balancer needs to know of an endpoint. */
-export interface Candidate {
-  readonly weight: number;
-  /** Tries that are on their way. */
-  inFlight: number;
-}
+export type { Candidate, Picker } from './candidate.ts';
 
-/** Chooses one of a fixed set. Built anew when the set changes; picking is O(1) or O(log n). */
-export type Picker<E> = () => E | undefined;
-
-/** A picker over these candidates. Endpoint weights count in every policy. */
-export function createPicker<E extends Candidate>(policy: BalancePolicy, all: readonly E[], random: Random): Picker<E> {
+/**
+ * A picker over these candidates. Endpoint weights count in every policy. `factorOf` is what a weight
+ * is multiplied by at the moment (slow start, above 0 to 1); RANDOM does not have it, as in Envoy.
+ */
+export function createPicker<E extends Candidate>(
+  policy: BalancePolicy,
+  candidates: readonly E[],
+  random: Random,
+  factorOf?: (endpoint: E) => number,
+): Picker<E> {
+  const all = weighted(candidates);
   if (all.length === 0) return () => undefined;
   if (all.length === 1) return () => all[0];
   const even = all.every((candidate) => candidate.weight === all[0]?.weight);
+  const weightOf = ({ weight }: E): number => (even ? 1 : weight);
   switch (policy) {
     case 'ROUND_ROBIN':
-      return even ? roundRobin(all, random) : weightedRoundRobin(all, random);
+      if (factorOf !== undefined) {
+        return earliestDeadlineFirst(all, random, (endpoint) => weightOf(endpoint) * factorOf(endpoint));
+      }
+      return even ? roundRobin(all, random) : earliestDeadlineFirst(all, random, weightOf);
     case 'RANDOM':
       return even ? () => all[Math.floor(random() * all.length)] : weightedRandom(all, random);
     case 'LEAST_REQUEST':
+      if (factorOf !== undefined) {
+        return earliestDeadlineFirst(
+          all,
+          random,
+          (endpoint) => (weightOf(endpoint) * factorOf(endpoint)) / (endpoint.inFlight + 1),
+        );
+      }
       return even ? leastRequest(all, random) : weightedLeastRequest(all, random);
     default:
       throw new TypeError(`unknown balance policy ${String(policy satisfies never)}`);
@@ -37,7 +51,10 @@ function roundRobin<E>(all: readonly E[], random: Random): Picker<E> {
   };
 }
 
-/** The less loaded of two different random ones: "power of two choices", Envoy's LEAST_REQUEST. */
+/**
+ * The less loaded of two random ones: "power of two choices", Envoy's LEAST_REQUEST with its default
+ * `choice_count`. The two are different here; in Envoy an endpoint may meet itself.
+ */
 function leastRequest<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
   return () => {
     const first = Math.floor(random() * all.length);
@@ -47,6 +64,14 @@ function leastRequest<E extends Candidate>(all: readonly E[], random: Random): P
     const b = all[second] as E;
     return b.inFlight < a.inFlight ? b : a;
   };
+}
+
+/**
+ * Envoy's LEAST_REQUEST where weights differ: in turn, each by its weight divided by its load, with the
+ * default `active_request_bias` of 1. An endpoint that hangs gets less and less, though never nothing.
+ */
+function weightedLeastRequest<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
+  return earliestDeadlineFirst(all, random, ({ weight, inFlight }) => weight / (inFlight + 1));
 }
 
 function weightedRandom<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
@@ -63,44 +88,5 @@ function weightedRandom<E extends Candidate>(all: readonly E[], random: Random):
       else low = middle + 1;
     }
     return all[low];
-  };
-}
-
-/**
- * Earliest deadline first: each endpoint comes round every 1/weight, so that a weight of 2 gets
- * exactly every second pick of three, evenly spaced. A binary heap keeps it at O(log n).
- */
-function weightedRoundRobin<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
-  const heap = all.map((endpoint) => ({ endpoint, due: random() / endpoint.weight }));
-  heap.sort((a, b) => a.due - b.due);
-  return () => {
-    const top = heap[0] as (typeof heap)[number];
-    top.due += 1 / top.endpoint.weight;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      const right = heap[child + 1];
-      if (right !== undefined && right.due < (heap[child] as typeof top).due) child++;
-      const smaller = heap[child];
-      if (smaller === undefined || smaller.due >= top.due) break;
-      heap[at] = smaller;
-      at = child;
-    }
-    heap[at] = top;
-    return top.endpoint;
-  };
-}
-
-/**
- * Two drawn by weight, then the one with the lower load for its weight. As long as there is no load
- * the first draw decides, so that idle endpoints get their weight and not only the heaviest one.
- */
-function weightedLeastRequest<E extends Candidate>(all: readonly E[], random: Random): Picker<E> {
-  const draw = weightedRandom(all, random);
-  return () => {
-    const a = draw() as E;
-    let b = draw() as E;
-    if (a === b) b = draw() as E;
-    return b.inFlight / b.weight < a.inFlight / a.weight ? b : a;
   };
 }
