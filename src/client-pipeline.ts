@@ -1,5 +1,7 @@
 import { Agent, type Dispatcher } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
+import { latencyFilter } from './balance/latency-filter.ts';
+import type { LatencyMemory } from './balance/peak-ewma.ts';
 import { createClientMirrors } from './client-mirrors.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
@@ -127,7 +129,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 
   /** Inside of `retry`: what one try passes. */
   const composeTry = (perTryMs: number | undefined, state: ClusterState): Service<ClientCall, Reply> => {
-    const { name, outlier, limits } = state.cluster;
+    const { name, outlier, limits, balance, hash } = state.cluster;
     const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
@@ -139,6 +141,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     } else {
       // inside retry: hands the chosen endpoint on
       filters.push(balanceFilter(name, state));
+      // inside balance, which has chosen the endpoint: it measures what the next choice goes by
+      if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
       if (outlier !== undefined) filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
     }
@@ -210,6 +214,9 @@ const nameHost: Filter<ClientCall, Reply> = (call, next) => {
   if (call.host === '') call.host = takeHeader(call.request.headers, 'host') ?? '';
   return next(call);
 };
+
+const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
+  endpoint instanceof EndpointState ? endpoint.latency : undefined;
 
 /** Does the mesh itself speak TLS to servers outside of it? */
 function originates({ tls }: Cluster): boolean {

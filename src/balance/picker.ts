@@ -1,5 +1,5 @@
 import type { Random } from '../lib/random.ts';
-import type { BalancePolicy } from '../model/cluster.ts';
+import type { IstioBalancePolicy } from '../model/cluster.ts';
 import { type Candidate, type Picker, weighted } from './candidate.ts';
 import { earliestDeadlineFirst } from './edf.ts';
 
@@ -10,7 +10,7 @@ export type { Candidate, Picker } from './candidate.ts';
  * is multiplied by at the moment (slow start, above 0 to 1); RANDOM does not have it, as in Envoy.
  */
 export function createPicker<E extends Candidate>(
-  policy: BalancePolicy,
+  policy: IstioBalancePolicy,
   candidates: readonly E[],
   random: Random,
   factorOf?: (endpoint: E) => number,

@@ -1,6 +1,7 @@
 import type { Cluster, ConnectionLimits, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
+import { destinationExtensions } from './destination-annotations.ts';
 import type { DestinationRule, DestinationRules } from './destination-rules.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
@@ -65,6 +66,7 @@ export function createClusters(
       protocol: port.protocol,
       discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
       ...balanceOf(policy, mesh),
+      ...(rule === undefined ? {} : destinationExtensions(rule.resources)),
       tls: upstreamTls(service, policy, mesh),
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
       ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),

@@ -1,4 +1,5 @@
 import type { Collector } from './collector.ts';
+import { checkDestinationAnnotations } from './destination-annotations.ts';
 import type { Path } from './document.ts';
 import { isLabel, isLabelKey, isLabelValue, isWildcardDomain } from './host-syntax.ts';
 import type { Resource } from './resource.ts';
@@ -28,6 +29,7 @@ export function checkDestinationRule(resource: Resource<DestinationRuleBody>, co
     collector.problem(resource, ['spec', 'host'], 'must be a host name, * or *.<domain>', host);
   }
   checkTrafficPolicy(resource, trafficPolicy, ['spec', 'trafficPolicy'], collector);
+  checkDestinationAnnotations(resource, collector);
   const names = new Set<string>();
   subsets.forEach((subset, index) => {
     const path = ['spec', 'subsets', index];

@@ -72,8 +72,11 @@ export interface Endpoint {
   readonly workload: string;
 }
 
-/** `LEAST_REQUEST` (default), `ROUND_ROBIN`, `RANDOM`. */
-export type BalancePolicy = 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM';
+/** Istio's `loadBalancer.simple`. Default `LEAST_REQUEST`. */
+export type IstioBalancePolicy = 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM';
+
+/** Istio's, and `PEAK_EWMA`: the least of latency times requests under way. */
+export type BalancePolicy = IstioBalancePolicy | 'PEAK_EWMA';
 
 /** Istio `consistentHash`: requests with the same key go to the same endpoint. */
 export interface ConsistentHash {

@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { LatencyMemory } from '../balance/peak-ewma.ts';
 import type { Endpoint } from '../model/cluster.ts';
 import { newOutlierHost, type OutlierHost } from '../outlier/detector.ts';
 import type { Series } from '../telemetry/metrics.ts';
@@ -39,6 +40,7 @@ export class EndpointState implements OutlierHost {
   #retired: boolean;
   #dispatcher: Dispatcher | undefined;
   #byHost: Map<string, Dispatcher> | undefined;
+  #latency: LatencyMemory | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
     const outlier = newOutlierHost();
@@ -57,6 +59,12 @@ export class EndpointState implements OutlierHost {
     this.#retired = false;
     this.#dispatcher = undefined;
     this.#byHost = undefined;
+    this.#latency = undefined;
+  }
+
+  /** Made on first use: only some policies ask. */
+  get latency(): LatencyMemory {
+    return (this.#latency ??= new LatencyMemory());
   }
 
   /**

@@ -1,4 +1,5 @@
-import { createPicker, type Picker } from '../balance/picker.ts';
+import { createBalancer } from '../balance/balancer.ts';
+import type { Picker } from '../balance/candidate.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import type { Cluster } from '../model/cluster.ts';
@@ -25,7 +26,7 @@ export interface LoadBalancerDependencies {
 }
 
 /** Spreads the tries of one cluster over its endpoints. Only {@link EndpointState.available} says who is healthy. */
-export function createLoadBalancer({ random }: LoadBalancerDependencies): LoadBalancer {
+export function createLoadBalancer({ clock, random }: LoadBalancerDependencies): LoadBalancer {
   let usable: readonly EndpointState[] = [];
   let picker: Picker<EndpointState> = () => undefined;
 
@@ -45,7 +46,7 @@ export function createLoadBalancer({ random }: LoadBalancerDependencies): LoadBa
       // Panic: with too few healthy endpoints left, spreading over all is the smaller harm.
       const panic = share < (cluster.outlier?.minHealthPercent ?? 0);
       usable = panic ? endpoints : healthy;
-      picker = createPicker(cluster.balance, usable, random);
+      picker = createBalancer(cluster.balance, usable, { clock, random });
     },
   };
 }

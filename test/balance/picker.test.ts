@@ -1,7 +1,7 @@
 import t from 'tap';
 import { createPicker } from '../../src/balance/picker.ts';
 import { seededRandom } from '../../src/lib/random.ts';
-import type { BalancePolicy } from '../../src/model/cluster.ts';
+import type { IstioBalancePolicy } from '../../src/model/cluster.ts';
 import { balancerSuite, error, type Host, hosts, shares } from '../suites/balancer.ts';
 
 /** Named a, b, c … */
@@ -129,5 +129,5 @@ t.test('RANDOM with weights reaches both ends of the range', async (t) => {
 });
 
 t.test('a policy from the future is refused', async (t) => {
-  t.throws(() => createPicker('MAGLEV' as BalancePolicy, hosts(1, 1), seededRandom(1)), { message: /MAGLEV/ });
+  t.throws(() => createPicker('MAGLEV' as IstioBalancePolicy, hosts(1, 1), seededRandom(1)), { message: /MAGLEV/ });
 });

@@ -1,0 +1,76 @@
+import type { BalancePolicy } from '../model/cluster.ts';
+import type { Collector } from './collector.ts';
+import type { DestinationRuleBody } from './istio-destination-rule.ts';
+import type { Resource } from './resource.ts';
+import { suggest } from './values.ts';
+
+/**
+ * What inmesh has beyond Istio's API for a DestinationRule: annotations of the resource, for every
+ * cluster that the rule configures. `docs/reference/extensions.md` describes them.
+ */
+export interface DestinationExtensions {
+  /** `inmesh.dev/load-balancer`: instead of `loadBalancer.simple`, which is what sidecars understand. */
+  readonly balance?: BalancePolicy;
+}
+
+const prefix = 'inmesh.dev/';
+
+/** One annotation. `read` gives nothing for a value that says nothing sensible. */
+interface Annotation<T> {
+  readonly key: `${typeof prefix}${string}`;
+  /** Completes "must be …". */
+  readonly mustBe: string;
+  readonly read: (value: string) => T | undefined;
+}
+
+const ownBalancers = ['PEAK_EWMA'] as const;
+
+/** Every annotation that is known, by what it sets. */
+const known: {
+  readonly [K in keyof Required<DestinationExtensions>]: Annotation<NonNullable<DestinationExtensions[K]>>;
+} = {
+  balance: {
+    key: 'inmesh.dev/load-balancer',
+    mustBe: ownBalancers.join(' or '),
+    read: (value) => ownBalancers.find((policy) => policy === value),
+  },
+};
+
+const byKey = new Map<string, Annotation<unknown>>(Object.values(known).map((each) => [each.key, each]));
+
+/** Reports what the annotations do, and refuses those that say nothing sensible. */
+export function checkDestinationAnnotations(resource: Resource<DestinationRuleBody>, collector: Collector): void {
+  for (const [key, value] of Object.entries(resource.annotations)) {
+    if (!key.startsWith(prefix)) continue;
+    const path = ['metadata', 'annotations', key];
+    const annotation = byKey.get(key);
+    if (annotation === undefined) {
+      const meant = suggest(key, [...byKey.keys()]);
+      const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
+      collector.refuse(resource, path, `is not an annotation that is known here${hint}`, value);
+    } else if (annotation.read(value) === undefined) {
+      collector.refuse(resource, path, `must be ${annotation.mustBe}`, value);
+    } else collector.entry(resource, path, 'enforced');
+  }
+  const { consistentHash, simple } = resource.body.spec.trafficPolicy?.loadBalancer ?? {};
+  const stronger =
+    consistentHash === undefined ? (simple === 'PASSTHROUGH' ? 'simple: PASSTHROUGH' : '') : 'consistentHash';
+  if (stronger !== '' && resource.annotations[known.balance.key] !== undefined) {
+    const note = `spec.trafficPolicy.loadBalancer has ${stronger}, which goes first`;
+    collector.warn(resource, ['metadata', 'annotations', known.balance.key], 'ignored', note);
+  }
+}
+
+/** What the annotations of the resources say that a rule is made of; the one that gave it its name goes first. */
+export function destinationExtensions(resources: readonly Resource[]): DestinationExtensions {
+  const balance = firstOf(known.balance, resources);
+  return { ...(balance === undefined ? {} : { balance }) };
+}
+
+function firstOf<T>({ key, read }: Annotation<T>, resources: readonly Resource[]): T | undefined {
+  for (const { annotations } of resources) {
+    const value = annotations[key];
+    if (value !== undefined) return read(value);
+  }
+  return undefined;
+}

@@ -1,0 +1,77 @@
+import t from 'tap';
+import { good, problems, serviceYaml } from './support.ts';
+
+const rule = (annotations: string, spec = '', name = 'd'): string => `
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ${name}, namespace: shop, annotations: {${annotations}}}
+spec: {host: reviews${spec === '' ? '' : `, ${spec}`}}
+`;
+const yaml = (annotations: string, spec?: string): string => serviceYaml() + rule(annotations, spec);
+
+t.test('a balancer of inmesh goes before the one that sidecars understand', async (t) => {
+  const cases: readonly (readonly [annotations: string, spec: string, expected: string])[] = [
+    ['', '', 'LEAST_REQUEST'],
+    ['', 'trafficPolicy: {loadBalancer: {simple: RANDOM}}', 'RANDOM'],
+    ['inmesh.dev/load-balancer: PEAK_EWMA', '', 'PEAK_EWMA'],
+    ['inmesh.dev/load-balancer: PEAK_EWMA', 'trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}', 'PEAK_EWMA'],
+  ];
+  for (const [annotations, spec, expected] of cases) {
+    t.equal(good(yaml(annotations, spec)).cluster('reviews|80|')?.balance, expected, `${annotations} ${spec}`);
+  }
+});
+
+t.test('it holds for every subset', async (t) => {
+  const spec = 'subsets: [{name: v1, labels: {version: v1}}]';
+  const route = `
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: shop}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]}
+`;
+  const { cluster } = good(yaml('inmesh.dev/load-balancer: PEAK_EWMA', spec) + route);
+  t.equal(cluster('reviews|80|v1')?.balance, 'PEAK_EWMA');
+});
+
+t.test('of rules that are taken together the first that says something counts', async (t) => {
+  const both = serviceYaml() + rule('', '', 'a') + rule('inmesh.dev/load-balancer: PEAK_EWMA', '', 'b');
+  t.equal(good(both).cluster('reviews|80|')?.balance, 'PEAK_EWMA');
+});
+
+t.test('where the key of a request decides, or the caller, there is nothing to balance', async (t) => {
+  for (const [loadBalancer, named] of [
+    ['consistentHash: {httpHeaderName: x-user}', 'consistentHash'],
+    ['simple: PASSTHROUGH', 'simple: PASSTHROUGH'],
+  ]) {
+    const spec = `trafficPolicy: {loadBalancer: {${loadBalancer}}}`;
+    const remarks = good(yaml('inmesh.dev/load-balancer: PEAK_EWMA', spec)).remarks();
+    t.match(
+      remarks.join('\n'),
+      `metadata.annotations["inmesh.dev/load-balancer"] ignored (warning): spec.trafficPolicy.loadBalancer has ${named}`,
+    );
+  }
+});
+
+t.test('annotations are in the report; those of others are nobody’s business here', async (t) => {
+  const { report } = good(yaml('inmesh.dev/load-balancer: PEAK_EWMA, example.com/x: y'));
+  t.match(
+    report.entries.filter(({ field }) => field.startsWith('metadata')),
+    [{ field: 'metadata.annotations["inmesh.dev/load-balancer"]', status: 'enforced' }],
+  );
+});
+
+const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
+  ['inmesh.dev/load-balancer: RANDOM', /inmesh\.dev\/load-balancer.*must be PEAK_EWMA, got "RANDOM"/],
+  ['inmesh.dev/load-balancer: peak_ewma', /must be PEAK_EWMA/],
+  ['inmesh.dev/load-balancer: ""', /must be PEAK_EWMA/],
+  [
+    'inmesh.dev/load-balance: PEAK_EWMA',
+    /is not an annotation that is known here \(did you mean inmesh\.dev\/load-balancer\?\)/,
+  ],
+  ['inmesh.dev/sticky: "{}"', /is not an annotation that is known here/],
+];
+for (const [annotations, message] of refusals) {
+  t.test(`refused: ${annotations}`, async (t) => t.match(problems(yaml(annotations)).join('\n'), message));
+}
