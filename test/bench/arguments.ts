@@ -6,6 +6,8 @@ export interface BenchOptions {
   readonly durationMs: number;
   readonly warmUpMs: number;
   readonly concurrencies: readonly number[];
+  /** Calls a second, steadily and without waiting for answers, instead of {@link concurrencies}. */
+  readonly rate?: number;
   /** Part of a variant's name; bases of what it selects run, too. */
   readonly only: string;
   /** Where the JSON goes. */
@@ -17,6 +19,8 @@ export const usage = `npm run bench -- [options]
   --rounds <n>       rounds of each variant (default 5)
   --duration <ms>    measured time of a round (default 1000, with --quick 300)
   --concurrency <n>  calls at a time; may be repeated (default 50 and 1)
+  --rate <n>         calls a second at a steady rate, whether answers come or not, instead:
+                     for latencies below full load; outbound only
   --only <text>      variants with this in their name, and what they are compared with
   --json <file>      where the figures go (default .cache/bench.json)
 `;
@@ -31,6 +35,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' {
       rounds: { type: 'string' },
       duration: { type: 'string' },
       concurrency: { type: 'string', multiple: true, default: ['50', '1'] },
+      rate: { type: 'string' },
       only: { type: 'string', default: '' },
       json: { type: 'string', default: '.cache/bench.json' },
     },
@@ -48,6 +53,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' {
     // Long enough for connections and for code that was cold since this variant's last round.
     warmUpMs: Math.round(durationMs / 4),
     concurrencies: values.concurrency.map((text) => count('concurrency', text)),
+    ...(values.rate === undefined ? {} : { rate: count('rate', values.rate) }),
     only: values.only,
     json: values.json,
   };

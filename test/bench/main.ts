@@ -120,11 +120,12 @@ async function bench(options: BenchOptions): Promise<void> {
   };
   const rows: Row[] = [];
   try {
-    for (const direction of ['outbound', 'inbound'] as const) {
+    for (const direction of options.rate === undefined ? (['outbound', 'inbound'] as const) : (['outbound'] as const)) {
       const lanes = await (direction === 'outbound' ? outboundLanes : inboundLanes)(options, start);
       if (lanes.length === 0) continue;
-      for (const concurrency of options.concurrencies) {
-        rows.push(...(await measure(lanes, direction, concurrency, options.rounds)));
+      for (const concurrency of options.rate === undefined ? options.concurrencies : [options.rate]) {
+        const measured = await measure(lanes, direction, concurrency, options.rounds);
+        rows.push(...(options.rate === undefined ? measured : measured.map((row) => ({ ...row, isSteady: true }))));
       }
       for (const worker of workers.splice(0)) await worker.end();
     }
@@ -133,7 +134,7 @@ async function bench(options: BenchOptions): Promise<void> {
   }
   if (rows.length === 0) throw new Error(`no variant has ${JSON.stringify(options.only)} in its name`);
   const summaries = summarize(rows);
-  process.stdout.write(`${formatTable(summaries)}${verdict(summaries)}`);
+  process.stdout.write(`${formatTable(summaries)}${options.rate === undefined ? verdict(summaries) : ''}`);
   const broken = rows.flatMap(({ name, rounds }) => {
     const first = rounds.find(({ firstError }) => firstError !== undefined)?.firstError;
     return first === undefined ? [] : [`${name}: ${first}`];

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { parseOptions } from './arguments.ts';
-import { quantile, runRound } from './measure.ts';
+import { quantile, runRound, runSteadily } from './measure.ts';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
 
@@ -145,4 +145,33 @@ t.test('arguments', async (t) => {
   t.equal(parseOptions(['--help']), 'help');
   t.throws(() => parseOptions(['--rounds', '0']), { message: '--rounds: must be a whole number from 1, got 0' });
   t.throws(() => parseOptions(['--fast']), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' });
+});
+
+t.test('at a steady rate calls begin when they are due, and latencies count from then', async (t) => {
+  let now = 0;
+  let begun = 0;
+  const clock = (): number => {
+    now += 0.1;
+    return now;
+  };
+  const call = async (): Promise<void> => {
+    begun++;
+    // A call that holds up all that come after it.
+    if (begun === 5) now += 10;
+  };
+  const round = await runSteadily(call, 1_000, { concurrency: 1, warmUpMs: 0, durationMs: 40, now: clock });
+  t.ok(begun >= 38 && begun <= 42, `${begun} of 40`);
+  t.equal(round.calls, begun, 'each is measured');
+  t.ok(round.p99Micros >= 9_000, `what came after the slow one waited, too: ${round.p99Micros}`);
+  t.ok(round.p50Micros < 5_000);
+  t.equal(round.errors, 0);
+});
+
+t.test('errors at a steady rate are counted', async (t) => {
+  const failing = async (): Promise<void> => {
+    throw new Error('no');
+  };
+  const round = await runSteadily(failing, 1_000, { concurrency: 1, warmUpMs: 0, durationMs: 5, now: ticking() });
+  t.ok(round.errors > 0);
+  t.match(round.firstError, /no/);
 });

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 /** What one process reports about one round. */
@@ -18,8 +19,44 @@ export interface RoundOptions {
   readonly concurrency: number;
   readonly warmUpMs: number;
   readonly durationMs: number;
+  /** Calls a second, begun steadily whether answers come or not; instead of {@link concurrency}. */
+  readonly rate?: number;
   /** Monotonic time in milliseconds. Default `performance.now`. */
   readonly now?: () => number;
+}
+
+/**
+ * Runs `call` at a steady rate, first to warm up, then measured. An open loop: a latency counts from the moment at
+ * which a call was due, so that what holds one up is seen in all that come after it. The event loop never sleeps in
+ * between, since timers are too coarse; processor times say nothing here.
+ */
+export async function runSteadily(call: () => Promise<void>, rate: number, options: RoundOptions): Promise<Round> {
+  const { durationMs, warmUpMs, now: clock = () => performance.now() } = options;
+  const start = clock() + warmUpMs;
+  const end = start + durationMs;
+  const latencies: number[] = [];
+  let errors = 0;
+  let firstError: string | undefined;
+  const under: Set<Promise<void>> = new Set();
+  const make = async (due: number): Promise<void> => {
+    try {
+      await call();
+    } catch (error) {
+      errors++;
+      firstError ??= inspect(error, { depth: 3 }).slice(0, 2_000);
+    }
+    if (due >= start) latencies.push(clock() - due);
+  };
+  const before = process.cpuUsage();
+  for (let due = clock(); due < end; ) {
+    for (const now = clock(); due <= now && due < end; due += 1_000 / rate) {
+      const made: Promise<void> = make(due).finally(() => under.delete(made));
+      under.add(made);
+    }
+    await nextTurn();
+  }
+  await Promise.all(under);
+  return roundOf(latencies, durationMs, errors, firstError, process.cpuUsage(before));
 }
 
 /** Runs `call` in `concurrency` loops, first to warm up, then measured. A closed loop: each waits for its answer. */
@@ -63,10 +100,20 @@ export async function runRound(call: () => Promise<void>, options: RoundOptions)
   };
   await Promise.all(Array.from({ length: concurrency }, loop));
 
+  return roundOf(latencies, to - from, errors, firstError, after);
+}
+
+function roundOf(
+  latencies: readonly number[],
+  durationMs: number,
+  errors: number,
+  firstError: string | undefined,
+  after: NodeJS.CpuUsage | undefined,
+): Round {
   const sorted = Float64Array.from(latencies).sort();
   return {
     calls: latencies.length,
-    seconds: (to - from) / 1_000,
+    seconds: durationMs / 1_000,
     errors,
     ...(firstError === undefined ? {} : { firstError }),
     cpuMicros: (after?.user ?? 0) + (after?.system ?? 0),

@@ -72,14 +72,25 @@ t.test('the table has a block for each direction and concurrency, with aligned c
   t.equal(
     table,
     `outbound, 50 at a time
-                   req/s  × base  CPU µs  + CPU  p50 µs  p99 µs
+                   req/s  × base  CPU µs  + CPU  p50 µs  p99 µs  × base
   bare            50,000    1.00    10.0            100     900
-  with much more  45,000    0.90    12.5   +2.5     100     900
-  with less       55,000    1.10     9.0   -1.0     100     900
+  with much more  45,000    0.90    12.5   +2.5     100     900    1.00
+  with less       55,000    1.10     9.0   -1.0     100     900    1.00
 
 inbound, 1 at a time
-          req/s  × base  CPU µs  + CPU  p50 µs  p99 µs
+          req/s  × base  CPU µs  + CPU  p50 µs  p99 µs  × base
   server      5    1.00    10.0            100     900
 `,
   );
+});
+
+t.test('rows at a steady rate have a block of their own, and their slowest percent is compared', async (t) => {
+  const steady = { concurrency: 3_000, isSteady: true };
+  const rows = [
+    row('bare', [round(100), round(100)], steady),
+    row('with more', [round(100, { p99Micros: 990 }), round(100, { p99Micros: 990 })], steady),
+  ];
+  const summaries = summarize(rows);
+  t.equal(summaries[1]?.p99OfBase, 1.1);
+  t.match(formatTable(summaries), /^outbound, 3,000 a second\n/);
 });

@@ -5,7 +5,9 @@ export interface Row {
   readonly name: string;
   readonly base: string;
   readonly direction: 'outbound' | 'inbound';
+  /** Calls at a time, or a second where {@link isSteady}. */
   readonly concurrency: number;
+  readonly isSteady?: boolean;
   readonly rounds: readonly Round[];
 }
 
@@ -15,6 +17,7 @@ export interface Summary {
   readonly base: string;
   readonly direction: 'outbound' | 'inbound';
   readonly concurrency: number;
+  readonly isSteady?: boolean;
   readonly callsPerSecond: number;
   /** Throughput ÷ that of the base, round by round, then the median: what drifts hits both. */
   readonly ofBase: number;
@@ -23,6 +26,8 @@ export interface Summary {
   readonly addedCpuMicros: number;
   readonly p50Micros: number;
   readonly p99Micros: number;
+  /** The 99th percentile ÷ that of the base, round by round, then the median. */
+  readonly p99OfBase: number;
   readonly errors: number;
 }
 
@@ -56,6 +61,7 @@ export function summarize(rows: readonly Row[]): readonly Summary[] {
       addedCpuMicros: compare((round, its) => cost(round) - cost(its)),
       p50Micros: median(rounds.map(({ p50Micros }) => p50Micros)),
       p99Micros: median(rounds.map(({ p99Micros }) => p99Micros)),
+      p99OfBase: compare((round, its) => round.p99Micros / its.p99Micros),
       errors: all.reduce((sum, { errors }) => sum + errors, 0),
     };
   });
@@ -63,7 +69,9 @@ export function summarize(rows: readonly Row[]): readonly Summary[] {
 
 /** A table for people: one block for each direction and concurrency. */
 export function formatTable(summaries: readonly Summary[]): string {
-  const blocks = Map.groupBy(summaries, ({ direction, concurrency }) => `${direction}, ${concurrency} at a time`);
+  const titleOf = ({ direction, concurrency, isSteady }: Summary): string =>
+    `${direction}, ${isSteady ? `${concurrency.toLocaleString('en')} a second` : `${concurrency} at a time`}`;
+  const blocks = Map.groupBy(summaries, titleOf);
   const text = [...blocks].map(([title, block]) => {
     const rows = block.map((row) => [
       row.name,
@@ -73,9 +81,10 @@ export function formatTable(summaries: readonly Summary[]): string {
       row.name === row.base ? '' : signed(row.addedCpuMicros),
       row.p50Micros.toFixed(0),
       row.p99Micros.toFixed(0),
+      row.name === row.base ? '' : row.p99OfBase.toFixed(2),
       row.errors === 0 ? '' : `${row.errors} ERRORS`,
     ]);
-    return `${title}\n${columns([['', 'req/s', '× base', 'CPU µs', '+ CPU', 'p50 µs', 'p99 µs', ''], ...rows])}`;
+    return `${title}\n${columns([['', 'req/s', '× base', 'CPU µs', '+ CPU', 'p50 µs', 'p99 µs', '× base', ''], ...rows])}`;
   });
   return `${text.join('\n\n')}\n`;
 }

@@ -2,7 +2,7 @@
 // over IPC what to do and answers each message with one.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { type Round, type RoundOptions, runRound } from './measure.ts';
+import { type Round, type RoundOptions, runRound, runSteadily } from './measure.ts';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
 
@@ -74,7 +74,7 @@ async function obey(order: Order): Promise<Answer> {
       return {};
     }
     case 'round':
-      return { round: await runRound(call(order.concurrency), order) };
+      return { round: await roundOf(order) };
     case 'cpu': {
       const { user, system } = process.cpuUsage();
       return { cpuMicros: user + system };
@@ -85,6 +85,11 @@ async function obey(order: Order): Promise<Answer> {
     default:
       throw new Error(`unknown order ${JSON.stringify(order satisfies never)}`);
   }
+}
+
+function roundOf(order: RoundOptions): Promise<Round> {
+  const made = call(order.concurrency);
+  return order.rate === undefined ? runRound(made, order) : runSteadily(made, order.rate, order);
 }
 
 process.on('message', (order: Order) => {
