@@ -2,8 +2,12 @@ import { EventEmitter, once } from 'node:events';
 import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Test } from 'tap';
 import type { FakeClock } from './fake-clock.ts';
+
+/** A test, or whatever else runs something when it is over. */
+export interface Owner {
+  teardown(end: () => unknown): unknown;
+}
 
 /** A server on loopback that a test calls through the mesh. */
 export interface Upstream {
@@ -21,7 +25,7 @@ export interface Upstream {
 }
 
 /** An HTTP/1.1 server. Without a handler it answers `ok` to everything. */
-export async function upstream(t: Test, handler: RequestListener = answerOk): Promise<Upstream> {
+export async function upstream(t: Owner, handler: RequestListener = answerOk): Promise<Upstream> {
   const seen: string[] = [];
   const requests: IncomingMessage[] = [];
   const arrivals = new EventEmitter();
@@ -49,7 +53,7 @@ export async function upstream(t: Test, handler: RequestListener = answerOk): Pr
 
 /** A server that does with each connection what the test says: for everything that is not HTTP. */
 export async function rawUpstream(
-  t: Test,
+  t: Owner,
   onConnection: (socket: Socket, number: number) => void,
 ): Promise<{ readonly port: number; readonly accepted: () => number; readonly open: () => number }> {
   let count = 0;
@@ -98,7 +102,7 @@ function answerOk(request: IncomingMessage, response: ServerResponse): void {
   response.end('ok');
 }
 
-async function listen(t: Test, server: Server) {
+async function listen(t: Owner, server: Server) {
   const sockets = new Set<Socket>();
   let accepted = 0;
   server.on('connection', (socket: Socket) => {

@@ -1,0 +1,71 @@
+// `npm run chaos`: faults, produced for real, and what came of them. docs/chaos.md says how to read it.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { CaseResult, ChaosCase } from './case.ts';
+import { allCases } from './catalogue.ts';
+import type { Size } from './lab.ts';
+import { describe, summarize } from './report.ts';
+import { missingOnThisMachine, runCase } from './run-case.ts';
+
+const usage = `npm run chaos -- [--only EP-01,NET] [--bounded] [--quick]
+  --only      these cases: identifiers, or how they begin
+  --bounded   fewer calls: what CI runs, a few minutes
+  --quick     what npm test runs`;
+
+interface Options {
+  readonly only: readonly string[];
+  readonly size: Size;
+  /** Print results as JSON, for the process that started this one. */
+  readonly json: boolean;
+}
+
+function parse(args: readonly string[]): Options {
+  let only: readonly string[] = [];
+  let size: Size = 'full';
+  let json = false;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i];
+    if (arg === '--only') only = (args[++i] ?? '').split(',').filter((id) => id !== '');
+    else if (arg === '--bounded') size = 'bounded';
+    else if (arg === '--quick') size = 'quick';
+    else if (arg === '--json') json = true;
+    else throw new Error(`unknown argument ${arg}\n${usage}`);
+  }
+  return { only, size, json };
+}
+
+/** Runs a case in a process that has a network of its own. */
+function runInside(each: ChaosCase, size: Size): CaseResult {
+  const args = ['--only', each.id, '--json', ...(size === 'full' ? [] : [`--${size}`])];
+  const program = [process.execPath, fileURLToPath(import.meta.url), ...args];
+  const env = { ...process.env, INMESH_CHAOS_INSIDE: '1' };
+  const child = spawnSync('unshare', ['-n', ...program], { env, encoding: 'utf8', timeout: 300_000 });
+  const line = child.stdout.split('\n').find((text) => text.startsWith('{'));
+  if (line !== undefined) return JSON.parse(line) as CaseResult;
+  const reason = `the process in its own network ended with ${child.status ?? child.signal}: ${child.stderr}`;
+  return { id: each.id, status: 'failed', measures: [], seconds: 0, reason };
+}
+
+async function main(): Promise<void> {
+  const { json, only, size } = parse(process.argv.slice(2));
+  const inside = process.env['INMESH_CHAOS_INSIDE'] === '1';
+  if (inside) spawnSync('ip', ['link', 'set', 'lo', 'up']);
+  const chosen = allCases
+    .filter(({ id }) => only.length === 0 || only.some((text) => id === text || id.startsWith(`${text}-`)))
+    .filter(({ quick }) => size !== 'quick' || quick === true);
+  if (chosen.length === 0) throw new Error(`no case is called ${only.join(', ')}`);
+  const results: CaseResult[] = [];
+  for (const each of chosen) {
+    const elsewhere = each.needs === 'namespace' && !inside && missingOnThisMachine('namespace') === undefined;
+    const result = elsewhere && each.pending === undefined ? runInside(each, size) : await runCase(each, size);
+    results.push(result);
+    process.stdout.write(json ? `${JSON.stringify(result)}\n` : describe(each, result));
+  }
+  if (!json) process.stdout.write(summarize(results));
+  process.exitCode = results.some(({ status }) => status === 'failed') ? 1 : 0;
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+});
