@@ -2,6 +2,8 @@ import { Agent, type Dispatcher } from 'undici';
 import { balanceFilter } from './balance/filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
+import type { ReportMemory } from './balance/utilization.ts';
+import { utilizationFilter } from './balance/utilization-filter.ts';
 import { createClientMirrors } from './client-mirrors.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
@@ -143,6 +145,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       filters.push(balanceFilter(name, state));
       // inside balance, which has chosen the endpoint: it measures what the next choice goes by
       if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
+      if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
       if (outlier !== undefined) filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
     }
@@ -217,6 +220,9 @@ const nameHost: Filter<ClientCall, Reply> = (call, next) => {
 
 const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
   endpoint instanceof EndpointState ? endpoint.latency : undefined;
+
+const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
+  endpoint instanceof EndpointState ? endpoint.reports : undefined;
 
 /** Does the mesh itself speak TLS to servers outside of it? */
 function originates({ tls }: Cluster): boolean {

@@ -26,6 +26,8 @@ export interface InboundDependencies {
   readonly identity: IdentityStore | undefined;
   /** Headers that calls hand on; lower case. */
   readonly propagateHeaders?: readonly string[];
+  /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */
+  readonly loadReports?: 'asked' | 'always' | 'never';
   snapshot(): Snapshot | undefined;
 }
 
@@ -84,6 +86,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     scopeOf: pipeline.scopeOf,
     async close({ delayMs, graceMs }) {
       closed = true;
+      pipeline.close();
       if (acceptors.size === 0) return;
       if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
       await Promise.all([...acceptors].map((acceptor) => acceptor.drain(graceMs)));

@@ -45,6 +45,17 @@ export interface MeshOptions {
    * what a sidecar needs the application for. A header that a call sets itself stays. Default none.
    */
   readonly propagateHeaders?: readonly string[];
+  /**
+   * Name of this very process, for what each of many alike shall do differently: which endpoints
+   * it calls where a `subset-size` limits them. Default: one at random.
+   */
+  readonly instance?: string;
+  /**
+   * Who is told, in the response header `endpoint-load-metrics`, how busy this process is. `asked`
+   * (default): callers whose request has `endpoint-load-metrics-format`, as those do that balance by
+   * utilization. `always`: everybody, for Envoys and gRPC clients. `never`: nobody.
+   */
+  readonly loadReports?: 'asked' | 'always' | 'never';
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

@@ -70,6 +70,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     logger,
     identity,
     propagateHeaders: settings.propagateHeaders,
+    loadReports: settings.loadReports,
     snapshot: () => config.current(),
   });
 

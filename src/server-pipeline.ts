@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
 import { type AuthorizationOptions, type Authorize, compileAuthorization } from './authz/decide.ts';
 import { authorizationFilter } from './authz/filter.ts';
@@ -7,6 +8,8 @@ import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import { loadFilter } from './load/filter.ts';
+import { createLoadSampler } from './load/sampler.ts';
 import type { InboundPolicy } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
@@ -41,6 +44,8 @@ export interface ServerPipelineDependencies {
   readonly authorization?: AuthorizationOptions;
   /** Headers that the calls of a request hand on; lower case. Default none. */
   readonly propagateHeaders?: readonly string[];
+  /** Who is told the load of this process. Default: who asks. */
+  readonly loadReports?: 'asked' | 'always' | 'never';
 }
 
 /** The way of a request from the socket to the application. */
@@ -53,6 +58,8 @@ export interface ServerPipeline {
   scopeOf(request: IncomingMessage): Scope | undefined;
   /** Counts what the acceptor refused before it became a request. */
   countRefusal(error: MeshError): void;
+  /** Ends what runs in the background. */
+  close(): void;
 }
 
 /**
@@ -67,6 +74,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const peer = peerFilter((call) => peerOf(call, dependencies));
   const deadline = inboundDeadlineFilter(clock);
   const propagated = dependencies.propagateHeaders ?? [];
+  const reporting = dependencies.loadReports ?? 'asked';
+  const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
@@ -94,6 +103,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       // inside mtls: identity is input; DENY, then ALLOW
       filters.push(authorizationFilter(compiled(authorization, dependencies)));
     }
+    // inside authz: strangers are told nothing; outside the handler: before its response begins
+    if (reporting !== 'never') filters.push(loadFilter(sampler, reporting));
     // innermost: what is left of the caller's deadline becomes the handler's
     filters.push(deadline);
     return compose(filters, handler);
@@ -149,6 +160,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     },
     serve: (application) => (request, response) => run(request, response, application),
     scopeOf: (request) => handedCall(request)?.scope,
+    close: () => sampler.close(),
     countRefusal: ({ status, flag }) => seriesOf(undefined).record(status, flag, 0),
   };
 }

@@ -123,6 +123,8 @@ interface SettingValues {
   readonly drainGraceMs: number;
   readonly closeOn: readonly NodeJS.Signals[];
   readonly propagateHeaders: readonly string[];
+  readonly instance: string;
+  readonly loadReports: 'asked' | 'always' | 'never';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -160,6 +162,11 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   drainGraceMs: milliseconds('INMESH_DRAIN_GRACE_MS'),
   closeOn: signals,
   propagateHeaders,
+  instance: {
+    ...text('INMESH_INSTANCE', 'a name of letters, digits, ".", "_" and "-"', (name) => namePattern.test(name)),
+    fallbackVariable: 'POD_NAME',
+  },
+  loadReports: oneOf('INMESH_LOAD_REPORTS', 'asked', 'always', 'never'),
 };
 
 /** Names the settings file; not a setting itself. */

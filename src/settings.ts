@@ -43,6 +43,9 @@ export interface ResolvedSettings {
   readonly drainGraceMs: number;
   readonly closeOn: readonly NodeJS.Signals[];
   readonly propagateHeaders: readonly string[];
+  /** Absent: one at random. */
+  readonly instance?: string;
+  readonly loadReports: 'asked' | 'always' | 'never';
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -73,6 +76,7 @@ export function resolveSettings(
   const value: Lookup = (key) => layers.find((layer) => layer.values[key] !== undefined)?.values[key];
   const config = options.config ?? value('config');
   const outboundPolicy = options.outboundPolicy ?? value('outboundPolicy');
+  const instance = options.instance ?? value('instance');
   const inKubernetes = Boolean(env['KUBERNETES_SERVICE_HOST']);
   const logLevel = value('logLevel') ?? 'warn';
   return {
@@ -88,6 +92,8 @@ export function resolveSettings(
     drainGraceMs: options.drainGraceMs ?? value('drainGraceMs') ?? 10_000,
     closeOn: options.closeOn ?? value('closeOn') ?? [],
     propagateHeaders: (options.propagateHeaders ?? value('propagateHeaders') ?? []).map((name) => name.toLowerCase()),
+    ...(instance === undefined ? {} : { instance }),
+    loadReports: options.loadReports ?? value('loadReports') ?? 'asked',
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

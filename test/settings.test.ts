@@ -47,6 +47,7 @@ t.test('without anything there are defaults', async (t) => {
     drainGraceMs: 10_000,
     closeOn: [],
     propagateHeaders: [],
+    loadReports: 'asked',
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -82,6 +83,8 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_DRAIN_GRACE_MS: '0',
       INMESH_CLOSE_ON: 'SIGTERM, SIGINT,SIGTERM',
       INMESH_PROPAGATE_HEADERS: 'End-User, x-canary,end-user',
+      INMESH_INSTANCE: 'reviews-v2-6f9',
+      INMESH_LOAD_REPORTS: 'always',
       UNRELATED: 'x',
     },
     cwd,
@@ -111,6 +114,8 @@ t.test('every setting can come from the environment', async (t) => {
     drainGraceMs: 0,
     closeOn: ['SIGTERM', 'SIGINT'],
     propagateHeaders: ['end-user', 'x-canary'],
+    instance: 'reviews-v2-6f9',
+    loadReports: 'always',
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -137,6 +142,8 @@ drainDelayMs: 250
 drainGraceMs: 500
 closeOn: [SIGTERM]
 propagateHeaders: [End-User]
+instance: a
+loadReports: never
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -159,6 +166,8 @@ propagateHeaders: [End-User]
     drainGraceMs: 500,
     closeOn: ['SIGTERM'],
     propagateHeaders: ['end-user'],
+    instance: 'a',
+    loadReports: 'never',
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);
@@ -188,6 +197,8 @@ t.test('options of every kind are taken', async (t) => {
     drainGraceMs: 2,
     closeOn: ['SIGHUP'],
     propagateHeaders: ['X-Tenant'],
+    instance: 'mine',
+    loadReports: 'never',
     logger: silentLogger,
     random: () => 0.5,
   };
@@ -196,6 +207,7 @@ t.test('options of every kind are taken', async (t) => {
   t.same(settings.identity, { kind: 'none' }, 'the caller has its own');
   t.equal(settings.logger, silentLogger);
   t.match(settings, { outboundPolicy: 'REGISTRY_ONLY', onFailure: 'throw', drainDelayMs: 1, drainGraceMs: 2 });
+  t.match(settings, { instance: 'mine', loadReports: 'never' });
   t.same(settings.closeOn, ['SIGHUP']);
   t.same(settings.propagateHeaders, ['x-tenant']);
   t.same(resolveSettings({ identity: false }, {}, cwd).identity, { kind: 'none' });

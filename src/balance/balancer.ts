@@ -4,11 +4,14 @@ import type { BalancePolicy } from '../model/cluster.ts';
 import type { Candidate, Picker } from './candidate.ts';
 import { type LatencyMemory, peakEwma } from './peak-ewma.ts';
 import { createPicker } from './picker.ts';
+import { byUtilization, type ReportMemory } from './utilization.ts';
 
 /** An endpoint with what is remembered of it. */
 export interface Remembered extends Candidate {
   /** For PEAK_EWMA. */
   readonly latency: LatencyMemory;
+  /** For UTILIZATION. */
+  readonly reports: ReportMemory;
 }
 
 /** What balancers are given. */
@@ -28,6 +31,8 @@ export function createBalancer<E extends Remembered>(
   switch (policy) {
     case 'PEAK_EWMA':
       return peakEwma(candidates, { ...dependencies, latencyOf: ({ latency }) => latency });
+    case 'UTILIZATION':
+      return byUtilization(candidates, { ...dependencies, reportsOf: ({ reports }) => reports });
     default:
       return createPicker(policy, candidates, dependencies.random, dependencies.factorOf);
   }

@@ -23,7 +23,7 @@ interface Annotation<T> {
   readonly read: (value: string) => T | undefined;
 }
 
-const ownBalancers = ['PEAK_EWMA'] as const;
+const ownBalancers = ['PEAK_EWMA', 'UTILIZATION'] as const;
 
 /** Every annotation that is known, by what it sets. */
 const known: {

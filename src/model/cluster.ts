@@ -75,8 +75,11 @@ export interface Endpoint {
 /** Istio's `loadBalancer.simple`. Default `LEAST_REQUEST`. */
 export type IstioBalancePolicy = 'LEAST_REQUEST' | 'ROUND_ROBIN' | 'RANDOM';
 
-/** Istio's, and `PEAK_EWMA`: the least of latency times requests under way. */
-export type BalancePolicy = IstioBalancePolicy | 'PEAK_EWMA';
+/**
+ * Istio's, and two more. `PEAK_EWMA`: the least of latency times requests under way. `UTILIZATION`:
+ * weights by what the servers report of their load.
+ */
+export type BalancePolicy = IstioBalancePolicy | 'PEAK_EWMA' | 'UTILIZATION';
 
 /** Istio `consistentHash`: requests with the same key go to the same endpoint. */
 export interface ConsistentHash {

@@ -24,7 +24,7 @@ export interface Reply {
  */
 export interface TryWatcher {
   /** Response headers have arrived. */
-  tryReplied(call: ClientCall, status: number): void;
+  tryReplied(call: ClientCall, status: number, headers: ResponseHeaders): void;
   /**
    * The last byte has arrived, or the try failed; exactly once for each try watched. `status` is
    * that of the response, 0 when none has begun.

@@ -62,6 +62,8 @@ export const headerHints = {
   reserved: 4,
   /** `transfer-encoding`. */
   coding: 8,
+  /** `endpoint-load-metrics-format`. */
+  load: 16,
 } as const;
 
 // One key for the process even if two copies of the package are loaded: middleware that came with

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { LatencyMemory } from '../balance/peak-ewma.ts';
+import { ReportMemory } from '../balance/utilization.ts';
 import type { Endpoint } from '../model/cluster.ts';
 import { newOutlierHost, type OutlierHost } from '../outlier/detector.ts';
 import type { Series } from '../telemetry/metrics.ts';
@@ -41,6 +42,7 @@ export class EndpointState implements OutlierHost {
   #dispatcher: Dispatcher | undefined;
   #byHost: Map<string, Dispatcher> | undefined;
   #latency: LatencyMemory | undefined;
+  #reports: ReportMemory | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
     const outlier = newOutlierHost();
@@ -60,11 +62,17 @@ export class EndpointState implements OutlierHost {
     this.#dispatcher = undefined;
     this.#byHost = undefined;
     this.#latency = undefined;
+    this.#reports = undefined;
   }
 
   /** Made on first use: only some policies ask. */
   get latency(): LatencyMemory {
     return (this.#latency ??= new LatencyMemory());
+  }
+
+  /** Made on first use, too. */
+  get reports(): ReportMemory {
+    return (this.#reports ??= new ReportMemory());
   }
 
   /**

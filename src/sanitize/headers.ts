@@ -35,6 +35,9 @@ export function scanHeaders(rawHeaders: readonly string[]): HeaderScan {
       case 0x67: // g
         if (name.length === 12) hints |= headerHints.timeout;
         break;
+      case 0x65: // e
+        if (name.length === 28) hints |= headerHints.load;
+        break;
       case 0x78: // x
         hints |= hintsOfExtension(name);
         break;

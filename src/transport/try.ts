@@ -311,7 +311,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   #settle(): void {
     this.#settled = true;
     const watchers = this.#watchers;
-    if (watchers !== undefined) for (const watcher of watchers) watcher.tryReplied(this.#call, this.status);
+    if (watchers !== undefined)
+      for (const watcher of watchers) watcher.tryReplied(this.#call, this.status, this.headers);
     this.#resolve(this);
   }
 

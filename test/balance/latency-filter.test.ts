@@ -41,7 +41,7 @@ const error = (code: MeshErrorCode): MeshError => new MeshError(code, 'no');
 t.test('the time is that until the response headers', async (t) => {
   const said = told((watcher, wait, call) => {
     wait(20);
-    watcher.tryReplied(call, 200);
+    watcher.tryReplied(call, 200, {});
     wait(300);
     watcher.tryEnded(call, undefined, 200);
   });
@@ -61,7 +61,7 @@ t.test('which answers are failures', async (t) => {
   ] as const) {
     const said = told((watcher, wait, call) => {
       wait(5);
-      watcher.tryReplied(call, status);
+      watcher.tryReplied(call, status, {});
       watcher.tryEnded(call, undefined, status);
     });
     t.same(said, [expected], String(status));
@@ -91,7 +91,7 @@ t.test('a body that breaks off is a failure, one that takes the rest of the time
   const after = (code: MeshErrorCode): string[] =>
     told((watcher, wait, call) => {
       wait(5);
-      watcher.tryReplied(call, 200);
+      watcher.tryReplied(call, 200, {});
       wait(5);
       watcher.tryEnded(call, error(code), 200);
     });
@@ -103,7 +103,7 @@ t.test('what the application stops says only how long it waited', async (t) => {
   const stop = (replied: boolean, thrown: Error): string[] =>
     told((watcher, wait, call) => {
       wait(5);
-      if (replied) watcher.tryReplied(call, 200);
+      if (replied) watcher.tryReplied(call, 200, {});
       Object.assign(call, { cancelled: true });
       wait(5);
       watcher.tryEnded(call, thrown, 0);

@@ -63,7 +63,7 @@ t.test('annotations are in the report; those of others are nobody’s business h
 });
 
 const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
-  ['inmesh.dev/load-balancer: RANDOM', /inmesh\.dev\/load-balancer.*must be PEAK_EWMA, got "RANDOM"/],
+  ['inmesh.dev/load-balancer: RANDOM', /inmesh\.dev\/load-balancer.*must be PEAK_EWMA or UTILIZATION, got "RANDOM"/],
   ['inmesh.dev/load-balancer: peak_ewma', /must be PEAK_EWMA/],
   ['inmesh.dev/load-balancer: ""', /must be PEAK_EWMA/],
   [
