@@ -96,6 +96,7 @@ export function agentRouter(options: {
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
         if (status !== 0 || error instanceof MeshError) {
+          if (status !== 0 || (error as MeshError).code === 'ERR_MESH_UPSTREAM_RESET') state.connected(endpoint);
           state.report(endpoint, status);
           endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
           // The application gave the request up, which says nothing about the endpoint.

@@ -14,7 +14,7 @@ import { createDeadlines } from './lib/deadlines.ts';
 import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
-import type { Cluster } from './model/cluster.ts';
+import type { Cluster, OutlierPolicy } from './model/cluster.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -147,7 +147,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
       if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
-      if (outlier !== undefined) filters.push(outlierFilter((endpoint, status) => state.report(endpoint, status)));
+      if (outlier !== undefined) filters.push(judgeTries(outlier, state));
     }
     if (perTryMs !== undefined) {
       // innermost policy: connect and response headers of one try
@@ -210,6 +210,15 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     cutMirrors: () => mirrors.cut(),
     close: () => outside.close(),
   };
+}
+
+function judgeTries(policy: OutlierPolicy, state: ClusterState): Filter<ClientCall, Reply> {
+  const split = policy.consecutiveLocalOriginFailures !== undefined;
+  return outlierFilter({
+    report: (endpoint, status) => state.report(endpoint, status),
+    ...(split ? { connected: (endpoint: CallEndpoint) => state.connected(endpoint) } : {}),
+    ignoreGrpc: policy.errorCodes !== undefined,
+  });
 }
 
 /** Tells the endpoint for which host its connection shall be, wherever that was said. */

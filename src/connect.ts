@@ -100,6 +100,7 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
     try {
       const socket = await open(state, endpoint, tlsHost, host);
       socket.once('close', () => void endpoint.tryEnded());
+      state.health.opened(endpoint);
       return socket;
     } catch (error) {
       endpoint.tryEnded();

@@ -194,6 +194,6 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
     workload: endpoint.endpoint.workload,
     healthy: endpoint.available,
     inFlight: endpoint.inFlight,
-    ejections: endpoint.ejectionCount,
+    ejections: endpoint.outlier.ejections,
   };
 }

@@ -1,6 +1,7 @@
 /** Counts what is under way and refuses more than the limit (Envoy circuit breaker `max_requests`). */
 export interface RequestLimiter {
-  readonly limit: number;
+  /** May change at any time; what is under way stays counted. */
+  limit: number;
   readonly active: number;
   /** Takes a place; false when there is none. */
   enter(): boolean;
@@ -15,7 +16,7 @@ export function createRequestLimiter(limit: number): RequestLimiter {
       return active;
     },
     enter() {
-      if (active >= limit) return false;
+      if (active >= this.limit) return false;
       active++;
       return true;
     },

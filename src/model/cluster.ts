@@ -181,7 +181,10 @@ export interface OriginatedTls {
   readonly unavailable?: string;
 }
 
-/** Istio `OutlierDetection`: consecutive errors eject an endpoint for a while. */
+/**
+ * Istio `OutlierDetection`: errors eject an endpoint for a while. Parts beyond Istio's API have the
+ * meaning of Envoy's message of the same name.
+ */
 export interface OutlierPolicy {
   /** 0 turns it off. Istio default 5. */
   readonly consecutive5xx: number;
@@ -195,10 +198,54 @@ export interface OutlierPolicy {
   readonly intervalMs: number;
   /** Ejected for this time multiplied by the number of ejections. Istio default 30,000. */
   readonly baseEjectionMs: number;
+  /** No ejection is longer (`max_ejection_time`). Absent: five minutes, or the base if that is longer. */
+  readonly maxEjectionMs?: number;
+  /** Each ejection is longer by a random time up to this (`max_ejection_time_jitter`). Default 0. */
+  readonly ejectionJitterMs?: number;
   /** At most this share of the endpoints is ejected, 0 to 100. Istio default 10. */
   readonly maxEjectionPercent: number;
+  /** One may go even if that is more than the share (`always_eject_one_host`). Default false, as in Envoy and Istio. */
+  readonly alwaysEjectOne?: boolean;
   /** Below this share of healthy endpoints ejections are ignored. Istio default 0: never. */
   readonly minHealthPercent: number;
+  /** How many in a hundred findings eject (`enforcing_…`), 0 to 100. Absent ones always do. */
+  readonly enforcing?: Readonly<Partial<Record<EjectionCause, number>>>;
+  /** Absent: off, as in Istio. */
+  readonly successRate?: SuccessRatePolicy;
+  /** Absent: off, as in Istio. */
+  readonly failurePercentage?: FailurePercentagePolicy;
+  /** False: a health check that passes does not end an ejection (`successful_active_health_check_uneject_host`). */
+  readonly healthCheckReturns?: boolean;
+}
+
+/** Why an endpoint was ejected; Envoy's words. */
+export type EjectionCause =
+  | 'consecutive_5xx'
+  | 'consecutive_gateway_failure'
+  | 'consecutive_local_origin_failure'
+  | 'success_rate'
+  | 'local_origin_success_rate'
+  | 'failure_percentage'
+  | 'local_origin_failure_percentage';
+
+/** Endpoints whose success rate of one interval is far below that of the others are ejected. */
+export interface SuccessRatePolicy {
+  /** With fewer endpoints that had enough requests nobody is. Envoy default 5. */
+  readonly minimumHosts: number;
+  /** Requests in one interval that an endpoint must have had. Envoy default 100. */
+  readonly requestVolume: number;
+  /** How many standard deviations below the mean, times 1,000. Envoy default 1,900. */
+  readonly stdevFactor: number;
+}
+
+/** Endpoints of which this share of the requests of one interval failed are ejected. */
+export interface FailurePercentagePolicy {
+  /** 0 to 100. Envoy default 85. */
+  readonly threshold: number;
+  /** Envoy default 5. */
+  readonly minimumHosts: number;
+  /** Envoy default 50. */
+  readonly requestVolume: number;
 }
 
 /** Istio `connectionPool`. Infinity means no limit, Istio's default. */

@@ -23,13 +23,18 @@ export interface Reply {
  * since each promise between application and connection costs every call.
  */
 export interface TryWatcher {
-  /** Response headers have arrived. */
+  /** Response headers have arrived; names in lower case. */
   tryReplied(call: ClientCall, status: number, headers: ResponseHeaders): void;
   /**
    * The last byte has arrived, or the try failed; exactly once for each try watched. `status` is
    * that of the response, 0 when none has begun.
    */
   tryEnded(call: ClientCall, error: Error | undefined, status: number): void;
+}
+
+/** Is told when a try has a connection and is about to be sent. */
+export interface StartWatcher {
+  tryStarted(call: ClientCall): void;
 }
 
 /** Follows the whole call. */
@@ -116,6 +121,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   /** Tries begun so far. */
   tries: number;
   endpoint: CallEndpoint | undefined;
+  /** Whoever has to know that a try got its connection; nobody, as a rule. */
+  startWatcher: StartWatcher | undefined;
   /** Endpoints that failed this call, so that the next try goes elsewhere. */
   failedEndpoints: CallEndpoint[] | undefined;
   /** Monotonic time at which the call is over in any case; Infinity when nothing limits it. */
@@ -150,6 +157,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.cluster = '';
     this.tries = 0;
     this.endpoint = undefined;
+    this.startWatcher = undefined;
     this.failedEndpoints = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';

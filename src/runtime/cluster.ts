@@ -4,7 +4,7 @@ import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
 import type { Cluster, Endpoint } from '../model/cluster.ts';
 import { nowhere, type OwnLocality } from '../model/workload.ts';
-import { createOutlierDetector, newOutlierHost, type OutlierDetector } from '../outlier/detector.ts';
+import { type ClusterHealth, createClusterHealth, createDeparted, type Departed } from './cluster-health.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
 import { createLoadBalancer, type LoadBalancer } from './load-balancer.ts';
@@ -31,13 +31,14 @@ export class ClusterState {
   retries: RequestLimiter;
   readonly #dependencies: ClusterDependencies;
   readonly #balancer: LoadBalancer;
+  readonly health: ClusterHealth;
   #endpoints: EndpointState[];
-  #detector: OutlierDetector<EndpointState> | undefined;
   #names: NameWatch | undefined;
   /** The one endpoint of a name of which only the first address counts. */
   #logical: EndpointState | undefined;
 
-  constructor(cluster: Cluster, dependencies: ClusterDependencies) {
+  /** @param departed what is remembered of endpoints that left, when the cluster itself was gone for a while */
+  constructor(cluster: Cluster, dependencies: ClusterDependencies, departed?: Departed) {
     this.cluster = cluster;
     this.revision = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
@@ -48,7 +49,17 @@ export class ClusterState {
     this.#endpoints = [];
     this.#names = undefined;
     this.#logical = undefined;
-    this.#detector = this.#makeDetector();
+    this.health = createClusterHealth({
+      clock,
+      random,
+      departed: departed ?? createDeparted(clock),
+      endpoints: () => this.#endpoints,
+      changed: (endpoints) => {
+        this.#rebuild();
+        for (const endpoint of endpoints) dependencies.healthChanged(this.cluster, endpoint);
+      },
+    });
+    this.health.update(cluster);
     this.#discover();
   }
 
@@ -67,7 +78,11 @@ export class ClusterState {
   }
 
   report(endpoint: object, status: number): void {
-    if (endpoint instanceof EndpointState) this.#detector?.report(endpoint, status);
+    if (endpoint instanceof EndpointState) this.health.report(endpoint, status);
+  }
+
+  connected(endpoint: object): void {
+    if (endpoint instanceof EndpointState) this.health.connected(endpoint);
   }
 
   /** Takes over a changed configuration; endpoints that stay keep their connections and memory. */
@@ -75,15 +90,9 @@ export class ClusterState {
     const previous = this.cluster;
     this.cluster = cluster;
     this.revision++;
-    if (!isDeepStrictEqual(previous.limits, cluster.limits)) {
-      this.requests = createRequestLimiter(cluster.limits.maxRequests);
-      this.retries = createRequestLimiter(cluster.limits.maxRetries);
-    }
-    if (!isDeepStrictEqual(previous.outlier, cluster.outlier)) {
-      this.#detector?.close();
-      this.#detector = this.#makeDetector();
-      if (cluster.outlier === undefined) this.#pardon();
-    }
+    this.requests.limit = cluster.limits.maxRequests;
+    this.retries.limit = cluster.limits.maxRetries;
+    this.health.update(cluster);
     // Before any connection is opened anew: it must be opened in the new way.
     const hooks = this.#dependencies.hooks(cluster);
     for (const endpoint of this.#endpoints) endpoint.adopt(endpoint.endpoint, hooks);
@@ -109,17 +118,8 @@ export class ClusterState {
   /** Lets running requests finish, then closes. */
   async close(): Promise<void> {
     this.#names?.close();
-    this.#detector?.close();
+    this.health.close();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
-  }
-
-  /** Without a policy nobody would let them back in. */
-  #pardon(): void {
-    for (const endpoint of this.#endpoints) {
-      const ejected = endpoint.ejectedUntil !== 0;
-      Object.assign(endpoint, newOutlierHost());
-      if (ejected) this.#dependencies.healthChanged(this.cluster, endpoint);
-    }
   }
 
   #discover(): void {
@@ -161,7 +161,9 @@ export class ClusterState {
       const state = known.get(key);
       known.delete(key);
       if (state === undefined) {
-        next.push(new EndpointState(endpoint, hooks));
+        const fresh = new EndpointState(endpoint, hooks);
+        this.health.joined(fresh);
+        next.push(fresh);
         continue;
       }
       const moved = state.endpoint.speaksMtls !== endpoint.speaksMtls || state.endpoint.spiffeId !== endpoint.spiffeId;
@@ -170,25 +172,15 @@ export class ClusterState {
       next.push(state);
     }
     this.#endpoints = next;
-    for (const gone of known.values()) void gone.retire();
+    for (const gone of known.values()) {
+      this.health.left(gone);
+      void gone.retire();
+    }
+    this.health.membersChanged();
     this.#rebuild();
   }
 
   #rebuild(): void {
     this.#balancer.rebuild(this.cluster, this.#endpoints);
-  }
-
-  #makeDetector(): OutlierDetector<EndpointState> | undefined {
-    const policy = this.cluster.outlier;
-    if (policy === undefined) return undefined;
-    return createOutlierDetector<EndpointState>({
-      policy,
-      clock: this.#dependencies.clock,
-      hosts: () => this.#endpoints,
-      changed: (endpoint) => {
-        this.#rebuild();
-        this.#dependencies.healthChanged(this.cluster, endpoint);
-      },
-    });
   }
 }

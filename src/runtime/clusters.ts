@@ -1,6 +1,8 @@
+import { createShortMemory, type ShortMemory } from '../lib/short-memory.ts';
 import type { Cluster } from '../model/cluster.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type ClusterDependencies, ClusterState } from './cluster.ts';
+import { createDeparted, type Departed } from './cluster-health.ts';
 
 /** All clusters that were called so far. */
 export interface Clusters {
@@ -17,17 +19,33 @@ export interface Clusters {
   close(): Promise<void>;
 }
 
+/** As for endpoints: {@link createDeparted}. */
+const goneLifeMs = 60_000;
+const maxGone = 256;
+
+interface Live {
+  readonly name: string;
+  readonly state: ClusterState;
+  readonly departed: Departed;
+}
+
 export function createClusters(dependenciesFor: (tlsHost: string | undefined) => ClusterDependencies): Clusters {
   let configured: ReadonlyMap<string, Cluster> = new Map();
-  const live = new Map<string, { readonly name: string; readonly state: ClusterState }>();
+  const live = new Map<string, Live>();
+  // What endpoints of clusters that are gone are remembered by: a resource that is replaced is gone for a moment.
+  let gone: ShortMemory<Departed> | undefined;
 
   const find = (key: string, name: string, tlsHost: string | undefined): ClusterState | undefined => {
     const found = live.get(key);
     if (found !== undefined) return found.state;
     const cluster = configured.get(name);
     if (cluster === undefined) return undefined;
-    const state = new ClusterState(cluster, dependenciesFor(tlsHost));
-    live.set(key, { name, state });
+    const dependencies = dependenciesFor(tlsHost);
+    const { clock } = dependencies;
+    gone ??= createShortMemory({ now: () => clock.now(), lifeMs: goneLifeMs, maxEntries: maxGone });
+    const departed = gone.take(key) ?? createDeparted(clock);
+    const state = new ClusterState(cluster, dependencies, departed);
+    live.set(key, { name, state, departed });
     return state;
   };
 
@@ -36,13 +54,14 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
     getForTls: (name, host) => find(`${name}\0${host}`, name, host),
     reconcile(snapshot) {
       configured = snapshot.clusters;
-      for (const [key, { name, state }] of live) {
+      for (const [key, { name, state, departed }] of live) {
         const next = configured.get(name);
         if (next === state.cluster) continue;
         if (next !== undefined) state.update(next);
         else {
           live.delete(key);
           void state.close();
+          if (departed.size > 0) gone?.keep(key, departed);
         }
       }
     },

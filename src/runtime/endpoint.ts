@@ -2,7 +2,8 @@ import type { Dispatcher } from 'undici';
 import { LatencyMemory } from '../balance/peak-ewma.ts';
 import { ReportMemory } from '../balance/utilization.ts';
 import type { Endpoint } from '../model/cluster.ts';
-import { newOutlierHost, type OutlierHost } from '../outlier/detector.ts';
+import type { OutlierSubject } from '../outlier/detector.ts';
+import { newOutlierHost, type OutlierHost } from '../outlier/host.ts';
 import type { Series } from '../telemetry/metrics.ts';
 
 /** How the runtime reaches the world; given by whoever wires it. */
@@ -23,7 +24,7 @@ export function endpointKey({ address, port }: Endpoint): string {
 }
 
 /** What the mesh remembers of one endpoint of one cluster: connections, load, failures. */
-export class EndpointState implements OutlierHost {
+export class EndpointState implements OutlierSubject {
   name: string;
   /** Host header that the connections send by themselves: that of the first request; '' if it is one of several. */
   host: string;
@@ -32,10 +33,7 @@ export class EndpointState implements OutlierHost {
   inFlight: number;
   /** Counts the sets of connections; grows with each {@link drain}. */
   generation: number;
-  consecutive5xx: number;
-  consecutiveGateway: number;
-  ejectedUntil: number;
-  ejectionCount: number;
+  outlier: OutlierHost;
   series: Series;
   #hooks: EndpointHooks;
   #retired: boolean;
@@ -45,17 +43,13 @@ export class EndpointState implements OutlierHost {
   #reports: ReportMemory | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
-    const outlier = newOutlierHost();
     this.name = endpointKey(endpoint);
     this.host = '';
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
     this.inFlight = 0;
     this.generation = 0;
-    this.consecutive5xx = outlier.consecutive5xx;
-    this.consecutiveGateway = outlier.consecutiveGateway;
-    this.ejectedUntil = outlier.ejectedUntil;
-    this.ejectionCount = outlier.ejectionCount;
+    this.outlier = newOutlierHost();
     this.series = hooks.series(endpoint);
     this.#hooks = hooks;
     this.#retired = false;
@@ -80,7 +74,12 @@ export class EndpointState implements OutlierHost {
    * that it is down. Load balancing reads only this; a change is announced by a new rebuild.
    */
   get available(): boolean {
-    return this.ejectedUntil === 0;
+    return this.outlier.ejectedUntil === 0;
+  }
+
+  /** Has it left the cluster? */
+  get retired(): boolean {
+    return this.#retired;
   }
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */

@@ -49,7 +49,7 @@ function setup(
           destinationVersion: '',
         }),
     }),
-    healthChanged: (_, { name, ejectedUntil }) => void log.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
+    healthChanged: (_, { available, name }) => void log.push(`${name} ${available ? 'in' : 'out'}`),
   };
   const state = new ClusterState(first, dependencies);
   const take = (): string[] => log.splice(0);
@@ -140,13 +140,13 @@ t.test('an endpoint that stays keeps its connections and its memory', async (t) 
   const { state, take } = setup(of([at(1), at(2)]));
   const [first] = state.endpoints as [EndpointState];
   first.dispatcher('');
-  first.consecutive5xx = 3;
+  first.outlier.consecutive5xx = 3;
   first.inFlight = 2;
   take();
   state.update(of([at(3), at(1, { weight: 5, workload: 'renamed' })]));
   t.same(take(), []);
   t.equal(state.endpoints[1], first);
-  t.match(first, { consecutive5xx: 3, inFlight: 2, weight: 5 });
+  t.match(first, { outlier: { consecutive5xx: 3 }, inFlight: 2, weight: 5 });
   t.equal(first.series.labels.destinationWorkload, 'renamed');
 });
 

@@ -78,7 +78,7 @@ export function testClient(
         }),
       series: (endpoint) => series(cluster.host, endpoint.workload),
     }),
-    healthChanged: (_, { name, ejectedUntil }) => void health.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
+    healthChanged: (_, { available, name }) => void health.push(`${name} ${available ? 'in' : 'out'}`),
   }));
   const active = (): ReadonlyMap<string, number> => {
     const result = new Map<string, number>();

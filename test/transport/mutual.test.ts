@@ -98,7 +98,7 @@ function meshOf(ports: readonly number[], own: () => Credentials) {
         }),
       series: () => series,
     }),
-    healthChanged: (_, { name, ejectedUntil }) => void health.push(`${name} ${ejectedUntil === 0 ? 'in' : 'out'}`),
+    healthChanged: (_, { available, name }) => void health.push(`${name} ${available ? 'in' : 'out'}`),
   }));
   const a = cluster(
     'a',
