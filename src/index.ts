@@ -10,6 +10,7 @@ export type { Logger } from './lib/logger.ts';
 export { createMesh } from './mesh.ts';
 export type {
   Application,
+  ClusterStatus,
   EndpointStatus,
   Explained,
   FastifyLike,
@@ -20,6 +21,7 @@ export type {
   MeshOptions,
   MeshServer,
   MeshStats,
+  OutlierDetectionStatus,
 } from './mesh-api.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';

@@ -102,7 +102,32 @@ export interface EndpointStatus {
   readonly workload: string;
   readonly healthy: boolean;
   readonly inFlight: number;
+  /** How often outlier detection has ejected it so far. */
   readonly ejections: number;
+  /** Why it is not healthy, in Envoy's words: `consecutive_5xx`, `success_rate` … */
+  readonly reason?: string;
+}
+
+/** One cluster that was called so far. Names follow Envoy's statistics of clusters. */
+export interface ClusterStatus {
+  readonly cluster: string;
+  /** Envoy `membership_total`. */
+  readonly endpoints: number;
+  /** Those that may be chosen (`membership_healthy`). */
+  readonly healthy: number;
+  /** Envoy `outlier_detection.*`; counters only grow. Absent without outlier detection. */
+  readonly outlierDetection?: OutlierDetectionStatus;
+}
+
+export interface OutlierDetectionStatus {
+  /** Endpoints that are out now (`ejections_active`). */
+  readonly active: number;
+  /** Ejections by cause (`ejections_enforced_<cause>`). */
+  readonly enforced: Readonly<Record<string, number>>;
+  /** What was found, by cause, ejected or not (`ejections_detected_<cause>`). */
+  readonly detected: Readonly<Record<string, number>>;
+  /** Findings that were let pass because enough endpoints were out (`ejections_overflow`). */
+  readonly overflow: number;
 }
 
 /** Counters and state, taken at one moment. */
@@ -112,6 +137,7 @@ export interface MeshStats {
   readonly identity: IdentityStatus | undefined;
   readonly requests: readonly SeriesSnapshot[];
   readonly endpoints: readonly EndpointStatus[];
+  readonly clusters: readonly ClusterStatus[];
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */

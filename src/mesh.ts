@@ -177,6 +177,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         identity: active && statusOf(active),
         requests: metrics.snapshot(),
         endpoints: outbound.endpoints(),
+        clusters: outbound.clusters(),
       };
     },
     explain: createLiveExplain(workload, () => config.current()),

@@ -9,12 +9,13 @@ import { createFetch } from './host/fetch.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Random } from './lib/random.ts';
-import type { EndpointStatus } from './mesh-api.ts';
+import type { ClusterStatus, EndpointStatus } from './mesh-api.ts';
 import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { createOutboundTls } from './outbound-tls.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
+import type { ClusterState } from './runtime/cluster.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
 import { createNameResolver } from './runtime/resolver.ts';
@@ -47,6 +48,7 @@ export interface Outbound {
   /** A new certificate: connections made with the old one are replaced, none is cut. */
   recycle(spreadMs: number): void;
   endpoints(): readonly EndpointStatus[];
+  clusters(): readonly ClusterStatus[];
   /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
@@ -175,6 +177,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     },
     endpoints: () =>
       [...clusters.all()].flatMap((state) => state.endpoints.map((endpoint) => statusOf(state.cluster, endpoint))),
+    clusters: () => [...clusters.all()].map(clusterStatusOf),
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {
         agent.destroy();
@@ -188,6 +191,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
 }
 
 function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
+  const { cause } = endpoint.outlier;
   return {
     cluster: cluster.name,
     address: endpoint.name,
@@ -195,5 +199,17 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
     healthy: endpoint.available,
     inFlight: endpoint.inFlight,
     ejections: endpoint.outlier.ejections,
+    ...(cause === undefined ? {} : { reason: cause }),
+  };
+}
+
+function clusterStatusOf({ cluster, endpoints, health }: ClusterState): ClusterStatus {
+  const { detected, enforced, overflow } = health.stats;
+  const outlierDetection = { active: health.ejected, enforced: { ...enforced }, detected: { ...detected }, overflow };
+  return {
+    cluster: cluster.name,
+    endpoints: endpoints.length,
+    healthy: endpoints.filter(({ available }) => available).length,
+    ...(cluster.outlier === undefined ? {} : { outlierDetection }),
   };
 }

@@ -5,6 +5,7 @@ import { destinationExtensions } from './destination-annotations.ts';
 import type { DestinationRule, DestinationRules } from './destination-rules.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
+import { withOutlierAnnotation } from './outlier-annotation.ts';
 import { rememberPart } from './remember.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
@@ -69,7 +70,9 @@ export function createClusters(
       ...(rule === undefined ? {} : destinationExtensions(rule.resources)),
       tls: upstreamTls(service, policy, mesh),
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
-      ...(policy.outlier === undefined ? {} : { outlier: policy.outlier }),
+      ...(policy.outlier === undefined
+        ? {}
+        : { outlier: withOutlierAnnotation(policy.outlier, rule?.resources ?? []) }),
       limits: limitsOf(policy, mesh),
       ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
       ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),

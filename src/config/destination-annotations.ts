@@ -1,6 +1,7 @@
 import type { BalancePolicy } from '../model/cluster.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRuleBody } from './istio-destination-rule.ts';
+import { outlierAnnotation, readOutlierAnnotation } from './outlier-annotation.ts';
 import type { Resource } from './resource.ts';
 import { suggest } from './values.ts';
 
@@ -37,15 +38,20 @@ const known: {
 };
 
 const byKey = new Map<string, Annotation<unknown>>(Object.values(known).map((each) => [each.key, each]));
+const keys: readonly string[] = [...byKey.keys(), outlierAnnotation];
 
 /** Reports what the annotations do, and refuses those that say nothing sensible. */
 export function checkDestinationAnnotations(resource: Resource<DestinationRuleBody>, collector: Collector): void {
   for (const [key, value] of Object.entries(resource.annotations)) {
     if (!key.startsWith(prefix)) continue;
     const path = ['metadata', 'annotations', key];
+    if (key === outlierAnnotation) {
+      checkOutlierAnnotation(resource, path, collector);
+      continue;
+    }
     const annotation = byKey.get(key);
     if (annotation === undefined) {
-      const meant = suggest(key, [...byKey.keys()]);
+      const meant = suggest(key, keys);
       const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
       collector.refuse(resource, path, `is not an annotation that is known here${hint}`, value);
     } else if (annotation.read(value) === undefined) {
@@ -59,6 +65,24 @@ export function checkDestinationAnnotations(resource: Resource<DestinationRuleBo
     const note = `spec.trafficPolicy.loadBalancer has ${stronger}, which goes first`;
     collector.warn(resource, ['metadata', 'annotations', known.balance.key], 'ignored', note);
   }
+}
+
+function checkOutlierAnnotation(
+  resource: Resource<DestinationRuleBody>,
+  path: readonly string[],
+  collector: Collector,
+): void {
+  const value = resource.annotations[outlierAnnotation] ?? '';
+  const read = readOutlierAnnotation(value);
+  if (typeof read === 'string') {
+    collector.refuse(resource, path, read, value);
+    return;
+  }
+  const { subsets = [], trafficPolicy } = resource.body.spec;
+  const policies = [trafficPolicy, ...subsets.map((subset) => subset.trafficPolicy)];
+  const parts = policies.flatMap((policy) => [policy, ...(policy?.portLevelSettings ?? [])]);
+  if (parts.some((part) => part?.outlierDetection !== undefined)) collector.entry(resource, path, 'enforced');
+  else collector.warn(resource, path, 'ignored', 'there is no outlierDetection in the rule that it could add to');
 }
 
 /** What the annotations of the resources say that a rule is made of; the one that gave it its name goes first. */

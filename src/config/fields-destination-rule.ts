@@ -111,18 +111,20 @@ const connectionPool = object({
   }),
 });
 
-const localOrigin = 'connection failures count as gateway errors';
 const outlierDetection = object({
   consecutive5xxErrors: uint32,
   consecutiveGatewayErrors: uint32,
   interval: duration(),
   baseEjectionTime: duration(),
-  maxEjectionPercent: enforced(integer(0, 100), '0 is the default of 10, as in Istio'),
+  maxEjectionPercent: enforced(
+    integer(0, 100),
+    '0 is the default of 10, as in Istio; where one endpoint is more than the share, none goes, as in Envoy',
+  ),
   minHealthPercent: integer(0, 100),
   consecutiveErrors: ignored(int32, 'deprecated; Istio ignores it too'),
-  splitExternalLocalOriginErrors: ignored(boolean, localOrigin),
-  consecutiveLocalOriginFailures: ignored(uint32, localOrigin),
-  outlierDetectionHttpErrorCodes: ignored(list(integer(100, 599)), 'codes from 500 are failures'),
+  splitExternalLocalOriginErrors: boolean,
+  consecutiveLocalOriginFailures: uint32,
+  outlierDetectionHttpErrorCodes: list(integer(100, 599)),
 });
 
 const files = 'a file, read again when it has changed';

@@ -42,6 +42,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     configVersion: '1',
     identity: { spiffeId: 'spiffe://cluster.local/ns/bookinfo/sa/x', notBefore: 0, notAfter: 90_000, generation: 1 },
     requests,
+    clusters: [],
     endpoints:
       open === undefined
         ? []
