@@ -21,6 +21,7 @@ import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts'
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type LocalAnswer, LocalReply } from './pipeline/local-answer.ts';
 import { retryFilter } from './retry/filter.ts';
+import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { responseEditor, routeFilter } from './route/filter.ts';
 import type { HostTable } from './route/host-table.ts';
 import { announceChoice, changesHeaders } from './route/plan.ts';
@@ -41,6 +42,8 @@ export interface ClientPipelineDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly clusters: Clusters;
+  /** Default: {@link defaultRetrySettings}. */
+  readonly retries?: RetrySettings;
   /** The table of the snapshot in force; read once for each call. */
   hosts(): HostTable | undefined;
   /** Connections of the mesh's own to the address that the caller named. Absent: no cluster needs them. */
@@ -65,15 +68,19 @@ export interface ClientPipeline {
  * route or cluster does not configure is not in its chain.
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
-  const { clock, clusters, random } = dependencies;
+  const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
-  const toItsAddress: Filter<ClientCall, Reply> = (call, next) => {
-    call.endpoint = passthrough;
-    return next(call);
-  };
-  const toItsAddressBy = (cluster: Cluster): Filter<ClientCall, Reply> => {
+  const toItsAddress =
+    (state: ClusterState): Filter<ClientCall, Reply> =>
+    (call, next) => {
+      call.endpoint = passthrough;
+      countOutside(call, state);
+      return next(call);
+    };
+  const toItsAddressBy = (state: ClusterState): Filter<ClientCall, Reply> => {
+    const { cluster } = state;
     const dispatcher = (): Dispatcher => {
       if (dependencies.original !== undefined) return dependencies.original(cluster);
       // Never without its TLS.
@@ -82,6 +89,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const endpoint: CallEndpoint = { name: cluster.host, host: '', dispatcher };
     return (call, next) => {
       call.endpoint = endpoint;
+      countOutside(call, state);
       return next(call);
     };
   };
@@ -112,7 +120,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
       const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs);
-      filters.push(retryFilter({ policy: route.retry, clock, random, limiter: state.retries, prepare }));
+      const anywhere = !(route.retry.ignorePreviousHosts ?? state.cluster.hash === undefined);
+      const { nested } = retries;
+      const limit = state.retries;
+      filters.push(retryFilter({ policy: route.retry, clock, random, limit, anywhere, nested, prepare }));
     }
     if (ofTry !== undefined) {
       // inside retry: it sees the faults; outside limit and balance: a fault that was made up takes no
@@ -139,7 +150,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     if (state.cluster.discovery.kind === 'original') {
       // There is nothing to choose from, and nobody to eject.
-      filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state.cluster) : toItsAddress);
+      filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state) : toItsAddress(state));
     } else {
       // inside retry: hands the chosen endpoint on
       filters.push(balanceFilter(name, state));
@@ -219,6 +230,12 @@ function judgeTries(policy: OutlierPolicy, state: ClusterState): Filter<ClientCa
     ...(split ? { connected: (endpoint: CallEndpoint) => state.connected(endpoint) } : {}),
     ignoreGrpc: policy.errorCodes !== undefined,
   });
+}
+
+/** Counts a try that no endpoint counts, until its last byte. */
+function countOutside(call: ClientCall, state: ClusterState): void {
+  state.outside++;
+  call.watchTry(state);
 }
 
 /** Tells the endpoint for which host its connection shall be, wherever that was said. */

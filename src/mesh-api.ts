@@ -56,6 +56,17 @@ export interface MeshOptions {
    * utilization. `always`: everybody, for Envoys and gRPC clients. `never`: nobody.
    */
   readonly loadReports?: 'asked' | 'always' | 'never';
+  /**
+   * Retries that may run at once where a DestinationRule says neither `retryBudget` nor
+   * `maxRetries`: percent of the requests under way to that service, but 3 in any case. Default 20.
+   * `off`: any number, as in Istio.
+   */
+  readonly retryBudget?: number | 'off';
+  /**
+   * What about answers of services that have made retries of their own in vain? `stop` (default):
+   * they are final. `allow`: they are retried like others, at every hop anew, as sidecars do.
+   */
+  readonly nestedRetries?: 'stop' | 'allow';
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

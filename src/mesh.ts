@@ -54,6 +54,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     random,
     metrics,
     onFailure: settings.onFailure,
+    retries: settings.retries,
     identity: identity === undefined ? 'none' : () => identity.current(),
     endpointChanged: (status) => {
       logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint was ejected');

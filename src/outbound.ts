@@ -14,6 +14,7 @@ import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cl
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { createOutboundTls } from './outbound-tls.ts';
+import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
@@ -31,6 +32,8 @@ export interface OutboundDependencies {
   readonly random: Random;
   readonly metrics: Metrics;
   readonly onFailure: 'response' | 'throw';
+  /** Default: {@link defaultRetrySettings}. */
+  readonly retries?: RetrySettings;
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
   endpointChanged(status: EndpointStatus): void;
@@ -54,7 +57,7 @@ export interface Outbound {
 }
 
 export function createOutbound(dependencies: OutboundDependencies): Outbound {
-  const { clock, metrics, random, workload } = dependencies;
+  const { clock, metrics, random, retries = defaultRetrySettings, workload } = dependencies;
   const sourcePrincipal = workloadSpiffeId(workload);
   const seriesTo = (destinationService: string, destinationWorkload: string, destinationVersion: string): Series =>
     metrics.series({
@@ -82,6 +85,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     clock,
     random,
     names,
+    retryBudget: retries.budget,
     hooks: (cluster) => ({
       perHost: typeof cluster.tls === 'object',
       open: (endpoint, host, current) =>
@@ -109,6 +113,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     clock,
     random,
     clusters,
+    retries,
     hosts: () => hosts,
     original: tls.original,
     series: seriesWithout,

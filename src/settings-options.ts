@@ -31,6 +31,8 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   propagateHeaders: like(settingsTable.propagateHeaders),
   instance: like(settingsTable.instance),
   loadReports: like(settingsTable.loadReports),
+  retryBudget: like(settingsTable.retryBudget),
+  nestedRetries: like(settingsTable.nestedRetries),
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),

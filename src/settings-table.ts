@@ -59,6 +59,17 @@ const milliseconds = (variable: Setting<number>['variable']): Setting<number> =>
   return { variable, mustBe: 'a whole number of milliseconds', parse, accept };
 };
 
+/** 0 to 100; nothing is no number. */
+const asPercent = (value: unknown): number | undefined =>
+  typeof value === 'number' && value >= 0 && value <= 100 ? value : undefined;
+
+const retryBudget: Setting<number | 'off'> = {
+  variable: 'INMESH_RETRY_BUDGET',
+  mustBe: 'a percentage from 0 to 100, or off',
+  parse: (given) => (given === 'off' ? given : /^\d+(\.\d+)?$/.test(given) ? asPercent(Number(given)) : undefined),
+  accept: (value) => (value === 'off' ? value : asPercent(value)),
+};
+
 const signals: Setting<readonly NodeJS.Signals[]> = {
   variable: 'INMESH_CLOSE_ON',
   mustBe: 'names of signals that a process can catch, such as SIGTERM,SIGINT (a list in inmesh.yaml)',
@@ -125,6 +136,8 @@ interface SettingValues {
   readonly propagateHeaders: readonly string[];
   readonly instance: string;
   readonly loadReports: 'asked' | 'always' | 'never';
+  readonly retryBudget: number | 'off';
+  readonly nestedRetries: 'stop' | 'allow';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -167,6 +180,8 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
     fallbackVariable: 'POD_NAME',
   },
   loadReports: oneOf('INMESH_LOAD_REPORTS', 'asked', 'always', 'never'),
+  retryBudget,
+  nestedRetries: oneOf('INMESH_NESTED_RETRIES', 'stop', 'allow'),
 };
 
 /** Names the settings file; not a setting itself. */

@@ -6,6 +6,8 @@ import type { Logger } from './lib/logger.ts';
 import type { MeshOptions } from './mesh-api.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
+import { defaultRetryBudget } from './retry/limit.ts';
+import type { RetrySettings } from './retry/settings.ts';
 import { checkOptions } from './settings-options.ts';
 import { type Environment, type Layer, readEnvironment, readSettingsFile } from './settings-sources.ts';
 import { type LogLevel, type SettingKey, type SettingValue, settingsTable } from './settings-table.ts';
@@ -46,6 +48,7 @@ export interface ResolvedSettings {
   /** Absent: one at random. */
   readonly instance?: string;
   readonly loadReports: 'asked' | 'always' | 'never';
+  readonly retries: RetrySettings;
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -94,8 +97,16 @@ export function resolveSettings(
     propagateHeaders: (options.propagateHeaders ?? value('propagateHeaders') ?? []).map((name) => name.toLowerCase()),
     ...(instance === undefined ? {} : { instance }),
     loadReports: options.loadReports ?? value('loadReports') ?? 'asked',
+    retries: {
+      budget: retryBudget(options.retryBudget ?? value('retryBudget')),
+      nested: (options.nestedRetries ?? value('nestedRetries')) === 'allow',
+    },
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
+}
+
+function retryBudget(percent: number | 'off' = defaultRetryBudget.percent): RetrySettings['budget'] {
+  return percent === 'off' ? 'unlimited' : { ...defaultRetryBudget, percent };
 }
 
 function refuseIf(problems: readonly string[]): void {

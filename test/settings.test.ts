@@ -48,6 +48,7 @@ t.test('without anything there are defaults', async (t) => {
     closeOn: [],
     propagateHeaders: [],
     loadReports: 'asked',
+    retries: { budget: { percent: 20, intervalMs: 0, minRetryConcurrency: 3 }, nested: false },
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -85,6 +86,8 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_PROPAGATE_HEADERS: 'End-User, x-canary,end-user',
       INMESH_INSTANCE: 'reviews-v2-6f9',
       INMESH_LOAD_REPORTS: 'always',
+      INMESH_RETRY_BUDGET: '12.5',
+      INMESH_NESTED_RETRIES: 'allow',
       UNRELATED: 'x',
     },
     cwd,
@@ -116,6 +119,7 @@ t.test('every setting can come from the environment', async (t) => {
     propagateHeaders: ['end-user', 'x-canary'],
     instance: 'reviews-v2-6f9',
     loadReports: 'always',
+    retries: { budget: { percent: 12.5, intervalMs: 0, minRetryConcurrency: 3 }, nested: true },
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -144,6 +148,8 @@ closeOn: [SIGTERM]
 propagateHeaders: [End-User]
 instance: a
 loadReports: never
+retryBudget: off
+nestedRetries: stop
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -168,6 +174,7 @@ loadReports: never
     propagateHeaders: ['end-user'],
     instance: 'a',
     loadReports: 'never',
+    retries: { budget: 'unlimited', nested: false },
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

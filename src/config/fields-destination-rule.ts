@@ -97,7 +97,7 @@ const connectionPool = object({
   }),
   http: object({
     http2MaxRequests: enforced(integer(), 'counts HTTP/1.1 requests too, and those that wait; 0 is no limit'),
-    maxRetries: enforced(integer(), '0 is no limit'),
+    maxRetries: enforced(integer(), 'absent or 0: the default `retryBudget` holds'),
     idleTimeout: duration(),
     http1MaxPendingRequests: enforced(
       integer(),
@@ -159,9 +159,9 @@ const trafficPolicy = object({
     'connections go to the endpoints directly',
   ),
   proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
-  retryBudget: ignored(
+  retryBudget: enforced(
     object({ percent: nullable(number(0, 100)), budgetInterval: anyDuration, minRetryConcurrency: uint32 }),
-    '`connectionPool.http.maxRetries` limits retries',
+    'absent, and without `maxRetries`: 20 %, and 3 in any case, while Istio has no limit then; retries themselves are not counted among the requests',
   ),
 });
 

@@ -70,7 +70,7 @@ const meshFields: Readonly<Record<string, Field>> = object({
     retryOn: string(),
     backoff: duration(),
     perTryTimeout: ignored(duration(), 'as in Istio: only a VirtualService can set it'),
-    retryIgnorePreviousHosts: ignored(boolean, 'the balancer decides'),
+    retryIgnorePreviousHosts: boolean,
     retryRemoteLocalities: ignored(boolean),
   }),
   enableAutoMtls: enforced(boolean, 'false: no mutual TLS to services without a DestinationRule that asks for it'),

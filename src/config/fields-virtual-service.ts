@@ -103,9 +103,12 @@ const redirect = object(
 const retries = object({
   attempts: integer(),
   perTryTimeout: duration(),
-  retryOn: enforced(string(), 'Envoy words and status codes; `retriable-headers` and HTTP/3 words have no effect'),
+  retryOn: enforced(
+    string(),
+    'Envoy words and status codes; as in Istio nothing here names headers for `retriable-headers`; HTTP/3 words have no effect',
+  ),
   backoff: duration(),
-  retryIgnorePreviousHosts: ignored(boolean, 'the balancer decides'),
+  retryIgnorePreviousHosts: enforced(boolean, 'absent: true, but false with `consistentHash`'),
   retryRemoteLocalities: ignored(boolean, 'the balancer decides'),
 });
 

@@ -16,7 +16,7 @@ export interface RetrySpec {
 }
 
 /** Envoy's words that have nothing to act on here. */
-const wordsWithoutEffect: readonly string[] = ['retriable-headers', 'http3-post-connect-failure'];
+const wordsWithoutEffect: readonly string[] = ['http3-post-connect-failure'];
 
 /**
  * Istio's rules: no `retries` is the default policy; `attempts: 0` is none at all; what `retries` leaves out is that of
@@ -33,6 +33,9 @@ export function compileRetry(spec: RetrySpec | undefined): RetryPolicy | undefin
     ...(perTryTimeoutMs === undefined ? {} : { perTryTimeoutMs }),
     ...parseRetryOn(spec.retryOn ?? ''),
     backoffBaseMs: durationMs(spec.backoff) ?? defaultRetryPolicy.backoffBaseMs,
+    ...(typeof spec.retryIgnorePreviousHosts === 'boolean'
+      ? { ignorePreviousHosts: spec.retryIgnorePreviousHosts }
+      : {}),
   };
 }
 

@@ -33,6 +33,7 @@ const byCode: ReadonlyMap<string, FailureKind> = new Map([
   ['UND_ERR_HEADERS_OVERFLOW', 'reset'],
   ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'reset'],
   ['UND_ERR_RES_EXCEEDED_MAX_SIZE', 'reset'],
+  ['ERR_HTTP2_STREAM_ERROR', 'reset'],
   ['UND_ERR_HEADERS_TIMEOUT', 'timeout'],
   ['UND_ERR_BODY_TIMEOUT', 'timeout'],
 ] as const);
@@ -65,4 +66,14 @@ export function failureKind(error: unknown): FailureKind | undefined {
     return 'reset';
   }
   return byCode.get(code) ?? byPrefix.find(([prefix]) => code.startsWith(prefix))?.[1];
+}
+
+/**
+ * Did an HTTP/2 server refuse the stream without having looked at it (`REFUSED_STREAM`, RFC 9113
+ * section 8.7)? Node tells so in words only.
+ */
+export function isRefusedStream(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ERR_HTTP2_STREAM_ERROR' && error.message.includes('NGHTTP2_REFUSED_STREAM');
 }

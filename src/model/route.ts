@@ -213,8 +213,15 @@ export interface RetryPolicy {
   readonly retryOn: readonly RetryOn[];
   /** For `retriable-status-codes`. */
   readonly retriableStatusCodes: readonly number[];
+  /** For `retriable-headers`: a response that any of these matches (Envoy `retriable_headers`). */
+  readonly retriableHeaders?: readonly HeaderMatch[];
   /** Base of the back-off in milliseconds; full jitter in [0, (2^n - 1) * base), capped at 10 * base. */
   readonly backoffBaseMs: number;
+  /**
+   * Do retries pass over endpoints that failed the call (`retryIgnorePreviousHosts`)? Absent: yes,
+   * unless the cluster has a consistent hash, whose endpoint is the right one again, as in Istio.
+   */
+  readonly ignorePreviousHosts?: boolean;
 }
 
 /** The `retryOn` vocabulary that inmesh decides on for HTTP. */
@@ -228,6 +235,7 @@ export const retryOnWords = [
   'retriable-4xx',
   'refused-stream',
   'retriable-status-codes',
+  'retriable-headers',
   'cancelled',
   'deadline-exceeded',
   'internal',

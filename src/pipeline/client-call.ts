@@ -120,6 +120,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   cluster: string;
   /** Tries begun so far. */
   tries: number;
+  /** May a byte of the try under way have left? False: its server has provably not seen it. */
+  sent: boolean;
   endpoint: CallEndpoint | undefined;
   /** Whoever has to know that a try got its connection; nobody, as a rule. */
   startWatcher: StartWatcher | undefined;
@@ -156,6 +158,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.route = '';
     this.cluster = '';
     this.tries = 0;
+    this.sent = false;
     this.endpoint = undefined;
     this.startWatcher = undefined;
     this.failedEndpoints = undefined;

@@ -33,6 +33,12 @@ export interface Scope {
   readonly deadline?: number;
   /** Identity of the caller; absent when it did not use mTLS. */
   readonly peer?: Peer;
+  /**
+   * A call that this request causes has failed for good after all the retries that there were for
+   * it: the answer tells the caller, so that it does not begin them again. Absent where there is
+   * nobody to tell.
+   */
+  retriesSpent?(): void;
 }
 
 // One store for the process even if two copies of the package are loaded: a request that enters

@@ -6,33 +6,40 @@ import type { RetryPolicy } from '../model/route.ts';
 import type { ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
+import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import { backoffMs } from './backoff.ts';
-import { compileRetryDecision, lowestRetriedStatus, neverSent } from './decide.ts';
-
-/** Limits how many retries are under way at once (Istio `maxRetries`). */
-export interface RetryLimiter {
-  enter(): boolean;
-  leave(): void;
-}
+import { compileRetryDecision, lowestRetriedStatus } from './decide.ts';
+import type { RetryLimit } from './limit.ts';
 
 /** Tries again as the policy says, elsewhere if possible, until the call's time or tries are used up. */
 export function retryFilter(options: {
   readonly policy: RetryPolicy;
   readonly clock: Clock;
   readonly random: Random;
-  readonly limiter: RetryLimiter;
+  readonly limit: RetryLimit;
+  /** May a retry go where the call has failed already? Default no. */
+  readonly anywhere?: boolean;
+  /** Retry answers of services that have spent retries of their own, as sidecars do? Default no. */
+  readonly nested?: boolean;
   /** Called before each retry, to bring up to date what its request says. */
   prepare?(call: ClientCall): void;
 }): Filter<ClientCall, Reply> {
-  const { policy, clock, random, limiter } = options;
+  const { policy, clock, random, limit, anywhere = false, nested = false } = options;
   const decide = compileRetryDecision(policy);
   const lowest = lowestRetriedStatus(policy);
 
-  const mayRetry = (call: ClientCall): boolean =>
-    call.tries <= policy.attempts && call.reason === null && !call.request.upgrade;
+  /** Is there another try in it? If not, says why in the flags of the call. Takes a place for it. */
+  const admitted = (call: ClientCall): boolean => {
+    if (call.reason !== null || call.request.upgrade) return false;
+    const used = call.tries > policy.attempts;
+    if (!used && limit.enter()) return true;
+    call.flag = addFlag(call.flag, used ? 'URX' : 'UO');
+    call.scope?.retriesSpent?.();
+    return false;
+  };
 
   const again = async (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
-    if (call.endpoint !== undefined) {
+    if (call.endpoint !== undefined && !anywhere) {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
     }
@@ -43,48 +50,55 @@ export function retryFilter(options: {
       await call.until(new Promise<void>((resolve) => (cancel = clock.after(waitMs, resolve, true))));
     } catch (error) {
       cancel();
-      limiter.leave();
+      limit.withdraw();
+      outOfTime(call);
       throw error;
     }
+    limit.sent();
     options.prepare?.(call);
     return attempt(call, next, true);
   };
 
   const attempt = (call: ClientCall, next: Service<ClientCall, Reply>, isRetry: boolean): Promise<Reply> => {
     call.tries++;
+    call.sent = false;
     // 1 for the first try; Istio's sidecars send it.
     setHeader(call.request.headers, 'x-envoy-attempt-count', String(call.tries));
     return next(call).then(
       (reply) => {
-        if (isRetry) limiter.leave();
-        if (reply.status < lowest && reply.headers['grpc-status'] === undefined) return reply;
-        const grpcStatus = reply.headers['grpc-status'];
-        const wanted = decide({
-          kind: 'response',
-          status: reply.status,
-          ...(typeof grpcStatus === 'string' ? { grpcStatus } : {}),
-          rateLimited: reply.headers['x-envoy-ratelimited'] !== undefined,
-        });
-        if (!wanted) return reply;
+        if (isRetry) limit.leave();
+        const { headers, status } = reply;
+        if (status < lowest && headers['grpc-status'] === undefined) return reply;
+        if (!decide({ kind: 'response', status, headers })) return reply;
+        if (!nested && headers[retriesSpentHeader] !== undefined) {
+          call.scope?.retriesSpent?.();
+          return reply;
+        }
         // What has been sent must be sendable again; then, and only then, is this answer given up.
-        if (!mayRetry(call) || !isReplayable(call.request.body)) {
-          if (call.tries > policy.attempts) call.flag = addFlag(call.flag, 'URX');
-          return reply;
-        }
-        if (!limiter.enter()) {
-          call.flag = addFlag(call.flag, 'UO');
-          return reply;
-        }
+        if (!isReplayable(call.request.body) || !admitted(call)) return reply;
         reply.discard();
         return again(call, next);
       },
       (error: unknown) => {
-        if (isRetry) limiter.leave();
-        const untouched = isReplayable(call.request.body) || neverSent(error);
-        if (!mayRetry(call) || !untouched || !decide({ kind: 'error', error }) || !limiter.enter()) throw error;
+        if (isRetry) {
+          limit.leave();
+          outOfTime(call);
+        }
+        // What has not left is still whole, whatever it is.
+        const { sent } = call;
+        const whole = !sent || isReplayable(call.request.body);
+        if (!whole || !decide({ kind: 'error', error, sent }) || !admitted(call)) throw error;
         return again(call, next);
       },
     );
   };
-  return (call, next) => attempt(call, next, false);
+  return (call, next) => {
+    if (limit.counts) limit.began();
+    return attempt(call, next, false);
+  };
+}
+
+/** A call whose time ended among its retries has spent them, too. */
+function outOfTime(call: ClientCall): void {
+  if (call.reason !== null && !call.cancelled) call.scope?.retriesSpent?.();
 }

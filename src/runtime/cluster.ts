@@ -2,8 +2,15 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
-import type { Cluster, Endpoint } from '../model/cluster.ts';
+import type { Cluster, Endpoint, RetryBudget } from '../model/cluster.ts';
 import { nowhere, type OwnLocality } from '../model/workload.ts';
+import {
+  createRetryLimit,
+  defaultRetryBudget,
+  type RetryLimit,
+  type RetryLimitPolicy,
+  retryLimitPolicy,
+} from '../retry/limit.ts';
 import { type ClusterHealth, createClusterHealth, createDeparted, type Departed } from './cluster-health.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
@@ -18,6 +25,8 @@ export interface ClusterDependencies {
   readonly own?: OwnLocality;
   hooks(cluster: Cluster): EndpointHooks;
   readonly names: NameResolver;
+  /** How many retries run at once where neither `retryBudget` nor `maxRetries` says so. Default 20 %, and 3. */
+  readonly retryBudget?: RetryBudget | 'unlimited';
   /** An endpoint was ejected or came back. */
   healthChanged(cluster: Cluster, endpoint: EndpointState): void;
 }
@@ -28,7 +37,10 @@ export class ClusterState {
   /** Grows when the policy changes, so that pipelines composed for the old one are made anew. */
   revision: number;
   requests: RequestLimiter;
-  retries: RequestLimiter;
+  /** Never replaced: what is under way counts whatever the configuration says meanwhile. */
+  readonly retries: RetryLimit;
+  /** Tries on their way to the address that the caller named, where there are no endpoints to count them. */
+  outside: number;
   readonly #dependencies: ClusterDependencies;
   readonly #balancer: LoadBalancer;
   readonly health: ClusterHealth;
@@ -42,9 +54,10 @@ export class ClusterState {
     this.cluster = cluster;
     this.revision = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
-    this.retries = createRequestLimiter(cluster.limits.maxRetries);
+    this.outside = 0;
     this.#dependencies = dependencies;
     const { clock, random, own = nowhere } = dependencies;
+    this.retries = createRetryLimit(this.#retryPolicy(), clock, () => this.#underWay());
     this.#balancer = createLoadBalancer({ clock, random, own });
     this.#endpoints = [];
     this.#names = undefined;
@@ -85,13 +98,22 @@ export class ClusterState {
     if (endpoint instanceof EndpointState) this.health.connected(endpoint);
   }
 
+  tryReplied(): void {
+    // only the end counts
+  }
+
+  /** A try to the address that the caller named received its last byte, or failed. */
+  tryEnded(): void {
+    this.outside--;
+  }
+
   /** Takes over a changed configuration; endpoints that stay keep their connections and memory. */
   update(cluster: Cluster): void {
     const previous = this.cluster;
     this.cluster = cluster;
     this.revision++;
     this.requests.limit = cluster.limits.maxRequests;
-    this.retries.limit = cluster.limits.maxRetries;
+    this.retries.adopt(this.#retryPolicy());
     this.health.update(cluster);
     // Before any connection is opened anew: it must be opened in the new way.
     const hooks = this.#dependencies.hooks(cluster);
@@ -120,6 +142,17 @@ export class ClusterState {
     this.#names?.close();
     this.health.close();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
+  }
+
+  #retryPolicy(): RetryLimitPolicy {
+    return retryLimitPolicy(this.cluster, this.#dependencies.retryBudget ?? defaultRetryBudget);
+  }
+
+  /** Only asked when a try has failed: that costs less than keeping count in each call. */
+  #underWay(): number {
+    let tries = this.outside;
+    for (const { inFlight } of this.#endpoints) tries += inFlight;
+    return tries;
   }
 
   #discover(): void {

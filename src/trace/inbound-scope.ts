@@ -1,6 +1,7 @@
 import { randomUuid } from '../lib/uuid.ts';
 import { setRequestHeader } from '../pipeline/request-headers.ts';
-import type { Scope } from '../pipeline/scope.ts';
+import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
+import type { Peer, Scope } from '../pipeline/scope.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { inboundTraceHeaders } from './inbound-headers.ts';
 import { propagatedHeaders } from './propagated.ts';
@@ -14,7 +15,7 @@ const noHeaders: readonly string[] = [];
  * `propagated` are names of further headers to hand on.
  */
 export function inboundScope(call: ServerCall, propagated: readonly string[] = noHeaders): Scope {
-  const { claims, request, deadline, peer } = call;
+  const { request } = call;
   let requestId = request.headers['x-request-id'];
   if (typeof requestId !== 'string' || !isRequestId(requestId)) {
     requestId = randomUuid();
@@ -22,17 +23,39 @@ export function inboundScope(call: ServerCall, propagated: readonly string[] = n
   }
   const traceHeaders = (call.hints & headerHints.trace) === 0 ? noHeaders : inboundTraceHeaders(request.headers);
   const carried = propagated.length === 0 ? undefined : propagatedHeaders(request.headers, propagated);
-  if (claims !== undefined || carried !== undefined) {
-    return {
-      requestId,
-      traceHeaders,
-      ...(deadline < Infinity ? { deadline } : {}),
-      ...(peer === undefined ? {} : { peer }),
-      ...(claims === undefined ? {} : { claims }),
-      ...(carried === undefined ? {} : { carried }),
-    };
+  return new InboundScope(call, requestId, traceHeaders, carried);
+}
+
+class InboundScope implements Scope {
+  readonly requestId: string;
+  readonly traceHeaders: readonly string[];
+  declare readonly deadline?: number;
+  declare readonly peer?: Peer;
+  declare readonly claims?: Readonly<Record<string, unknown>>;
+  declare readonly carried?: readonly string[];
+  readonly #call: ServerCall;
+
+  constructor(
+    call: ServerCall,
+    requestId: string,
+    traceHeaders: readonly string[],
+    carried: readonly string[] | undefined,
+  ) {
+    this.requestId = requestId;
+    this.traceHeaders = traceHeaders;
+    this.#call = call;
+    const { claims, deadline, peer } = call;
+    if (deadline < Number.POSITIVE_INFINITY) this.deadline = deadline;
+    if (peer !== undefined) this.peer = peer;
+    if (claims !== undefined) this.claims = claims;
+    if (carried !== undefined) this.carried = carried;
   }
-  if (peer === undefined)
-    return deadline < Infinity ? { requestId, traceHeaders, deadline } : { requestId, traceHeaders };
-  return deadline < Infinity ? { requestId, traceHeaders, deadline, peer } : { requestId, traceHeaders, peer };
+
+  retriesSpent(): void {
+    const { request, response } = this.#call;
+    // Callers that count their tries are those that may retry; nobody else is told.
+    if (request.headers['x-envoy-attempt-count'] === undefined) return;
+    if (response.headersSent || response.writableEnded || response.destroyed) return;
+    response.setHeader(retriesSpentHeader, '1');
+  }
 }

@@ -91,6 +91,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
+    this.#call.sent = true;
     this.#reused = this.connection?.begin() ?? false;
     this.#call.startWatcher?.tryStarted(this.#call);
     if (this.#aborted !== undefined) controller.abort(this.#aborted);

@@ -248,7 +248,6 @@ t.test('traffic fields without an effect are in the report, with their place', a
       'spec.http[0].match[0].statPrefix',
       'spec.http[0].match[1].statPrefix',
       'spec.http[0].retries.retryRemoteLocalities',
-      'spec.http[0].retries.retryIgnorePreviousHosts',
     ],
   );
   t.match(ignored[0]?.at, { kind: 'VirtualService', namespace: 'shop', name: 'reviews', file: '0.yaml', line: 18 });

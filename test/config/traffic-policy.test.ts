@@ -333,7 +333,6 @@ t.test('settings of a balancing kind that is not carried out are named in the re
     remarks().map((remark) => remark.replace(/^DestinationRule spec\.trafficPolicy\./, '').replace(/:.*$/, '')),
     [
       'tunnel ignored',
-      'retryBudget ignored',
       'loadBalancer.consistentHash ignored',
       'loadBalancer.warmup ignored',
       'loadBalancer.localityLbSetting ignored',

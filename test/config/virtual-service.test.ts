@@ -75,7 +75,11 @@ t.test('retries: the default of Istio, none, or as they say', async (t) => {
     retriableStatusCodes: [503, 429],
   });
   t.match(retry(', retries: {attempts: 1, retryOn: ""}')?.retryOn, defaultRetryPolicy.retryOn);
-  t.match(retry(', retries: {attempts: 1, retryOn: "retriable-headers,5xx"}')?.retryOn, ['5xx']);
+  t.match(retry(', retries: {attempts: 1, retryOn: "http3-post-connect-failure,5xx"}')?.retryOn, ['5xx']);
+  t.notOk('ignorePreviousHosts' in (retry(', retries: {attempts: 1}') ?? {}), 'what it is depends on the balancer');
+  for (const value of [true, false]) {
+    t.equal(retry(`, retries: {attempts: 1, retryIgnorePreviousHosts: ${value}}`)?.ignorePreviousHosts, value);
+  }
   for (const word of retryOnWords) t.same(retry(`, retries: {attempts: 1, retryOn: ${word}}`)?.retryOn, [word]);
 });
 

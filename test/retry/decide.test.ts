@@ -1,16 +1,19 @@
 import t from 'tap';
 import { MeshError, type MeshErrorCode } from '../../src/errors.ts';
 import { defaultRetryPolicy, type RetryOn, type RetryPolicy, retryOnWords } from '../../src/model/route.ts';
-import { compileRetryDecision, lowestRetriedStatus, neverSent, type TryOutcome } from '../../src/retry/decide.ts';
+import { compileRetryDecision, lowestRetriedStatus, type TryOutcome } from '../../src/retry/decide.ts';
 
 const policy = (retryOn: readonly RetryOn[], retriableStatusCodes: readonly number[] = []): RetryPolicy => ({
   ...defaultRetryPolicy,
   retryOn,
   retriableStatusCodes,
 });
-const response = (status: number, more: { readonly grpcStatus?: string; readonly rateLimited?: boolean } = {}) =>
-  ({ kind: 'response', status, rateLimited: false, ...more }) satisfies TryOutcome;
-const failure = (code: MeshErrorCode) => ({ kind: 'error', error: new MeshError(code, 'x') }) satisfies TryOutcome;
+const response = (status: number, headers: Readonly<Record<string, string>> = {}) =>
+  ({ kind: 'response', status, headers }) satisfies TryOutcome;
+const failure = (code: MeshErrorCode, sent = true, cause?: Error) =>
+  ({ kind: 'error', error: new MeshError(code, 'x', { cause }), sent }) satisfies TryOutcome;
+const streamError = (code: string) =>
+  Object.assign(new Error(`Stream closed with error code ${code}`), { code: 'ERR_HTTP2_STREAM_ERROR' });
 
 /** Every outcome by name; a row of the table below lists those that its words retry. */
 const outcomes: Readonly<Record<string, TryOutcome>> = {
@@ -26,33 +29,44 @@ const outcomes: Readonly<Record<string, TryOutcome>> = {
   504: response(504),
   599: response(599),
   600: response(600),
-  'rate limited': response(503, { rateLimited: true }),
-  'grpc 0': response(200, { grpcStatus: '0' }),
-  'grpc 1': response(200, { grpcStatus: '1' }),
-  'grpc 4': response(200, { grpcStatus: '4' }),
-  'grpc 8': response(200, { grpcStatus: '8' }),
-  'grpc 13': response(200, { grpcStatus: '13' }),
-  'grpc 14': response(200, { grpcStatus: '14' }),
-  connect: failure('ERR_MESH_CONNECT_FAILED'),
-  tls: failure('ERR_MESH_TLS_FAILED'),
-  identity: failure('ERR_MESH_PEER_IDENTITY'),
+  'rate limited': response(503, { 'x-envoy-ratelimited': 'true' }),
+  'grpc 0': response(200, { 'grpc-status': '0' }),
+  'grpc 1': response(200, { 'grpc-status': '1' }),
+  'grpc 4': response(200, { 'grpc-status': '4' }),
+  'grpc 8': response(200, { 'grpc-status': '8' }),
+  'grpc 13': response(200, { 'grpc-status': '13' }),
+  'grpc 14': response(200, { 'grpc-status': '14' }),
+  401: response(401, { 'x-again': 'yes' }),
+  403: response(403, { 'x-again': 'yes' }),
+  '200 with header': response(200, { 'x-again': 'yes' }),
+  '500 rate limited with header': response(500, { 'x-again': 'yes', 'x-envoy-ratelimited': 'true' }),
+  '503 overloaded': response(503, { 'x-envoy-overloaded': 'true' }),
+  connect: failure('ERR_MESH_CONNECT_FAILED', false),
+  tls: failure('ERR_MESH_TLS_FAILED', false),
+  identity: failure('ERR_MESH_PEER_IDENTITY', false),
+  'connection lost while waiting for it': failure('ERR_MESH_UPSTREAM_RESET', false),
+  'try timeout without a connection': failure('ERR_MESH_TRY_TIMEOUT', false),
   reset: failure('ERR_MESH_UPSTREAM_RESET'),
+  'stream refused': failure('ERR_MESH_UPSTREAM_RESET', true, streamError('NGHTTP2_REFUSED_STREAM')),
+  'stream reset': failure('ERR_MESH_UPSTREAM_RESET', true, streamError('NGHTTP2_INTERNAL_ERROR')),
   'try timeout': failure('ERR_MESH_TRY_TIMEOUT'),
 };
-const unreachable = ['connect', 'tls', 'identity'];
-const broken = [...unreachable, 'reset', 'try timeout'];
+const unreachable = ['connect', 'tls', 'identity', 'connection lost while waiting for it'];
+const unsent = [...unreachable, 'try timeout without a connection'];
+const broken = [...unsent, 'reset', 'stream refused', 'stream reset', 'try timeout'];
 
 const table: Readonly<Record<RetryOn, readonly string[]>> = {
-  '5xx': ['500', '501', '502', '503', '504', '599', ...broken],
-  'gateway-error': ['502', '503', '504', ...broken],
+  '5xx': ['500', '501', '502', '503', '504', '599', '503 overloaded', ...broken],
+  'gateway-error': ['502', '503', '504', '503 overloaded', ...broken],
   reset: broken,
-  'reset-before-request': unreachable,
+  'reset-before-request': unsent,
   'connect-failure': unreachable,
-  'envoy-ratelimited': ['rate limited'],
+  'envoy-ratelimited': ['rate limited', '500 rate limited with header'],
   'retriable-4xx': ['409'],
-  // a word of HTTP/2
-  'refused-stream': [],
+  'refused-stream': ['stream refused'],
   'retriable-status-codes': ['302', '429'],
+  // 401 and 403 are final unless the policy names the code
+  'retriable-headers': ['200 with header'],
   cancelled: ['grpc 1'],
   'deadline-exceeded': ['grpc 4'],
   internal: ['grpc 13'],
@@ -62,7 +76,10 @@ const table: Readonly<Record<RetryOn, readonly string[]>> = {
 
 for (const word of retryOnWords) {
   t.test(`${word} means what it means in Envoy's router`, async (t) => {
-    const decide = compileRetryDecision(policy([word], [302, 429]));
+    const decide = compileRetryDecision({
+      ...policy([word], [302, 429]),
+      retriableHeaders: [{ name: 'x-again', match: { kind: 'exact', value: 'yes' } }],
+    });
     t.same(
       Object.keys(outcomes).filter((name) => decide(outcomes[name] as TryOutcome)),
       Object.keys(outcomes).filter((name) => table[word].includes(name)),
@@ -109,7 +126,7 @@ t.test('what another try cannot better is never tried again', async (t) => {
 t.test('errors of the application are not the business of retries', async (t) => {
   const decide = compileRetryDecision(policy([...retryOnWords]));
   for (const error of [new Error('mine'), new TypeError('bad header'), undefined, null, 'text']) {
-    t.notOk(decide({ kind: 'error', error }));
+    t.notOk(decide({ kind: 'error', error, sent: false }));
   }
 });
 
@@ -117,7 +134,7 @@ t.test('the default policy of Istio does not retry what may have been done', asy
   const decide = compileRetryDecision(defaultRetryPolicy);
   t.same(
     Object.keys(outcomes).filter((name) => decide(outcomes[name] as TryOutcome)),
-    ['grpc 1', 'grpc 14', 'connect', 'tls', 'identity'],
+    ['grpc 1', 'grpc 14', ...unreachable, 'stream refused'],
   );
 });
 
@@ -128,12 +145,24 @@ t.test('the lowest status that can be retried', async (t) => {
   t.equal(lowestRetriedStatus(policy(['retriable-status-codes'], [])), 400);
 });
 
-t.test('a request that never left is known by its error', async (t) => {
-  for (const code of ['ERR_MESH_CONNECT_FAILED', 'ERR_MESH_TLS_FAILED', 'ERR_MESH_PEER_IDENTITY'] as const) {
-    t.ok(neverSent(new MeshError(code, 'x')), code);
-  }
-  for (const code of ['ERR_MESH_UPSTREAM_RESET', 'ERR_MESH_TRY_TIMEOUT'] as const) {
-    t.notOk(neverSent(new MeshError(code, 'x')), code);
-  }
-  t.notOk(neverSent(new Error('ECONNREFUSED')));
+t.test('401 and 403 are retried if the policy names them', async (t) => {
+  const decide = compileRetryDecision(policy(['retriable-status-codes'], [403]));
+  t.ok(decide(response(403)));
+  t.notOk(decide(response(401)));
+  t.notOk(compileRetryDecision(policy(['5xx', 'retriable-4xx', 'gateway-error']))(response(401)));
+});
+
+t.test('retriable headers: any of the matches, every value of a header, nothing without the word', async (t) => {
+  const retriableHeaders = [
+    { name: 'x-a', match: { kind: 'present' } },
+    { name: 'x-b', match: { kind: 'prefix', value: 'try' } },
+  ] as const;
+  const decide = compileRetryDecision({ ...policy(['retriable-headers']), retriableHeaders });
+  t.ok(decide(response(200, { 'x-a': '' })));
+  t.ok(decide(response(200, { 'x-b': 'try later' })));
+  t.ok(decide({ kind: 'response', status: 200, headers: { 'x-b': ['try', 'no'] } }));
+  t.notOk(decide(response(200, { 'x-b': 'no' })));
+  t.notOk(compileRetryDecision({ ...policy(['5xx']), retriableHeaders })(response(200, { 'x-a': '' })));
+  t.equal(lowestRetriedStatus({ ...policy(['retriable-headers']), retriableHeaders }), 0);
+  t.equal(lowestRetriedStatus(policy(['retriable-headers'])), 400, 'nothing names a header');
 });

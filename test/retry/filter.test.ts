@@ -352,3 +352,84 @@ t.test('a reset storm is met with retries (NET-07)', async (t) => {
   }
   await assertIdle(t, client);
 });
+
+t.test('retries that are used up or refused say so, also without any answer', async (t) => {
+  const port = await refusingPort();
+  const used = meshOf([port], { retry: { attempts: 1 } });
+  await record(used.dispatcher, {}).done;
+  t.same(counted(used), ['503 x1', 'UF,URX x1']);
+  await assertIdle(t, used);
+  const none = meshOf([port], { limits: { maxRetries: 0 } });
+  await record(none.dispatcher, {}).done;
+  t.same(counted(none), ['503 x1', 'UF,UO x1']);
+  await assertIdle(t, none);
+});
+
+t.test('retryIgnorePreviousHosts: false, and a consistent hash: the same endpoint again', async (t) => {
+  for (const [setup, tries] of [
+    [{}, [1, 1, 1]],
+    [{ ignorePreviousHosts: true }, [1, 1, 1]],
+    [{ ignorePreviousHosts: false }, [1, 2, 0]],
+  ] as const) {
+    const servers = await Promise.all([1, 2, 3].map(() => upstream(t, status(503))));
+    const draws = [0.4, 0.4, 0.1, 0.4, 0.4].values();
+    const all = servers.map(({ port }) => endpoint(port));
+    const a = cluster('a', all, { balance: 'RANDOM' });
+    const retry = { ...defaultRetryPolicy, backoffBaseMs: 0, attempts: 2, retryOn: ['5xx'], ...setup } as RetryPolicy;
+    const client = testClient(snapshot({ a: [route(a.name, { retry })] }, [a]), {
+      random: () => draws.next().value ?? 0.4,
+    });
+    await record(client.dispatcher, {}).done;
+    const seen = servers.map(({ seen }) => seen.length);
+    if (setup.ignorePreviousHosts === false) t.ok(seen.includes(0), `${seen} of ${tries}`);
+    else t.same(seen, tries);
+    await assertIdle(t, client);
+  }
+});
+
+t.test('without a word about it there is a budget: a fifth, and three in any case (POL-05)', async (t) => {
+  const clock = fakeClock();
+  const server = await upstream(t, status(503));
+  const client = meshOf([server.port], { clock, retry: { retryOn: ['5xx'], attempts: 1, backoffBaseMs: 1_000 } });
+  const calls = Array.from({ length: 50 }, () => record(client.dispatcher, {}));
+  // Nothing that waits is sent while the clock stands still.
+  await until(() => calls.filter(({ events }) => events.includes('end')).length >= 40, 'most may not be retried');
+  const active = client.active().get('outbound|80||a retries') as number;
+  t.ok(active >= 3 && active <= 10, `${active} retries of 50 calls`);
+  await advanceUntil(clock, 100, () => calls.every(({ events }) => events.includes('end')));
+  t.equal(server.seen.length, 50 + active);
+  await assertIdle(t, client);
+});
+
+t.test('a retry that is cut off while it waits gives its place back', async (t) => {
+  const clock = fakeClock();
+  const server = await upstream(t, status(503));
+  const client = meshOf([server.port], { clock, retry: { retryOn: ['5xx'], backoffBaseMs: 10_000 } });
+  const call = record(client.dispatcher, {});
+  await until(() => client.active().get('outbound|80||a retries') === 1);
+  call.controller.abort(new Error('enough'));
+  t.equal(await call.done, 'error enough');
+  t.equal(client.active().get('outbound|80||a retries'), 0);
+  await assertIdle(t, client);
+});
+
+t.test('401 and 403 are final, and "please again" in a header does not change that (ABUSE-006)', async (t) => {
+  for (const code of [401, 403]) {
+    const server = await upstream(t, status(code, { 'x-again': '1' }));
+    const retriableHeaders = [{ name: 'x-again', match: { kind: 'present' } }] as const;
+    const retryOn = ['5xx', 'retriable-4xx', 'retriable-headers', 'reset'] as const;
+    const client = meshOf([server.port], { retry: { retryOn, retriableHeaders } });
+    await record(client.dispatcher, {}).done;
+    t.equal(server.seen.length, 1);
+    await assertIdle(t, client);
+  }
+});
+
+t.test('an answer that has a retriable header is tried again, whatever its status', async (t) => {
+  const server = await upstream(t, status(200, { 'x-again': 'yes' }));
+  const retriableHeaders = [{ name: 'x-again', match: { kind: 'exact', value: 'yes' } }] as const;
+  const client = meshOf([server.port], { retry: { retryOn: ['retriable-headers'], retriableHeaders } });
+  await record(client.dispatcher, {}).done;
+  t.equal(server.seen.length, 3);
+  await assertIdle(t, client);
+});

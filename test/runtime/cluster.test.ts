@@ -212,7 +212,21 @@ t.test('new limits count from now on, unchanged ones go on counting', async (t) 
   t.equal(state.requests, requests);
   state.update(of([at(1)], { limits: { ...state.cluster.limits, maxRequests: 3, maxRetries: 1 } }));
   t.equal(state.requests.limit, 3);
-  t.equal(state.retries.limit, 1);
+  t.same(state.retries.policy, { kind: 'fixed', max: 1 });
+});
+
+t.test('retries under way count whatever the configuration says meanwhile', async (t) => {
+  const { state } = setup(of([at(1)]));
+  t.same(state.retries.policy, { kind: 'budget', percent: 20, intervalMs: 0, minRetryConcurrency: 3 });
+  for (let i = 0; i < 3; i++) t.ok(state.retries.enter());
+  state.update(of([at(1), at(2)], { balance: 'RANDOM' }));
+  t.notOk(state.retries.enter(), 'the floor is reached');
+  for (const endpoint of state.endpoints) endpoint.inFlight = 10;
+  t.ok(state.retries.enter(), '20 % of all that is under way');
+  t.notOk(state.retries.enter());
+  state.update(of([at(1)], { retryBudget: { percent: 100, intervalMs: 0, minRetryConcurrency: 1 } }));
+  t.equal(state.retries.active, 4);
+  t.ok(state.retries.enter());
 });
 
 t.test('without the policy that ejected them endpoints come back at once', async (t) => {

@@ -1,0 +1,12 @@
+import type { RetryBudget } from '../model/cluster.ts';
+import { defaultRetryBudget } from './limit.ts';
+
+/** What holds for the retries of a whole process. */
+export interface RetrySettings {
+  /** Where a cluster has neither a budget nor a number of its own. */
+  readonly budget: RetryBudget | 'unlimited';
+  /** Are answers of services retried that have made retries of their own in vain? */
+  readonly nested: boolean;
+}
+
+export const defaultRetrySettings: RetrySettings = { budget: defaultRetryBudget, nested: false };
