@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { type AgentStart, agentAnswers } from './agent-answers.ts';
+import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
+import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
@@ -32,6 +34,8 @@ export function agentRouter(options: {
   /** Series for requests that reached no endpoint. */
   series(service: string): Series;
   readonly select: Selector;
+  /** Default: no cluster has a circuit breaker. */
+  readonly breakers?: Breakers;
   /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
   /** A connection of the mesh's own to the address that the application named. Absent: no cluster needs one. */
@@ -39,6 +43,7 @@ export function agentRouter(options: {
 }): AgentRouter {
   const { clock, connect, select } = options;
   const answering = agentAnswers(options);
+  const guarded = agentBreaker({ answering, breakers: options.breakers });
   const faults = agentFaults({ ...options, answering });
 
   /** What a route makes of a request and its response, wherever it goes. */
@@ -69,18 +74,28 @@ export function agentRouter(options: {
     };
   };
 
-  const choose = (request: AgentRequest, headers: HeaderList, selection: Known, start: AgentStart): AgentTarget => {
-    const { destination, route, state } = selection;
-    const { flag, startedAt } = start;
-    const tlsHost = request.secure ? request.hostname : undefined;
+  const choose = (request: AgentRequest, headers: HeaderList, selection: Known, start: AgentStart): Decision => {
+    const { state } = selection;
     const cors = corsOf(request, selection);
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
+    return guarded(request, selection, start, () => toEndpoint(request, headers, selection, start, cors.response));
+  };
+
+  const toEndpoint = (
+    request: AgentRequest,
+    headers: HeaderList,
+    selection: Known,
+    { flag, startedAt }: AgentStart,
+    cors: HeaderChanges | undefined,
+  ): AgentTarget => {
+    const { destination, route, state } = selection;
+    const tlsHost = request.secure ? request.hostname : undefined;
     const endpoint = state.pick(undefined);
     if (endpoint === undefined) {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
-    const edits = edited(request, headers, selection, cors.response);
+    const edits = edited(request, headers, selection, cors);
     endpoint.inFlight++;
     let done = false;
     // TLS that the mesh originates is for one host.
@@ -106,23 +121,19 @@ export function agentRouter(options: {
   };
 
   /** To the address that the application named; `direct` where the mesh has nothing to do with it. */
-  const toItsAddress = (
-    request: AgentRequest,
-    headers: HeaderList,
-    known: Known,
-    start: AgentStart,
-  ): AgentTarget | 'direct' => {
+  const toItsAddress = (request: AgentRequest, headers: HeaderList, known: Known, start: AgentStart): Decision => {
     const { destination, route, state } = known;
     const { hostname, port, secure } = request;
     const touched =
       changesOriginal(state.cluster) ||
       changesHeaders(destination.plan) ||
       destination.cors !== undefined ||
+      state.breaker !== undefined ||
       route.sticky?.baggage !== undefined;
     if (!touched) return 'direct';
     const cors = corsOf(request, known);
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
-    return {
+    return guarded(request, known, start, () => ({
       ...edited(request, headers, known, cors.response),
       key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
       connect: async () => {
@@ -135,7 +146,7 @@ export function agentRouter(options: {
       done() {
         // There is no endpoint that could be judged by this.
       },
-    };
+    }));
   };
 
   return (request) => {
@@ -163,6 +174,7 @@ function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Know
   return { method, path, headers, secure, hostHeader, scope: currentScope() };
 }
 
+type Decision = ReturnType<AgentRouter>;
 type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done'>;
 
 const noCors: { readonly kind: 'none'; readonly response: undefined } = { kind: 'none', response: undefined };

@@ -4,6 +4,8 @@ import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
 import type { ReportMemory } from './balance/utilization.ts';
 import { utilizationFilter } from './balance/utilization-filter.ts';
+import { breakerFilter } from './breaker/filter.ts';
+import { type Breakers, fallbackFilter } from './breakers.ts';
 import { createClientMirrors } from './client-mirrors.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
@@ -48,6 +50,8 @@ export interface ClientPipelineDependencies {
   hosts(): HostTable | undefined;
   /** Connections of the mesh's own to the address that the caller named. Absent: no cluster needs them. */
   original?(cluster: Cluster): Dispatcher;
+  /** Default: no cluster has a circuit breaker. */
+  readonly breakers?: Breakers;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
   series(service: string): Series;
 }
@@ -114,6 +118,13 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     // inside faults and header edits: the copy is of what is sent; outside deadline and retry: one of each call
     const mirror = mirrors.filterFor(route);
     if (mirror !== undefined) filters.push(mirror);
+    const breaker = dependencies.breakers?.(state);
+    if (breaker !== undefined) {
+      // inside faults of calls, which are made up; outside deadline and retry: it judges whole calls
+      const { name, host } = state.cluster;
+      const fallback = breaker.fallback && fallbackFilter(host, breaker.fallback);
+      filters.push(breakerFilter({ cluster: name, ...breaker, fallback }));
+    }
     const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
     // outside retry: the total budget
     filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, clock, deadlines }));

@@ -36,6 +36,8 @@ export const errorTable = {
   ERR_MESH_DEADLINE_EXPIRED: { status: 504, flag: 'DT' },
   /** A connection-pool limit is reached. */
   ERR_MESH_OVERFLOW: { status: 503, flag: 'UO' },
+  /** The circuit breaker of the destination is open: it failed too often, and is left alone for a while. */
+  ERR_MESH_CIRCUIT_OPEN: { status: 503, flag: 'UO' },
   /** A fault that the configuration injects ended a call that cannot get a response: an upgrade, a CONNECT. */
   ERR_MESH_FAULT: { status: 503, flag: 'FI' },
   /** Something that cannot pass through the mesh was asked of it. */

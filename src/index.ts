@@ -10,9 +10,12 @@ export type { Logger } from './lib/logger.ts';
 export { createMesh } from './mesh.ts';
 export type {
   Application,
+  BreakerStatus,
   ClusterStatus,
   EndpointStatus,
   Explained,
+  FallbackFunction,
+  FallbackResponse,
   FastifyLike,
   IdentityStatus,
   ListenOptions,
@@ -22,6 +25,7 @@ export type {
   MeshServer,
   MeshStats,
   OutlierDetectionStatus,
+  RefusedRequest,
 } from './mesh-api.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';

@@ -67,11 +67,41 @@ export interface MeshOptions {
    * they are final. `allow`: they are retried like others, at every hop anew, as sidecars do.
    */
   readonly nestedRetries?: 'stop' | 'allow';
+  /**
+   * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
+   * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
+   *
+   * @example
+   * const mesh = createMesh({ fallbacks: { reviews: () => ({ body: '[]' }) } });
+   */
+  readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;
   readonly random?: Random;
 }
+
+/** A call that an open circuit breaker refuses. */
+export interface RefusedRequest {
+  /** Full host of the service. */
+  readonly service: string;
+  readonly method: string;
+  /** With query. */
+  readonly path: string;
+  header(name: string): string | undefined;
+}
+
+/** An answer in place of the service's. */
+export interface FallbackResponse {
+  /** Default 200. */
+  readonly status?: number;
+  /** With a body and no `content-type`: `text/plain`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | string;
+}
+
+/** Makes the answer to a call that an open circuit breaker refuses. What it throws fails the call. */
+export type FallbackFunction = (request: RefusedRequest) => FallbackResponse | Promise<FallbackResponse>;
 
 /** A handler of requests: a function, an Express app, or a Fastify instance. */
 export type Application = RequestListener | FastifyLike;
@@ -141,6 +171,20 @@ export interface OutlierDetectionStatus {
   readonly overflow: number;
 }
 
+/** One circuit breaker (`inmesh.dev/v1` CircuitBreaker) of a cluster that was called. */
+export interface BreakerStatus {
+  readonly cluster: string;
+  /** `closed`: calls pass. `open`: none does. `halfOpen`: one, which decides. */
+  readonly state: 'closed' | 'open' | 'halfOpen';
+  /** Calls in the rolling window that counted, and failures among them. */
+  readonly calls: number;
+  readonly failures: number;
+  /** How often it has opened. */
+  readonly openings: number;
+  /** Calls that it has refused. */
+  readonly refusals: number;
+}
+
 /** Counters and state, taken at one moment. */
 export interface MeshStats {
   readonly workload: Workload;
@@ -149,6 +193,7 @@ export interface MeshStats {
   readonly requests: readonly SeriesSnapshot[];
   readonly endpoints: readonly EndpointStatus[];
   readonly clusters: readonly ClusterStatus[];
+  readonly breakers: readonly BreakerStatus[];
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */
@@ -161,6 +206,8 @@ export interface MeshEvents {
   identity: IdentityStatus;
   /** An endpoint was ejected (`healthy: false`) or came back. */
   endpoint: EndpointStatus;
+  /** A circuit breaker opened (`open`), lets one call try (`halfOpen`), or closed (`closed`). */
+  breaker: BreakerStatus;
 }
 
 /** An explanation, and the same in words. */

@@ -60,6 +60,11 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint was ejected');
       events.emit('endpoint', status);
     },
+    fallbacks: options.fallbacks ?? {},
+    breakerChanged: (status) => {
+      logger.warn({ ...status }, breakerMessages[status.state]);
+      events.emit('breaker', status);
+    },
     fileUnreadable: (cluster, file, error) =>
       logger.warn({ cluster, file, error: error.message }, 'a file of TLS cannot be read: calls answer 503'),
   });
@@ -179,12 +184,19 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         requests: metrics.snapshot(),
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),
+        breakers: outbound.breakers(),
       };
     },
     explain: createLiveExplain(workload, () => config.current()),
     on: events.on,
   };
 }
+
+const breakerMessages = {
+  open: 'a circuit breaker has opened',
+  halfOpen: 'a circuit breaker lets one call try',
+  closed: 'a circuit breaker has closed',
+} as const;
 
 function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
   const { workload, outboundPolicy, trustDomainIsDefault, configPath } = settings;

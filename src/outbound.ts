@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { agentRouter } from './agent-router.ts';
+import { breakerStatus, createBreakers } from './breakers.ts';
 import { createClientPipeline } from './client-pipeline.ts';
 import { type Connector, createConnector } from './connect.ts';
 import { createAgent, type MeshAgent } from './host/agent.ts';
@@ -9,7 +10,7 @@ import { createFetch } from './host/fetch.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Random } from './lib/random.ts';
-import type { ClusterStatus, EndpointStatus } from './mesh-api.ts';
+import type { BreakerStatus, ClusterStatus, EndpointStatus, FallbackFunction } from './mesh-api.ts';
 import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
@@ -37,6 +38,9 @@ export interface OutboundDependencies {
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
   endpointChanged(status: EndpointStatus): void;
+  /** Answers of the application for calls that a breaker refuses, by service. Default none. */
+  readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
+  breakerChanged?(status: BreakerStatus): void;
   /** A file that TLS of a cluster needs cannot be read. */
   fileUnreadable(cluster: string, file: string, error: Error): void;
 }
@@ -52,6 +56,7 @@ export interface Outbound {
   recycle(spreadMs: number): void;
   endpoints(): readonly EndpointStatus[];
   clusters(): readonly ClusterStatus[];
+  breakers(): readonly BreakerStatus[];
   /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
@@ -105,10 +110,12 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
         seriesTo(cluster.host, endpoint.workload || 'unknown', endpoint.labels['version'] ?? cluster.subset),
     }),
     healthChanged: (cluster, endpoint) => dependencies.endpointChanged(statusOf(cluster, endpoint)),
+    breakerChanged: (cluster, breaker) => dependencies.breakerChanged?.(breakerStatus(cluster, breaker)),
   }));
 
   const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
+  const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
   const pipeline = createClientPipeline({
     clock,
     random,
@@ -116,6 +123,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     retries,
     hosts: () => hosts,
     original: tls.original,
+    breakers,
     series: seriesWithout,
   });
   const dispatcher = new MeshDispatcher({
@@ -159,6 +167,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       clock,
       random,
       series: seriesWithout,
+      breakers,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
       connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
@@ -183,6 +192,10 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     endpoints: () =>
       [...clusters.all()].flatMap((state) => state.endpoints.map((endpoint) => statusOf(state.cluster, endpoint))),
     clusters: () => [...clusters.all()].map(clusterStatusOf),
+    breakers: () =>
+      [...clusters.all()].flatMap(({ breaker, cluster }) =>
+        breaker === undefined ? [] : [breakerStatus(cluster, breaker)],
+      ),
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {
         agent.destroy();

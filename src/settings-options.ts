@@ -33,6 +33,10 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   loadReports: like(settingsTable.loadReports),
   retryBudget: like(settingsTable.retryBudget),
   nestedRetries: like(settingsTable.nestedRetries),
+  fallbacks: (value) =>
+    isObject(value) && Object.values(value).every((each) => typeof each === 'function')
+      ? undefined
+      : `must be an object of functions, got ${showValue(value)}`,
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),

@@ -24,6 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages from npm, and the only rooms (or files) of the core that know them, beside the wiring. */
 const mayKnow: Readonly<Record<string, readonly string[]>> = {
+  opossum: ['src/breaker/circuit.ts'],
   re2js: ['src/lib/regex.ts'],
   yaml: ['src/config/'],
   undici: ['src/transport/', 'src/host/', 'src/runtime/endpoint.ts', 'src/pipeline/client-call.ts'],

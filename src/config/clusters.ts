@@ -1,6 +1,8 @@
+import type { BreakerPolicy } from '../model/breaker.ts';
 import type { Cluster, ConnectionLimits, Discovery, Endpoint, UpstreamTls } from '../model/cluster.ts';
 import { clusterName } from '../model/cluster.ts';
 import type { Workload } from '../model/workload.ts';
+import type { CircuitBreakers } from './circuit-breakers.ts';
 import { destinationExtensions } from './destination-annotations.ts';
 import type { DestinationRule, DestinationRules } from './destination-rules.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
@@ -25,6 +27,7 @@ export function createClusters(
   peers: PeerAuthentications,
   workload: Workload,
   mesh: MeshSettings,
+  breakers: CircuitBreakers,
   byName: Map<string, Cluster> = new Map<string, Cluster>(),
 ): Clusters {
   const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
@@ -33,8 +36,9 @@ export function createClusters(
     use(service, port, subset = '', name = clusterName(service.host, port.number, subset)) {
       if (byName.has(name)) return name;
       const rule = rules.find(service);
-      const cluster = compiled(service, name, [port, rule, peers, workload, mesh], () =>
-        compile(service, port, subset, rule),
+      const breaker = breakers.find(service, port.number, subset);
+      const cluster = compiled(service, name, [port, rule, peers, workload, mesh, breaker], () =>
+        compile(service, port, subset, rule, breaker),
       );
       if (cluster === undefined) return undefined;
       byName.set(name, cluster);
@@ -47,6 +51,7 @@ export function createClusters(
     port: ServicePort,
     subset: string,
     rule: DestinationRule | undefined,
+    breaker: BreakerPolicy | undefined,
   ): Cluster | undefined {
     const definition = subset === '' ? undefined : rule?.subsets.get(subset);
     if (subset !== '' && definition === undefined) return undefined;
@@ -73,6 +78,7 @@ export function createClusters(
       ...(policy.outlier === undefined
         ? {}
         : { outlier: withOutlierAnnotation(policy.outlier, rule?.resources ?? []) }),
+      ...(breaker === undefined ? {} : { breaker }),
       limits: limitsOf(policy, mesh),
       ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
       ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),

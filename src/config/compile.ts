@@ -1,6 +1,7 @@
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { markShared, shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import { type CircuitBreakerBody, createCircuitBreakers } from './circuit-breakers.ts';
 import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
@@ -144,7 +145,11 @@ function compileAll(
   stages.run('rules for nobody', [destinationRules, services, workload], () => {
     warnOfNobody(destinationRules, services, workload, collector);
   });
-  const clusters = createClusters(rules, peers, workload, mesh);
+  const breakerResources = ofKind<CircuitBreakerBody>('CircuitBreaker');
+  const breakers = stages.run('breakers', [breakerResources, services, workload, mesh], () =>
+    createCircuitBreakers(breakerResources, { workload, rootNamespace: mesh.rootNamespace, services, collector }),
+  );
+  const clusters = createClusters(rules, peers, workload, mesh, breakers);
   const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
   const everywhere = scope === undefined ? compileVirtualHosts(callable, collector) : undefined;
   const { hosts, wildcardHosts } = everywhere ?? compileScopedHosts(scope as SidecarScope, callable, collector);
@@ -165,7 +170,7 @@ function compileAll(
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });
   const { namespace: defaultNamespace } = options.workload;
-  const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers };
+  const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers, breakers };
   const state = everywhere && { ...common, owners: everywhere.owners, uses: everywhere.uses };
   const { previous: _, ...kept } = options;
   memories.set(snapshot, { options: kept, stages: memory, state });

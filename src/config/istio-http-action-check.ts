@@ -1,4 +1,4 @@
-import type { Collector } from './collector.ts';
+import type { Collector, Subject } from './collector.ts';
 import type { Path } from './document.ts';
 import { grpcStatusNames, grpcStatusNumber } from './grpc-status.ts';
 import { isHeaderPattern } from './istio-headers.ts';
@@ -51,7 +51,7 @@ const maxBody = 1024 * 1024;
 
 /** Istio's rules for `directResponse`. */
 export function checkDirectResponse(
-  resource: VirtualService,
+  resource: Subject,
   spec: DirectResponseSpec | undefined,
   path: Path,
   collector: Collector,
@@ -107,7 +107,7 @@ export function checkFault(
   }
 }
 
-function checkStatus(resource: VirtualService, status: number, path: Path, collector: Collector): void {
+function checkStatus(resource: Subject, status: number, path: Path, collector: Collector): void {
   // Istio lets 600 pass.
   if (status < 200 || status > 600) collector.problem(resource, path, 'must be a status from 200 to 599', status);
   else if (status === 600) collector.warn(resource, path, 'approximated', 'there is no status 600: it becomes another');

@@ -1,3 +1,4 @@
+import { circuitBreakerTable } from './fields-circuit-breaker.ts';
 import { destinationRuleTable } from './fields-destination-rule.ts';
 import { envoyFilterTable } from './fields-envoy-filter.ts';
 import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
@@ -34,6 +35,7 @@ export const kindTables: readonly KindTable[] = [
   wasmPluginTable,
   trafficExtensionTable,
   telemetryTable,
+  circuitBreakerTable,
 ];
 
 /** Table of a kind, by API group and kind. */

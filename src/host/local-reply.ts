@@ -18,7 +18,8 @@ export function localReply(call: ClientCall, error: MeshError): void {
     [errorHeader]: error.code,
   };
   // Envoy's mark for an answer given because of a limit: callers must not retry it blindly.
-  if (error.code === 'ERR_MESH_OVERFLOW') headers['x-envoy-overloaded'] = 'true';
+  const shed = error.code === 'ERR_MESH_OVERFLOW' || error.code === 'ERR_MESH_CIRCUIT_OPEN';
+  if (shed) headers['x-envoy-overloaded'] = 'true';
   // Whatever the application still asks of the call is not the business of the try that failed.
   call.running = undefined;
   call.rawHeaders = Object.entries(headers).flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)]);

@@ -1,3 +1,5 @@
+import type { BreakerPolicy } from './breaker.ts';
+
 /** A group of endpoints that answer for one service, port and subset, with their policy. */
 export interface Cluster {
   /** Istio's name: `outbound|9080|v1|reviews.bookinfo.svc.cluster.local`. */
@@ -19,6 +21,7 @@ export interface Cluster {
   /** SNI of Istio mutual TLS, when it is not the one that is made of the cluster's name (`tls.sni`). */
   readonly serverName?: string;
   readonly outlier?: OutlierPolicy;
+  readonly breaker?: BreakerPolicy;
   readonly limits: ConnectionLimits;
   readonly retryBudget?: RetryBudget;
   readonly tunnel?: TunnelPolicy;

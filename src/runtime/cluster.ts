@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { type Breaker, type BreakerDependencies, reconcileBreaker } from '../breaker/breaker.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
@@ -29,6 +30,8 @@ export interface ClusterDependencies {
   readonly retryBudget?: RetryBudget | 'unlimited';
   /** An endpoint was ejected or came back. */
   healthChanged(cluster: Cluster, endpoint: EndpointState): void;
+  /** The circuit breaker opened, closed, or tries. */
+  breakerChanged?(cluster: Cluster, breaker: Breaker): void;
 }
 
 /** The live side of one {@link Cluster}: its endpoints with their memory. */
@@ -41,6 +44,8 @@ export class ClusterState {
   readonly retries: RetryLimit;
   /** Tries on their way to the address that the caller named, where there are no endpoints to count them. */
   outside: number;
+  /** Of calls to the whole cluster; absent: none. */
+  breaker: Breaker | undefined;
   readonly #dependencies: ClusterDependencies;
   readonly #balancer: LoadBalancer;
   readonly health: ClusterHealth;
@@ -55,6 +60,7 @@ export class ClusterState {
     this.revision = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
     this.outside = 0;
+    this.breaker = reconcileBreaker(undefined, cluster.breaker, this.#breakerDependencies(dependencies));
     this.#dependencies = dependencies;
     const { clock, random, own = nowhere } = dependencies;
     this.retries = createRetryLimit(this.#retryPolicy(), clock, () => this.#underWay());
@@ -115,6 +121,7 @@ export class ClusterState {
     this.requests.limit = cluster.limits.maxRequests;
     this.retries.adopt(this.#retryPolicy());
     this.health.update(cluster);
+    this.breaker = reconcileBreaker(this.breaker, cluster.breaker, this.#breakerDependencies(this.#dependencies));
     // Before any connection is opened anew: it must be opened in the new way.
     const hooks = this.#dependencies.hooks(cluster);
     for (const endpoint of this.#endpoints) endpoint.adopt(endpoint.endpoint, hooks);
@@ -141,6 +148,7 @@ export class ClusterState {
   async close(): Promise<void> {
     this.#names?.close();
     this.health.close();
+    this.breaker?.close();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
   }
 
@@ -215,5 +223,9 @@ export class ClusterState {
 
   #rebuild(): void {
     this.#balancer.rebuild(this.cluster, this.#endpoints);
+  }
+
+  #breakerDependencies({ breakerChanged, clock }: ClusterDependencies): BreakerDependencies {
+    return { clock, changed: (breaker) => breakerChanged?.(this.cluster, breaker) };
   }
 }

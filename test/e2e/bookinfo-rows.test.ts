@@ -47,6 +47,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
       open === undefined
         ? []
         : [{ cluster: 'c', address: '127.0.0.1:1', workload: open, healthy: false, inFlight: 0, ejections: 1 }],
+    breakers: [],
   };
   return { pid, stats, certifiedAt: 0 };
 }

@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { createBreakers } from '../../src/breakers.ts';
 import { type ClientPipeline, createClientPipeline } from '../../src/client-pipeline.ts';
 import { MeshDispatcher } from '../../src/host/dispatcher.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
@@ -103,7 +104,14 @@ export function testClient(
       return state;
     },
   };
-  const pipeline = createClientPipeline({ clock, random, clusters: watched, hosts: () => hosts, series });
+  const pipeline = createClientPipeline({
+    clock,
+    random,
+    clusters: watched,
+    hosts: () => hosts,
+    breakers: createBreakers({}, { namespace: 'test', clusterDomain: 'cluster.local' }),
+    series,
+  });
   const close = async (): Promise<void> => {
     pipeline.cutMirrors();
     await clusters.close();
