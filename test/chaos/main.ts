@@ -38,7 +38,7 @@ function parse(args: readonly string[]): Options {
 function runInside(each: ChaosCase, size: Size): CaseResult {
   const args = ['--only', each.id, '--json', ...(size === 'full' ? [] : [`--${size}`])];
   const program = [process.execPath, fileURLToPath(import.meta.url), ...args];
-  const env = { ...process.env, INMESH_CHAOS_INSIDE: '1' };
+  const env = { ...process.env, CHAOS_INSIDE: '1' };
   const child = spawnSync('unshare', ['-n', ...program], { env, encoding: 'utf8', timeout: 300_000 });
   const line = child.stdout.split('\n').find((text) => text.startsWith('{'));
   if (line !== undefined) return JSON.parse(line) as CaseResult;
@@ -48,7 +48,7 @@ function runInside(each: ChaosCase, size: Size): CaseResult {
 
 async function main(): Promise<void> {
   const { json, only, size } = parse(process.argv.slice(2));
-  const inside = process.env['INMESH_CHAOS_INSIDE'] === '1';
+  const inside = process.env['CHAOS_INSIDE'] === '1';
   if (inside) spawnSync('ip', ['link', 'set', 'lo', 'up']);
   const chosen = allCases
     .filter(({ id }) => only.length === 0 || only.some((text) => id === text || id.startsWith(`${text}-`)))

@@ -35,7 +35,7 @@ export function missingOnThisMachine(need: NonNullable<ChaosCase['needs']>): str
     const found = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'));
     return found ? undefined : 'this machine has no ::1';
   }
-  if (process.env['INMESH_CHAOS_INSIDE'] === '1') return undefined;
+  if (process.env['CHAOS_INSIDE'] === '1') return undefined;
   if (process.platform !== 'linux') return 'network namespaces are a thing of Linux';
   if (spawnSync('unshare', ['-n', 'true']).status !== 0) return 'unshare -n is not allowed here';
   if (spawnSync('ip', ['-V']).status !== 0) return 'there is no ip command';

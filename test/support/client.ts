@@ -8,7 +8,7 @@ import type { Snapshot } from '../../src/model/snapshot.ts';
 import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
 import type { ClusterState } from '../../src/runtime/cluster.ts';
 import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
-import { createNameResolver } from '../../src/runtime/resolver.ts';
+import { type AskName, createNameResolver } from '../../src/runtime/resolver.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createConnectionBudgets } from '../../src/transport/budget.ts';
 import { createPool } from '../../src/transport/pool.ts';
@@ -37,6 +37,8 @@ export function testClient(
     readonly random?: Random;
     /** Answers for names; by default those of the system. */
     readonly resolve?: (name: string) => Promise<readonly string[]>;
+    /** In place of that, with times to live. */
+    readonly ask?: AskName;
     /** The clock of connection timeouts. Default: the real one. */
     readonly connectClock?: Clock;
   } = {},
@@ -56,7 +58,8 @@ export function testClient(
   const health: string[] = [];
   const opened = new Set<ClusterState>();
   const resolve = options.resolve ?? (async () => []);
-  const names = createNameResolver({ ask: async (name) => ({ addresses: await resolve(name) }), clock, random });
+  const ask = options.ask ?? (async (name: string) => ({ addresses: await resolve(name) }));
+  const names = createNameResolver({ ask, clock, random });
   const budgets = createConnectionBudgets();
   const clusters = createClusters((tlsHost) => ({
     clock,
