@@ -156,7 +156,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 
   const onSecure = (socket: TLSSocket): void => {
-    socket.on('error', ignore);
+    // A TLS record that cannot be read does not close the connection by itself.
+    socket.on('error', () => socket.destroy());
     socket.disableRenegotiation();
     const identity = (): PeerIdentity | undefined =>
       lastIdentity === undefined ? undefined : peerOfSocket(socket, lastIdentity.credentials.trustBundles, clock);

@@ -72,7 +72,9 @@ const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'
  * idempotent that needs nobody's policy (RFC 9110 section 9.2.2) and is the same try.
  */
 export function mayRepeat({ body, idempotent, method, upgrade }: ClientRequest, error: Error): boolean {
-  if (!closed.has((error as NodeJS.ErrnoException).code)) return false;
+  const { code = '' } = error as NodeJS.ErrnoException;
+  // A TLS record that cannot be read ends a connection as well.
+  if (!closed.has(code) && !code.startsWith('ERR_SSL_')) return false;
   if (upgrade || !(idempotent ?? idempotentMethods.has(method))) return false;
   return body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body);
 }

@@ -80,6 +80,9 @@ export function openConnection(
     cancelTimer();
     if (error === null) {
       socket.off('error', onError);
+      // Node tells of a TLS record that cannot be read, and leaves the connection open: whoever reads
+      // from it would wait for ever.
+      if (secure) socket.on('error', () => socket.destroy());
       done(null, socket);
     } else {
       socket.destroy();

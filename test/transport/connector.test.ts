@@ -5,6 +5,7 @@ import {
   getCACertificates,
   setDefaultCACertificates,
   type TLSSocket,
+  type TlsOptions,
 } from 'node:tls';
 import t, { type Test } from 'tap';
 import { MeshError } from '../../src/errors.ts';
@@ -12,6 +13,7 @@ import { meshTlsOptions } from '../../src/identity/tls-options.ts';
 import { peerOfSocket } from '../../src/identity/verify-peer.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type ConnectionSecurity, type ConnectTarget, openConnection } from '../../src/transport/connector.ts';
+import { chaosProxy } from '../chaos/proxy.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { rawUpstream, refusingPort, turns, until } from '../support/upstream.ts';
@@ -61,7 +63,7 @@ const mutual = (verify: (socket: TLSSocket) => void = () => {}, credentials = cl
 });
 
 /** A TLS server of the mesh; keeps what its clients said in the handshake. */
-async function tlsServer(t: Test, credentials = server, options: object = {}) {
+async function tlsServer(t: Test, credentials = server, options: TlsOptions & { greeting?: Buffer } = {}) {
   const seen: { serverName: unknown; offered: readonly string[]; subject: unknown }[] = [];
   const offers: string[][] = [];
   const listening = createServer({
@@ -81,7 +83,7 @@ async function tlsServer(t: Test, credentials = server, options: object = {}) {
       offered: offers.at(-1) ?? [],
       subject: socket.getPeerCertificate().subjectaltname,
     });
-    socket.write('hello');
+    socket.write(options.greeting ?? 'hello');
   });
   listening.on('tlsClientError', () => {});
   const sockets = new Set<Socket>();
@@ -131,6 +133,19 @@ t.test('mTLS: the wire speaks as an Istio sidecar does', async (t) => {
     offered: ['istio-http/1.1', 'istio', 'http/1.1'],
     subject: 'URI:spiffe://cluster.local/ns/default/sa/client',
   });
+});
+
+t.test('a byte that was changed on the way ends the connection (NET-10)', async (t) => {
+  const { port } = await tlsServer(t, server, { greeting: Buffer.alloc(100_000, 'x') });
+  const proxy = await chaosProxy(port, { fate: { kind: 'pass', responses: { corruptAt: 60_000 } } });
+  t.teardown(() => proxy.close());
+  const { socket } = await open(t, proxy.port, mutual());
+  let received = 0;
+  socket?.on('data', (bytes) => (received += bytes.length));
+  const failed = new Promise((resolve) => socket?.once('error', resolve));
+  await new Promise((resolve) => socket?.once('close', resolve));
+  t.match(await failed, { code: 'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC' });
+  t.ok(received > 0 && received < 60_000);
 });
 
 t.test('the server must prove its identity before a byte is sent (EP-22)', async (t) => {
