@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
-import { balanceFilter } from './balance/filter.ts';
+import { balanceFilter, type RetryPlaces } from './balance/filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
 import type { ReportMemory } from './balance/utilization.ts';
@@ -17,6 +17,7 @@ import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster, OutlierPolicy } from './model/cluster.ts';
+import type { RetryPolicy } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -131,28 +132,42 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
       const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs);
-      const anywhere = !(route.retry.ignorePreviousHosts ?? state.cluster.hash === undefined);
+      const { anywhere, otherPriorities } = placesOf(route.retry, state.cluster);
       const { nested } = retries;
       const limit = state.retries;
-      filters.push(retryFilter({ policy: route.retry, clock, random, limit, anywhere, nested, prepare }));
+      filters.push(
+        retryFilter({
+          policy: route.retry,
+          clock,
+          random,
+          limit,
+          anywhere: anywhere && !otherPriorities,
+          nested,
+          prepare,
+        }),
+      );
     }
     if (ofTry !== undefined) {
       // inside retry: it sees the faults; outside limit and balance: a fault that was made up takes no
       // place from anybody and ejects no endpoint
       // A delay takes from the time of the try; one that is longer ends the try by itself.
       const leftMs = perTryMs === undefined ? undefined : Math.max(1, perTryMs - ofTry.delayMs);
-      const rest = composeTry(leftMs, state);
+      const rest = composeTry(leftMs, state, route.retry);
       const delayed: Service<ClientCall, Reply> = (call) => {
         stampRemaining(call, clock, leftMs);
         return rest(call);
       };
       filters.push(tryFaultFilter({ plan: ofTry, clock, random, perTryMs, delayed }));
     }
-    return compose(filters, composeTry(perTryMs, state));
+    return compose(filters, composeTry(perTryMs, state, route.retry));
   };
 
   /** Inside of `retry`: what one try passes. */
-  const composeTry = (perTryMs: number | undefined, state: ClusterState): Service<ClientCall, Reply> => {
+  const composeTry = (
+    perTryMs: number | undefined,
+    state: ClusterState,
+    retry?: RetryPolicy,
+  ): Service<ClientCall, Reply> => {
     const { name, outlier, limits, balance, hash } = state.cluster;
     const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
@@ -164,7 +179,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state) : toItsAddress(state));
     } else {
       // inside retry: hands the chosen endpoint on
-      filters.push(balanceFilter(name, state));
+      filters.push(balanceFilter(name, state, placesOf(retry, state.cluster)));
       // inside balance, which has chosen the endpoint: it measures what the next choice goes by
       if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
       if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
@@ -260,6 +275,14 @@ const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
 
 const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
   endpoint instanceof EndpointState ? endpoint.reports : undefined;
+
+/** Keys stay with their endpoint, unless the route says otherwise, as in Istio. */
+function placesOf(retry: RetryPolicy | undefined, { hash }: Cluster): RetryPlaces {
+  return {
+    anywhere: !(retry?.ignorePreviousHosts ?? hash === undefined),
+    otherPriorities: retry?.otherPriorities === true,
+  };
+}
 
 /** Does the mesh itself speak TLS to servers outside of it? */
 function originates({ tls }: Cluster): boolean {

@@ -42,11 +42,12 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),
 };
 
-const workloadChecks: { readonly [K in keyof Workload]: Check } = {
+const workloadChecks: { readonly [K in keyof Required<Workload>]: Check } = {
   name: like(settingsTable.workload),
   namespace: like(settingsTable.namespace),
   serviceAccount: like(settingsTable.serviceAccount),
   labels: like(settingsTable.labels),
+  locality: like(settingsTable.locality),
   trustDomain: like(settingsTable.trustDomain),
   clusterDomain: like(settingsTable.clusterDomain),
 };

@@ -119,6 +119,7 @@ interface SettingValues {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly locality: string;
   readonly trustDomain: string;
   readonly clusterDomain: string;
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
@@ -158,6 +159,11 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
     fallbackVariable: 'SERVICE_ACCOUNT',
   },
   labels,
+  locality: text(
+    'INMESH_LOCALITY',
+    'region/zone/subzone, of which zone and subzone may be absent',
+    (place) => place.length <= 253 && place.split('/').every((part) => /^[^\s*]+$/.test(part)),
+  ),
   trustDomain: text('INMESH_TRUST_DOMAIN', 'a SPIFFE trust domain, such as cluster.local', (domain) =>
     /^[a-z0-9._-]{1,255}$/.test(domain),
   ),

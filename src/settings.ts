@@ -116,11 +116,13 @@ function refuseIf(problems: readonly string[]): void {
 function resolveWorkload(given: Partial<Workload>, value: Lookup): Workload {
   const labels = given.labels ?? value('labels') ?? {};
   const serviceAccount = given.serviceAccount ?? value('serviceAccount') ?? 'default';
+  const locality = given.locality ?? value('locality');
   return {
     name: given.name ?? value('workload') ?? labels['app'] ?? serviceAccount,
     namespace: given.namespace ?? value('namespace') ?? 'default',
     serviceAccount,
     labels: { ...labels },
+    ...(locality === undefined ? {} : { locality }),
     trustDomain: given.trustDomain ?? value('trustDomain') ?? 'cluster.local',
     clusterDomain: given.clusterDomain ?? value('clusterDomain') ?? 'cluster.local',
   };

@@ -9,16 +9,36 @@ export interface BalancedEndpoint extends CallEndpoint, TryWatcher {
 
 /** What the filter asks of the cluster. */
 export interface EndpointChooser {
-  /** The next endpoint, avoiding the given ones where others are left. Nothing: none is usable. */
-  pick(avoid: readonly CallEndpoint[] | undefined): BalancedEndpoint | undefined;
+  /**
+   * The next endpoint, avoiding the given ones where others are left. `tried`: those of earlier tries,
+   * where the call shall leave their priorities. Nothing: none is usable.
+   */
+  pick(
+    avoid: readonly CallEndpoint[] | undefined,
+    hash: bigint | undefined,
+    tried: readonly CallEndpoint[] | undefined,
+  ): BalancedEndpoint | undefined;
   /** Resolves when endpoints are known for the first time; absent when they are. */
   warming(): Promise<void> | undefined;
 }
 
+/** Where retries go. */
+export interface RetryPlaces {
+  /** To priorities that were not tried yet, after a while (`retryRemoteLocalities`). */
+  readonly otherPriorities: boolean;
+  /** To endpoints that failed as well as to others (`retryIgnorePreviousHosts: false`). */
+  readonly anywhere: boolean;
+}
+
 /** Chooses the endpoint for one try and counts the try on it until its last byte. */
-export function balanceFilter(cluster: string, chooser: EndpointChooser): Filter<ClientCall, Reply> {
+export function balanceFilter(
+  cluster: string,
+  chooser: EndpointChooser,
+  { anywhere, otherPriorities }: RetryPlaces = { anywhere: false, otherPriorities: false },
+): Filter<ClientCall, Reply> {
   const send = (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
-    const endpoint = chooser.pick(call.failedEndpoints);
+    const { failedEndpoints: failed } = call;
+    const endpoint = chooser.pick(anywhere ? undefined : failed, undefined, otherPriorities ? failed : undefined);
     if (endpoint === undefined) {
       const message = `cluster ${cluster} has no healthy endpoint`;
       return call.failTry(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { cluster, route: call.route }));

@@ -5,9 +5,11 @@ import type { Workload } from '../model/workload.ts';
 import type { CircuitBreakers } from './circuit-breakers.ts';
 import { destinationExtensions } from './destination-annotations.ts';
 import type { DestinationRule, DestinationRules } from './destination-rules.ts';
+import { placeEndpoints } from './endpoint-placement.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import { withOutlierAnnotation } from './outlier-annotation.ts';
+import { placementOf } from './placement-policy.ts';
 import { rememberPart } from './remember.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
@@ -63,15 +65,20 @@ export function createClusters(
     const own = policy.subjectAltNames;
     const endpoints = service.endpoints
       .filter((endpoint) => selects(labels, endpoint.labels))
-      .flatMap((endpoint) => compileEndpoint(endpoint, port, own === undefined) ?? []);
+      .flatMap((source) => {
+        const endpoint = compileEndpoint(source, port, own === undefined);
+        return endpoint === undefined ? [] : { endpoint, source };
+      });
+    const placed = placeEndpoints(endpoints, placementOf(policy, service.trafficDistribution, mesh), workload);
     return {
       name: clusterName(service.host, port.number, subset),
       host: service.host,
       port: port.number,
       subset,
       protocol: port.protocol,
-      discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, endpoints),
-      ...balanceOf(policy, mesh),
+      discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, placed.endpoints),
+      ...balanceOf(policy),
+      ...(placed.localities === undefined ? {} : { localities: placed.localities }),
       ...(rule === undefined ? {} : destinationExtensions(rule.resources)),
       tls: upstreamTls(service, policy, mesh),
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
@@ -136,14 +143,10 @@ function limitsOf({ limits }: ClusterPolicy, { tcpKeepalive }: MeshSettings): Co
   return limits.tcpKeepalive === undefined && tcpKeepalive !== undefined ? { ...limits, tcpKeepalive } : limits;
 }
 
-function balanceOf({ balance, hash, locality: own, zoneAware, warmup }: ClusterPolicy, mesh: MeshSettings) {
-  // Settings for zones and those for localities exclude each other.
-  const locality = own ?? (zoneAware === undefined ? mesh.locality : undefined);
+function balanceOf({ balance, hash, warmup }: ClusterPolicy) {
   return {
     balance,
     ...(hash === undefined ? {} : { hash }),
-    ...(locality === undefined ? {} : { locality }),
-    ...(zoneAware === undefined ? {} : { zoneAware }),
     ...(warmup === undefined ? {} : { warmup }),
   };
 }

@@ -1,6 +1,7 @@
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { markShared, shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import { callersOf } from './callers.ts';
 import { type CircuitBreakerBody, createCircuitBreakers } from './circuit-breakers.ts';
 import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
@@ -8,7 +9,7 @@ import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
-import { checkDestinationRule, type DestinationRuleBody } from './istio-destination-rule.ts';
+import { checkDestinationRule, type DestinationRuleBody, knowsZones } from './istio-destination-rule.ts';
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { reportProxyConfigs } from './istio-proxy-config.ts';
@@ -156,6 +157,8 @@ function compileAll(
   const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
+  const zones = mesh.zoneAware?.enabled === true || destinationRules.some(knowsZones);
+  const callers = zones ? stages.run('callers', [services, workload], () => callersOf(services, workload)) : undefined;
   const content = {
     hosts,
     wildcardHosts,
@@ -166,6 +169,7 @@ function compileAll(
       authorization,
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
+    ...(callers === undefined ? {} : { callers }),
   };
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });

@@ -1,3 +1,4 @@
+import { localityFields, zoneAwareFields } from './fields-locality.ts';
 import type { Field, FieldType, KindTable } from './schema.ts';
 import {
   approximated,
@@ -24,7 +25,6 @@ const int32 = integer(-2_147_483_648, 2_147_483_647);
 /** Istio does not look at it. */
 const anyDuration = duration(Number.NEGATIVE_INFINITY, 'all');
 
-const failover = list(object({ from: string(), to: string() }));
 const consistentHash = object({
   httpHeaderName: string(),
   httpQueryParameterName: string(),
@@ -40,7 +40,6 @@ const consistentHash = object({
   minimumRingSize: uint64,
 });
 
-const localities = 'endpoints of all localities are called alike';
 const atOnce = 'new endpoints get their full share at once';
 
 const loadBalancer = object(
@@ -50,24 +49,8 @@ const loadBalancer = object(
       'LEAST_CONN is LEAST_REQUEST; PASSTHROUGH uses the address that the caller named',
     ),
     consistentHash: ignored(consistentHash, 'LEAST_REQUEST is used'),
-    localityLbSetting: ignored(
-      object({
-        enabled: boolean,
-        distribute: list(object({ from: string(), to: map(uint32) })),
-        failover,
-        failoverPriority: list(string()),
-      }),
-      localities,
-    ),
-    zoneAwareLbSetting: ignored(
-      object({
-        enabled: boolean,
-        failover,
-        failoverPriority: list(string()),
-        minClusterSize: integer(1, 4_294_967_295),
-      }),
-      localities,
-    ),
+    localityLbSetting: localityFields,
+    zoneAwareLbSetting: zoneAwareFields,
     warmupDurationSecs: ignored(duration(1, 'all'), `deprecated; ${atOnce}`),
     warmup: ignored(
       object({

@@ -1,3 +1,4 @@
+import { localityFields, zoneAwareFields } from './fields-locality.ts';
 import { meshProxyConfig } from './fields-proxy-config.ts';
 import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
 import {
@@ -10,7 +11,6 @@ import {
   ignored,
   integer,
   list,
-  map,
   object,
   oneOfValues,
   openObject,
@@ -42,13 +42,6 @@ const tlsConfig = object({
   cipherSuites: list(string()),
 });
 
-const localityLbSetting = object({
-  enabled: boolean,
-  distribute: list(object({ from: string(), to: map(uint32) })),
-  failover: list(object({ from: string(), to: string() })),
-  failoverPriority: list(string()),
-});
-
 const meshFields: Readonly<Record<string, Field>> = object({
   outboundTrafficPolicy: object({
     mode: enforced(
@@ -71,7 +64,7 @@ const meshFields: Readonly<Record<string, Field>> = object({
     backoff: duration(),
     perTryTimeout: ignored(duration(), 'as in Istio: only a VirtualService can set it'),
     retryIgnorePreviousHosts: boolean,
-    retryRemoteLocalities: ignored(boolean),
+    retryRemoteLocalities: boolean,
   }),
   enableAutoMtls: enforced(boolean, 'false: no mutual TLS to services without a DestinationRule that asks for it'),
   defaultServiceExportTo: exportTo,
@@ -83,7 +76,8 @@ const meshFields: Readonly<Record<string, Field>> = object({
       'for inbound requests; paths of outbound calls are sent as the caller wrote them',
     ),
   }),
-  localityLbSetting: ignored(localityLbSetting, 'localities are not yet used to prefer near endpoints'),
+  localityLbSetting: localityFields,
+  zoneAwareLbSetting: enforced(zoneAwareFields, 'goes before localityLbSetting'),
   tcpKeepalive: ignored(
     object({ probes: uint32, time: duration(), interval: duration() }),
     'the operating system decides',

@@ -25,7 +25,7 @@ const workload: Readonly<Record<string, Field>> = object({
     string({ maxLength: 2_048 }),
     'an address is called directly, whatever its network; an entry without an address is left out',
   ),
-  locality: approximated(string({ maxLength: 2_048 }), 'shown, not yet used to prefer near endpoints'),
+  locality: enforced(string({ maxLength: 2_048 }), '`region/zone/subzone`; absent: label `istio-locality`'),
   weight: integer(0, 4_294_967_295),
   serviceAccount: string({ maxLength: 253 }),
 }).fields;

@@ -109,7 +109,7 @@ const retries = object({
   ),
   backoff: duration(),
   retryIgnorePreviousHosts: enforced(boolean, 'absent: true, but false with `consistentHash`'),
-  retryRemoteLocalities: ignored(boolean, 'the balancer decides'),
+  retryRemoteLocalities: enforced(boolean, 'after each two tries on to other priorities, see `localityLbSetting`'),
 });
 
 const httpRoute = object({

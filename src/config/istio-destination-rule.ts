@@ -50,6 +50,16 @@ export function checkDestinationRule(resource: Resource<DestinationRuleBody>, co
   }
 }
 
+/** Does it balance by zones anywhere? */
+export function knowsZones({ body }: Resource<DestinationRuleBody>): boolean {
+  const { trafficPolicy, subsets = [] } = body.spec;
+  return [trafficPolicy, ...subsets.map((subset) => subset.trafficPolicy)].some((policy) =>
+    [policy, ...(policy?.portLevelSettings ?? [])].some(
+      (parts) => parts?.loadBalancer?.zoneAwareLbSetting !== undefined,
+    ),
+  );
+}
+
 function checkLabels(
   resource: Resource,
   labels: Readonly<Record<string, string>>,

@@ -7,12 +7,13 @@ import type { ConfigDocument, Path } from './document.ts';
 import { documentOf } from './document.ts';
 import { meshFieldNames } from './fields-mesh-config.ts';
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
-import { checkLocality } from './locality-check.ts';
+import { checkLocality, checkZones } from './locality-check.ts';
+import { compileLocality, compileZones } from './locality-policy.ts';
 import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
-import { compileKeepalive, compileLocality, type KeepaliveSpec } from './traffic-policy.ts';
-import type { LocalitySpec } from './traffic-policy-spec.ts';
+import { compileKeepalive, type KeepaliveSpec } from './traffic-policy.ts';
+import type { LocalitySpec, ZoneAwareSpec } from './traffic-policy-spec.ts';
 import { durationMs } from './values.ts';
 
 /** Istio `MeshConfig`, as far as it has an effect. */
@@ -29,6 +30,7 @@ export interface MeshSpec {
   readonly defaultDestinationRuleExportTo?: readonly string[];
   readonly pathNormalization?: { readonly normalization?: PathNormalization | 'DEFAULT' };
   readonly localityLbSetting?: LocalitySpec;
+  readonly zoneAwareLbSetting?: ZoneAwareSpec;
   readonly tcpKeepalive?: KeepaliveSpec;
 }
 
@@ -82,9 +84,12 @@ export function compileMeshConfig(
   const spec = specOf(first) as MeshSpec;
   const path = pathOf(first);
   reportUnknown(first, spec, path, collector);
-  const { localityLbSetting, tcpKeepalive } = spec;
+  const { localityLbSetting, tcpKeepalive, zoneAwareLbSetting } = spec;
   if (localityLbSetting !== undefined) {
     checkLocality(first, localityLbSetting, true, [...path, 'localityLbSetting'], collector);
+  }
+  if (zoneAwareLbSetting !== undefined) {
+    checkZones(first, zoneAwareLbSetting, true, [...path, 'zoneAwareLbSetting'], collector);
   }
   reportOverrides(first, spec, path, overrides, collector);
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
@@ -96,7 +101,8 @@ export function compileMeshConfig(
     retry: meshRetry(first, spec, [...path, 'defaultHttpRetryPolicy'], collector),
     connectTimeoutMs: connectTimeout(first, spec, [...path, 'connectTimeout'], collector),
     ...(tcpKeepalive === undefined ? {} : { tcpKeepalive: compileKeepalive(tcpKeepalive) }),
-    ...(localityLbSetting === undefined ? {} : { locality: compileLocality(localityLbSetting) }),
+    locality: compileLocality(localityLbSetting ?? {}),
+    ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),
     autoMtls: spec.enableAutoMtls ?? true,
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {

@@ -36,6 +36,7 @@ export function compileRetry(spec: RetrySpec | undefined): RetryPolicy | undefin
     ...(typeof spec.retryIgnorePreviousHosts === 'boolean'
       ? { ignorePreviousHosts: spec.retryIgnorePreviousHosts }
       : {}),
+    ...(spec.retryRemoteLocalities === true ? { otherPriorities: true } : {}),
   };
 }
 

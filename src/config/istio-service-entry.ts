@@ -3,7 +3,13 @@ import { canonicalHost } from './host-syntax.ts';
 import { type SelectableWorkload, type WorkloadSpec, workloadEndpoint } from './istio-workload-entry.ts';
 import { protocolOf } from './protocol.ts';
 import type { Resource } from './resource.ts';
-import type { Resolution, ServiceEndpoint, ServicePort, ServiceSource } from './service.ts';
+import {
+  type Resolution,
+  type ServiceEndpoint,
+  type ServicePort,
+  type ServiceSource,
+  trafficDistributionOf,
+} from './service.ts';
 import { checkServiceEntry } from './service-entry-check.ts';
 import { canonicalAddress, isIpAddress, selects } from './values.ts';
 
@@ -49,6 +55,7 @@ export function compileServiceEntry(
   const fromDns = resolution === 'dns' || resolution === 'dns-first';
   const dynamic = spec.resolution === 'DYNAMIC_DNS';
   const ports = compilePorts(resource);
+  const distribution = trafficDistributionOf(resource.annotations);
   const addresses = compileAddresses(resource, collector);
   const endpoints = resolution === 'original' ? [] : endpointsOf(resource, workloadsOf, collector);
   if (endpoints.length === 0 && resolution === 'static' && spec.workloadSelector === undefined) {
@@ -66,6 +73,7 @@ export function compileServiceEntry(
     identities: spec.subjectAltNames ?? [],
     meshExternal: dynamic || spec.location !== 'MESH_INTERNAL',
     ...(spec.exportTo === undefined ? {} : { exportTo: spec.exportTo }),
+    ...(distribution === undefined ? {} : { trafficDistribution: distribution }),
     ...(spec.workloadSelector === undefined ? {} : { selector: spec.workloadSelector.labels ?? {} }),
     resource,
   }));

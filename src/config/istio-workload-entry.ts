@@ -128,6 +128,7 @@ export function workloadEndpoint(
     weight: Math.max(1, spec.weight ?? 1),
     locality: localityOf(spec.locality, labels),
     workload: workloadName(labels) || owner.name,
+    ...(spec.network === undefined || spec.network === '' ? {} : { network: spec.network }),
     ...(serviceAccount === undefined || serviceAccount === '' ? {} : { serviceAccount }),
     speaksMtls: speaksMtls(labels, serviceAccount),
     portOf: (port) => namedPort(ports, port.name) ?? port.targetPort ?? port.number,

@@ -1,6 +1,7 @@
+import { localityOfLabels, localityOfTopology } from '../model/locality.ts';
 import type { SelectableWorkload } from './istio-workload-entry.ts';
 import type { Resource } from './resource.ts';
-import { localityOf, type ServiceEndpoint, speaksMtls, workloadName } from './service.ts';
+import { type ServiceEndpoint, speaksMtls, workloadName } from './service.ts';
 import { canonicalAddress, isIpAddress } from './values.ts';
 
 export interface PodBody {
@@ -14,6 +15,7 @@ export interface PodBody {
   };
   readonly spec?: {
     readonly serviceAccountName?: string;
+    readonly nodeName?: string;
     readonly containers?: readonly {
       readonly ports?: readonly {
         readonly name?: string;
@@ -38,8 +40,10 @@ export function describePod(pod: Resource<PodBody> | undefined, namespace: strin
   return {
     namespace: pod.namespace,
     labels,
-    locality: localityOf(undefined, labels),
+    // Istio asks the node, whose labels Kubernetes copies to its pods.
+    locality: localityOfLabels(labels) || localityOfTopology(labels),
     workload: workloadOfPod(pod),
+    ...(pod.body.spec?.nodeName === undefined ? {} : { node: pod.body.spec.nodeName }),
     serviceAccount: pod.body.spec?.serviceAccountName ?? 'default',
     // Every pod has a service account, so here only the label tells.
     speaksMtls: speaksMtls(labels, undefined),

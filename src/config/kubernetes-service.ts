@@ -6,7 +6,7 @@ import { namedPort, type SelectableWorkload } from './istio-workload-entry.ts';
 import { describePod, type PodBody } from './kubernetes-pod.ts';
 import { protocolOfPort } from './protocol.ts';
 import type { Resource } from './resource.ts';
-import type { ServiceEndpoint, ServicePort, ServiceSource } from './service.ts';
+import { type ServiceEndpoint, type ServicePort, type ServiceSource, trafficDistributionOf } from './service.ts';
 import { canonicalAddress, isIpAddress, selects } from './values.ts';
 
 export interface ServiceBody {
@@ -23,6 +23,7 @@ export interface ServiceBody {
     readonly clusterIPs?: readonly string[];
     readonly externalName?: string;
     readonly selector?: Readonly<Record<string, string>>;
+    readonly trafficDistribution?: string;
   };
 }
 
@@ -31,6 +32,7 @@ export interface EndpointSliceBody {
   readonly endpoints?: readonly {
     readonly addresses: readonly string[];
     readonly conditions?: { readonly ready?: boolean };
+    readonly nodeName?: string;
     readonly targetRef?: { readonly kind?: string; readonly name?: string; readonly namespace?: string };
   }[];
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[];
@@ -80,11 +82,13 @@ export function compileKubernetesService(
 ): ServiceSource {
   const { spec } = resource.body;
   const exportTo = (resource.annotations[exportToAnnotation] || undefined)?.split(',').map((part) => part.trim());
+  const distribution = trafficDistributionOf(resource.annotations, spec.trafficDistribution);
   const common = {
     host: `${resource.name}.${resource.namespace}.svc.${sources.clusterDomain}`.toLowerCase(),
     namespace: resource.namespace,
     ports: compilePorts(resource, collector),
     ...(exportTo === undefined ? {} : { exportTo }),
+    ...(distribution === undefined ? {} : { trafficDistribution: distribution }),
     resource,
   };
   if (spec.type === 'ExternalName') {
@@ -179,12 +183,18 @@ function endpointsOf(
       const key = `${address} ${[...ports.values()].join(' ')}`;
       if (address === undefined || seen.has(key)) return;
       seen.add(key);
-      const { targetRef } = endpoint;
+      const { nodeName, targetRef } = endpoint;
       const pod =
         targetRef?.kind === 'Pod'
           ? sources.pods.get(`${targetRef.namespace ?? slice.namespace}/${targetRef.name ?? ''}`)
           : undefined;
-      result.push({ address, weight: 1, ...describePod(pod, slice.namespace), portOf: (port) => ports.get(port.name) });
+      result.push({
+        address,
+        weight: 1,
+        ...describePod(pod, slice.namespace),
+        ...(nodeName === undefined ? {} : { node: nodeName }),
+        portOf: (port) => ports.get(port.name),
+      });
     });
   }
   const { selector } = resource.body.spec;

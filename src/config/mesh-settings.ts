@@ -1,8 +1,9 @@
-import type { LocalityPolicy, TcpKeepalive } from '../model/cluster.ts';
+import type { TcpKeepalive } from '../model/cluster.ts';
 import type { PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
+import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
 
 /** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
 export interface MeshSettings {
@@ -19,7 +20,10 @@ export interface MeshSettings {
   readonly connectTimeoutMs: number;
   /** For clusters whose DestinationRule says nothing. */
   readonly tcpKeepalive?: TcpKeepalive;
-  readonly locality?: LocalityPolicy;
+  /** For clusters whose DestinationRule has neither this nor the next, and whose service says nothing. */
+  readonly locality: LocalityPolicy;
+  /** Goes before it. */
+  readonly zoneAware?: ZoneAwarePolicy;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
   readonly autoMtls: boolean;
   /** Default `BASE`. */
@@ -39,6 +43,7 @@ export const defaultMeshSettings: MeshSettings = {
   outboundPolicy: 'ALLOW_ANY',
   retry: defaultRetryPolicy,
   connectTimeoutMs: 10_000,
+  locality: defaultLocality,
   autoMtls: true,
   pathNormalization: 'BASE',
   exportTo: { services: ['*'], virtualServices: ['*'], destinationRules: ['*'] },

@@ -1,4 +1,5 @@
 import type { ServiceProtocol } from '../model/cluster.ts';
+import { localityOfLabels } from '../model/locality.ts';
 import type { Resource } from './resource.ts';
 
 /**
@@ -24,6 +25,7 @@ export interface MeshService {
   /** Istio sends no automatic mTLS to it. */
   readonly meshExternal: boolean;
   readonly exportTo?: readonly string[];
+  readonly trafficDistribution?: TrafficDistribution;
   readonly resource: Resource;
 }
 
@@ -44,6 +46,29 @@ export interface ServicePort {
   readonly targetPortName?: string;
 }
 
+/**
+ * Which endpoints a service itself wants to be called (`trafficDistribution` of Kubernetes): those in
+ * the zone of the caller, or those on its node.
+ */
+export type TrafficDistribution = 'same-zone' | 'same-node';
+
+const distributions: ReadonlyMap<string, TrafficDistribution> = new Map([
+  ['preferclose', 'same-zone'],
+  ['prefersamezone', 'same-zone'],
+  ['prefersamenode', 'same-node'],
+]);
+
+export const trafficDistributionAnnotation = 'networking.istio.io/traffic-distribution';
+
+/** The field of a Kubernetes Service, else Istio's annotation, which may be in any case. */
+export function trafficDistributionOf(
+  annotations: Readonly<Record<string, string>>,
+  field = '',
+): TrafficDistribution | undefined {
+  const known = field === 'PreferClose' || field === 'PreferSameZone' || field === 'PreferSameNode';
+  return distributions.get((known ? field : (annotations[trafficDistributionAnnotation] ?? '')).toLowerCase());
+}
+
 /** One place where a service runs. */
 export interface ServiceEndpoint {
   readonly address: string;
@@ -52,6 +77,10 @@ export interface ServiceEndpoint {
   readonly weight: number;
   readonly locality: string;
   readonly workload: string;
+  /** Network of its address, where it has a field for that. */
+  readonly network?: string;
+  /** Kubernetes node. */
+  readonly node?: string;
   readonly serviceAccount?: string;
   /** Before a PeerAuthentication that disables mTLS is considered. */
   readonly speaksMtls: boolean;
@@ -81,12 +110,8 @@ export function workloadName(labels: Readonly<Record<string, string>>): string {
   return version === undefined || version === 'latest' ? app : `${app}-${version}`;
 }
 
-/**
- * `region/zone/subzone` of a workload: the field, or the labels that Istio knows for it, in which
- * dots stand for slashes.
- */
+/** `region/zone/subzone` of a workload: the field, or the labels that Istio knows for it. */
 export function localityOf(field: string | undefined, labels: Readonly<Record<string, string>>): string {
   if (field !== undefined && field !== '') return field;
-  const label = labels['topology.istio.io/locality'] ?? labels['istio-locality'] ?? '';
-  return label.includes('/') ? label : label.replaceAll('.', '/');
+  return localityOfLabels(labels);
 }

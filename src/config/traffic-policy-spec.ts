@@ -34,12 +34,7 @@ export interface LoadBalancerSpec {
   readonly simple?: 'UNSPECIFIED' | 'LEAST_CONN' | 'RANDOM' | 'PASSTHROUGH' | 'ROUND_ROBIN' | 'LEAST_REQUEST';
   readonly consistentHash?: ConsistentHashSpec;
   readonly localityLbSetting?: LocalitySpec;
-  readonly zoneAwareLbSetting?: {
-    readonly enabled?: boolean;
-    readonly failover?: readonly FailoverSpec[];
-    readonly failoverPriority?: readonly string[];
-    readonly minClusterSize?: number;
-  };
+  readonly zoneAwareLbSetting?: ZoneAwareSpec;
   readonly warmupDurationSecs?: string;
   readonly warmup?: { readonly duration: string; readonly minimumPercent?: number; readonly aggression?: number };
 }
@@ -65,6 +60,14 @@ export interface LocalitySpec {
   readonly distribute?: readonly { readonly from?: string; readonly to?: Readonly<Record<string, number>> }[];
   readonly failover?: readonly FailoverSpec[];
   readonly failoverPriority?: readonly string[];
+}
+
+/** Istio `ZoneAwareLoadBalancerSetting`, in a DestinationRule or for the whole mesh. */
+export interface ZoneAwareSpec {
+  readonly enabled?: boolean;
+  readonly failover?: readonly FailoverSpec[];
+  readonly failoverPriority?: readonly string[];
+  readonly minClusterSize?: number;
 }
 
 export interface FailoverSpec {

@@ -3,7 +3,6 @@ import type {
   ConnectionLimits,
   ConsistentHash,
   HashKey,
-  LocalityPolicy,
   OriginatedTls,
   OutlierPolicy,
   RetryBudget,
@@ -11,16 +10,14 @@ import type {
   TunnelPolicy,
   UpstreamTls,
   WarmupPolicy,
-  ZoneAwarePolicy,
 } from '../model/cluster.ts';
 import { defaultConnectionLimits } from '../model/cluster.ts';
+import { compileLocality, compileZones, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
 import type {
   CommonParts,
   ConnectionPoolSpec,
   ConsistentHashSpec,
-  FailoverSpec,
   LoadBalancerSpec,
-  LocalitySpec,
   MergedParts,
   OutlierSpec,
   TlsSpec,
@@ -112,16 +109,7 @@ function compileBalance(spec: LoadBalancerSpec): Omit<ClusterPolicy, 'limits'> {
     passthrough: simple === 'PASSTHROUGH',
     ...(consistentHash === undefined ? {} : { hash: compileHash(consistentHash) }),
     ...(localityLbSetting === undefined ? {} : { locality: compileLocality(localityLbSetting) }),
-    ...(zoneAwareLbSetting === undefined
-      ? {}
-      : {
-          zoneAware: {
-            enabled: zoneAwareLbSetting.enabled ?? false,
-            minClusterSize: zoneAwareLbSetting.minClusterSize ?? 6,
-            failover: compileFailover(zoneAwareLbSetting.failover),
-            failoverPriority: zoneAwareLbSetting.failoverPriority ?? [],
-          },
-        }),
+    ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),
     ...(slow === undefined ? {} : { warmup: compileWarmup(slow) }),
   };
 }
@@ -159,20 +147,6 @@ function compileHashKey({
     };
   }
   return useSourceIp === true ? { kind: 'sourceIp' } : undefined;
-}
-
-/** Istio's setting with its defaults. */
-export function compileLocality(spec: LocalitySpec): LocalityPolicy {
-  return {
-    enabled: spec.enabled ?? true,
-    distribute: (spec.distribute ?? []).map(({ from = '', to = {} }) => ({ from, to })),
-    failover: compileFailover(spec.failover),
-    failoverPriority: spec.failoverPriority ?? [],
-  };
-}
-
-function compileFailover(spec: readonly FailoverSpec[] = []): LocalityPolicy['failover'] {
-  return spec.map(({ from = '', to = '' }) => ({ from, to }));
 }
 
 function compileWarmup(spec: NonNullable<LoadBalancerSpec['warmup']>): WarmupPolicy {

@@ -14,8 +14,8 @@ export interface Cluster {
   readonly balance: BalancePolicy;
   /** Instead of {@link balance}, which is what happens without a key. */
   readonly hash?: ConsistentHash;
-  readonly locality?: LocalityPolicy;
-  readonly zoneAware?: ZoneAwarePolicy;
+  /** Absent: the endpoints of one priority are called alike, near or far. */
+  readonly localities?: LocalityBalance;
   readonly warmup?: WarmupPolicy;
   readonly tls: UpstreamTls;
   /** SNI of Istio mutual TLS, when it is not the one that is made of the cluster's name (`tls.sni`). */
@@ -71,6 +71,8 @@ export interface Endpoint {
   readonly spiffeId?: string;
   /** `region/zone/subzone`, '' when unknown. */
   readonly locality: string;
+  /** Endpoints of priority 0 come first; the next ones as far as too few of them are left. Absent: 0. */
+  readonly priority?: number;
   /** Name of the workload for people and telemetry, '' when unknown. */
   readonly workload: string;
 }
@@ -107,35 +109,24 @@ export type HashKey =
       readonly attributes: readonly { readonly name: string; readonly value: string }[];
     };
 
-/** Istio `localityLbSetting`. Absent in a cluster: what holds for the whole mesh. */
-export interface LocalityPolicy {
-  readonly enabled: boolean;
-  readonly distribute: readonly LocalityDistribution[];
-  readonly failover: readonly LocalityFailover[];
-  /** `label` or `label=value`, most important first. */
-  readonly failoverPriority: readonly string[];
-}
+/** How the tries that one priority gets are shared among the localities of its endpoints. */
+export type LocalityBalance =
+  /** By weights, Envoy's `locality_weighted_lb_config`. A locality without a weight gets nothing. */
+  | { readonly kind: 'weighted'; readonly weights: readonly LocalityWeight[] }
+  /** The own locality as far as its share of the endpoints reaches, Envoy's `zone_aware_lb_config`. */
+  | {
+      readonly kind: 'zones';
+      /** `region/zone/subzone` of this workload. */
+      readonly own: string;
+      /** With fewer available endpoints localities do not count. Istio default 6. */
+      readonly minClusterSize: number;
+    };
 
-export interface LocalityDistribution {
-  /** `region/zone/subzone`, the last part may be `*`. */
-  readonly from: string;
-  /** Locality to percent; the sum is 100. */
-  readonly to: Readonly<Record<string, number>>;
-}
-
-/** Regions. */
-export interface LocalityFailover {
-  readonly from: string;
-  readonly to: string;
-}
-
-/** Istio `zoneAwareLbSetting`. */
-export interface ZoneAwarePolicy {
-  readonly enabled: boolean;
-  /** With fewer endpoints in the own region zones do not count. Default 6. */
-  readonly minClusterSize: number;
-  readonly failover: readonly LocalityFailover[];
-  readonly failoverPriority: readonly string[];
+export interface LocalityWeight {
+  readonly priority: number;
+  /** As that of the endpoints. */
+  readonly locality: string;
+  readonly weight: number;
 }
 
 /** Istio `warmup`: a new endpoint gets its share of calls little by little. */

@@ -222,6 +222,11 @@ export interface RetryPolicy {
    * unless the cluster has a consistent hash, whose endpoint is the right one again, as in Istio.
    */
   readonly ignorePreviousHosts?: boolean;
+  /**
+   * After each two tries the next ones leave out the priorities that were tried (Istio
+   * `retryRemoteLocalities`, Envoy's `retry_priority` `previous_priorities`). Absent: they do not.
+   */
+  readonly otherPriorities?: true;
 }
 
 /** The `retryOn` vocabulary that inmesh decides on for HTTP. */

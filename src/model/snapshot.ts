@@ -23,7 +23,12 @@ export interface Snapshot {
   /** Hosts that nothing matches: called directly (ALLOW_ANY) or refused (REGISTRY_ONLY). */
   readonly outboundPolicy: OutboundPolicy;
   readonly inbound: InboundPolicy;
+  /** Present where some balancer wants to know who else calls. */
+  readonly callers?: Callers;
 }
+
+/** How many processes there are of the workload that calls, itself included, by `region/zone/subzone`. */
+export type Callers = Readonly<Record<string, number>>;
 
 export type OutboundPolicy = 'ALLOW_ANY' | 'REGISTRY_ONLY';
 
@@ -48,6 +53,7 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     hosts,
     wildcardHosts,
     inbound: keep(previous.inbound, next.inbound),
+    ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
   });
 }
 

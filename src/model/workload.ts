@@ -1,3 +1,5 @@
+import { localityOfLabels, localityOfTopology } from './locality.ts';
+
 /** Who this process is in the mesh. */
 export interface Workload {
   /** Name for people, for example `reviews-v2`. */
@@ -12,17 +14,14 @@ export interface Workload {
   readonly trustDomain: string;
   /** DNS suffix of services. Default `cluster.local`. */
   readonly clusterDomain: string;
+  /** `region/zone/subzone`: where it runs, for balancers that prefer what is near. Absent: its labels may tell. */
+  readonly locality?: string;
 }
 
-/** Where a workload is, as far as balancing wants to know. */
-export interface OwnLocality {
-  /** `region/zone/subzone`, '' when unknown. */
-  readonly locality: string;
-  readonly labels: Readonly<Record<string, string>>;
+/** `region/zone/subzone` of a workload, '' where nobody knows. */
+export function localityOfWorkload({ labels, locality }: Workload): string {
+  return locality ?? (localityOfLabels(labels) || localityOfTopology(labels));
 }
-
-/** Nobody knows where. */
-export const nowhere: OwnLocality = { locality: '', labels: {} };
 
 /** `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`, as Istio writes it. */
 export function workloadSpiffeId(workload: Workload): string {

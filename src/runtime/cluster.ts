@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
 import type { Cluster, Endpoint, RetryBudget } from '../model/cluster.ts';
-import { nowhere, type OwnLocality } from '../model/workload.ts';
+import type { Callers } from '../model/snapshot.ts';
 import {
   createRetryLimit,
   defaultRetryBudget,
@@ -22,8 +22,8 @@ import type { NameResolver } from './resolver.ts';
 export interface ClusterDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Where this workload is. Default: nobody knows. */
-  readonly own?: OwnLocality;
+  /** How many processes of this workload run in each locality; see {@link Snapshot.callers}. */
+  callers?(): Callers | undefined;
   hooks(cluster: Cluster): EndpointHooks;
   readonly names: NameResolver;
   /** How many retries run at once where neither `retryBudget` nor `maxRetries` says so. Default 20 %, and 3. */
@@ -62,9 +62,9 @@ export class ClusterState {
     this.outside = 0;
     this.breaker = reconcileBreaker(undefined, cluster.breaker, this.#breakerDependencies(dependencies));
     this.#dependencies = dependencies;
-    const { clock, random, own = nowhere } = dependencies;
+    const { callers = () => undefined, clock, random } = dependencies;
     this.retries = createRetryLimit(this.#retryPolicy(), clock, () => this.#underWay());
-    this.#balancer = createLoadBalancer({ clock, random, own });
+    this.#balancer = createLoadBalancer({ callers, clock, random });
     this.#endpoints = [];
     this.#names = undefined;
     this.#logical = undefined;
@@ -74,7 +74,7 @@ export class ClusterState {
       departed: departed ?? createDeparted(clock),
       endpoints: () => this.#endpoints,
       changed: (endpoints) => {
-        this.#rebuild();
+        this.rebalance();
         for (const endpoint of endpoints) dependencies.healthChanged(this.cluster, endpoint);
       },
     });
@@ -87,8 +87,8 @@ export class ClusterState {
   }
 
   /** The endpoint for a try: {@link LoadBalancer.pick}. */
-  pick(avoid: readonly object[] | undefined, hash?: bigint): EndpointState | undefined {
-    return this.#balancer.pick(avoid, hash);
+  pick(avoid: readonly object[] | undefined, hash?: bigint, tried?: readonly object[]): EndpointState | undefined {
+    return this.#balancer.pick(avoid, hash, tried);
   }
 
   /** Resolves when the endpoints are known for the first time; absent when there are some. */
@@ -131,7 +131,7 @@ export class ClusterState {
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();
-    if (isDeepStrictEqual(previous.discovery, cluster.discovery)) this.#rebuild();
+    if (isDeepStrictEqual(previous.discovery, cluster.discovery)) this.rebalance();
     else this.#discover();
   }
 
@@ -218,10 +218,11 @@ export class ClusterState {
       void gone.retire();
     }
     this.health.membersChanged();
-    this.#rebuild();
+    this.rebalance();
   }
 
-  #rebuild(): void {
+  /** Something has changed by which endpoints are chosen. */
+  rebalance(): void {
     this.#balancer.rebuild(this.cluster, this.#endpoints);
   }
 

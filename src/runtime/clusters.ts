@@ -1,6 +1,6 @@
 import { createShortMemory, type ShortMemory } from '../lib/short-memory.ts';
 import type { Cluster } from '../model/cluster.ts';
-import type { Snapshot } from '../model/snapshot.ts';
+import type { Callers, Snapshot } from '../model/snapshot.ts';
 import { type ClusterDependencies, ClusterState } from './cluster.ts';
 import { createDeparted, type Departed } from './cluster-health.ts';
 
@@ -31,6 +31,7 @@ interface Live {
 
 export function createClusters(dependenciesFor: (tlsHost: string | undefined) => ClusterDependencies): Clusters {
   let configured: ReadonlyMap<string, Cluster> = new Map();
+  let callers: Callers | undefined;
   const live = new Map<string, Live>();
   // What endpoints of clusters that are gone are remembered by: a resource that is replaced is gone for a moment.
   let gone: ShortMemory<Departed> | undefined;
@@ -40,7 +41,7 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
     if (found !== undefined) return found.state;
     const cluster = configured.get(name);
     if (cluster === undefined) return undefined;
-    const dependencies = dependenciesFor(tlsHost);
+    const dependencies = { ...dependenciesFor(tlsHost), callers: () => callers };
     const { clock } = dependencies;
     gone ??= createShortMemory({ now: () => clock.now(), lifeMs: goneLifeMs, maxEntries: maxGone });
     const departed = gone.take(key) ?? createDeparted(clock);
@@ -54,9 +55,14 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
     getForTls: (name, host) => find(`${name}\0${host}`, name, host),
     reconcile(snapshot) {
       configured = snapshot.clusters;
+      const others = callers !== snapshot.callers;
+      callers = snapshot.callers;
       for (const [key, { name, state, departed }] of live) {
         const next = configured.get(name);
-        if (next === state.cluster) continue;
+        if (next === state.cluster) {
+          if (others) state.rebalance();
+          continue;
+        }
         if (next !== undefined) state.update(next);
         else {
           live.delete(key);

@@ -244,11 +244,7 @@ t.test('traffic fields without an effect are in the report, with their place', a
   const ignored = report.entries.filter((entry) => entry.status === 'ignored');
   t.same(
     ignored.map((entry) => entry.field),
-    [
-      'spec.http[0].match[0].statPrefix',
-      'spec.http[0].match[1].statPrefix',
-      'spec.http[0].retries.retryRemoteLocalities',
-    ],
+    ['spec.http[0].match[0].statPrefix', 'spec.http[0].match[1].statPrefix'],
   );
   t.match(ignored[0]?.at, { kind: 'VirtualService', namespace: 'shop', name: 'reviews', file: '0.yaml', line: 18 });
 });

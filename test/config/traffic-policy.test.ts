@@ -73,41 +73,6 @@ const fields: Readonly<Record<string, readonly (readonly [policy: string, expect
       { hash: { algorithm: { kind: 'maglev', tableSize: 10_007 } } },
     ],
   ],
-  'loadBalancer.localityLbSetting': [
-    [
-      'loadBalancer: {localityLbSetting: {enabled: false}}',
-      { locality: { enabled: false, distribute: [], failover: [], failoverPriority: [] } },
-    ],
-    [
-      'loadBalancer: {localityLbSetting: {distribute: [{from: "eu/*", to: {"eu/*": 80, "us/*": 20}}]}}',
-      { locality: { enabled: true, distribute: [{ from: 'eu/*', to: { 'eu/*': 80, 'us/*': 20 } }] } },
-    ],
-    [
-      'outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: eu, to: us}]}}',
-      { locality: { failover: [{ from: 'eu', to: 'us' }] } },
-    ],
-    [
-      'outlierDetection: {}, loadBalancer: {localityLbSetting: {failoverPriority: [topology.kubernetes.io/region, "version=v1"]}}',
-      { locality: { failoverPriority: ['topology.kubernetes.io/region', 'version=v1'] } },
-    ],
-  ],
-  'loadBalancer.zoneAwareLbSetting': [
-    [
-      'loadBalancer: {zoneAwareLbSetting: {enabled: true}}',
-      { zoneAware: { enabled: true, minClusterSize: 6, failover: [], failoverPriority: [] } },
-    ],
-    [
-      'loadBalancer: {zoneAwareLbSetting: {minClusterSize: 2, failover: [{from: eu, to: us}], failoverPriority: [version]}}',
-      {
-        zoneAware: {
-          enabled: false,
-          minClusterSize: 2,
-          failover: [{ from: 'eu', to: 'us' }],
-          failoverPriority: ['version'],
-        },
-      },
-    ],
-  ],
   'loadBalancer.warmup': [
     ['loadBalancer: {warmup: {duration: 30s}}', { warmup: { durationMs: 30_000, minimumPercent: 10, aggression: 1 } }],
     [
@@ -326,17 +291,11 @@ t.test('settings of a balancing kind that is not carried out are named in the re
   const { remarks } = good(
     serviceYaml() +
       rule(
-        'trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 443}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}, localityLbSetting: {failover: [{from: a, to: b}]}}, portLevelSettings: [{port: {number: 80}, loadBalancer: {zoneAwareLbSetting: {enabled: true}}}]}',
+        'trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 443}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}}}',
       ),
   );
   t.same(
     remarks().map((remark) => remark.replace(/^DestinationRule spec\.trafficPolicy\./, '').replace(/:.*$/, '')),
-    [
-      'tunnel ignored',
-      'loadBalancer.consistentHash ignored',
-      'loadBalancer.warmup ignored',
-      'loadBalancer.localityLbSetting ignored',
-      'portLevelSettings[0].loadBalancer.zoneAwareLbSetting ignored',
-    ],
+    ['tunnel ignored', 'loadBalancer.consistentHash ignored', 'loadBalancer.warmup ignored'],
   );
 });
