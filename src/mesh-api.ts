@@ -58,8 +58,8 @@ export interface MeshOptions {
   readonly loadReports?: 'asked' | 'always' | 'never';
   /**
    * Retries that may run at once where a DestinationRule says neither `retryBudget` nor
-   * `maxRetries`: percent of the requests under way to that service, but 3 in any case. Default 20.
-   * `off`: any number, as in Istio.
+   * `maxRetries`: percent of the requests under way to that service, but 3 in any case, and one
+   * more for each good answer (at most 20 are saved). Default 20. `off`: any number, as in Istio.
    */
   readonly retryBudget?: number | 'off';
   /**

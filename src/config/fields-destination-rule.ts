@@ -144,7 +144,7 @@ const trafficPolicy = object({
   proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
   retryBudget: enforced(
     object({ percent: nullable(number(0, 100)), budgetInterval: anyDuration, minRetryConcurrency: uint32 }),
-    'absent, and without `maxRetries`: 20 %, and 3 in any case, while Istio has no limit then; retries themselves are not counted among the requests',
+    'absent, and without `maxRetries`: 20 %, 3 in any case, and one for each good answer, while Istio has no limit then; retries themselves are not counted among the requests',
   ),
 });
 

@@ -9,7 +9,7 @@ import { addFlag } from '../pipeline/response-flags.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import { backoffMs } from './backoff.ts';
 import { compileRetryDecision, lowestRetriedStatus } from './decide.ts';
-import type { RetryLimit } from './limit.ts';
+import type { RetryLimit, RetryPlace } from './limit.ts';
 
 /** Tries again as the policy says, elsewhere if possible, until the call's time or tries are used up. */
 export function retryFilter(options: {
@@ -29,16 +29,17 @@ export function retryFilter(options: {
   const lowest = lowestRetriedStatus(policy);
 
   /** Is there another try in it? If not, says why in the flags of the call. Takes a place for it. */
-  const admitted = (call: ClientCall): boolean => {
-    if (call.reason !== null || call.request.upgrade) return false;
+  const admitted = (call: ClientCall, sent: boolean): RetryPlace | undefined => {
+    if (call.reason !== null || call.request.upgrade) return undefined;
     const used = call.tries > policy.attempts;
-    if (!used && limit.enter()) return true;
+    const place = used ? undefined : limit.enter(sent);
+    if (place !== undefined) return place;
     call.flag = addFlag(call.flag, used ? 'URX' : 'UO');
     call.scope?.retriesSpent?.();
-    return false;
+    return undefined;
   };
 
-  const again = async (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
+  const again = async (call: ClientCall, next: Service<ClientCall, Reply>, place: RetryPlace): Promise<Reply> => {
     if (call.endpoint !== undefined && !anywhere) {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
@@ -50,51 +51,60 @@ export function retryFilter(options: {
       await call.until(new Promise<void>((resolve) => (cancel = clock.after(waitMs, resolve, true))));
     } catch (error) {
       cancel();
-      limit.withdraw();
+      limit.withdraw(place);
       outOfTime(call);
       throw error;
     }
     limit.sent();
     options.prepare?.(call);
-    return attempt(call, next, true);
+    return attempt(call, next, place);
   };
 
-  const attempt = (call: ClientCall, next: Service<ClientCall, Reply>, isRetry: boolean): Promise<Reply> => {
+  const attempt = (
+    call: ClientCall,
+    next: Service<ClientCall, Reply>,
+    retry: RetryPlace | undefined,
+  ): Promise<Reply> => {
     call.tries++;
     call.sent = false;
     // 1 for the first try; Istio's sidecars send it.
     setHeader(call.request.headers, 'x-envoy-attempt-count', String(call.tries));
     return next(call).then(
       (reply) => {
-        if (isRetry) limit.leave();
+        if (retry !== undefined) limit.leave(retry);
         const { headers, status } = reply;
-        if (status < lowest && headers['grpc-status'] === undefined) return reply;
+        if (status < lowest && headers['grpc-status'] === undefined) {
+          limit.good();
+          return reply;
+        }
         if (!decide({ kind: 'response', status, headers })) return reply;
         if (!nested && headers[retriesSpentHeader] !== undefined) {
           call.scope?.retriesSpent?.();
           return reply;
         }
         // What has been sent must be sendable again; then, and only then, is this answer given up.
-        if (!isReplayable(call.request.body) || !admitted(call)) return reply;
+        const place = isReplayable(call.request.body) ? admitted(call, true) : undefined;
+        if (place === undefined) return reply;
         reply.discard();
-        return again(call, next);
+        return again(call, next, place);
       },
       (error: unknown) => {
-        if (isRetry) {
-          limit.leave();
+        if (retry !== undefined) {
+          limit.leave(retry);
           outOfTime(call);
         }
         // What has not left is still whole, whatever it is.
         const { sent } = call;
         const whole = !sent || isReplayable(call.request.body);
-        if (!whole || !decide({ kind: 'error', error, sent }) || !admitted(call)) throw error;
-        return again(call, next);
+        const place = whole && decide({ kind: 'error', error, sent }) ? admitted(call, sent) : undefined;
+        if (place === undefined) throw error;
+        return again(call, next, place);
       },
     );
   };
   return (call, next) => {
     if (limit.counts) limit.began();
-    return attempt(call, next, false);
+    return attempt(call, next, undefined);
   };
 }
 

@@ -47,7 +47,7 @@ async function threeTiers(t: Test, options: Partial<MeshOptions> = {}) {
 
 t.test('three tiers, the bottom one down: it sees at most 1.2 times the load (ABUSE-001, POL-05)', async (t) => {
   const { a, c } = await threeTiers(t);
-  const calls = 2_000;
+  const calls = 3_000;
   let left = calls;
   const statuses = new Set<number>();
   await Promise.all(

@@ -14,12 +14,13 @@ const budget = (percent: number, minRetryConcurrency = 3, intervalMs = 0): Retry
   percent,
   minRetryConcurrency,
   intervalMs,
+  reserve: 0,
 });
 /** How many retries may begin now. */
 function places(policy: RetryLimitPolicy, underWay: number): number {
   const limit = createRetryLimit(policy, fakeClock(), () => underWay);
   let count = 0;
-  while (count < 10_000 && limit.enter()) count++;
+  while (count < 10_000 && limit.enter(true)) count++;
   return count;
 }
 
@@ -27,9 +28,13 @@ t.test('which limit a cluster has', async (t) => {
   const limits = defaultConnectionLimits;
   const own = { percent: 50, intervalMs: 0, minRetryConcurrency: 1 };
   const few = { ...limits, maxRetries: 2 };
-  t.same(retryLimitPolicy({ limits }, defaultRetryBudget), { kind: 'budget', ...defaultRetryBudget });
+  t.same(retryLimitPolicy({ limits }, defaultRetryBudget), { kind: 'budget', ...defaultRetryBudget, reserve: 20 });
   t.same(retryLimitPolicy({ limits: few }, defaultRetryBudget), { kind: 'fixed', max: 2 });
-  t.same(retryLimitPolicy({ limits: few, retryBudget: own }, defaultRetryBudget), { kind: 'budget', ...own });
+  t.same(retryLimitPolicy({ limits: few, retryBudget: own }, defaultRetryBudget), {
+    kind: 'budget',
+    ...own,
+    reserve: 0,
+  });
   t.same(retryLimitPolicy({ limits }, 'unlimited'), { kind: 'fixed', max: Number.POSITIVE_INFINITY });
   t.same(retryLimitPolicy({ limits: few }, 'unlimited'), { kind: 'fixed', max: 2 });
 });
@@ -57,40 +62,77 @@ t.test('retries that were sent are under way, but are no reason for more of them
   let underWay = 20;
   const limit = createRetryLimit(budget(20), fakeClock(), () => underWay);
   for (let i = 0; i < 4; i++) {
-    t.ok(limit.enter());
+    t.equal(limit.enter(true), 'counted');
     limit.sent();
     underWay++;
   }
-  t.notOk(limit.enter(), '24 are under way, of which 4 are retries');
-  limit.leave();
+  t.equal(limit.enter(true), undefined, '24 are under way, of which 4 are retries');
+  limit.leave('counted');
   underWay--;
-  t.ok(limit.enter());
+  t.equal(limit.enter(true), 'counted');
 });
 
 t.test('a retry that waits has a place, and gives it back when its call ends', async (t) => {
   const limit = createRetryLimit({ kind: 'fixed', max: 1 }, fakeClock(), () => 0);
-  t.ok(limit.enter());
-  t.notOk(limit.enter());
+  t.equal(limit.enter(true), 'counted');
+  t.equal(limit.enter(true), undefined);
   t.equal(limit.active, 1);
-  limit.withdraw();
-  t.ok(limit.enter());
+  limit.withdraw('counted');
+  t.equal(limit.enter(true), 'counted');
   limit.sent();
   t.equal(limit.active, 1);
-  limit.leave();
+  limit.leave('counted');
   t.equal(limit.active, 0);
+});
+
+t.test('the default: good answers pay for retries beyond the share, one each, up to 20', async (t) => {
+  const limits = defaultConnectionLimits;
+  const limit = createRetryLimit(retryLimitPolicy({ limits }, defaultRetryBudget), fakeClock(), () => 0);
+  const enter = (): string[] => {
+    const places: string[] = [];
+    for (let place = limit.enter(true); place !== undefined; place = limit.enter(true)) places.push(place);
+    return places;
+  };
+  t.same(enter(), [...Array(3).fill('counted'), ...Array(20).fill('free')]);
+  limit.good();
+  limit.good();
+  t.same(enter(), ['free', 'free']);
+  for (let i = 0; i < 100; i++) limit.good();
+  t.equal(enter().length, 20);
+  t.equal(limit.active, 45);
+  for (let i = 0; i < 45; i++) limit.withdraw(i < 3 ? 'counted' : 'free');
+  t.equal(limit.active, 0);
+  t.same(enter(), ['counted', 'counted', 'counted'], 'what was spent is spent');
+});
+
+t.test('the default: what no server has seen is tried again whatever the budget says', async (t) => {
+  const limits = defaultConnectionLimits;
+  const limit = createRetryLimit(retryLimitPolicy({ limits }, defaultRetryBudget), fakeClock(), () => 0);
+  for (let i = 0; i < 1_000; i++) t.equal(limit.enter(false), 'free');
+  t.equal(limit.enter(true), 'counted');
+});
+
+t.test('a budget or a number of the configuration is strict', async (t) => {
+  for (const policy of [budget(20), { kind: 'fixed', max: 3 }] as const) {
+    const limit = createRetryLimit(policy, fakeClock(), () => 0);
+    for (let i = 0; i < 10; i++) limit.good();
+    for (let i = 0; i < 3; i++) t.equal(limit.enter(false), 'counted');
+    t.equal(limit.enter(false), undefined);
+    t.equal(limit.enter(true), undefined);
+  }
 });
 
 t.test('another policy: what is under way still counts', async (t) => {
   const limit = createRetryLimit({ kind: 'fixed', max: 5 }, fakeClock(), () => 0);
-  for (let i = 0; i < 5; i++) limit.enter();
+  for (let i = 0; i < 5; i++) limit.enter(true);
   limit.adopt(budget(20));
   t.equal(limit.active, 5);
-  t.notOk(limit.enter());
-  limit.withdraw();
-  limit.withdraw();
-  t.notOk(limit.enter());
-  limit.withdraw();
-  t.ok(limit.enter());
+  t.equal(limit.enter(true), undefined);
+  limit.withdraw('counted');
+  limit.withdraw('counted');
+  t.equal(limit.enter(true), undefined);
+  limit.withdraw('counted');
+  t.equal(limit.enter(true), 'counted');
 });
 
 t.test('an interval: calls of the last while count, too', async (t) => {
@@ -98,20 +140,20 @@ t.test('an interval: calls of the last while count, too', async (t) => {
   const limit = createRetryLimit(budget(20, 1, 10_000), clock, () => 0);
   t.ok(limit.counts);
   for (let i = 0; i < 50; i++) limit.began();
-  for (let i = 0; i < 10; i++) t.ok(limit.enter());
-  t.notOk(limit.enter());
+  for (let i = 0; i < 10; i++) t.equal(limit.enter(true), 'counted');
+  t.equal(limit.enter(true), undefined);
   clock.advance(5_000);
   for (let i = 0; i < 50; i++) limit.began();
-  for (let i = 0; i < 10; i++) t.ok(limit.enter());
-  t.notOk(limit.enter());
+  for (let i = 0; i < 10; i++) t.equal(limit.enter(true), 'counted');
+  t.equal(limit.enter(true), undefined);
   clock.advance(5_000);
-  for (let i = 0; i < 20; i++) limit.withdraw();
-  for (let i = 0; i < 10; i++) t.ok(limit.enter(), 'the first half is forgotten');
-  t.notOk(limit.enter());
+  for (let i = 0; i < 20; i++) limit.withdraw('counted');
+  for (let i = 0; i < 10; i++) t.equal(limit.enter(true), 'counted', 'the first half is forgotten');
+  t.equal(limit.enter(true), undefined);
   clock.advance(1_000_000);
-  for (let i = 0; i < 10; i++) limit.withdraw();
-  t.ok(limit.enter());
-  t.notOk(limit.enter(), 'all is forgotten');
+  for (let i = 0; i < 10; i++) limit.withdraw('counted');
+  t.equal(limit.enter(true), 'counted');
+  t.equal(limit.enter(true), undefined, 'all is forgotten');
   limit.adopt(budget(20));
   t.notOk(limit.counts);
 });
@@ -134,7 +176,7 @@ t.test('property: never more retries than the floor or the share, and none is lo
             else if (what === 'end') calls = Math.max(0, calls - 1);
             else if (what === 'enter') {
               const most = Math.max(floor, Math.floor((percent * calls) / 100));
-              const entered = limit.enter();
+              const entered = limit.enter(true) === 'counted';
               if (entered !== waiting + sent < most) return false;
               if (entered) waiting++;
             } else if (what === 'sent' && waiting > 0) {
@@ -142,10 +184,10 @@ t.test('property: never more retries than the floor or the share, and none is lo
               waiting--;
               sent++;
             } else if (what === 'leave' && sent > 0) {
-              limit.leave();
+              limit.leave('counted');
               sent--;
             } else if (what === 'withdraw' && waiting > 0) {
-              limit.withdraw();
+              limit.withdraw('counted');
               waiting--;
             }
             if (limit.active !== waiting + sent) return false;
@@ -164,7 +206,7 @@ t.test('property: in a lasting outage no more than 1.2 times the calls arrive, w
       // Enough load that the share and not the floor counts; every try takes one step and fails.
       fc.property(fc.integer({ min: 100, max: 400 }), fc.integer({ min: 1, max: 5 }), (perStep, attempts) => {
         let underWay = 0;
-        const limit = createRetryLimit({ kind: 'budget', ...defaultRetryBudget }, fakeClock(), () => underWay);
+        const limit = createRetryLimit(budget(20), fakeClock(), () => underWay);
         let first = 0;
         let retries = 0;
         let running: { tries: number }[] = [];
@@ -172,8 +214,8 @@ t.test('property: in a lasting outage no more than 1.2 times the calls arrive, w
           const next: { tries: number }[] = Array.from({ length: perStep }, () => ({ tries: 1 }));
           first += perStep;
           for (const call of running) {
-            if (call.tries > 1) limit.leave();
-            if (call.tries <= attempts && limit.enter()) {
+            if (call.tries > 1) limit.leave('counted');
+            if (call.tries <= attempts && limit.enter(true)) {
               limit.sent();
               retries++;
               next.push({ tries: call.tries + 1 });

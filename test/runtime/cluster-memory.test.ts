@@ -144,11 +144,11 @@ t.test('new limits keep the count of what is under way', async (t) => {
   const state = new ClusterState(of([1], { limits }), dependencies);
   const { requests, retries } = state;
   for (let i = 0; i < 4; i++) requests.enter();
-  retries.enter();
+  retries.enter(true);
   state.update(of([1], { limits: { ...limits, maxRequests: 4, maxRetries: 1 } }));
   t.match(state.requests, { limit: 4, active: 4 });
   t.notOk(state.requests.enter());
-  t.notOk(state.retries.enter());
+  t.notOk(state.retries.enter(true));
   requests.leave();
   t.ok(state.requests.enter(), 'calls from before give their place back');
   await state.close();

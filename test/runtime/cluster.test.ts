@@ -217,16 +217,18 @@ t.test('new limits count from now on, unchanged ones go on counting', async (t) 
 
 t.test('retries under way count whatever the configuration says meanwhile', async (t) => {
   const { state } = setup(of([at(1)]));
-  t.same(state.retries.policy, { kind: 'budget', percent: 20, intervalMs: 0, minRetryConcurrency: 3 });
-  for (let i = 0; i < 3; i++) t.ok(state.retries.enter());
-  state.update(of([at(1), at(2)], { balance: 'RANDOM' }));
-  t.notOk(state.retries.enter(), 'the floor is reached');
+  t.same(state.retries.policy, { kind: 'budget', percent: 20, intervalMs: 0, minRetryConcurrency: 3, reserve: 20 });
+  const retryBudget = { percent: 20, intervalMs: 0, minRetryConcurrency: 3 };
+  state.update(of([at(1)], { retryBudget }));
+  for (let i = 0; i < 3; i++) t.ok(state.retries.enter(true));
+  state.update(of([at(1), at(2)], { balance: 'RANDOM', retryBudget }));
+  t.notOk(state.retries.enter(true), 'the floor is reached');
   for (const endpoint of state.endpoints) endpoint.inFlight = 10;
-  t.ok(state.retries.enter(), '20 % of all that is under way');
-  t.notOk(state.retries.enter());
+  t.ok(state.retries.enter(true), '20 % of all that is under way');
+  t.notOk(state.retries.enter(true));
   state.update(of([at(1)], { retryBudget: { percent: 100, intervalMs: 0, minRetryConcurrency: 1 } }));
   t.equal(state.retries.active, 4);
-  t.ok(state.retries.enter());
+  t.ok(state.retries.enter(true));
 });
 
 t.test('without the policy that ejected them endpoints come back at once', async (t) => {
