@@ -58,6 +58,10 @@ export const errorTable = {
   ERR_MESH_CLIENT_GONE: { status: 499, flag: 'DC' },
   /** mTLS is required (PeerAuthentication STRICT) and the caller did not use it. */
   ERR_MESH_MTLS_REQUIRED: { status: 403, flag: '' },
+  /** A RateLimit has nothing left for the request. */
+  ERR_MESH_RATE_LIMITED: { status: 429, flag: 'RL' },
+  /** The rate limit service does not answer, and the RateLimit says that nothing passes then. */
+  ERR_MESH_RATE_LIMIT_SERVICE: { status: 500, flag: 'RLSE' },
   /** An AuthorizationPolicy refused the request. */
   ERR_MESH_FORBIDDEN: { status: 403, flag: 'UAEX' },
 } as const;
@@ -71,6 +75,8 @@ export interface MeshErrorDetails {
   readonly route?: string;
   readonly cluster?: string;
   readonly endpoint?: string;
+  /** Headers of the answer that a caller gets instead of a response. */
+  readonly answerHeaders?: readonly (readonly [string, string])[];
 }
 
 /**
@@ -84,6 +90,7 @@ export class MeshError extends Error {
   readonly route: string | undefined;
   readonly cluster: string | undefined;
   readonly endpoint: string | undefined;
+  readonly answerHeaders: readonly (readonly [string, string])[] | undefined;
 
   constructor(code: MeshErrorCode, message: string, details?: MeshErrorDetails) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
@@ -94,6 +101,7 @@ export class MeshError extends Error {
     this.route = details?.route;
     this.cluster = details?.cluster;
     this.endpoint = details?.endpoint;
+    this.answerHeaders = details?.answerHeaders;
   }
 }
 

@@ -12,6 +12,8 @@ import type { MtlsMode } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { Scope } from './pipeline/scope.ts';
+import type { RateLimitService } from './ratelimit/service.ts';
+import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
@@ -24,6 +26,7 @@ export interface InboundDependencies {
   readonly logger: Logger;
   /** Absent: this process has no identity and serves plaintext only. */
   readonly identity: IdentityStore | undefined;
+  readonly rateLimitService?: RateLimitService | undefined;
   /** Headers that calls hand on; lower case. */
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */
@@ -36,6 +39,7 @@ export interface Inbound {
   listen(app: Application, options: ListenOptions): Promise<MeshServer>;
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
   scopeOf(request: IncomingMessage): Scope | undefined;
+  rateLimits(): readonly RateLimitStatus[];
   /** Serves on for `delayMs`, then turns connections away, and ends after at most `graceMs` more. */
   close(options: { readonly delayMs: number; readonly graceMs: number }): Promise<void>;
 }
@@ -84,6 +88,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     },
     handle: pipeline.handle,
     scopeOf: pipeline.scopeOf,
+    rateLimits: pipeline.rateLimits,
     async close({ delayMs, graceMs }) {
       closed = true;
       pipeline.close();

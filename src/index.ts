@@ -31,4 +31,11 @@ export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';
 export { type RequestContext, requestContext } from './pipeline/request-context.ts';
 export type { Peer, Scope } from './pipeline/scope.ts';
+export type {
+  RateLimitQuestion,
+  RateLimitService,
+  RateLimitValue,
+  RateLimitVerdict,
+} from './ratelimit/service.ts';
+export type { RateLimitStatus } from './server-limits.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';

@@ -13,6 +13,8 @@ import type { Random } from './lib/random.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { Scope } from './pipeline/scope.ts';
+import type { RateLimitService } from './ratelimit/service.ts';
+import type { RateLimitStatus } from './server-limits.ts';
 import type { SeriesSnapshot } from './telemetry/metrics.ts';
 
 /** Options of `createMesh`. Everything is optional; what is absent comes from the environment. */
@@ -75,6 +77,8 @@ export interface MeshOptions {
    * const mesh = createMesh({ fallbacks: { reviews: () => ({ body: '[]' }) } });
    */
   readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
+  /** Asks the services that the `global` part of RateLimits names: that of `@inmesh/ratelimit`, or one of your own. */
+  readonly rateLimitService?: RateLimitService;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;
@@ -194,6 +198,8 @@ export interface MeshStats {
   readonly endpoints: readonly EndpointStatus[];
   readonly clusters: readonly ClusterStatus[];
   readonly breakers: readonly BreakerStatus[];
+  /** What the RateLimits of this workload have refused. */
+  readonly rateLimits: readonly RateLimitStatus[];
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */

@@ -77,6 +77,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     identity,
     propagateHeaders: settings.propagateHeaders,
     loadReports: settings.loadReports,
+    rateLimitService: options.rateLimitService,
     snapshot: () => config.current(),
   });
 
@@ -143,6 +144,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       // Requests in flight still need to call others: so inbound first, then outbound.
       await inbound.close({ delayMs: settings.drainDelayMs, graceMs: settings.drainGraceMs });
       await outbound.close(settings.drainGraceMs);
+      await options.rateLimitService?.close?.();
     } finally {
       stop.abort();
       identity?.close();
@@ -185,6 +187,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),
+        rateLimits: inbound.rateLimits(),
       };
     },
     explain: createLiveExplain(workload, () => config.current()),

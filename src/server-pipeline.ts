@@ -20,8 +20,10 @@ import { connectionOf } from './pipeline/connection.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type Peer, runInScope, type Scope } from './pipeline/scope.ts';
 import { type CallOwner, callOf, createServerCall, passed, type ServerCall } from './pipeline/server-call.ts';
+import type { RateLimitService } from './ratelimit/service.ts';
 import { sanitizeFilter } from './sanitize/filter.ts';
 import type { PathNormalization } from './sanitize/normalize-path.ts';
+import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type ServerLabels, serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
@@ -42,6 +44,8 @@ export interface ServerPipelineDependencies {
   /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
+  /** Asked about the limits of a RateLimit's `global`. */
+  readonly rateLimitService?: RateLimitService | undefined;
   /** Headers that the calls of a request hand on; lower case. Default none. */
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process. Default: who asks. */
@@ -60,6 +64,8 @@ export interface ServerPipeline {
   countRefusal(error: MeshError): void;
   /** Ends what runs in the background. */
   close(): void;
+  /** What the rate limits have refused. */
+  rateLimits(): readonly RateLimitStatus[];
 }
 
 /**
@@ -76,6 +82,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const propagated = dependencies.propagateHeaders ?? [];
   const reporting = dependencies.loadReports ?? 'asked';
   const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
+  const limits = createServerLimits(dependencies);
 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
@@ -88,7 +95,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     return passed;
   };
 
-  const composeFor = ({ mtls, authorization, pathNormalization }: InboundPolicy): Service<ServerCall, void> => {
+  const composeFor = (policy: InboundPolicy): Service<ServerCall, void> => {
+    const { mtls, authorization, pathNormalization } = policy;
     const filters: Filter<ServerCall, void>[] = [
       // first: framing, one path for all, strangers' identity headers removed
       sanitizeFilter(dependencies.pathNormalization ?? pathNormalization ?? 'BASE'),
@@ -105,6 +113,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     }
     // inside authz: strangers are told nothing; outside the handler: before its response begins
     if (reporting !== 'never') filters.push(loadFilter(sampler, reporting));
+    // inside authz: strangers do not consume quota
+    filters.push(...limits.filtersFor(policy));
     // innermost: what is left of the caller's deadline becomes the handler's
     filters.push(deadline);
     return compose(filters, handler);
@@ -161,6 +171,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     serve: (application) => (request, response) => run(request, response, application),
     scopeOf: (request) => handedCall(request)?.scope,
     close: () => sampler.close(),
+    rateLimits: () => limits.status(),
     countRefusal: ({ status, flag }) => seriesOf(undefined).record(status, flag, 0),
   };
 }

@@ -37,6 +37,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined
       : `must be an object of functions, got ${showValue(value)}`,
+  rateLimitService: withMethods('a RateLimitService', 'shouldRateLimit'),
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),

@@ -1,3 +1,4 @@
+import type { InboundPolicy } from '../model/inbound.ts';
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { markShared, shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
@@ -8,6 +9,7 @@ import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
+import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody, knowsZones } from './istio-destination-rule.ts';
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
@@ -128,6 +130,11 @@ function compileAll(
   const authorization = stages.run('authorization', [policies, workload, mesh], () =>
     policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
   );
+  const limits = stages.run(
+    'rate limits',
+    [stages.list('RateLimit', ofKind<RateLimitBody>('RateLimit')), workload, mesh],
+    () => ofKind<RateLimitBody>('RateLimit').map((resource) => compileRateLimit(resource, workload, mesh, collector)),
+  );
   const sidecar = selectSidecar(ofKind<SidecarBody>('Sidecar'), workload, mesh, collector);
   refuseIngressTls(sidecar, peers, workload, collector);
   const { namespace, clusterDomain } = workload;
@@ -167,6 +174,7 @@ function compileAll(
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
+      ...inboundLimits(limits),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
     ...(callers === undefined ? {} : { callers }),
@@ -202,6 +210,18 @@ const ruleChecked = rememberStep<Resource, void>();
 const rulesChecked = rememberStep<Resource, void>();
 
 const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
+
+/** Absent where there are none: what is not configured is not in the policy. */
+function inboundLimits(
+  all: readonly CompiledRateLimits[],
+): Pick<InboundPolicy, 'localRateLimits' | 'globalRateLimits'> {
+  const localRateLimits = all.flatMap(({ local }) => local);
+  const globalRateLimits = all.flatMap(({ global }) => global);
+  return {
+    ...(localRateLimits.length === 0 ? {} : { localRateLimits }),
+    ...(globalRateLimits.length === 0 ? {} : { globalRateLimits }),
+  };
+}
 
 function isMeshConfig(resource: Resource): resource is Resource<MeshConfigBody> {
   return ['MeshConfig', 'ConfigMap', 'IstioOperator'].includes(resource.kind);

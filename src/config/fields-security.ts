@@ -1,5 +1,5 @@
 import { policySelector, targetRef, targetRefs } from './fields-selector.ts';
-import type { KindTable } from './schema.ts';
+import type { KindTable, ObjectType } from './schema.ts';
 import {
   boolean,
   duration,
@@ -46,7 +46,8 @@ const later = refused(values, notYet);
 const attachment = 'attaches to gateways and waypoints, which inmesh is not; use `selector`';
 const accounts = list(string({ minLength: 1, maxLength: 320 }), 16);
 
-const source = object({
+/** Who sends a request, as AuthorizationPolicy says it. */
+export const source: ObjectType = object({
   principals: values,
   notPrincipals: values,
   namespaces: values,
@@ -63,7 +64,8 @@ const source = object({
   notTrustDomains: later,
 });
 
-const operation = object({
+/** What is asked for, as AuthorizationPolicy says it. */
+export const operation: ObjectType = object({
   hosts: values,
   notHosts: values,
   ports: values,

@@ -38,11 +38,14 @@ export interface AuthorizationPolicyBody {
   readonly spec?: {
     readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
     readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
-    readonly rules?: readonly {
-      readonly from?: readonly { readonly source: SourceSpec }[];
-      readonly to?: readonly { readonly operation: OperationSpec }[];
-    }[];
+    readonly rules?: readonly RuleSpec[];
   };
+}
+
+/** One of the `rules`. */
+export interface RuleSpec {
+  readonly from?: readonly { readonly source: SourceSpec }[];
+  readonly to?: readonly { readonly operation: OperationSpec }[];
 }
 
 const dryRun = 'istio.io/dry-run';
@@ -63,17 +66,7 @@ export function compileAuthorizationPolicy(
     collector.refuse(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
     return undefined;
   }
-  const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
-  const context: Context = { resource, trustDomains, collector, action };
-  const rules = (spec.rules ?? []).map((rule, index): AuthorizationRule => {
-    const path = ['spec', 'rules', index];
-    return {
-      from: (rule.from ?? []).map(({ source }, at) => compileSource(source, context, [...path, 'from', at, 'source'])),
-      to: (rule.to ?? []).map(({ operation }, at) =>
-        compileOperation(operation, context, [...path, 'to', at, 'operation']),
-      ),
-    };
-  });
+  const rules = compileRules(spec.rules ?? [], { resource, workload, mesh, collector, action }, ['spec', 'rules']);
   if (resource.annotations[dryRun] === 'true') {
     collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', 'dry run: this policy is not enforced');
     return undefined;
@@ -81,6 +74,24 @@ export function compileAuthorizationPolicy(
   if (resource.namespace !== mesh.rootNamespace && resource.namespace !== workload.namespace) return undefined;
   if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
   return { action, rules, provenance: collector.at(resource, ['kind'], true) };
+}
+
+/** Compiles `rules`, wherever they stand. */
+export function compileRules(
+  rules: readonly RuleSpec[],
+  given: Omit<Context, 'trustDomains'> & { readonly workload: Workload; readonly mesh: MeshSettings },
+  base: Path,
+): readonly AuthorizationRule[] {
+  const context: Context = { ...given, trustDomains: trustDomainsOf(given.workload.trustDomain, given.mesh) };
+  return rules.map((rule, index): AuthorizationRule => {
+    const path = [...base, index];
+    return {
+      from: (rule.from ?? []).map(({ source }, at) => compileSource(source, context, [...path, 'from', at, 'source'])),
+      to: (rule.to ?? []).map(({ operation }, at) =>
+        compileOperation(operation, context, [...path, 'to', at, 'operation']),
+      ),
+    };
+  });
 }
 
 interface Context {

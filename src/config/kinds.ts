@@ -6,6 +6,7 @@ import { gatewayTable } from './fields-gateway.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
 import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
 import { proxyConfigTable } from './fields-proxy-config.ts';
+import { rateLimitTable } from './fields-rate-limit.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
 import { serviceEntryTable, workloadEntryTable, workloadGroupTable } from './fields-service-entry.ts';
 import { sidecarTable } from './fields-sidecar.ts';
@@ -36,6 +37,7 @@ export const kindTables: readonly KindTable[] = [
   trafficExtensionTable,
   telemetryTable,
   circuitBreakerTable,
+  rateLimitTable,
 ];
 
 /** Table of a kind, by API group and kind. */

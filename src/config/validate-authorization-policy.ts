@@ -42,8 +42,19 @@ export function validateAuthorizationPolicy(
   if (provider !== undefined && action !== 'CUSTOM') {
     collector.problem(resource, ['spec', 'provider'], `is only for the action CUSTOM, not for ${action}`);
   }
+  validateRules(rules, action, resource, ['spec', 'rules'], collector);
+}
+
+/** The rules of Istio's webhook for `rules`, wherever they stand. */
+export function validateRules(
+  rules: readonly Rule[],
+  action: string,
+  resource: Resource,
+  base: Path,
+  collector: Collector,
+): void {
   for (const [index, rule] of rules.entries()) {
-    const path = ['spec', 'rules', index];
+    const path = [...base, index];
     for (const name of ['from', 'to'] as const) {
       // Istio reads it as absent, which means anybody and anything: hardly what its author thought.
       if (rule[name]?.length === 0) {

@@ -5,6 +5,7 @@ import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
 const bodies: Partial<Record<MeshErrorCode, string>> = {
   ERR_MESH_FORBIDDEN: 'RBAC: access denied',
   ERR_MESH_MTLS_REQUIRED: 'mTLS required',
+  ERR_MESH_RATE_LIMITED: 'rate limited',
   ERR_MESH_DEADLINE_EXPIRED: 'request timeout',
   ERR_MESH_NOT_READY: 'not ready',
   ERR_MESH_CLOSED: 'closing',
@@ -50,6 +51,7 @@ export function answerFailure(request: IncomingMessage, response: ServerResponse
   response.setHeader('content-type', 'text/plain');
   response.setHeader('content-length', body.length);
   response.setHeader('x-inmesh-error', failure.code);
+  for (const [name, value] of failure.answerHeaders ?? []) response.setHeader(name, value);
   if (failure.code === 'ERR_MESH_METHOD') response.setHeader('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
   if (mustEnd(request, failure)) response.shouldKeepAlive = false;
   response.end(body);

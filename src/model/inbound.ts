@@ -1,4 +1,5 @@
 import type { Provenance } from './provenance.ts';
+import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
 import type { StringMatch } from './string-match.ts';
 
 /** What this workload demands of its callers. */
@@ -6,6 +7,9 @@ export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
+  /** Limits on what this workload takes, in the order in which they are asked. Absent: none. */
+  readonly localRateLimits?: readonly LocalRateLimit[];
+  readonly globalRateLimits?: readonly GlobalRateLimit[];
   /** Absent: `BASE`, Istio's default. */
   readonly pathNormalization?: PathNormalization;
 }

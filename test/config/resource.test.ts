@@ -36,8 +36,8 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   ],
   [
     'an unknown kind of our own group',
-    'apiVersion: inmesh.dev/v1\nkind: RateLimit\nmetadata: {name: p}\n',
-    'RateLimit shop/p: kind: is not a kind that is known in inmesh.dev/v1',
+    'apiVersion: inmesh.dev/v1\nkind: QuotaLimit\nmetadata: {name: p}\n',
+    'QuotaLimit shop/p: kind: is not a kind that is known in inmesh.dev/v1',
   ],
   [
     'an unknown version',

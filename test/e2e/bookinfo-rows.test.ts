@@ -43,6 +43,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     identity: { spiffeId: 'spiffe://cluster.local/ns/bookinfo/sa/x', notBefore: 0, notAfter: 90_000, generation: 1 },
     requests,
     clusters: [],
+    rateLimits: [],
     endpoints:
       open === undefined
         ? []
