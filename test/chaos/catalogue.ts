@@ -5,6 +5,10 @@ import { identityCases } from './cases/ep-identity.ts';
 import { nameCases } from './cases/ep-names.ts';
 import { linkCases } from './cases/net-links.ts';
 import { partitionCases } from './cases/net-partitions.ts';
+import { breakerCases } from './cases/pol-breaker.ts';
+import { limitCases } from './cases/pol-limits.ts';
+import { retryCases } from './cases/pol-retries.ts';
+import { sideCases } from './cases/pol-side.ts';
 
 /** Every case. */
 const written: readonly ChaosCase[] = [
@@ -14,6 +18,10 @@ const written: readonly ChaosCase[] = [
   ...nameCases,
   ...linkCases,
   ...partitionCases,
+  ...retryCases,
+  ...breakerCases,
+  ...limitCases,
+  ...sideCases,
 ];
 
 /** Every case, in order of the catalogue of faults. */

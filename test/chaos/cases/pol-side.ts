@@ -1,0 +1,207 @@
+// What happens beside a call must not be felt by it.
+import type { RequestListener } from 'node:http';
+import { Readable } from 'node:stream';
+import { request } from 'undici';
+import { createMesh } from '../../../src/index.ts';
+import { fakeClock } from '../../support/fake-clock.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+import type { ChaosCase } from '../case.ts';
+import type { Lab, LabMesh } from '../lab.ts';
+import { load, pause, percentile, within } from '../load.ts';
+import { noRetries, type Place, serviceResources } from '../resources.ts';
+import { echo, httpServer, type LabServer } from '../servers.ts';
+
+/** A service with a mirror. */
+function mirrored(lab: Lab, shop: Place, shadow: Place, more: object = {}): Promise<LabMesh> {
+  return lab.mesh({
+    endpoints: [shop],
+    retries: noRetries,
+    route: { mirrors: [{ destination: { host: 'shadow.shop.svc.cluster.local' } }] },
+    more: serviceResources({ name: 'shadow', endpoints: [shadow] }),
+    ...more,
+  });
+}
+
+export const sideCases: readonly ChaosCase[] = [
+  {
+    id: 'POL-18',
+    fault: 'the mirror is dead, slow, or never ends its answers',
+    expected: 'calls do not notice',
+    quick: true,
+    async run(lab) {
+      const primary = await httpServer(lab);
+      const alone = await lab.mesh({ endpoints: [primary.port], retries: noRetries });
+      const count = lab.count(20_000, 4_000, 300);
+      await load(alone, { count });
+      const base = percentile((await load(alone, { count })).latencies, 0.99);
+      const endless: RequestListener = (incoming, outgoing) => {
+        incoming.resume();
+        const chunk = Buffer.alloc(16_384);
+        const more = (): void => {
+          while (!outgoing.destroyed && outgoing.write(chunk));
+        };
+        outgoing.on('drain', more);
+        more();
+      };
+      const slow: RequestListener = (incoming, outgoing) =>
+        void setTimeout(() => echo(incoming, outgoing), 10_000).unref();
+      const hole = await lab.proxy(primary.port, { kind: 'blackHole' });
+      const targets: Record<string, number> = {
+        dead: hole.port,
+        slow: (await httpServer(lab, slow)).port,
+        endless: (await httpServer(lab, endless)).port,
+      };
+      for (const [name, port] of Object.entries(targets)) {
+        const mesh = await mirrored(lab, primary.port, port);
+        const before = process.memoryUsage().rss;
+        const tally = await load(mesh, { count });
+        lab.equal(`${name}: failures`, tally.failures, 0);
+        lab.time(
+          `${name}: p99 (${base.toFixed(1)} without a mirror)`,
+          percentile(tally.latencies, 0.99),
+          1.02 * base,
+          20 * base + 500,
+        );
+        lab.atMost(`${name}: growth of the process`, (process.memoryUsage().rss - before) / 2 ** 20, 300, ' MiB');
+      }
+    },
+  },
+  {
+    id: 'POL-19',
+    fault: 'a large upload is mirrored',
+    expected: 'what is too large is not copied; the upload goes on at its own speed',
+    quick: true,
+    async run(lab) {
+      let received = 0;
+      let copied = 0;
+      const counting =
+        (add: (bytes: number) => void): RequestListener =>
+        (incoming, outgoing) => {
+          incoming.on('data', (chunk: Buffer) => add(chunk.length));
+          incoming.on('end', () => outgoing.end());
+          incoming.on('error', () => {});
+        };
+      const primary = await httpServer(
+        lab,
+        counting((bytes) => void (received += bytes)),
+      );
+      const shadow: LabServer = await httpServer(
+        lab,
+        counting((bytes) => void (copied += bytes)),
+      );
+      const size = lab.count(1_024, 128, 8) * 2 ** 20;
+      const upload = async (mesh: LabMesh): Promise<number> => {
+        const chunk = Buffer.alloc(65_536, 'x');
+        const body = Readable.from(
+          (function* () {
+            for (let sent = 0; sent < size; sent += chunk.length) yield chunk;
+          })(),
+        );
+        const from = performance.now();
+        const reply = await request('http://shop/', { dispatcher: mesh.dispatcher, method: 'POST', body });
+        await reply.body.dump();
+        lab.equal('status', reply.statusCode, 200);
+        return size / 2 ** 20 / ((performance.now() - from) / 1_000);
+      };
+      const alone = await lab.mesh({ endpoints: [primary.port], retries: noRetries });
+      const bare = await upload(alone);
+      const mesh = await mirrored(lab, primary.port, shadow.port);
+      const before = process.memoryUsage().rss;
+      const speed = await upload(mesh);
+      lab.equal('bytes that arrived', received, 2 * size);
+      lab.equal('whole copies', shadow.seen.whole, 0);
+      lab.atMost('bytes that were copied', copied / 2 ** 20, 1, ' MiB');
+      lab.atMost('growth of the process', (process.memoryUsage().rss - before) / 2 ** 20, 200, ' MiB');
+      lab.note(`MiB/s: ${bare.toFixed(0)} alone, ${speed.toFixed(0)} with a mirror (goal: within 2 %)`);
+    },
+  },
+  {
+    id: 'POL-20',
+    fault: 'a rate limiter under a clock that is set, in two processes',
+    expected: 'no burst',
+    pending: 'rate limits are not built yet',
+  },
+  {
+    id: 'POL-21',
+    fault: 'nobody takes the traces',
+    expected: 'no effect',
+    pending: 'there is no exporter of traces yet',
+  },
+  {
+    id: 'POL-22',
+    fault: 'a call is stopped during an injected delay',
+    expected: 'its timer is gone',
+    quick: true,
+    async run(lab) {
+      const server = await httpServer(lab);
+      const clock = fakeClock();
+      const route = { fault: { delay: { percentage: { value: 100 }, fixedDelay: '3600s' } } };
+      const mesh = await lab.mesh({ endpoints: [server.port], retries: noRetries, route }, { clock });
+      const before = clock.pending();
+      const stop = new AbortController();
+      const count = lab.count(10_000, 2_000, 200);
+      const calls = Array.from({ length: count }, () =>
+        request('http://shop/', { dispatcher: mesh.dispatcher, signal: stop.signal }).catch(({ name }: Error) => name),
+      );
+      await within(20_000, () => clock.pending() >= before + count);
+      lab.check(clock.pending() > before, `timers during the delay: ${clock.pending() - before}`);
+      // undici watches one signal for all of them
+      stop.abort();
+      const outcomes = new Set(await Promise.all(calls));
+      lab.equal('calls', [...outcomes], ['AbortError']);
+      lab.equal('timers afterwards', clock.pending() - before, 0);
+      lab.equal('requests at the server', server.seen.heads, 0);
+    },
+  },
+  {
+    id: 'POL-23',
+    fault: 'A gives B a second, B asks C, C never answers',
+    expected: 'each hop has what is left, less a margin; nobody works on after the deadline',
+    quick: true,
+    async run(lab) {
+      const limitMs = lab.count(1_000, 1_000, 600);
+      const told: number[] = [];
+      let abortedAt = 0;
+      const c = await serving(lab, 'c', (incoming) => {
+        told.push(Number(incoming.headers['x-envoy-expected-rq-timeout-ms']));
+        incoming.on('close', () => (abortedAt = performance.now()));
+      });
+      const toC = await lab.mesh({ name: 'c', endpoints: [c], retries: noRetries });
+      const outcomes: string[] = [];
+      const handler: RequestListener = (incoming, outgoing) => {
+        told.push(Number(incoming.headers['x-envoy-expected-rq-timeout-ms']));
+        const from = performance.now();
+        // Inside the scope of the request: nothing is handed on by hand.
+        void request('http://c/', { dispatcher: toC.dispatcher }).then(async ({ body, headers, statusCode }) => {
+          await body.dump();
+          outcomes.push(`${statusCode} ${headers['x-inmesh-error']} ${performance.now() - from <= limitMs + 1_500}`);
+          outgoing.writeHead(statusCode).end();
+        });
+      };
+      const b = await serving(lab, 'b', handler);
+      const a = await lab.mesh({ name: 'b', endpoints: [b], retries: noRetries, timeout: `${limitMs / 1_000}s` });
+      const from = performance.now();
+      const tally = await load(a, { count: 1, url: 'http://b' });
+      lab.equal('A sees', Object.keys(tally.outcomes)[0]?.slice(0, 3), '504');
+      lab.time('A waits', (tally.latencies[0] ?? 0) - limitMs, 10, 1_500);
+      await within(5_000, () => outcomes.length > 0 && abortedAt > 0);
+      await pause(10);
+      lab.equal('B sees', outcomes, ['504 ERR_MESH_DEADLINE_EXPIRED true']);
+      const [atB = 0, atC = 0] = told;
+      lab.check(atB <= limitMs && atC < atB && atC > 0, `told to B: ${atB} ms, to C: ${atC} ms`);
+      lab.time('C is left alone after the deadline by', abortedAt - from - limitMs, 10, 1_500);
+    },
+  },
+];
+
+/** A mesh that serves; its port. */
+async function serving(lab: Lab, name: string, handler: RequestListener): Promise<number> {
+  const mesh = createMesh({
+    workload: { name, namespace: 'shop', serviceAccount: name },
+    identity: false,
+    logger: recordingLogger(),
+    drainGraceMs: 100,
+  });
+  lab.teardown(() => mesh.close());
+  return (await mesh.listen(handler, { host: '127.0.0.1' })).port;
+}
