@@ -28,6 +28,10 @@ export const errorTable = {
   ERR_MESH_PEER_IDENTITY: { status: 503, flag: 'UF' },
   /** The endpoint closed or reset the connection before the response was complete. */
   ERR_MESH_UPSTREAM_RESET: { status: 503, flag: 'UC' },
+  /** The endpoint refused the request without having looked at it (HTTP/2 REFUSED_STREAM, GOAWAY). */
+  ERR_MESH_STREAM_REFUSED: { status: 503, flag: 'UR' },
+  /** The endpoint reset the request, and no other on the same connection (HTTP/2 RST_STREAM). */
+  ERR_MESH_STREAM_RESET: { status: 503, flag: 'UR' },
   /** The time for one try ran out. */
   ERR_MESH_TRY_TIMEOUT: { status: 504, flag: 'UT' },
   /** The time for the whole call ran out. */

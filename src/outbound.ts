@@ -14,6 +14,7 @@ import type { BreakerStatus, ClusterStatus, EndpointStatus, FallbackFunction } f
 import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
+import { openConnections } from './outbound-connections.ts';
 import { createOutboundTls } from './outbound-tls.ts';
 import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
@@ -25,7 +26,6 @@ import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
-import { createPool } from './transport/pool.ts';
 
 export interface OutboundDependencies {
   readonly workload: Workload;
@@ -94,17 +94,14 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     hooks: (cluster) => ({
       perHost: typeof cluster.tls === 'object',
       open: (endpoint, host, current) =>
-        createPool({
+        openConnections(cluster, {
           host,
-          ...target(cluster, endpoint, tlsHost, host),
-          // Read for each new connection: a name may have another address by then.
-          get address() {
-            return current().address;
-          },
+          target: target(cluster, endpoint, tlsHost, host),
+          // A name may have another address by the time a connection is made.
+          address: () => current().address,
           budget: budgets.of(cluster),
-          idleTimeoutMs: cluster.limits.idleTimeoutMs,
-          maxRequestsPerConnection: cluster.limits.maxRequestsPerConnection,
-          maxConnectionMs: cluster.limits.maxConnectionMs,
+          // On connections of the application's own TLS the mesh offers no HTTP/2.
+          http2: tlsHost === undefined ? cluster.http2 : undefined,
         }),
       series: (endpoint) =>
         seriesTo(cluster.host, endpoint.workload || 'unknown', endpoint.labels['version'] ?? cluster.subset),

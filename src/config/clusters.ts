@@ -76,6 +76,7 @@ export function createClusters(
       port: port.number,
       subset,
       protocol: port.protocol,
+      ...http2Of(port, policy, mesh),
       discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, placed.endpoints),
       ...balanceOf(policy),
       ...(placed.localities === undefined ? {} : { localities: placed.localities }),
@@ -137,6 +138,21 @@ export function createClusters(
     const known = [...service.identities, ...accounts];
     return [...new Set(trustDomains.length === 1 ? known : known.flatMap(inEveryTrustDomain))].sort();
   }
+}
+
+/**
+ * Istio: a port of HTTP/2 or gRPC is called over HTTP/2 whatever a policy says; an upgrade goes before
+ * the caller's version (`setUpstreamProtocol`, `shouldH2Upgrade`).
+ */
+function http2Of(
+  { protocol }: ServicePort,
+  { http2Upgrade, useClientProtocol }: ClusterPolicy,
+  mesh: MeshSettings,
+): Pick<Cluster, 'http2'> {
+  if (protocol === 'http2' || protocol === 'grpc') return { http2: 'always' };
+  if (protocol !== 'http') return {};
+  if (http2Upgrade ?? mesh.http2Upgrade) return { http2: 'always' };
+  return useClientProtocol ? { http2: 'asCaller' } : {};
 }
 
 function limitsOf({ limits }: ClusterPolicy, { tcpKeepalive }: MeshSettings): ConnectionLimits {

@@ -64,7 +64,6 @@ const loadBalancer = object(
   ['simple', 'consistentHash'],
 );
 
-const http1Only = 'calls go out over HTTP/1.1';
 const keepaliveOfSystem = 'Node.js leaves it to the operating system';
 const connectionPool = object({
   tcp: object({
@@ -87,10 +86,16 @@ const connectionPool = object({
       'counts requests whose connection is being made, too, as Envoy does; 0 is no limit',
     ),
     maxRequestsPerConnection: enforced(integer(), '0 is no limit'),
-    maxConcurrentStreams: ignored(integer(), http1Only),
-    h2UpgradePolicy: ignored(oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'), http1Only),
-    useClientProtocol: ignored(boolean, http1Only),
-    http2KeepAlive: ignored(object({ interval: duration(), timeout: duration() }), http1Only),
+    maxConcurrentStreams: enforced(integer(), '0 is the default, 1,024; a server that allows less is obeyed'),
+    h2UpgradePolicy: enforced(
+      oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'),
+      'ports of HTTP/2 and gRPC are called over HTTP/2 in any case; upgrades, CONNECT and `mesh.agent` stay with HTTP/1.1',
+    ),
+    useClientProtocol: enforced(boolean, 'HTTP/2 for calls that an inbound request over HTTP/2 causes'),
+    http2KeepAlive: enforced(
+      object({ interval: duration(), timeout: duration() }),
+      'PING frames; `timeout` is 5 s where there is none',
+    ),
   }),
 });
 

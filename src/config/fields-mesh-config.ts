@@ -83,7 +83,10 @@ const meshFields: Readonly<Record<string, Field>> = object({
     'the operating system decides',
   ),
   dnsRefreshRate: ignored(duration(), 'the resolver has its own times'),
-  h2UpgradePolicy: ignored(oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'), 'the protocol of the port decides'),
+  h2UpgradePolicy: enforced(
+    oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'),
+    'for ports of HTTP; `h2UpgradePolicy` of a DestinationRule overrides it',
+  ),
   enableTracing: ignored(boolean, 'trace headers are always passed on; spans are not recorded yet'),
   meshMTLS: ignored(tlsConfig, 'TLS 1.2 and 1.3 with suites of forward secrecy, both always'),
   tlsDefaults: ignored(tlsConfig, "Node's own defaults"),

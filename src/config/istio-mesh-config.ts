@@ -32,6 +32,7 @@ export interface MeshSpec {
   readonly localityLbSetting?: LocalitySpec;
   readonly zoneAwareLbSetting?: ZoneAwareSpec;
   readonly tcpKeepalive?: KeepaliveSpec;
+  readonly h2UpgradePolicy?: 'DO_NOT_UPGRADE' | 'UPGRADE';
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -103,6 +104,7 @@ export function compileMeshConfig(
     ...(tcpKeepalive === undefined ? {} : { tcpKeepalive: compileKeepalive(tcpKeepalive) }),
     locality: compileLocality(localityLbSetting ?? {}),
     ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),
+    http2Upgrade: spec.h2UpgradePolicy === 'UPGRADE',
     autoMtls: spec.enableAutoMtls ?? true,
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {

@@ -24,6 +24,8 @@ export interface MeshSettings {
   readonly locality: LocalityPolicy;
   /** Goes before it. */
   readonly zoneAware?: ZoneAwarePolicy;
+  /** HTTP/2 to services whose DestinationRule says nothing (`h2UpgradePolicy`). Default false. */
+  readonly http2Upgrade: boolean;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
   readonly autoMtls: boolean;
   /** Default `BASE`. */
@@ -44,6 +46,7 @@ export const defaultMeshSettings: MeshSettings = {
   retry: defaultRetryPolicy,
   connectTimeoutMs: 10_000,
   locality: defaultLocality,
+  http2Upgrade: false,
   autoMtls: true,
   pathNormalization: 'BASE',
   exportTo: { services: ['*'], virtualServices: ['*'], destinationRules: ['*'] },

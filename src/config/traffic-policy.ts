@@ -42,6 +42,9 @@ export interface ClusterPolicy {
   readonly subjectAltNames?: readonly string[];
   readonly outlier?: OutlierPolicy;
   readonly limits: ConnectionLimits;
+  /** `h2UpgradePolicy`. Absent: as the mesh has it. */
+  readonly http2Upgrade?: boolean;
+  readonly useClientProtocol: boolean;
   readonly retryBudget?: RetryBudget;
   readonly tunnel?: TunnelPolicy;
   readonly proxyProtocol?: 1 | 2;
@@ -87,6 +90,7 @@ export function compilePolicy(parts: MergedParts, connectTimeoutMs?: number): Cl
     ...(tls === undefined ? {} : compileTls(tls)),
     ...(outlierDetection === undefined ? {} : { outlier: compileOutlier(outlierDetection) }),
     limits: compileLimits(connectionPool ?? {}, connectTimeoutMs ?? defaultConnectionLimits.connectTimeoutMs),
+    ...compileVersion(connectionPool ?? {}),
     ...(retryBudget === undefined ? {} : { retryBudget: compileBudget(retryBudget) }),
     ...(tunnel === undefined
       ? {}
@@ -101,7 +105,7 @@ export function compilePolicy(parts: MergedParts, connectTimeoutMs?: number): Cl
   };
 }
 
-function compileBalance(spec: LoadBalancerSpec): Omit<ClusterPolicy, 'limits'> {
+function compileBalance(spec: LoadBalancerSpec): Omit<ClusterPolicy, 'limits' | 'useClientProtocol'> {
   const { simple, consistentHash, localityLbSetting, zoneAwareLbSetting, warmup, warmupDurationSecs } = spec;
   const slow = warmup ?? (warmupDurationSecs === undefined ? undefined : { duration: warmupDurationSecs });
   return {
@@ -206,10 +210,16 @@ function compileOutlier(spec: OutlierSpec): OutlierPolicy {
   };
 }
 
+function compileVersion({ http = {} }: ConnectionPoolSpec): Pick<ClusterPolicy, 'http2Upgrade' | 'useClientProtocol'> {
+  const { h2UpgradePolicy = 'DEFAULT', useClientProtocol = false } = http;
+  if (h2UpgradePolicy === 'DEFAULT') return { useClientProtocol };
+  return { useClientProtocol, http2Upgrade: h2UpgradePolicy === 'UPGRADE' };
+}
+
 function compileLimits({ tcp = {}, http = {} }: ConnectionPoolSpec, connectTimeoutMs: number): ConnectionLimits {
   const unlimited = Number.POSITIVE_INFINITY;
   const { tcpKeepalive, idleTimeout, maxConnectionDuration } = tcp;
-  const { http2KeepAlive, h2UpgradePolicy = 'DEFAULT' } = http;
+  const { http2KeepAlive } = http;
   // In Istio a limit of 0 means that it is not set.
   return {
     maxConnections: tcp.maxConnections || unlimited,
@@ -223,12 +233,8 @@ function compileLimits({ tcp = {}, http = {} }: ConnectionPoolSpec, connectTimeo
     maxConnectionMs: durationMs(maxConnectionDuration) ?? unlimited,
     ...(tcpKeepalive === undefined ? {} : { tcpKeepalive: compileKeepalive(tcpKeepalive) }),
     ...(http2KeepAlive === undefined ? {} : { http2Keepalive: compilePings(http2KeepAlive) }),
-    http2Upgrade: upgrades[h2UpgradePolicy],
-    useClientProtocol: http.useClientProtocol ?? false,
   };
 }
-
-const upgrades = { DEFAULT: 'default', DO_NOT_UPGRADE: 'never', UPGRADE: 'upgrade' } as const;
 
 /** Istio `TcpKeepalive`. */
 export type KeepaliveSpec = NonNullable<NonNullable<ConnectionPoolSpec['tcp']>['tcpKeepalive']>;

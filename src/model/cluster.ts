@@ -10,6 +10,11 @@ export interface Cluster {
   /** Subset of the DestinationRule, or '' for all endpoints. */
   readonly subset: string;
   readonly protocol: ServiceProtocol;
+  /**
+   * HTTP/2 is spoken to its endpoints: `always`, or `asCaller` for calls whose cause came in over
+   * HTTP/2 (Istio `useClientProtocol`). Absent: HTTP/1.1.
+   */
+  readonly http2?: 'always' | 'asCaller';
   readonly discovery: Discovery;
   readonly balance: BalancePolicy;
   /** Instead of {@link balance}, which is what happens without a key. */
@@ -266,10 +271,6 @@ export interface ConnectionLimits {
   readonly tcpKeepalive?: TcpKeepalive;
   /** `http.http2KeepAlive`: PING frames. */
   readonly http2Keepalive?: Http2Keepalive;
-  /** `http.h2UpgradePolicy`; `default` is what holds for the whole mesh. */
-  readonly http2Upgrade: 'default' | 'upgrade' | 'never';
-  /** `http.useClientProtocol`: HTTP/2 for calls that came in as HTTP/2. */
-  readonly useClientProtocol: boolean;
 }
 
 /** Absent parts are those of the operating system. */
@@ -311,8 +312,6 @@ export const defaultConnectionLimits: ConnectionLimits = {
   connectTimeoutMs: 10_000,
   idleTimeoutMs: 3_600_000,
   maxConnectionMs: Number.POSITIVE_INFINITY,
-  http2Upgrade: 'default',
-  useClientProtocol: false,
 };
 
 /** Istio's cluster name for a service, port and subset. */

@@ -16,6 +16,8 @@ const localFailures: ReadonlySet<string> = new Set([
   'ERR_MESH_TLS_FAILED',
   'ERR_MESH_PEER_IDENTITY',
   'ERR_MESH_UPSTREAM_RESET',
+  'ERR_MESH_STREAM_REFUSED',
+  'ERR_MESH_STREAM_RESET',
   'ERR_MESH_TRY_TIMEOUT',
 ]);
 

@@ -7,6 +7,8 @@ export interface Connection {
   readonly encrypted: boolean;
   /** The port that the workload listens on, also for a request that came as an HTTP/2 stream. */
   readonly localPort: number;
+  /** Requests are streams of HTTP/2. */
+  readonly overHttp2: boolean;
   /** `By=…;Hash=…;Subject="";URI=…`, Envoy's form for the identity of the other end; '' without one. */
   readonly forwardedClientCert: string;
   /**

@@ -31,6 +31,8 @@ export interface Scope {
   readonly claims?: Readonly<Record<string, unknown>>;
   /** When the caller stops waiting, on the monotonic clock in milliseconds; absent means never. */
   readonly deadline?: number;
+  /** It came in over HTTP/2 (Istio `useClientProtocol`). */
+  readonly overHttp2?: true;
   /** Identity of the caller; absent when it did not use mTLS. */
   readonly peer?: Peer;
   /**

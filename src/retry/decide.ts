@@ -110,10 +110,14 @@ function errorTest(words: ReadonlySet<RetryOn>): (error: MeshError, sent: boolea
       case 'ERR_MESH_TLS_FAILED':
       case 'ERR_MESH_PEER_IDENTITY':
         return connect;
+      case 'ERR_MESH_STREAM_REFUSED':
+        return refused;
       case 'ERR_MESH_UPSTREAM_RESET':
         // A connection that ended while the request waited for it is one that could not be had.
         if (!sent) return connect;
         return any || (refused && isRefusedStream(error.cause));
+      case 'ERR_MESH_STREAM_RESET':
+        return any;
       case 'ERR_MESH_TRY_TIMEOUT':
         // Envoy resets the try when its time is up; the words that cover a reset cover this.
         return sent ? any : unsent;

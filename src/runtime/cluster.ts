@@ -128,6 +128,7 @@ export class ClusterState {
     const reconnect =
       !isDeepStrictEqual(previous.tls, cluster.tls) ||
       previous.serverName !== cluster.serverName ||
+      previous.http2 !== cluster.http2 ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();

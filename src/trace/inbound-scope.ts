@@ -33,6 +33,7 @@ class InboundScope implements Scope {
   declare readonly peer?: Peer;
   declare readonly claims?: Readonly<Record<string, unknown>>;
   declare readonly carried?: readonly string[];
+  declare readonly overHttp2?: true;
   readonly #call: ServerCall;
 
   constructor(
@@ -49,6 +50,9 @@ class InboundScope implements Scope {
     if (peer !== undefined) this.peer = peer;
     if (claims !== undefined) this.claims = claims;
     if (carried !== undefined) this.carried = carried;
+    // A server of the application's own may be one of node:http2.
+    const { connection, request } = call;
+    if (connection?.overHttp2 ?? request.httpVersionMajor === 2) this.overHttp2 = true;
   }
 
   retriesSpent(): void {

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import { MeshError } from '../errors.ts';
 import type { Cluster, ConnectionLimits } from '../model/cluster.ts';
+import type { Passenger } from './connection.ts';
 
 /** What all connections of one cluster share: Envoy's circuit breakers `max_connections` and `max_pending_requests`. */
 export interface ConnectionBudget {
@@ -35,4 +37,18 @@ export function createConnectionBudgets(): ConnectionBudgets {
       for (const name of budgets.keys()) if (!clusters.has(name)) budgets.delete(name);
     },
   };
+}
+
+/**
+ * Lets a request wait, if not too many do: for a free connection, or for one that is made for it.
+ * One too many is told so at once.
+ */
+export function admitWaiting(budget: ConnectionBudget, cluster: string, handler: Passenger): boolean {
+  if (budget.pending < budget.maxPending) {
+    budget.pending++;
+    return true;
+  }
+  const message = `cluster ${cluster} is at its limit of ${budget.maxPending} requests that wait for a connection`;
+  handler.onResponseError?.(null as never, new MeshError('ERR_MESH_OVERFLOW', message, { cluster }));
+  return false;
 }

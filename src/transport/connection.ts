@@ -1,5 +1,7 @@
 import { Client, type Dispatcher } from 'undici';
 import type { ClientRequest } from '../pipeline/client-call.ts';
+import { StreamFailure } from './stream-failure.ts';
+import type { Place } from './waiting-line.ts';
 
 /** One connection of a pool, as a try sees it. */
 export interface Connection {
@@ -13,8 +15,8 @@ export interface Connection {
 export interface Passenger extends Dispatcher.DispatchHandler {
   /** On which connection the request goes out; it must be told the {@link Connection.end}, once. */
   connection: Connection | undefined;
-  /** It has given up while it waited for a connection. */
-  readonly gone: boolean;
+  /** Where it waits for one; to be left when it gives up. */
+  place: Place | undefined;
 }
 
 /** Whom a connection belongs to. */
@@ -27,7 +29,7 @@ export interface ConnectionOwner {
 }
 
 /** undici's client for one connection at a time, which tells whether that was used before. */
-export class ConnectionClient extends Client implements Connection {
+export class ConnectionClient extends Client implements Connection, Place {
   /** The request that it was made for waits until it is. */
   awaited: boolean;
   /** It has lived long enough: no more requests after this one. */
@@ -57,6 +59,11 @@ export class ConnectionClient extends Client implements Connection {
     this.#owner.freed(this);
   }
 
+  /** Nobody waits any more for this connection, which is still being made. */
+  leave(): void {
+    if (this.awaited) this.#served();
+  }
+
   #served(): void {
     this.awaited = false;
     this.#owner.served();
@@ -72,9 +79,14 @@ const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'
  * idempotent that needs nobody's policy (RFC 9110 section 9.2.2) and is the same try.
  */
 export function mayRepeat({ body, idempotent, method, upgrade }: ClientRequest, error: Error): boolean {
-  const { code = '' } = error as NodeJS.ErrnoException;
-  // A TLS record that cannot be read ends a connection as well.
-  if (!closed.has(code) && !code.startsWith('ERR_SSL_')) return false;
+  if (!isBroken(error)) return false;
   if (upgrade || !(idempotent ?? idempotentMethods.has(method))) return false;
   return body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body);
+}
+
+function isBroken(error: Error): boolean {
+  if (error instanceof StreamFailure) return error.kind === 'closed';
+  const { code = '' } = error as NodeJS.ErrnoException;
+  // A TLS record that cannot be read ends a connection as well.
+  return closed.has(code) || code.startsWith('ERR_SSL_');
 }

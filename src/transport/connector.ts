@@ -39,6 +39,8 @@ export interface ConnectTarget {
   /** An idle connection is probed after this time. Default 60,000. */
   readonly keepAliveMs?: number | undefined;
   readonly clock: Clock;
+  /** HTTP/2 is spoken on it; TLS offers that and nothing else. */
+  readonly http2?: boolean | undefined;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
 }
@@ -46,6 +48,7 @@ export interface ConnectTarget {
 // What Istio's sidecars offer for HTTP/1.1: the first value leads to the mTLS filter chain of a
 // PERMISSIVE sidecar, the last is what both sides then speak.
 const istioAlpn = ['istio-http/1.1', 'istio', 'http/1.1'];
+const istioHttp2Alpn = ['istio-h2', 'istio', 'h2'];
 
 /**
  * Opens a connection and hands it over only when it may be used: TCP connected, TLS complete, the
@@ -146,7 +149,8 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
     });
   }
   if (security.kind === 'originated') {
-    const { alpn, names } = security;
+    const { names } = security;
+    const alpn = target.http2 === true ? ['h2'] : security.alpn;
     return connectTls({
       ...common,
       servername: serverName,
@@ -162,7 +166,7 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
     ...common,
     servername: serverName,
     secureContext: security.context,
-    ALPNProtocols: istioAlpn,
+    ALPNProtocols: target.http2 === true ? istioHttp2Alpn : istioAlpn,
     // Said explicitly: NODE_TLS_REJECT_UNAUTHORIZED must not be able to turn the mesh's TLS off.
     rejectUnauthorized: true,
     // The chain is checked against our roots as ever; the name is a SPIFFE ID, which Node does not

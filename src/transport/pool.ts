@@ -1,9 +1,9 @@
-import { AsyncResource } from 'node:async_hooks';
-import { Dispatcher, errors } from 'undici';
-import { MeshError } from '../errors.ts';
-import type { ConnectionBudget } from './budget.ts';
+import { type Dispatcher, errors } from 'undici';
+import { admitWaiting, type ConnectionBudget } from './budget.ts';
+import { ClosingDispatcher } from './closing-dispatcher.ts';
 import { ConnectionClient, type ConnectionOwner, type Passenger } from './connection.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 export interface PoolOptions extends ConnectTarget {
   /** Host header of requests that have none of their own. */
@@ -25,7 +25,7 @@ export interface PoolOptions extends ConnectTarget {
  * Not undici's `Pool`: that looks through all connections for each request, twice, and waits for
  * the event loop once for each connection instead of once for all of them.
  */
-export class ConnectionPool extends Dispatcher implements ConnectionOwner {
+export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner {
   readonly #open: (owner: ConnectionPool) => ConnectionClient;
   readonly #budget: ConnectionBudget | undefined;
   readonly #cluster: string;
@@ -35,8 +35,7 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
   /** Had its response in this turn of the event loop. */
   #resting: ConnectionClient[];
   #rested: ConnectionClient[];
-  readonly #waiting: Waiting[];
-  #closed: Promise<void> | undefined;
+  readonly #waiting: WaitingLine;
   #drained: (() => void) | undefined;
 
   constructor(
@@ -52,25 +51,25 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     this.#idle = [];
     this.#resting = [];
     this.#rested = [];
-    this.#waiting = [];
-    this.#closed = undefined;
+    this.#waiting = new WaitingLine(() => this.#left());
     this.#drained = undefined;
   }
 
   /** Sends the request, now or when a connection is free. */
   override dispatch(options: Dispatcher.DispatchOptions, handler: Passenger): boolean {
-    if (this.#closed !== undefined) {
+    if (this.closing) {
       handler.onResponseError?.(null as never, new errors.ClientClosedError());
       return false;
     }
     let connection = this.#idle.pop();
     if (connection === undefined) {
-      if (this.#budget !== undefined && !this.#admit(this.#budget, handler)) return false;
+      if (this.#budget !== undefined && !admitWaiting(this.#budget, this.#cluster, handler)) return false;
       connection = this.#another();
       if (connection === undefined) {
-        this.#waiting.push(new Waiting(options, handler));
+        this.#waiting.push(options, handler);
         return true;
       }
+      if (connection.awaited) handler.place = connection;
     }
     handler.connection = connection;
     connection.dispatch(options, handler);
@@ -100,45 +99,21 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     this.lost(connection);
   }
 
-  override close(): Promise<void>;
-  override close(callback: () => void): void;
-  override close(callback?: () => void): Promise<void> | undefined {
-    this.#closed ??= this.#drain();
-    if (callback === undefined) return this.#closed;
-    this.#closed.then(callback, callback);
-    return undefined;
+  protected override async drain(): Promise<void> {
+    if (this.#waiting.length > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
+    await Promise.all([...this.#all].map((connection) => (connection.destroyed ? undefined : connection.close())));
+    this.#forget();
   }
 
-  override destroy(): Promise<void>;
-  override destroy(error: Error | null): Promise<void>;
-  override destroy(callback: () => void): void;
-  override destroy(error: Error | null, callback: () => void): void;
-  override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | undefined {
-    const callback = typeof first === 'function' ? first : second;
-    const error = (typeof first === 'function' ? undefined : first) ?? new errors.ClientDestroyedError();
-    for (const { handler } of this.#waiting.splice(0)) {
+  protected override async cut(error: Error): Promise<void> {
+    for (let waiting = this.#waiting.shift(); waiting !== undefined; waiting = this.#waiting.shift()) {
       this.served();
-      handler.onResponseError?.(null as never, error);
+      waiting.handler.onResponseError?.(null as never, error);
     }
-    const destroyed = Promise.all([...this.#all].map((connection) => connection.destroy(error))).then(() =>
-      this.#forget(),
-    );
+    const destroying = [...this.#all].map((connection) => connection.destroy(error));
     this.#drained?.();
-    this.#closed ??= destroyed;
-    if (callback === undefined) return destroyed;
-    destroyed.then(callback, callback);
-    return undefined;
-  }
-
-  /** Lets a request wait, if not too many do: for a free connection, or for one that is made for it. */
-  #admit(budget: ConnectionBudget, handler: Passenger): boolean {
-    if (budget.pending < budget.maxPending) {
-      budget.pending++;
-      return true;
-    }
-    const message = `cluster ${this.#cluster} is at its limit of ${budget.maxPending} requests that wait for a connection`;
-    handler.onResponseError?.(null as never, new MeshError('ERR_MESH_OVERFLOW', message, { cluster: this.#cluster }));
-    return false;
+    await Promise.all(destroying);
+    this.#forget();
   }
 
   /** One more connection, where the limits allow it; as in Envoy an endpoint may always have one. */
@@ -180,10 +155,9 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
       fresh.awaited = false;
       connection = fresh;
     }
-    while (this.#waiting.length > 0) {
-      const waiting = this.#waiting.shift() as Waiting;
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) {
       this.served();
-      if (waiting.handler.gone) continue;
       waiting.handler.connection = connection;
       waiting.runInAsyncScope(() => connection.dispatch(waiting.options, waiting.handler));
       return;
@@ -192,27 +166,14 @@ export class ConnectionPool extends Dispatcher implements ConnectionOwner {
     this.#idle.push(connection);
   }
 
-  async #drain(): Promise<void> {
-    if (this.#waiting.length > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
-    await Promise.all([...this.#all].map((connection) => (connection.destroyed ? undefined : connection.close())));
-    this.#forget();
+  #left(): void {
+    this.served();
+    if (this.#waiting.length === 0) this.#drained?.();
   }
 
   #forget(): void {
     if (this.#budget !== undefined) this.#budget.connections -= this.#all.size;
     this.#all.clear();
-  }
-}
-
-/** A request that waits for a connection, in the asynchronous context of its caller. */
-class Waiting extends AsyncResource {
-  readonly options: Dispatcher.DispatchOptions;
-  readonly handler: Passenger;
-
-  constructor(options: Dispatcher.DispatchOptions, handler: Passenger) {
-    super('inmesh.waiting');
-    this.options = options;
-    this.handler = handler;
   }
 }
 

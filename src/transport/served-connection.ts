@@ -36,6 +36,10 @@ export class ServedConnection implements Connection {
     return this.#carrier.encrypted;
   }
 
+  get overHttp2(): boolean {
+    return this.#carrier.goAway !== undefined;
+  }
+
   get localPort(): number {
     return this.#carrier.localPort;
   }

@@ -1,8 +1,11 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { isReplayable } from '../lib/replayable.ts';
 import { youngList } from '../lib/young-list.ts';
 import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
 import { type Connection, mayRepeat, type Passenger } from './connection.ts';
+import { StreamFailure } from './stream-failure.ts';
+import type { Place } from './waiting-line.ts';
 
 type Controller = Dispatcher.DispatchController;
 
@@ -15,6 +18,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   status: number;
   headers: ResponseHeaders;
   connection: Connection | undefined;
+  place: Place | undefined;
 
   readonly #call: ClientCall;
   readonly #translate: (error: Error, call: ClientCall) => Error;
@@ -28,6 +32,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   #reused: boolean;
   #responded: boolean;
   #repeated: boolean;
+  /** How often the server left the request out and it was sent once more. */
+  #leftOut: number;
   #delivered: boolean;
   #discarded: boolean;
   #settled: boolean;
@@ -54,6 +60,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.status = 0;
     this.headers = noHeaders;
     this.connection = undefined;
+    this.place = undefined;
     this.#dispatcher = undefined;
     this.#options = undefined;
     this.#statusText = undefined;
@@ -62,6 +69,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#reused = false;
     this.#responded = false;
     this.#repeated = false;
+    this.#leftOut = 0;
     this.#delivered = false;
     this.#discarded = false;
     this.#settled = false;
@@ -76,10 +84,6 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#watchers = call.takeTryWatchers();
   }
 
-  get gone(): boolean {
-    return this.#aborted !== undefined;
-  }
-
   /** Sends the request. */
   start(dispatcher: Dispatcher, options: Dispatcher.DispatchOptions): void {
     this.#dispatcher = dispatcher;
@@ -87,11 +91,17 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     dispatcher.dispatch(options, this);
   }
 
+  /** Did the request that causes this one come in over HTTP/2? */
+  get overHttp2(): boolean {
+    return this.#call.scope?.overHttp2 === true;
+  }
+
   // ---- undici's side
 
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
     this.#call.sent = true;
+    this.place = undefined;
     this.#reused = this.connection?.begin() ?? false;
     this.#call.startWatcher?.tryStarted(this.#call);
     if (this.#aborted !== undefined) controller.abort(this.#aborted);
@@ -154,7 +164,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   onResponseError(_controller: Controller | null, error: Error): void {
     this.#leave();
     const silent = !this.#responded && !this.#settled && this.#aborted === undefined;
-    if (this.#reused && silent && !this.#repeated && mayRepeat(this.#call.request, error)) {
+    if (silent && this.#mayRepeat(error)) {
       this.#repeat();
       return;
     }
@@ -227,6 +237,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     // Still waiting for a connection: undici cannot take a request out of its queue, so the try
     // fails here and is stopped when its turn comes.
     else if (!this.#settled) {
+      this.place?.leave();
       this.#settled = true;
       this.#failure = reason;
       this.#finish(reason);
@@ -325,9 +336,21 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     connection.end();
   }
 
+  /** May the same try be sent again, without anybody's policy being asked? */
+  #mayRepeat(error: Error): boolean {
+    const { request } = this.#call;
+    if (error instanceof StreamFailure && error.unprocessed) {
+      if (!isReplayable(request.body)) return false;
+      // Left out by a GOAWAY: as often as it takes, within reason. Refused: once (RFC 9113 section 8.7).
+      if (error.kind === 'unsent') return ++this.#leftOut <= maxLeftOut;
+    } else if (!this.#reused || !mayRepeat(request, error)) return false;
+    if (this.#repeated) return false;
+    this.#repeated = true;
+    return true;
+  }
+
   /** The same try again, on another connection. */
   #repeat(): void {
-    this.#repeated = true;
     this.#controller = undefined;
     // Not from within undici's own clearing up after the connection.
     queueMicrotask(() => {
@@ -341,6 +364,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   }
 }
 
+/** A server that ends each connection at once must not be asked for ever. */
+const maxLeftOut = 5;
 /** A discarded response up to this size is read to its end to keep the connection. */
 const maxDrainedBytes = 65_536;
 const noHeaders: ResponseHeaders = {};

@@ -40,14 +40,14 @@ const budget = (changes: Partial<ConnectionBudget>): ConnectionBudget => ({
 function send(
   pool: Dispatcher,
   path = '/',
-  gone = false,
+  onWait?: (passenger: Passenger) => void,
 ): Promise<{ readonly text: string; readonly reused: boolean }> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let reused = false;
     const passenger: Passenger = {
       connection: undefined,
-      gone,
+      place: undefined,
       onRequestStart() {
         reused = this.connection?.begin() ?? false;
       },
@@ -63,6 +63,7 @@ function send(
       },
     };
     pool.dispatch({ origin: 'http://ignored', path, method: 'GET' }, passenger);
+    onWait?.(passenger);
   });
 }
 const text = async (pool: Dispatcher, path = '/'): Promise<string> => (await send(pool, path)).text;
@@ -181,7 +182,7 @@ t.test('who gives up while waiting is left out; a closed or destroyed pool says 
   });
   const pool = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
   const first = send(pool, '/first');
-  void send(pool, '/gone', true);
+  void send(pool, '/gone', (passenger) => passenger.place?.leave());
   const last = send(pool, '/last');
   const closed = pool.close();
   await t.rejects(send(pool), { code: 'UND_ERR_CLOSED' });

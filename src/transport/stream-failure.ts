@@ -1,0 +1,23 @@
+/**
+ * What happened to a request on an HTTP/2 connection. `unsent`: it never left, or the GOAWAY of the
+ * server says that it was not processed. `refused`: the server reset its stream with REFUSED_STREAM,
+ * unprocessed. `reset`: the server reset the stream. `closed`: the connection broke. `timeout`:
+ * nothing arrived for too long.
+ */
+export type StreamFailureKind = 'unsent' | 'refused' | 'reset' | 'closed' | 'timeout';
+
+/** A failure of one stream, for the transport itself; outside of it these become mesh errors. */
+export class StreamFailure extends Error {
+  readonly kind: StreamFailureKind;
+
+  constructor(kind: StreamFailureKind, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'StreamFailure';
+    this.kind = kind;
+  }
+
+  /** Nobody has seen the request: it may be sent again, whatever its method (RFC 9113 section 8.7). */
+  get unprocessed(): boolean {
+    return this.kind === 'unsent' || this.kind === 'refused';
+  }
+}
