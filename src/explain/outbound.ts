@@ -14,6 +14,7 @@ import { explainConnection } from './connection.ts';
 import { explainDestinations } from './destinations.ts';
 import { combineChanges } from './edits.ts';
 import { ruleName, rulesBefore, virtualHostOf } from './passed-over.ts';
+import { explainPlaces } from './places.ts';
 import { explainFault, explainHash, explainMirrors, explainRetries, explainTls } from './policies.ts';
 import { type ExplainRequest, type OutboundQuestion, questionOf } from './request.ts';
 import type { ExplainedEdits, OutboundExplanation } from './result.ts';
@@ -136,6 +137,8 @@ function routed(
   if (cluster === undefined) notes.push(`${plan.cluster} does not exist: 503`);
   if (refusal !== undefined) notes.push(refusal);
   if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
+  const places = cluster && explainPlaces(cluster);
+  if (places !== undefined) notes.push(places);
   const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes);
   const hash = explainHash(cluster?.hash?.key);
   const changes = (edits: DestinationPlan['edits']['request'], status?: number): ExplainedEdits =>

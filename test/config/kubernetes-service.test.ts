@@ -122,6 +122,70 @@ status: {podIP: 10.0.0.1}
   ]);
 });
 
+t.test(
+  'the place of a Pod is that of the labels that Kubernetes copies from its node, unless it says otherwise',
+  async (t) => {
+    const locality = (labels: string): string | undefined =>
+      good(
+        service(http) +
+          slice('{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p}}') +
+          `
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: shop, labels: {${labels}}}
+spec: {containers: []}
+`,
+      ).endpoints('a|80')[0]?.locality;
+    t.equal(locality('topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: eu-1'), 'eu/eu-1');
+    t.equal(
+      locality('topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: eu-1, topology.istio.io/subzone: r7'),
+      'eu/eu-1/r7',
+    );
+    t.equal(locality('topology.kubernetes.io/region: eu, istio-locality: us.us-1'), 'us/us-1');
+    t.equal(locality('app: a'), '');
+  },
+);
+
+t.test('trafficDistribution of a Service prefers the own zone or node', async (t) => {
+  const priorities = (more: string, annotation = ''): string => {
+    const pods = ['eu.1', 'eu.1', 'eu.2', 'us.1'].map(
+      (place, i) => `
+apiVersion: v1
+kind: Pod
+metadata: {name: p${i}, namespace: shop, labels: {istio-locality: ${place}}}
+spec: {containers: []}
+---
+`,
+    );
+    const yaml =
+      service(`${http}${more}`).replace('metadata: {', `metadata: {annotations: {${annotation}}, `) +
+      slice(
+        pods
+          .map((_, i) => `{addresses: [10.0.0.${i}], nodeName: n${i}, targetRef: {kind: Pod, name: p${i}}}`)
+          .join(', '),
+      ) +
+      pods.join('');
+    const workload = { locality: 'eu/1', labels: { 'kubernetes.io/hostname': 'n1' } };
+    const { endpoints } = good(yaml, { workload });
+    return endpoints('a|80')
+      .map(({ priority = 0 }) => priority)
+      .join(' ');
+  };
+  const annotated = (value: string): string => `networking.istio.io/traffic-distribution: ${value}`;
+  for (const [more, annotation, expected] of [
+    ['', '', '0 0 0 0'],
+    [', trafficDistribution: PreferClose', '', '0 0 1 2'],
+    [', trafficDistribution: PreferSameZone', '', '0 0 1 2'],
+    [', trafficDistribution: PreferSameNode', '', '1 0 2 3'],
+    [', trafficDistribution: preferclose', '', '0 0 0 0'],
+    ['', annotated('preferclose'), '0 0 1 2'],
+    [', trafficDistribution: PreferSameNode', annotated('PreferClose'), '1 0 2 3'],
+    [', trafficDistribution: Other', annotated('PreferClose'), '0 0 1 2'],
+  ] as const) {
+    t.equal(priorities(more, annotation), expected, `${more} ${annotation}`);
+  }
+});
+
 t.test('protocols come from appProtocol, then from the name of the port', async (t) => {
   const protocol = (port: string): string | undefined => {
     const { snapshot } = good(service(`ports: [{${port}}]`));

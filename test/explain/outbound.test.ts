@@ -158,3 +158,24 @@ t.test('automatic mTLS follows the endpoints, DestinationRules the author', asyn
   t.match(explain(mixed, { url: 'http://reviews/' }).notes, [/10\.0\.0\.2:80 would be spoken to in plaintext/]);
   t.same(tls(mixed, { url: 'http://reviews/', to: { ip: '10.0.0.2' } }), { mode: 'DISABLE' });
 });
+
+t.test('where endpoints are is said where it counts', async (t) => {
+  const yaml = (policy: string): string =>
+    resourceYaml(
+      'ServiceEntry',
+      'far',
+      '{hosts: [far.shop], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.1, locality: us}, {address: 10.0.0.2, locality: eu}, {address: 10.0.0.3, locality: us}, {address: 10.0.0.4}]}',
+    ) + resourceYaml('DestinationRule', 'far', `{host: far.shop, trafficPolicy: {${policy}}}`);
+  const notes = (policy: string): readonly string[] =>
+    explain(yaml(policy), { url: 'http://far.shop/' }, { workload: { locality: 'eu' } }).notes;
+  t.same(notes('loadBalancer: {simple: RANDOM}'), []);
+  t.same(notes('outlierDetection: {}'), [
+    'endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality',
+  ]);
+  t.same(notes('loadBalancer: {localityLbSetting: {distribute: [{from: eu, to: {eu: 80, us: 20}}]}}'), [
+    'endpoints are called by locality: 2 in us (weight 20), 1 in eu (weight 80)',
+  ]);
+  t.same(notes('loadBalancer: {zoneAwareLbSetting: {}}'), [
+    'endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality; as many calls as possible stay in the own locality',
+  ]);
+});

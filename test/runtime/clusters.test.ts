@@ -52,6 +52,22 @@ t.test('connections on which the application speaks TLS are apart, for each name
   t.equal(clusters.getForTls('other', 'x'), undefined);
 });
 
+t.test('a zone-aware cluster follows who else calls, also when it does not change itself', async (t) => {
+  const { clusters } = setup();
+  const places = ['x', 'x', 'y', 'y', 'y', 'y'].map((locality, i) => endpoint(i + 1, { locality }));
+  const zoned = cluster('z', places, { localities: { kind: 'zones', own: 'x', minClusterSize: 1 } });
+  const found = (): string => {
+    const picks = Array.from({ length: 200 }, () => clusters.get(zoned.name)?.pick(undefined)?.endpoint.locality);
+    return [...new Set(picks)].sort().join(' ');
+  };
+  clusters.reconcile(snapshot({}, [zoned]));
+  t.equal(found(), 'x y', 'nobody knows');
+  clusters.reconcile(snapshot({}, [zoned], { callers: { x: 1, y: 5 } }));
+  t.equal(found(), 'x', 'the own locality can carry what comes from there');
+  clusters.reconcile(snapshot({}, [zoned], { callers: { x: 4, y: 1 } }));
+  t.equal(found(), 'x y');
+});
+
 t.test('an unchanged cluster is not touched, a changed one is updated in place', async (t) => {
   const { clusters } = setup();
   clusters.reconcile(snapshot({}, [a, b]));

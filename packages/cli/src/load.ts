@@ -28,6 +28,11 @@ export const workloadOptions: OptionTable = {
     help: 'Namespace of the process. Default: INMESH_NAMESPACE, else default.',
   },
   labels: { type: 'string', value: '<k=v,k=v>', help: 'Its labels. Default: INMESH_LABELS.' },
+  locality: {
+    type: 'string',
+    value: '<region/zone>',
+    help: 'Where it runs, which decides what is near. Default: INMESH_LOCALITY.',
+  },
   'service-account': { type: 'string', value: '<name>', help: 'Its service account. Default: INMESH_SERVICE_ACCOUNT.' },
   'trust-domain': { type: 'string', value: '<domain>', help: 'SPIFFE trust domain. Default: cluster.local.' },
   'cluster-domain': { type: 'string', value: '<domain>', help: 'DNS suffix of services. Default: cluster.local.' },
@@ -52,6 +57,7 @@ export function settingsOf(command: string, args: Arguments, surroundings: Surro
   const labels = args.text('labels');
   const given = {
     namespace: args.text('namespace'),
+    locality: args.text('locality'),
     serviceAccount: args.text('service-account'),
     trustDomain: args.text('trust-domain'),
     clusterDomain: args.text('cluster-domain'),

@@ -110,6 +110,7 @@ t.test('the process is described by options, or by the variables that it takes i
     await version([], { INMESH_NAMESPACE: 'shop', INMESH_LABELS: 'app=web,version=v1' }),
   );
   t.not(await version(['--trust-domain', 'example.org']), plain);
+  t.not(await version(['--locality', 'eu/eu-1']), plain);
   t.not(await version(['--cluster-domain', 'example.org', '--service-account', 'web']), plain);
   const fromEnvironment = await inmesh(['check'], { INMESH_CONFIG: path });
   t.equal(fromEnvironment.code, 0);
