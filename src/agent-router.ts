@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { type AgentStart, agentAnswers } from './agent-answers.ts';
 import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
+import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
@@ -13,6 +14,7 @@ import type { Cluster } from './model/cluster.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
+import type { RequestHashes } from './request-hashes.ts';
 import { requestChanges, responseChanges } from './route/changes.ts';
 import { changesHeaders } from './route/plan.ts';
 import type { RoutableRequest } from './route/request-view.ts';
@@ -36,6 +38,8 @@ export function agentRouter(options: {
   readonly select: Selector;
   /** Default: no cluster has a circuit breaker. */
   readonly breakers?: Breakers;
+  /** How requests are hashed; absent: they are not. */
+  readonly hashes?: RequestHashes;
   /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
   connect(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
   /** A connection of the mesh's own to the address that the application named. Absent: no cluster needs one. */
@@ -46,21 +50,26 @@ export function agentRouter(options: {
   const guarded = agentBreaker({ answering, breakers: options.breakers });
   const faults = agentFaults({ ...options, answering });
 
-  /** What a route makes of a request and its response, wherever it goes. */
-  const edited = (
-    request: AgentRequest,
-    headers: HeaderList,
-    known: Known,
-    cors: HeaderChanges | undefined,
-  ): Edited => {
-    const { plan } = known.destination;
+  /** Adds what every call has, and returns just that. */
+  const complete = (headers: HeaderList): readonly string[] => {
     const scope = currentScope();
     const given = headers.length;
     addOutboundHeaders(headers, scope);
     if (scope?.deadline !== undefined) {
       headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
     }
-    const added = headers.slice(given) as string[];
+    return headers.slice(given) as string[];
+  };
+
+  /** What a route makes of a request and its response, wherever it goes. `added` is among the headers. */
+  const edited = (
+    request: AgentRequest,
+    headers: HeaderList,
+    added: readonly string[],
+    known: Known,
+    cors: HeaderChanges | undefined,
+  ): Edited => {
+    const { plan } = known.destination;
     const view = viewOf(request, headers, known);
     const startTimeMs = clock.wallNow();
     const changes = requestChanges(plan, view, known.path, startTimeMs);
@@ -90,18 +99,26 @@ export function agentRouter(options: {
   ): AgentTarget => {
     const { destination, route, state } = selection;
     const tlsHost = request.secure ? request.hostname : undefined;
-    const endpoint = state.pick(undefined);
+    const added = complete(headers);
+    // Of the request as it was made: before the route changes its headers.
+    let cookie: string | undefined;
+    const hash = options
+      .hashes?.(state.cluster)
+      ?.of({ method: request.method, path: request.path, headers }, selection.hostHeader, currentScope(), (made) => {
+        cookie = made;
+      });
+    const endpoint = state.pick(undefined, hash);
     if (endpoint === undefined) {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
-    const edits = edited(request, headers, selection, cors);
+    const edits = edited(request, headers, added, selection, cors);
     endpoint.inFlight++;
     let done = false;
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     return {
-      ...edits,
+      ...(cookie === undefined ? edits : withCookie(edits, cookie)),
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
@@ -134,7 +151,7 @@ export function agentRouter(options: {
     const cors = corsOf(request, known);
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return guarded(request, known, start, () => ({
-      ...edited(request, headers, known, cors.response),
+      ...edited(request, headers, complete(headers), known, cors.response),
       key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
       connect: async () => {
         if (options.connectOriginal !== undefined) {
@@ -175,6 +192,13 @@ function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Know
 }
 
 type Decision = ReturnType<AgentRouter>;
+/** Gives a new cookie to the application, after everything that the route does. */
+function withCookie(edits: Edited, cookie: string): Edited {
+  const { response } = edits;
+  const changes = cookieChanges(cookie);
+  return { ...edits, response: (status, raw) => [...(response?.(status, raw) ?? []), changes] };
+}
+
 type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done'>;
 
 const noCors: { readonly kind: 'none'; readonly response: undefined } = { kind: 'none', response: undefined };

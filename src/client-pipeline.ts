@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher } from 'undici';
 import { balanceFilter, type RetryPlaces } from './balance/filter.ts';
+import { hashFilter } from './balance/hash-filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
 import type { ReportMemory } from './balance/utilization.ts';
@@ -23,6 +24,7 @@ import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type LocalAnswer, LocalReply } from './pipeline/local-answer.ts';
+import { createRequestHashes, type RequestHashes } from './request-hashes.ts';
 import { retryFilter } from './retry/filter.ts';
 import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { responseEditor, routeFilter } from './route/filter.ts';
@@ -53,6 +55,8 @@ export interface ClientPipelineDependencies {
   original?(cluster: Cluster): Dispatcher;
   /** Default: no cluster has a circuit breaker. */
   readonly breakers?: Breakers;
+  /** How requests are hashed. Default: by what is in them, no address for those that nobody caused. */
+  readonly hashes?: RequestHashes;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
   series(service: string): Series;
 }
@@ -74,6 +78,7 @@ export interface ClientPipeline {
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
   const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
+  const hashes = dependencies.hashes ?? createRequestHashes({ random });
   const deadlines = createDeadlines(clock);
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
@@ -114,6 +119,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     // inside of faults, which know nothing of it; outside of all that is sent
     if (cors !== undefined) filters.push(corsFilter(cors));
+    const hash = hashes(state.cluster);
+    // inside faults, which choose no endpoint; outside header edits: the key is that of the request as it was made
+    if (hash !== undefined) filters.push(hashFilter(hash));
     // inside cors: that is about what was asked for; outside retry: every try sends the same
     if (changesHeaders(plan)) filters.push(routeFilter(plan, clock));
     // inside faults and header edits: the copy is of what is sent; outside deadline and retry: one of each call
@@ -141,7 +149,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
           clock,
           random,
           limit,
-          anywhere: anywhere && !otherPriorities,
+          anywhere: otherPriorities ? false : anywhere,
           nested,
           prepare,
         }),
@@ -276,11 +284,16 @@ const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
 const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
   endpoint instanceof EndpointState ? endpoint.reports : undefined;
 
-/** Keys stay with their endpoint, unless the route says otherwise, as in Istio. */
+/**
+ * Keys stay with their endpoint, as in Istio, but for one that cannot be reached, and with their
+ * priority; unless the route says otherwise.
+ */
 function placesOf(retry: RetryPolicy | undefined, { hash }: Cluster): RetryPlaces {
+  const { ignorePreviousHosts, otherPriorities } = retry ?? {};
+  const usual = hash === undefined ? false : 'reached';
   return {
-    anywhere: !(retry?.ignorePreviousHosts ?? hash === undefined),
-    otherPriorities: retry?.otherPriorities === true,
+    anywhere: ignorePreviousHosts === undefined ? usual : !ignorePreviousHosts,
+    otherPriorities: hash === undefined && otherPriorities === true,
   };
 }
 

@@ -4,7 +4,9 @@ import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import type { ConnectionRoute } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
+import { currentScope } from './pipeline/scope.ts';
 import { clusterOf, refusedHost, tableOf } from './reach.ts';
+import type { RequestHashes } from './request-hashes.ts';
 import type { HostTable } from './route/host-table.ts';
 import { whyNoConnection } from './route/own-tls.ts';
 import { createWeightedChoice } from './route/weighted.ts';
@@ -31,6 +33,8 @@ export interface ConnectOptions {
 export interface ConnectDependencies {
   readonly clusters: Clusters;
   readonly random: Random;
+  /** For clusters whose key is the address of the caller; other keys are those of requests. */
+  readonly hashes?: RequestHashes;
   hosts(): HostTable | undefined;
   /** Makes a connection to an endpoint of a cluster, its identity verified. */
   open(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
@@ -54,7 +58,7 @@ export interface Connector {
  * of it, mutual TLS, outlier detection of connections that fail.
  */
 export function createConnector(dependencies: ConnectDependencies): Connector {
-  const { clusters, hosts, open, openOriginal, openOutside, random } = dependencies;
+  const { clusters, hashes, hosts, open, openOriginal, openOutside, random } = dependencies;
   const sockets = new Set<Duplex>();
   const choices = new WeakMap<ConnectionRoute, () => string>();
   let closing = false;
@@ -91,8 +95,9 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
 
   const connectInside = async (state: ClusterState, tlsHost: string | undefined, host: string): Promise<Duplex> => {
     await state.warming();
-    const endpoint = state.pick(undefined);
-    const { name } = state.cluster;
+    const { hash, name } = state.cluster;
+    const byAddress = hash?.key?.kind === 'sourceIp' ? hashes?.(state.cluster) : undefined;
+    const endpoint = state.pick(undefined, byAddress?.of(noRequest, '', currentScope()));
     if (endpoint === undefined) {
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', `cluster ${name} has no healthy endpoint`, { cluster: name });
     }
@@ -173,3 +178,6 @@ function unlessAborted(connecting: Promise<Duplex>, signal: AbortSignal | undefi
     );
   });
 }
+
+/** A connection has no headers. */
+const noRequest = { method: '', path: '', headers: [] };

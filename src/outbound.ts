@@ -9,6 +9,7 @@ import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
+import { ownAddress } from './lib/own-address.ts';
 import type { Random } from './lib/random.ts';
 import type { BreakerStatus, ClusterStatus, EndpointStatus, FallbackFunction } from './mesh-api.ts';
 import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
@@ -16,6 +17,7 @@ import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { openConnections } from './outbound-connections.ts';
 import { createOutboundTls } from './outbound-tls.ts';
+import { createRequestHashes } from './request-hashes.ts';
 import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
 import type { ClusterState } from './runtime/cluster.ts';
@@ -113,7 +115,9 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
+  const hashes = createRequestHashes({ random, ownAddress });
   const pipeline = createClientPipeline({
+    hashes,
     clock,
     random,
     clusters,
@@ -144,6 +148,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       });
     });
   const connector = createConnector({
+    hashes,
     clusters,
     random,
     hosts: () => hosts,
@@ -161,6 +166,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   });
   const agent = createAgent(
     agentRouter({
+      hashes,
       clock,
       random,
       series: seriesWithout,

@@ -67,6 +67,7 @@ t.test('the handler runs in a scope that its outbound calls will find', async (t
   const port = await ownServer(t, parts, (request, response) => {
     queueMicrotask(() => {
       t.equal(currentScope(), parts.pipeline.scopeOf(request));
+      t.equal(currentScope()?.callerAddress, '127.0.0.1');
       response.end(JSON.stringify(currentScope()));
     });
   });

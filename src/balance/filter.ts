@@ -26,8 +26,8 @@ export interface EndpointChooser {
 export interface RetryPlaces {
   /** To priorities that were not tried yet, after a while (`retryRemoteLocalities`). */
   readonly otherPriorities: boolean;
-  /** To endpoints that failed as well as to others (`retryIgnorePreviousHosts: false`). */
-  readonly anywhere: boolean;
+  /** To endpoints that failed as well as to others (`retryIgnorePreviousHosts: false`); `reached`: if they got the request. */
+  readonly anywhere: boolean | 'reached';
 }
 
 /** Chooses the endpoint for one try and counts the try on it until its last byte. */
@@ -38,7 +38,11 @@ export function balanceFilter(
 ): Filter<ClientCall, Reply> {
   const send = (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
     const { failedEndpoints: failed } = call;
-    const endpoint = chooser.pick(anywhere ? undefined : failed, undefined, otherPriorities ? failed : undefined);
+    const endpoint = chooser.pick(
+      anywhere === true ? undefined : failed,
+      call.hash,
+      otherPriorities ? failed : undefined,
+    );
     if (endpoint === undefined) {
       const message = `cluster ${cluster} has no healthy endpoint`;
       return call.failTry(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { cluster, route: call.route }));

@@ -80,7 +80,7 @@ export function createClusters(
       discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, placed.endpoints),
       ...balanceOf(policy),
       ...(placed.localities === undefined ? {} : { localities: placed.localities }),
-      ...(rule === undefined ? {} : destinationExtensions(rule.resources)),
+      ...(rule === undefined ? {} : extensionsOf(rule, policy)),
       tls: upstreamTls(service, policy, mesh),
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
       ...(policy.outlier === undefined
@@ -164,6 +164,20 @@ function balanceOf({ balance, hash, warmup }: ClusterPolicy) {
     balance,
     ...(hash === undefined ? {} : { hash }),
     ...(warmup === undefined ? {} : { warmup }),
+  };
+}
+
+/** What annotations of the rule say beyond Istio's API. */
+function extensionsOf(
+  { resources }: DestinationRule,
+  { hash }: ClusterPolicy,
+): Partial<Pick<Cluster, 'balance' | 'hash'>> {
+  const { balance, hashBalanceFactor } = destinationExtensions(resources);
+  return {
+    ...(balance === undefined ? {} : { balance }),
+    ...(hash === undefined || hashBalanceFactor === undefined
+      ? {}
+      : { hash: { ...hash, balanceFactor: hashBalanceFactor } }),
   };
 }
 

@@ -12,6 +12,8 @@ import { suggest } from './values.ts';
 export interface DestinationExtensions {
   /** `inmesh.dev/load-balancer`: instead of `loadBalancer.simple`, which is what sidecars understand. */
   readonly balance?: BalancePolicy;
+  /** `inmesh.dev/hash-balance-factor`: {@link ConsistentHash.balanceFactor}. */
+  readonly hashBalanceFactor?: number;
 }
 
 const prefix = 'inmesh.dev/';
@@ -34,6 +36,11 @@ const known: {
     key: 'inmesh.dev/load-balancer',
     mustBe: ownBalancers.join(' or '),
     read: (value) => ownBalancers.find((policy) => policy === value),
+  },
+  hashBalanceFactor: {
+    key: 'inmesh.dev/hash-balance-factor',
+    mustBe: 'a whole number of percent from 100 to 4294967295',
+    read: (value) => (/^[1-9][0-9]{2,9}$/.test(value) && Number(value) <= 4_294_967_295 ? Number(value) : undefined),
   },
 };
 
@@ -65,6 +72,18 @@ export function checkDestinationAnnotations(resource: Resource<DestinationRuleBo
     const note = `spec.trafficPolicy.loadBalancer has ${stronger}, which goes first`;
     collector.warn(resource, ['metadata', 'annotations', known.balance.key], 'ignored', note);
   }
+  const { key } = known.hashBalanceFactor;
+  if (resource.annotations[key] !== undefined && !hashes(resource)) {
+    collector.warn(resource, ['metadata', 'annotations', key], 'ignored', 'there is no consistentHash in this rule');
+  }
+}
+
+/** Does any of the policies of the rule choose endpoints by hash? */
+function hashes({ body }: Resource<DestinationRuleBody>): boolean {
+  const { trafficPolicy, subsets = [] } = body.spec;
+  return [trafficPolicy, ...subsets.map((subset) => subset.trafficPolicy)].some((policy) =>
+    [policy, ...(policy?.portLevelSettings ?? [])].some((each) => each?.loadBalancer?.consistentHash !== undefined),
+  );
 }
 
 function checkOutlierAnnotation(
@@ -88,7 +107,11 @@ function checkOutlierAnnotation(
 /** What the annotations of the resources say that a rule is made of; the one that gave it its name goes first. */
 export function destinationExtensions(resources: readonly Resource[]): DestinationExtensions {
   const balance = firstOf(known.balance, resources);
-  return { ...(balance === undefined ? {} : { balance }) };
+  const hashBalanceFactor = firstOf(known.hashBalanceFactor, resources);
+  return {
+    ...(balance === undefined ? {} : { balance }),
+    ...(hashBalanceFactor === undefined ? {} : { hashBalanceFactor }),
+  };
 }
 
 function firstOf<T>({ key, read }: Annotation<T>, resources: readonly Resource[]): T | undefined {

@@ -26,21 +26,30 @@ const int32 = integer(-2_147_483_648, 2_147_483_647);
 const anyDuration = duration(Number.NEGATIVE_INFINITY, 'all');
 
 const consistentHash = object({
-  httpHeaderName: string(),
-  httpQueryParameterName: string(),
-  useSourceIp: boolean,
+  httpHeaderName: enforced(
+    string(),
+    'as the application sends it, before header edits of the route; several lines count together',
+  ),
+  httpQueryParameterName: enforced(string(), 'the first of that name, as it is written'),
+  useSourceIp: enforced(
+    boolean,
+    'the last address of `x-forwarded-for`, as for a sidecar; else that of the caller whose request causes the call, else the own',
+  ),
   httpCookie: object({
     name: required(string()),
     path: string(),
-    ttl: anyDuration,
+    ttl: enforced(
+      anyDuration,
+      'with one a cookie is made where there is none, and `set-cookie` goes to the application',
+    ),
     attributes: list(object({ name: required(string()), value: string() })),
   }),
-  ringHash: object({ minimumRingSize: uint64 }),
+  ringHash: object({ minimumRingSize: enforced(uint64, 'default 1024, at most 8388608') }),
   maglev: object({ tableSize: uint64 }),
   minimumRingSize: uint64,
 });
 
-const atOnce = 'new endpoints get their full share at once';
+const newcomers = 'with ROUND_ROBIN and LEAST_REQUEST, as in Istio; endpoints that come back into service begin anew';
 
 const loadBalancer = object(
   {
@@ -48,17 +57,20 @@ const loadBalancer = object(
       oneOfValues('UNSPECIFIED', 'LEAST_CONN', 'RANDOM', 'PASSTHROUGH', 'ROUND_ROBIN', 'LEAST_REQUEST'),
       'LEAST_CONN is LEAST_REQUEST; PASSTHROUGH uses the address that the caller named',
     ),
-    consistentHash: ignored(consistentHash, 'LEAST_REQUEST is used'),
+    consistentHash: enforced(
+      consistentHash,
+      'chooses the endpoints that Envoy chooses; requests without a key go anywhere (LEAST_REQUEST)',
+    ),
     localityLbSetting: localityFields,
     zoneAwareLbSetting: zoneAwareFields,
-    warmupDurationSecs: ignored(duration(1, 'all'), `deprecated; ${atOnce}`),
-    warmup: ignored(
+    warmupDurationSecs: enforced(duration(1, 'all'), `deprecated; ${newcomers}`),
+    warmup: enforced(
       object({
         duration: required(duration()),
         minimumPercent: number(0, 100),
         aggression: number(Number.MIN_VALUE, Number.MAX_VALUE),
       }),
-      atOnce,
+      newcomers,
     ),
   },
   ['simple', 'consistentHash'],

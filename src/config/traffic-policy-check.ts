@@ -132,6 +132,13 @@ export function checkConnectionPool(
 function checkLoadBalancer(check: Check, spec: LoadBalancerSpec, outlier: boolean, path: Path): void {
   const { resource, collector } = check;
   if (spec.consistentHash !== undefined) checkHash(check, spec.consistentHash, [...path, 'consistentHash']);
+  for (const name of ['warmup', 'warmupDurationSecs'] as const) {
+    if (spec[name] === undefined) continue;
+    if (spec.consistentHash !== undefined) check.ignored([...path, name], 'a consistent hash has no warm-up');
+    else if (spec.simple === 'RANDOM' || spec.simple === 'PASSTHROUGH') {
+      check.ignored([...path, name], `${spec.simple} has no warm-up`);
+    }
+  }
   if (spec.localityLbSetting !== undefined) {
     checkLocality(resource, spec.localityLbSetting, outlier, [...path, 'localityLbSetting'], collector);
   }
@@ -155,6 +162,14 @@ function checkHash(check: Check, spec: ConsistentHashSpec, path: Path): void {
     }
     check.note([...path, 'minimumRingSize'], 'is deprecated; use ringHash.minimumRingSize');
   }
+  for (const [at, size = 0] of [
+    [['minimumRingSize'], minimumRingSize],
+    [['ringHash', 'minimumRingSize'], ringHash?.minimumRingSize],
+  ] as const) {
+    // Istio lets it pass, and Envoy refuses the cluster.
+    if (size > maxRingSize)
+      check.collector.refuse(check.resource, [...path, ...at], `must be at most ${maxRingSize}`, size);
+  }
   const { tableSize = 0 } = maglev ?? {};
   if (maglev === undefined || (isPrime(tableSize) && tableSize < maxTableSize)) return;
   check.problem([...path, 'maglev', 'tableSize'], `must be a prime number below ${maxTableSize}`, tableSize);
@@ -171,6 +186,7 @@ function checkCookie(check: Check, cookie: NonNullable<ConsistentHashSpec['httpC
   });
 }
 
+const maxRingSize = 8_388_608;
 const maxTableSize = 5_000_011;
 
 function isPrime(size: number): boolean {

@@ -1,5 +1,5 @@
 /**
- * XXH64 with seed 0 of the UTF-8 bytes of a text: a published function with implementations in every
+ * XXH64: a published function with implementations in every
  * language, so that other processes, also those not written in JavaScript, come to the same choices.
  * The result is two unsigned halves, since a number holds 53 bits and a BigInt costs an allocation a step.
  */
@@ -31,7 +31,14 @@ function write(text: string): number {
     bytes = new Uint8Array(text.length * 3);
     view = new DataView(bytes.buffer);
   }
-  return encoder.encodeInto(text, bytes).written;
+  // Most texts are short and ASCII: a loop is faster than the call of an encoder.
+  if (text.length > 64) return encoder.encodeInto(text, bytes).written;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return encoder.encodeInto(text, bytes).written;
+    bytes[i] = code;
+  }
+  return text.length;
 }
 
 // The register that every step works on, high half first. Synchronous code only, so one is enough;
@@ -94,12 +101,57 @@ function round(accH: number, accL: number, laneH: number, laneL: number): void {
   multiply(p1h, p1l);
 }
 
-/** Hash of a text; see {@link Hash64}. */
-export function xxHash64(text: string): Hash64 {
-  const length = write(text);
+/** Hash of the UTF-8 bytes of a text; see {@link Hash64}. `seed` is a number of 32 bits, default 0. */
+export function xxHash64(text: string, seed = 0): Hash64 {
+  digest(write(text), seed);
+  return { high: high(), low: low() };
+}
+
+/** The same as one number of 64 bits. */
+export function xxHash64Big(text: string, seed = 0): bigint {
+  digest(write(text), seed);
+  return joinHash(high(), low());
+}
+
+/** Like {@link xxHash64Big}, but of the bytes that a header value has on the wire: one for a character up to U+00FF. */
+export function xxHash64Header(value: string): bigint {
+  if (value.length > bytes.length) {
+    bytes = new Uint8Array(value.length);
+    view = new DataView(bytes.buffer);
+  }
+  for (let i = 0; i < value.length; i++) bytes[i] = value.charCodeAt(i);
+  digest(value.length, 0);
+  return joinHash(high(), low());
+}
+
+const halves = new DataView(new ArrayBuffer(8));
+
+/** One number out of two unsigned halves. */
+export function joinHash(h: number, l: number): bigint {
+  halves.setUint32(0, h);
+  halves.setUint32(4, l);
+  return halves.getBigUint64(0);
+}
+
+/** Upper half of a hash. */
+export function highOf(hash: bigint): number {
+  halves.setBigUint64(0, hash);
+  return halves.getUint32(0);
+}
+
+/** Lower half of a hash. */
+export function lowOf(hash: bigint): number {
+  halves.setBigUint64(0, hash);
+  return halves.getUint32(4);
+}
+
+/** Hash of the bytes that were written: into the register. */
+function digest(length: number, seed: number): void {
   let at = 0;
-  if (length < 32) load(p5h, p5l);
-  else at = stripes(length);
+  if (length < 32) {
+    load(p5h, p5l);
+    add(0, seed);
+  } else at = stripes(length, seed);
   add(0, length);
   for (; at + 8 <= length; at += 8) {
     const h = high();
@@ -127,7 +179,6 @@ export function xxHash64(text: string): Hash64 {
   fold(29);
   multiply(p3h, p3l);
   fold(32);
-  return { high: high(), low: low() };
 }
 
 /** `register ^= value * prime`. */
@@ -140,11 +191,17 @@ function mixIn(value: number, primeH: number, primeL: number): void {
 }
 
 /** The part of a long text that is taken 32 bytes at a time; returns how far it got. */
-function stripes(length: number): number {
-  // Four accumulators, each high and low: prime1 + prime2, prime2, 0, -prime1.
+function stripes(length: number, seed: number): number {
+  // Four accumulators, each high and low: prime1 + prime2, prime2, 0, -prime1; and to each of them the seed.
   load(p1h, p1l);
   add(p2h, p2l);
   const acc = new Uint32Array([high(), low(), p2h, p2l, 0, 0, ~p1h, -p1l]);
+  for (let i = 0; seed !== 0 && i < 8; i += 2) {
+    load(acc[i] as number, acc[i + 1] as number);
+    add(0, seed);
+    acc[i] = high();
+    acc[i + 1] = low();
+  }
   let at = 0;
   for (; at + 32 <= length; at += 32) {
     for (let i = 0; i < 8; i += 2) {

@@ -17,7 +17,7 @@ export interface Cluster {
   readonly http2?: 'always' | 'asCaller';
   readonly discovery: Discovery;
   readonly balance: BalancePolicy;
-  /** Instead of {@link balance}, which is what happens without a key. */
+  /** Instead of {@link balance}; requests without a key go to the least loaded. */
   readonly hash?: ConsistentHash;
   /** Absent: the endpoints of one priority are called alike, near or far. */
   readonly localities?: LocalityBalance;
@@ -95,13 +95,18 @@ export type BalancePolicy = IstioBalancePolicy | 'PEAK_EWMA' | 'UTILIZATION';
 export interface ConsistentHash {
   /** What is hashed. Absent: nothing, so that each request goes anywhere. */
   readonly key?: HashKey;
+  /** More that is mixed in, in this order; Istio has one key only. */
+  readonly furtherKeys?: readonly HashKey[];
   readonly algorithm: /** Default 1,024 points, Envoy's. */
     | { readonly kind: 'ringHash'; readonly minimumRingSize: number }
     /** A prime number. */
     | { readonly kind: 'maglev'; readonly tableSize: number };
+  /** No endpoint gets more than this percentage of its share of what is under way (Envoy `hash_balance_factor`). */
+  readonly balanceFactor?: number;
 }
 
-export type HashKey =
+/** Where a request's key is. After a `terminal` key that the request has, further ones do not count. */
+export type HashKey = { readonly terminal?: boolean } & (
   | { readonly kind: 'header'; readonly name: string }
   | { readonly kind: 'query'; readonly name: string }
   | { readonly kind: 'sourceIp' }
@@ -112,7 +117,8 @@ export type HashKey =
       /** A cookie with this life is made when there is none; 0: until the browser closes. Absent: none is made. */
       readonly ttlMs?: number;
       readonly attributes: readonly { readonly name: string; readonly value: string }[];
-    };
+    }
+);
 
 /** How the tries that one priority gets are shared among the localities of its endpoints. */
 export type LocalityBalance =
@@ -139,7 +145,7 @@ export interface WarmupPolicy {
   readonly durationMs: number;
   /** Share at the beginning, 0 to 100. Default 10. */
   readonly minimumPercent: number;
-  /** 1 (default) is linear; above it is slower at first. */
+  /** 1 (default) is linear; above it is faster at first. */
   readonly aggression: number;
 }
 

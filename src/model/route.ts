@@ -219,7 +219,8 @@ export interface RetryPolicy {
   readonly backoffBaseMs: number;
   /**
    * Do retries pass over endpoints that failed the call (`retryIgnorePreviousHosts`)? Absent: yes,
-   * unless the cluster has a consistent hash, whose endpoint is the right one again, as in Istio.
+   * unless the cluster has a consistent hash, whose endpoint is the right one again, as in Istio, as
+   * long as it can be reached.
    */
   readonly ignorePreviousHosts?: boolean;
   /**

@@ -125,6 +125,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   endpoint: CallEndpoint | undefined;
   /** Whoever has to know that a try got its connection; nobody, as a rule. */
   startWatcher: StartWatcher | undefined;
+  /** Of the request, where the cluster chooses endpoints by it. */
+  hash: bigint | undefined;
   /** Endpoints that failed this call, so that the next try goes elsewhere. */
   failedEndpoints: CallEndpoint[] | undefined;
   /** Monotonic time at which the call is over in any case; Infinity when nothing limits it. */
@@ -161,6 +163,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.sent = false;
     this.endpoint = undefined;
     this.startWatcher = undefined;
+    this.hash = undefined;
     this.failedEndpoints = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';

@@ -41,6 +41,8 @@ export interface Scope {
    * nobody to tell.
    */
   retriesSpent?(): void;
+  /** IP address of the caller's connection, which may be that of a gateway; nothing when it has none. */
+  readonly callerAddress?: string | undefined;
 }
 
 // One store for the process even if two copies of the package are loaded: a request that enters

@@ -17,8 +17,8 @@ export function retryFilter(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly limit: RetryLimit;
-  /** May a retry go where the call has failed already? Default no. */
-  readonly anywhere?: boolean;
+  /** May a retry go where the call has failed already? `reached`: where the server had got the request. Default no. */
+  readonly anywhere?: boolean | 'reached';
   /** Retry answers of services that have spent retries of their own, as sidecars do? Default no. */
   readonly nested?: boolean;
   /** Called before each retry, to bring up to date what its request says. */
@@ -40,7 +40,7 @@ export function retryFilter(options: {
   };
 
   const again = async (call: ClientCall, next: Service<ClientCall, Reply>, place: RetryPlace): Promise<Reply> => {
-    if (call.endpoint !== undefined && !anywhere) {
+    if (call.endpoint !== undefined && (anywhere === false || (anywhere === 'reached' && !call.sent))) {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
     }

@@ -150,6 +150,7 @@ export class ClusterState {
     this.#names?.close();
     this.health.close();
     this.breaker?.close();
+    this.#balancer.close();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
   }
 

@@ -1,7 +1,7 @@
-import { createBalancer } from '../balance/balancer.ts';
 import type { Picker } from '../balance/candidate.ts';
 import { earliestDeadlineFirst } from '../balance/edf.ts';
 import { createPicker } from '../balance/picker.ts';
+import type { Pickers } from '../balance/pickers.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { type LevelHealth, localityLoad } from '../locality/priority-load.ts';
@@ -22,6 +22,7 @@ export interface LevelParts {
   /** So few are available that all are called. */
   readonly panics: boolean;
   readonly dependencies: LevelDependencies;
+  readonly pickers: Pickers<EndpointState>;
 }
 
 /** What choosing needs from outside. */
@@ -79,8 +80,8 @@ export class Level implements LevelHealth {
   }
 
   #pickerOf(endpoints: readonly EndpointState[]): Picker<EndpointState> {
-    const { dependencies, policy } = this.#parts;
-    return createBalancer(policy.balance, endpoints, dependencies);
+    const { pickers, priority } = this.#parts;
+    return pickers.of(endpoints, priority);
   }
 
   /** Localities by their weights, less where so few are available that they cannot carry it. */

@@ -1,4 +1,5 @@
 import type { Picker } from '../balance/candidate.ts';
+import { createPickers } from '../balance/pickers.ts';
 import { priorityLoads } from '../locality/priority-load.ts';
 import { retryLoads } from '../locality/retry-priority.ts';
 import type { Cluster } from '../model/cluster.ts';
@@ -22,6 +23,8 @@ export interface LoadBalancer {
    * calls. Costs nothing until the next pick: many changes in a row are one.
    */
   rebuild(cluster: Cluster, endpoints: readonly EndpointState[]): void;
+  /** Stops its timers. */
+  close(): void;
 }
 
 /**
@@ -35,6 +38,12 @@ export function createLoadBalancer(dependencies: LevelDependencies): LoadBalance
   let changed = false;
   let levels: readonly Level[] = [];
   let loads: readonly number[] = [];
+  const pickers = createPickers<EndpointState>({
+    ...dependencies,
+    warm: () => {
+      changed = true;
+    },
+  });
   /** The picker of the one priority that gets everything; nothing where several share. */
   let only: Picker<EndpointState> | undefined;
 
@@ -47,7 +56,15 @@ export function createLoadBalancer(dependencies: LevelDependencies): LoadBalance
     loads = shares.loads;
     levels = groups.map((group, priority) => {
       const panics = shares.panic[priority] === true;
-      return new Level({ policy, priority, endpoints: group, size: sizes[priority] as Size, panics, dependencies });
+      return new Level({
+        policy,
+        priority,
+        endpoints: group,
+        size: sizes[priority] as Size,
+        panics,
+        dependencies,
+        pickers,
+      });
     });
     only = levels[loads.indexOf(100)]?.picker;
   };
@@ -91,7 +108,9 @@ export function createLoadBalancer(dependencies: LevelDependencies): LoadBalance
       cluster = policy;
       endpoints = all;
       changed = true;
+      pickers.use(policy, all);
     },
+    close: () => pickers.close(),
   };
 }
 

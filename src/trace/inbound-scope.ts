@@ -55,6 +55,11 @@ class InboundScope implements Scope {
     if (connection?.overHttp2 ?? request.httpVersionMajor === 2) this.overHttp2 = true;
   }
 
+  /** Looked up when somebody asks. */
+  get callerAddress(): string | undefined {
+    return plainAddress(this.#call.request.socket?.remoteAddress);
+  }
+
   retriesSpent(): void {
     const { request, response } = this.#call;
     // Callers that count their tries are those that may retry; nobody else is told.
@@ -62,4 +67,9 @@ class InboundScope implements Scope {
     if (response.headersSent || response.writableEnded || response.destroyed) return;
     response.setHeader(retriesSpentHeader, '1');
   }
+}
+
+/** An IPv4 address on a socket for both kinds is written as one of IPv6. */
+function plainAddress(address: string | undefined): string | undefined {
+  return address?.startsWith('::ffff:') === true ? address.slice('::ffff:'.length) : address;
 }

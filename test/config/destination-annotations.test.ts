@@ -54,6 +54,24 @@ t.test('where the key of a request decides, or the caller, there is nothing to b
   }
 });
 
+t.test('a balance factor belongs to the consistent hash of the rule, wherever that stands', async (t) => {
+  const hash = 'loadBalancer: {consistentHash: {httpHeaderName: x-user}}';
+  const key = 'inmesh.dev/hash-balance-factor';
+  for (const value of [100, 150, 4_294_967_295]) {
+    const { cluster, remarks } = good(yaml(`${key}: "${value}"`, `trafficPolicy: {${hash}}`));
+    t.match(cluster('reviews|80|')?.hash, { balanceFactor: value, key: { name: 'x-user' } });
+    t.same(remarks(), []);
+  }
+  const ported = `trafficPolicy: {portLevelSettings: [{port: {number: 80}, ${hash}}]}`;
+  t.match(good(yaml(`${key}: "150"`, ported)).cluster('reviews|80|')?.hash, { balanceFactor: 150 });
+  const subset = `subsets: [{name: v1, trafficPolicy: {${hash}}}]`;
+  t.same(good(yaml(`${key}: "150"`, subset)).remarks(), []);
+  t.equal(good(yaml('x/y: z', `trafficPolicy: {${hash}}`)).cluster('reviews|80|')?.hash?.balanceFactor, undefined);
+  const without = good(yaml(`${key}: "150"`));
+  t.match(without.remarks().join(), 'there is no consistentHash in this rule');
+  t.equal(without.cluster('reviews|80|')?.hash, undefined);
+});
+
 t.test('annotations are in the report; those of others are nobody’s business here', async (t) => {
   const { report } = good(yaml('inmesh.dev/load-balancer: PEAK_EWMA, example.com/x: y'));
   t.match(
@@ -70,6 +88,9 @@ const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
     'inmesh.dev/load-balance: PEAK_EWMA',
     /is not an annotation that is known here \(did you mean inmesh\.dev\/load-balancer\?\)/,
   ],
+  ...['99', '0', '-150', '150.5', '1e3', '4294967296', '', '150%'].map(
+    (value) => [`inmesh.dev/hash-balance-factor: "${value}"`, /must be a whole number of percent from 100/] as const,
+  ),
   ['inmesh.dev/sticky: "{}"', /is not an annotation that is known here/],
 ];
 for (const [annotations, message] of refusals) {

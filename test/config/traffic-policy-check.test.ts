@@ -110,6 +110,17 @@ const refused: readonly (readonly [what: string, spec: string, message: RegExp])
     hash('minimumRingSize: 1, ringHash: {}'),
     /minimumRingSize: must be absent where there is ringHash or maglev/,
   ],
+  [
+    'a ring that Envoy refuses',
+    hash('ringHash: {minimumRingSize: 8388609}'),
+    /ringHash\.minimumRingSize: must be at most 8388608, got 8388609/,
+  ],
+  [
+    'a ring of more points than JavaScript counts',
+    hash('ringHash: {minimumRingSize: 9007199254740993}'),
+    /minimumRingSize: must be at most 8388608/,
+  ],
+  ['an old ring size that Envoy refuses', hash('minimumRingSize: 8388609'), /minimumRingSize: must be at most/],
   ['maglev without a size', hash('maglev: {}'), /maglev\.tableSize: must be a prime number below 5000011, got 0/],
   ['maglev with an even size', hash('maglev: {tableSize: 1000}'), /must be a prime number/],
   ['maglev with an odd size', hash('maglev: {tableSize: 10005}'), /must be a prime number/],
@@ -366,7 +377,22 @@ const accepted: readonly (readonly [what: string, spec: string, remark?: RegExp]
   ['a cookie with a part of a millisecond', hash('httpCookie: {name: a, ttl: 1.5ms}')],
   ['a cookie with attributes', hash('httpCookie: {name: a, ttl: -1s, attributes: [{name: b}, {name: c}]}')],
   ['an idle timeout below a millisecond', policy('connectionPool: {tcp: {idleTimeout: 999us}}')],
-  ['a ring of more points than JavaScript counts', hash('ringHash: {minimumRingSize: 9007199254740993}')],
+  [
+    'a warm-up with a balancer that has none',
+    balancer('simple: RANDOM, warmup: {duration: 1s}'),
+    /warmup ignored \(warning\): RANDOM has no warm-up/,
+  ],
+  [
+    'a warm-up with PASSTHROUGH',
+    balancer('simple: PASSTHROUGH, warmupDurationSecs: 1s'),
+    /warmupDurationSecs ignored \(warning\): PASSTHROUGH has no warm-up/,
+  ],
+  [
+    'a warm-up with a consistent hash',
+    balancer('consistentHash: {useSourceIp: true}, warmup: {duration: 1s}'),
+    /warmup ignored \(warning\): a consistent hash has no warm-up/,
+  ],
+  ['the largest ring', hash('ringHash: {minimumRingSize: 8388608}')],
   ['HTTP/2 pings', policy('connectionPool: {http: {http2KeepAlive: {interval: 1s, timeout: 1s}}}')],
   ['roots of a map of its own namespace', tls('credentialName: "configmap://shop/a"')],
   [

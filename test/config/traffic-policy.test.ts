@@ -296,6 +296,6 @@ t.test('settings of a balancing kind that is not carried out are named in the re
   );
   t.same(
     remarks().map((remark) => remark.replace(/^DestinationRule spec\.trafficPolicy\./, '').replace(/:.*$/, '')),
-    ['tunnel ignored', 'loadBalancer.consistentHash ignored', 'loadBalancer.warmup ignored'],
+    ['tunnel ignored', 'loadBalancer.warmup ignored (warning)'],
   );
 });

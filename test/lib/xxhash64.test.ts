@@ -1,5 +1,13 @@
 import t from 'tap';
-import { unitInterval, xxHash64 } from '../../src/lib/xxhash64.ts';
+import {
+  highOf,
+  joinHash,
+  lowOf,
+  unitInterval,
+  xxHash64,
+  xxHash64Big,
+  xxHash64Header,
+} from '../../src/lib/xxhash64.ts';
 
 const hex = (text: string): string => {
   const { high, low } = xxHash64(text);
@@ -57,6 +65,32 @@ t.test('every length of text, and text that is not ASCII', async (t) => {
   }
   for (const text of ['ü', '用户', '😀 and more than thirty-two bytes of it'])
     t.equal(hex(text), reference(text), text);
+});
+
+t.test('with the seed 1', async (t) => {
+  t.equal(xxHash64Big('abc', 1), 0xbea9ca8199328908n);
+  t.equal(xxHash64Big('x'.repeat(100), 1), 0xa27aec103fa2bdaen);
+  t.equal(xxHash64Big('10.0.0.1:80', 1), 0xa456919bcbffaa92n);
+});
+
+t.test('as one number, as halves, of UTF-8 or of the bytes of a header', async (t) => {
+  for (const text of [
+    '',
+    'a',
+    'ü',
+    '€',
+    'x'.repeat(63),
+    'x'.repeat(64),
+    'x'.repeat(65),
+    `${'x'.repeat(40)}ü`,
+    'ü'.repeat(2_000),
+  ]) {
+    const { high, low } = xxHash64(text);
+    const big = xxHash64Big(text);
+    t.equal(big, joinHash(high, low));
+    t.same([highOf(big), lowOf(big)], [high, low]);
+    t.equal(xxHash64Header(Buffer.from(text).toString('latin1')), big, 'the bytes of UTF-8, as Node reads them');
+  }
 });
 
 t.test('as a number it lies between 0 and 1 and never on them', async (t) => {

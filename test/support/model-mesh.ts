@@ -61,7 +61,10 @@ export const ways: Readonly<Record<string, Way>> = {
       ...(body === undefined ? {} : { body }),
     });
     const pairs = [...reply.headers].map(([name, value]) => [name, value.replaceAll(', ', ',')]);
-    return { status: reply.status, headers: Object.fromEntries(pairs), text: await reply.text() };
+    // The one header whose lines a fetch keeps apart.
+    const cookies = reply.headers.getSetCookie().join(',');
+    const all = { ...Object.fromEntries(pairs), ...(cookies === '' ? {} : { 'set-cookie': cookies }) };
+    return { status: reply.status, headers: all, text: await reply.text() };
   },
   'mesh.agent': (mesh, url, asking) => overAgent(mesh.agent, url, asking, 'object'),
   'mesh.agent, headers as a list': (mesh, url, asking) => overAgent(mesh.agent, url, asking, 'list'),

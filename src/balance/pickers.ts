@@ -1,0 +1,84 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../lib/clock.ts';
+import type { Random } from '../lib/random.ts';
+import type { BalancePolicy, ConsistentHash, WarmupPolicy } from '../model/cluster.ts';
+import { createBalancer, type Remembered } from './balancer.ts';
+import type { Picker } from './candidate.ts';
+import { createHashBalancer, type HashBalancer, type HashedCandidate } from './hash-balancer.ts';
+import { createPicker } from './picker.ts';
+import { createSlowStart, type SlowStart } from './slow-start.ts';
+
+/** How the endpoints of one cluster are chosen; fits {@link Cluster}. */
+export interface Balancing {
+  readonly balance: BalancePolicy;
+  readonly hash?: ConsistentHash;
+  readonly warmup?: WarmupPolicy;
+}
+
+/** Makes the pickers of one cluster, and remembers for them what outlives a set: tables, and who is new. */
+export interface Pickers<E> {
+  /** What holds from now on, and who there is. To be told of each change, before pickers are made. */
+  use(balancing: Balancing, all: readonly E[]): void;
+  /**
+   * A picker over a set. Sets of which only one at a time is in use, like all endpoints of one
+   * priority, have the same `slot`, so that a consistent hash moves only what it must.
+   */
+  of(endpoints: readonly E[], slot: number): Picker<E>;
+  close(): void;
+}
+
+export interface PickersDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Endpoints that were new are no longer: other pickers will do now. */
+  warm(): void;
+}
+
+/** An endpoint that may be out of service for a while. */
+interface Served extends Remembered, HashedCandidate {
+  readonly available: boolean;
+}
+
+export function createPickers<E extends Served>(dependencies: PickersDependencies): Pickers<E> {
+  const { clock, random, warm } = dependencies;
+  let balance: BalancePolicy = 'LEAST_REQUEST';
+  let hash: ConsistentHash | undefined;
+  let warmup: WarmupPolicy | undefined;
+  let slowStart: SlowStart<E> | undefined;
+  let factorOf: ((endpoint: E) => number) | undefined;
+  const tables = new Map<number, HashBalancer<E>>();
+
+  const plain = (endpoints: readonly E[]): Picker<E> =>
+    createBalancer(balance, endpoints, { clock, random, ...(factorOf === undefined ? {} : { factorOf }) });
+
+  const hashed = (policy: ConsistentHash, endpoints: readonly E[], slot: number): Picker<E> => {
+    let table = tables.get(slot);
+    if (table === undefined) tables.set(slot, (table = createHashBalancer<E>(policy, clock)));
+    table.use(endpoints);
+    const { pick } = table;
+    // Where a request has no key any endpoint will do.
+    let keyless: Picker<E> | undefined;
+    return (of, attempt) =>
+      of === undefined ? (keyless ??= createPicker('LEAST_REQUEST', endpoints, random))() : pick(of, attempt);
+  };
+
+  return {
+    use(balancing, all) {
+      balance = balancing.balance;
+      if (!isDeepStrictEqual(hash, balancing.hash)) {
+        tables.clear();
+        hash = balancing.hash;
+      }
+      // As in Envoy: not where the key decides.
+      const wanted = hash === undefined ? balancing.warmup : undefined;
+      if (!isDeepStrictEqual(warmup, wanted)) {
+        slowStart?.close();
+        warmup = wanted;
+        slowStart = wanted === undefined ? undefined : createSlowStart<E>(wanted, clock, warm);
+      }
+      factorOf = slowStart?.update(all.filter(({ available }) => available));
+    },
+    of: (endpoints, slot) => (hash === undefined ? plain(endpoints) : hashed(hash, endpoints, slot)),
+    close: () => slowStart?.close(),
+  };
+}
