@@ -9,6 +9,10 @@ import { breakerCases } from './cases/pol-breaker.ts';
 import { limitCases } from './cases/pol-limits.ts';
 import { retryCases } from './cases/pol-retries.ts';
 import { sideCases } from './cases/pol-side.ts';
+import { churn } from './scenarios/churn.ts';
+import { oneBad } from './scenarios/one-bad.ts';
+import { reload } from './scenarios/reload.ts';
+import { threeTiers } from './scenarios/three-tiers.ts';
 
 /** Every case. */
 const written: readonly ChaosCase[] = [
@@ -24,5 +28,11 @@ const written: readonly ChaosCase[] = [
   ...sideCases,
 ];
 
-/** Every case, in order of the catalogue of faults. */
-export const allCases: readonly ChaosCase[] = written.toSorted((a, b) => a.id.localeCompare(b.id));
+/** Every case, in order of the catalogue of faults; then the scenarios, which are made of several faults. */
+export const allCases: readonly ChaosCase[] = [
+  ...written.toSorted((a, b) => a.id.localeCompare(b.id)),
+  oneBad,
+  threeTiers,
+  churn,
+  reload,
+];

@@ -1,5 +1,6 @@
 // `npm run chaos`: faults, produced for real, and what came of them. docs/chaos.md says how to read it.
 import { spawnSync } from 'node:child_process';
+import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { CaseResult, ChaosCase } from './case.ts';
 import { allCases } from './catalogue.ts';
@@ -39,7 +40,7 @@ function runInside(each: ChaosCase, size: Size): CaseResult {
   const args = ['--only', each.id, '--json', ...(size === 'full' ? [] : [`--${size}`])];
   const program = [process.execPath, fileURLToPath(import.meta.url), ...args];
   const env = { ...process.env, CHAOS_INSIDE: '1' };
-  const child = spawnSync('unshare', ['-n', ...program], { env, encoding: 'utf8', timeout: 300_000 });
+  const child = spawnSync('unshare', ['-n', ...program], { env, encoding: 'utf8', timeout: 900_000 });
   const line = child.stdout.split('\n').find((text) => text.startsWith('{'));
   if (line !== undefined) return JSON.parse(line) as CaseResult;
   const reason = `the process in its own network ended with ${child.status ?? child.signal}: ${child.stderr}`;
@@ -55,6 +56,9 @@ async function main(): Promise<void> {
     .filter(({ quick }) => size !== 'quick' || quick === true);
   if (chosen.length === 0) throw new Error(`no case is called ${only.join(', ')}`);
   const results: CaseResult[] = [];
+  const load = loadavg()[0]?.toFixed(1);
+  const [{ model = 'unknown' } = {}] = cpus();
+  if (!json) process.stdout.write(`Node ${process.version}, ${cpus().length} x ${model}, load average ${load}\n\n`);
   for (const each of chosen) {
     const elsewhere = each.needs === 'namespace' && !inside && missingOnThisMachine('namespace') === undefined;
     const result = elsewhere && each.pending === undefined ? runInside(each, size) : await runCase(each, size);

@@ -43,7 +43,7 @@ export function missingOnThisMachine(need: NonNullable<ChaosCase['needs']>): str
 }
 
 /** Longer than any case takes; a call that never ends must not stop the others. */
-const patienceMs = 240_000;
+const patienceMs = 900_000;
 
 async function inTime(work: Promise<void>, what: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -1,0 +1,106 @@
+// Endpoints come and go all the time, while calls go on.
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { ConfigSink } from '../../../src/config/source.ts';
+import { createMesh } from '../../../src/index.ts';
+import { seededRandom } from '../../../src/lib/random.ts';
+import type { Endpoint } from '../../../src/model/cluster.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+import { cluster, endpoint, route, snapshot } from '../../support/snapshot.ts';
+import type { ChaosCase } from '../case.ts';
+import { load, loopDelays, percentile, type Tally } from '../load.ts';
+import { httpServer } from '../servers.ts';
+
+function heapMiB(): number {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  for (let i = 0; i < 3; i++) gc();
+  return process.memoryUsage().heapUsed / 2 ** 20;
+}
+
+export const churn: ChaosCase = {
+  id: 'CHURN',
+  fault: 'endpoints are added, removed and weighed anew without end',
+  expected: 'no call fails; memory and event loop do not notice',
+  quick: true,
+  async run(lab) {
+    // One server answers at every address of loopback.
+    const { port } = await httpServer(lab, undefined, { host: '0.0.0.0' });
+    const random = seededRandom(3);
+    const pool = Array.from({ length: 20 }, (_, i) => endpoint(port, { address: `127.0.0.${i + 1}` }));
+    let endpoints: readonly Endpoint[] = pool.slice(0, 10);
+    const next = (): void => {
+      const kind = random();
+      const one = pool[Math.floor(random() * pool.length)] as Endpoint;
+      const without = endpoints.filter(({ address }) => address !== one.address);
+      // Never fewer than three: what is left must carry the calls.
+      if (kind < 0.4) endpoints = [...without, one];
+      else if (kind < 0.8) endpoints = without.length < 3 ? endpoints : without;
+      else endpoints = [...without, { ...one, weight: 1 + Math.floor(random() * 5) }];
+    };
+    let sink: ConfigSink | undefined;
+    let version = 0;
+    const publish = (): void => {
+      const shop = cluster('shop', endpoints);
+      sink?.update(snapshot({ shop: [route(shop.name)] }, [shop], { version: String(++version) }), { entries: [] });
+    };
+    const mesh = createMesh({
+      workload: { name: 'web', namespace: 'shop' },
+      identity: false,
+      logger: recordingLogger(),
+      config: {
+        name: 'lab',
+        async run(given) {
+          sink = given;
+          publish();
+        },
+      },
+    });
+    lab.teardown(() => mesh.close());
+    await mesh.ready();
+    const updates = lab.count(100_000, 10_000, 500);
+    const costs: number[] = [];
+    const change = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        next();
+        const from = performance.now();
+        publish();
+        costs.push(performance.now() - from);
+        await nextTurn();
+      }
+    };
+    let over = false;
+    const traffic = (): Promise<Tally> => load(mesh, { count: 1e9, concurrency: 10, enough: () => over });
+    const warm = traffic();
+    await change(lab.count(2_000, 2_000, 300));
+    costs.length = 0;
+    over = true;
+    await warm;
+    const before = heapMiB();
+    over = false;
+    let tally: Tally | undefined;
+    const from = performance.now();
+    const delays = await loopDelays(async () => {
+      const loading = traffic();
+      await change(updates);
+      over = true;
+      tally = await loading;
+    });
+    const seconds = (performance.now() - from) / 1_000;
+    const calls = tally?.calls ?? 0;
+    const p99 = percentile(tally?.latencies ?? [], 0.99);
+    lab.equal(`failed of ${calls} calls during ${updates} updates`, tally?.failures, 0);
+    lab.note(
+      `${Math.round(updates / seconds)} updates and ${Math.round(calls / seconds)} calls a second; p99 of a call ${p99.toFixed(1)} ms`,
+    );
+    lab.time('delay of the event loop, p99', percentile(delays, 0.99), 20, 300);
+    costs.sort((a, b) => a - b);
+    lab.time('one update, p99', percentile(costs, 0.99), 2, 100);
+    tally = undefined;
+    costs.length = 0;
+    const grown = heapMiB() - before;
+    lab.atMost('growth of the heap', grown, 5, ' MiB');
+  },
+};
