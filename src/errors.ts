@@ -66,6 +66,10 @@ export const errorTable = {
   ERR_MESH_RATE_LIMITED: { status: 429, flag: 'RL' },
   /** The rate limit service does not answer, and the RateLimit says that nothing passes then. */
   ERR_MESH_RATE_LIMIT_SERVICE: { status: 500, flag: 'RLSE' },
+  /** This server has as many requests under way as it may, or as one caller may. */
+  ERR_MESH_CONCURRENCY_LIMIT: { status: 503, flag: 'UO' },
+  /** This server is late with everything, and turns requests away. */
+  ERR_MESH_OVERLOADED: { status: 503, flag: 'OM' },
   /** An AuthorizationPolicy refused the request. */
   ERR_MESH_FORBIDDEN: { status: 403, flag: 'UAEX' },
 } as const;

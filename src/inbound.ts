@@ -11,6 +11,7 @@ import type { Application, ListenOptions, MeshServer } from './mesh-api.ts';
 import type { MtlsMode } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
+import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
 import type { RateLimitStatus } from './server-limits.ts';
@@ -40,6 +41,7 @@ export interface Inbound {
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
   scopeOf(request: IncomingMessage): Scope | undefined;
   rateLimits(): readonly RateLimitStatus[];
+  overload(): OverloadStatus | undefined;
   /** Serves on for `delayMs`, then turns connections away, and ends after at most `graceMs` more. */
   close(options: { readonly delayMs: number; readonly graceMs: number }): Promise<void>;
 }
@@ -87,15 +89,19 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       };
     },
     handle: pipeline.handle,
+    overload: pipeline.overload,
     scopeOf: pipeline.scopeOf,
     rateLimits: pipeline.rateLimits,
     async close({ delayMs, graceMs }) {
       closed = true;
-      pipeline.close();
-      if (acceptors.size === 0) return;
-      if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
-      await Promise.all([...acceptors].map((acceptor) => acceptor.drain(graceMs)));
-      acceptors.clear();
+      try {
+        if (acceptors.size === 0) return;
+        if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
+        await Promise.all([...acceptors].map((acceptor) => acceptor.drain(graceMs)));
+        acceptors.clear();
+      } finally {
+        pipeline.close();
+      }
     },
   };
 }

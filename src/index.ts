@@ -29,6 +29,7 @@ export type {
 } from './mesh-api.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';
+export type { OverloadStatus } from './overload/protection.ts';
 export { type RequestContext, requestContext } from './pipeline/request-context.ts';
 export type { Peer, Scope } from './pipeline/scope.ts';
 export type {

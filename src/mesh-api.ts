@@ -12,6 +12,7 @@ import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
+import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
 import type { RateLimitStatus } from './server-limits.ts';
@@ -200,6 +201,8 @@ export interface MeshStats {
   readonly breakers: readonly BreakerStatus[];
   /** What the RateLimits of this workload have refused. */
   readonly rateLimits: readonly RateLimitStatus[];
+  /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
+  readonly overload: OverloadStatus | undefined;
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */

@@ -188,6 +188,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),
         rateLimits: inbound.rateLimits(),
+        overload: inbound.overload(),
       };
     },
     explain: createLiveExplain(workload, () => config.current()),

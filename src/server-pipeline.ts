@@ -8,6 +8,7 @@ import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import { type Random, systemRandom } from './lib/random.ts';
 import { loadFilter } from './load/filter.ts';
 import { createLoadSampler } from './load/sampler.ts';
 import type { InboundPolicy } from './model/inbound.ts';
@@ -16,6 +17,8 @@ import type { Workload } from './model/workload.ts';
 import { mtlsFilter } from './mtls/filter.ts';
 import { demandsMtls } from './mtls/mode.ts';
 import { peerFilter } from './mtls/peer-filter.ts';
+import { overloadFilter } from './overload/filter.ts';
+import { type OverloadStatus, Protection, reconcileProtection } from './overload/protection.ts';
 import { connectionOf } from './pipeline/connection.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type Peer, runInScope, type Scope } from './pipeline/scope.ts';
@@ -41,6 +44,8 @@ export interface ServerPipelineDependencies {
    * prove an identity of the mesh is none. Default: such servers know no identities.
    */
   readonly peerOfSocket?: (socket: TLSSocket) => Peer | undefined;
+  /** Default: that of the process. */
+  readonly random?: Random;
   /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
@@ -62,6 +67,8 @@ export interface ServerPipeline {
   scopeOf(request: IncomingMessage): Scope | undefined;
   /** Counts what the acceptor refused before it became a request. */
   countRefusal(error: MeshError): void;
+  /** How the server protects itself; nothing where that is not configured, or nothing was asked yet. */
+  overload(): OverloadStatus | undefined;
   /** Ends what runs in the background. */
   close(): void;
   /** What the rate limits have refused. */
@@ -73,7 +80,7 @@ export interface ServerPipeline {
  * snapshot does not configure is not in the chain.
  */
 export function createServerPipeline(dependencies: ServerPipelineDependencies): ServerPipeline {
-  const { clock, logger } = dependencies;
+  const { clock, logger, random = systemRandom } = dependencies;
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
   const metrics = serverMetricsFilter(clock, seriesOf);
@@ -95,8 +102,9 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     return passed;
   };
 
+  let protection: Protection | undefined;
   const composeFor = (policy: InboundPolicy): Service<ServerCall, void> => {
-    const { mtls, authorization, pathNormalization } = policy;
+    const { authorization, mtls, overload, pathNormalization } = policy;
     const filters: Filter<ServerCall, void>[] = [
       // first: framing, one path for all, strangers' identity headers removed
       sanitizeFilter(dependencies.pathNormalization ?? pathNormalization ?? 'BASE'),
@@ -115,6 +123,11 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     if (reporting !== 'never') filters.push(loadFilter(sampler, reporting));
     // inside authz: strangers do not consume quota
     filters.push(...limits.filtersFor(policy));
+    protection = reconcileProtection(protection, overload, (own) => new Protection(own, clock, random));
+    if (protection !== undefined) {
+      // inside authz and rate limits: who is not let in takes no place from others
+      filters.push(overloadFilter(protection, clock));
+    }
     // innermost: what is left of the caller's deadline becomes the handler's
     filters.push(deadline);
     return compose(filters, handler);
@@ -170,7 +183,11 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     },
     serve: (application) => (request, response) => run(request, response, application),
     scopeOf: (request) => handedCall(request)?.scope,
-    close: () => sampler.close(),
+    overload: () => protection?.status,
+    close() {
+      sampler.close();
+      protection?.close();
+    },
     rateLimits: () => limits.status(),
     countRefusal: ({ status, flag }) => seriesOf(undefined).record(status, flag, 0),
   };

@@ -19,6 +19,7 @@ import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolic
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import type { MeshSettings } from './mesh-settings.ts';
+import { compileOverloadPolicy, type OverloadPolicyBody } from './overload-policies.ts';
 import { type CompileState, recompile } from './recompile.ts';
 import { createRegistry } from './registry.ts';
 import { createStages, newStageMemory, rememberStep, type StageMemory } from './remember.ts';
@@ -135,6 +136,10 @@ function compileAll(
     [stages.list('RateLimit', ofKind<RateLimitBody>('RateLimit')), workload, mesh],
     () => ofKind<RateLimitBody>('RateLimit').map((resource) => compileRateLimit(resource, workload, mesh, collector)),
   );
+  const overloadPolicies = ofKind<OverloadPolicyBody>('OverloadPolicy');
+  const overload = stages.run('overload', [overloadPolicies, workload, mesh], () =>
+    compileOverloadPolicy(overloadPolicies, workload, mesh.rootNamespace, collector),
+  );
   const sidecar = selectSidecar(ofKind<SidecarBody>('Sidecar'), workload, mesh, collector);
   refuseIngressTls(sidecar, peers, workload, collector);
   const { namespace, clusterDomain } = workload;
@@ -175,6 +180,7 @@ function compileAll(
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
       ...inboundLimits(limits),
+      ...(overload === undefined ? {} : { overload }),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
     ...(callers === undefined ? {} : { callers }),

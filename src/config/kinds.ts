@@ -5,6 +5,7 @@ import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
 import { gatewayTable } from './fields-gateway.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
 import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
+import { overloadPolicyTable } from './fields-overload-policy.ts';
 import { proxyConfigTable } from './fields-proxy-config.ts';
 import { rateLimitTable } from './fields-rate-limit.ts';
 import { authorizationPolicyTable, peerAuthenticationTable, requestAuthenticationTable } from './fields-security.ts';
@@ -38,6 +39,7 @@ export const kindTables: readonly KindTable[] = [
   telemetryTable,
   circuitBreakerTable,
   rateLimitTable,
+  overloadPolicyTable,
 ];
 
 /** Table of a kind, by API group and kind. */

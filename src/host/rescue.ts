@@ -8,6 +8,8 @@ const bodies: Partial<Record<MeshErrorCode, string>> = {
   ERR_MESH_RATE_LIMITED: 'rate limited',
   ERR_MESH_DEADLINE_EXPIRED: 'request timeout',
   ERR_MESH_NOT_READY: 'not ready',
+  ERR_MESH_CONCURRENCY_LIMIT: 'reached concurrency limit',
+  ERR_MESH_OVERLOADED: 'overloaded',
   ERR_MESH_CLOSED: 'closing',
   ERR_MESH_METHOD: 'method not allowed',
 };
@@ -52,6 +54,11 @@ export function answerFailure(request: IncomingMessage, response: ServerResponse
   response.setHeader('content-length', body.length);
   response.setHeader('x-inmesh-error', failure.code);
   for (const [name, value] of failure.answerHeaders ?? []) response.setHeader(name, value);
+  if (failure.code === 'ERR_MESH_CONCURRENCY_LIMIT' || failure.code === 'ERR_MESH_OVERLOADED') {
+    // Envoy's mark for an answer given because of a limit: callers must not retry it blindly.
+    response.setHeader('x-envoy-overloaded', 'true');
+    response.setHeader('retry-after', '1');
+  }
   if (failure.code === 'ERR_MESH_METHOD') response.setHeader('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
   if (mustEnd(request, failure)) response.shouldKeepAlive = false;
   response.end(body);

@@ -1,3 +1,4 @@
+import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
 import type { StringMatch } from './string-match.ts';
@@ -10,6 +11,8 @@ export interface InboundPolicy {
   /** Limits on what this workload takes, in the order in which they are asked. Absent: none. */
   readonly localRateLimits?: readonly LocalRateLimit[];
   readonly globalRateLimits?: readonly GlobalRateLimit[];
+  /** Absent: nothing is turned away. */
+  readonly overload?: OverloadPolicy;
   /** Absent: `BASE`, Istio's default. */
   readonly pathNormalization?: PathNormalization;
 }
