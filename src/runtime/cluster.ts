@@ -14,8 +14,9 @@ import {
 } from '../retry/limit.ts';
 import { type ClusterHealth, createClusterHealth, createDeparted, type Departed } from './cluster-health.ts';
 import { type NameWatch, watchNames } from './dns.ts';
-import { type EndpointHooks, EndpointState, endpointKey } from './endpoint.ts';
+import { type EndpointHooks, EndpointState } from './endpoint.ts';
 import { createLoadBalancer, type LoadBalancer } from './load-balancer.ts';
+import { pairEndpoints } from './pair-endpoints.ts';
 import type { NameResolver } from './resolver.ts';
 
 /** What a cluster needs from outside. */
@@ -196,13 +197,11 @@ export class ClusterState {
   }
 
   #setEndpoints(endpoints: readonly Endpoint[]): void {
-    const known = new Map(this.#endpoints.map((state) => [state.name, state]));
+    const { known, gone } = pairEndpoints(this.#endpoints, endpoints);
     const hooks = this.#dependencies.hooks(this.cluster);
     const next: EndpointState[] = [];
-    for (const endpoint of endpoints) {
-      const key = endpointKey(endpoint);
-      const state = known.get(key);
-      known.delete(key);
+    for (const [index, endpoint] of endpoints.entries()) {
+      const state = known[index];
       if (state === undefined) {
         const fresh = new EndpointState(endpoint, hooks);
         this.health.joined(fresh);
@@ -215,9 +214,9 @@ export class ClusterState {
       next.push(state);
     }
     this.#endpoints = next;
-    for (const gone of known.values()) {
-      this.health.left(gone);
-      void gone.retire();
+    for (const state of gone) {
+      this.health.left(state);
+      void state.retire();
     }
     this.health.membersChanged();
     this.rebalance();

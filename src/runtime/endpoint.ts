@@ -84,7 +84,8 @@ export class EndpointState implements OutlierSubject {
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */
   adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
-    this.name = endpointKey(endpoint);
+    const { address, port } = this.endpoint;
+    if (address !== endpoint.address || port !== endpoint.port) this.name = endpointKey(endpoint);
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
     this.series = hooks.series(endpoint);
