@@ -15,8 +15,11 @@ export interface HashedCandidate extends Candidate {
 
 /** Chooses by the hash of a request, among a set that changes. */
 export interface HashBalancer<E> {
-  /** The set as it is now. Costs nothing by itself: the table is made when it is next asked for. */
-  use(candidates: readonly E[]): void;
+  /**
+   * The set as it is now. Costs nothing by itself: the table is made when it is next asked for.
+   * `weightOf`: in place of the weights that the endpoints have of themselves.
+   */
+  use(candidates: readonly E[], weightOf?: (endpoint: E) => number): void;
   /** The endpoint for a hash; `attempt` above 0: another choice for the same hash, often another endpoint. */
   pick(hash: bigint, attempt?: number): E | undefined;
 }
@@ -39,6 +42,7 @@ export function createHashBalancer<E extends HashedCandidate>(policy: Consistent
   const { algorithm, balanceFactor } = policy;
   const points: PointCache = new Map();
   let current: readonly E[] = [];
+  let weightOf: ((endpoint: E) => number) | undefined;
   let made: Made<E> | undefined;
   /** The table is that of the current set. */
   let fresh = true;
@@ -49,8 +53,9 @@ export function createHashBalancer<E extends HashedCandidate>(policy: Consistent
 
   const make = (startedAt: number): void => {
     const endpoints = weighted(current);
-    const total = endpoints.reduce((sum, { weight }) => sum + (weight || 1), 0);
-    const weights = endpoints.map(({ weight }) => (weight || 1) / total);
+    const given = endpoints.map((endpoint) => weightOf?.(endpoint) ?? (endpoint.weight || 1));
+    const total = given.reduce((sum, weight) => sum + weight, 0);
+    const weights = given.map((weight) => weight / total);
     const names = endpoints.map(({ name }) => name);
     const set = { names, weights };
     const table =
@@ -73,8 +78,9 @@ export function createHashBalancer<E extends HashedCandidate>(policy: Consistent
   };
 
   return {
-    use(candidates) {
+    use(candidates, weigh) {
       current = candidates;
+      weightOf = weigh;
       fresh = false;
       members = undefined;
     },

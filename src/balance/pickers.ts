@@ -21,9 +21,10 @@ export interface Pickers<E> {
   use(balancing: Balancing, all: readonly E[]): void;
   /**
    * A picker over a set. Sets of which only one at a time is in use, like all endpoints of one
-   * priority, have the same `slot`, so that a consistent hash moves only what it must.
+   * priority, have the same `slot`, so that a consistent hash moves only what it must. `weightOf`: for a
+   * consistent hash, in place of the weights that the endpoints have of themselves.
    */
-  of(endpoints: readonly E[], slot: number): Picker<E>;
+  of(endpoints: readonly E[], slot: number, weightOf?: (endpoint: E) => number): Picker<E>;
   close(): void;
 }
 
@@ -51,10 +52,15 @@ export function createPickers<E extends Served>(dependencies: PickersDependencie
   const plain = (endpoints: readonly E[]): Picker<E> =>
     createBalancer(balance, endpoints, { clock, random, ...(factorOf === undefined ? {} : { factorOf }) });
 
-  const hashed = (policy: ConsistentHash, endpoints: readonly E[], slot: number): Picker<E> => {
+  const hashed = (
+    policy: ConsistentHash,
+    endpoints: readonly E[],
+    slot: number,
+    weightOf: ((endpoint: E) => number) | undefined,
+  ): Picker<E> => {
     let table = tables.get(slot);
     if (table === undefined) tables.set(slot, (table = createHashBalancer<E>(policy, clock)));
-    table.use(endpoints);
+    table.use(endpoints, weightOf);
     const { pick } = table;
     // Where a request has no key any endpoint will do.
     let keyless: Picker<E> | undefined;
@@ -78,7 +84,8 @@ export function createPickers<E extends Served>(dependencies: PickersDependencie
       }
       factorOf = slowStart?.update(all.filter(({ available }) => available));
     },
-    of: (endpoints, slot) => (hash === undefined ? plain(endpoints) : hashed(hash, endpoints, slot)),
+    of: (endpoints, slot, weightOf) =>
+      hash === undefined ? plain(endpoints) : hashed(hash, endpoints, slot, weightOf),
     close: () => slowStart?.close(),
   };
 }

@@ -70,8 +70,9 @@ export class Level implements LevelHealth {
 
   #createPicker(): Picker<EndpointState> {
     const { localities, hash } = this.#parts.policy;
-    // Of all available endpoints of the priority, with the weights of localities in their own.
-    if (hash !== undefined) return this.#pickerOf(this.usable);
+    if (hash !== undefined) {
+      return (localities?.kind === 'weighted' ? this.#keyed(localities) : undefined) ?? this.#pickerOf(this.usable);
+    }
     if (localities === undefined || this.#parts.panics) return this.#pickerOf(this.usable);
     return (
       (localities.kind === 'weighted' ? this.#weighted(localities) : this.#zoned(localities)) ??
@@ -82,6 +83,26 @@ export class Level implements LevelHealth {
   #pickerOf(endpoints: readonly EndpointState[]): Picker<EndpointState> {
     const { pickers, priority } = this.#parts;
     return pickers.of(endpoints, priority);
+  }
+
+  /**
+   * Keys choose among all endpoints of the priority, with the weights of localities multiplied into
+   * their own, and zones do not count: as in Envoy, also that health takes nothing from a locality.
+   */
+  #keyed({ weights }: Weighted): Picker<EndpointState> | undefined {
+    const { pickers, priority } = this.#parts;
+    const sums = new Map<string, number>();
+    for (const { endpoint, weight } of this.usable) {
+      sums.set(endpoint.locality, (sums.get(endpoint.locality) ?? 0) + weight);
+    }
+    const factors = new Map<string, number>();
+    for (const each of weights) {
+      const sum = each.priority === priority ? (sums.get(each.locality) ?? 0) : 0;
+      if (sum > 0 && each.weight > 0) factors.set(each.locality, each.weight / sum);
+    }
+    const endpoints = this.usable.filter(({ endpoint }) => factors.has(endpoint.locality));
+    if (endpoints.length === 0) return undefined;
+    return pickers.of(endpoints, priority, ({ endpoint, weight }) => weight * (factors.get(endpoint.locality) ?? 0));
   }
 
   /** Localities by their weights, less where so few are available that they cannot carry it. */

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { Dispatcher } from 'undici';
 import { seededRandom } from '../../src/lib/random.ts';
+import { xxHash64Big } from '../../src/lib/xxhash64.ts';
 import type { Cluster, Endpoint, LocalityBalance } from '../../src/model/cluster.ts';
 import type { Callers } from '../../src/model/snapshot.ts';
 import { EndpointState } from '../../src/runtime/endpoint.ts';
@@ -226,6 +227,36 @@ t.test('the same key leads to the same priority, in the proportion of the loads'
   }
   t.same(counts, [7_000, 3_000]);
 });
+
+for (const algorithm of [
+  { kind: 'ringHash', minimumRingSize: 16_384 },
+  { kind: 'maglev', tableSize: 65_537 },
+] as const) {
+  t.test(`${algorithm.kind}: localities have their weights, keys their endpoint`, async (t) => {
+    const hash = { key: { kind: 'sourceIp' }, algorithm } as const;
+    const localities = weights(['a', 80], ['b', 20], ['c', 50, 1]);
+    const { balancer, eject, shares } = setup('a:4 b:1*3 b:1 c1:2 d:3', { hash, localities });
+    let number = 0n;
+    const byKey = () => balancer.pick(undefined, xxHash64Big(`key ${number++}`));
+    const roughly = (found: Record<string, number>, expected: Record<string, number>, what: string): void => {
+      for (const name of new Set([...Object.keys(found), ...Object.keys(expected)])) {
+        // Points of a ring are not spread evenly.
+        const off = Math.abs((found[name] ?? 0) - (expected[name] ?? 0));
+        t.ok(off < 4, `${what}: ${name} ${found[name]}`);
+      }
+    };
+    roughly(shares(byKey, 20_000), { a: 80, b: 20 }, 'd has no weight');
+    const before = Array.from({ length: 500 }, (_, i) => balancer.pick(undefined, BigInt(i) * 7_919n ** 5n));
+    t.same(
+      Array.from({ length: 500 }, (_, i) => balancer.pick(undefined, BigInt(i) * 7_919n ** 5n)?.name),
+      before.map((each) => each?.name),
+    );
+    eject(0, 1);
+    roughly(shares(byKey, 20_000), { a: 80, b: 20 }, 'health takes nothing from a locality that is left');
+    eject(2, 3, 4, 5);
+    roughly(shares(byKey, 20_000), { d: 46, c1: 54 }, 'nobody with a weight is left in the first priority');
+  });
+}
 
 t.test('changes take effect at the next pick, however many there were', async (t) => {
   const { balancer, endpoints, policy } = setup('a:3');
