@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
+import { RedirectGuard } from './redirects.ts';
 
 type Fetch = typeof globalThis.fetch;
 type Init = NonNullable<Parameters<Fetch>[1]>;
@@ -14,13 +15,16 @@ const nodeFetch: Fetch = globalThis.fetch;
  * A drop-in for `fetch` whose calls go through `dispatcher`. It is Node's own fetch underneath, so
  * `Request`, `Response`, `Headers` and `FormData` are the global ones.
  *
+ * Redirects are followed with less than fetch would hand on: see {@link RedirectGuard}.
+ *
  * A `dispatcher` in `init` is refused with `ERR_MESH_OPTION_INVALID`: it would take the call around
  * mTLS and policy without anyone noticing. Who wants that calls the global fetch. A dispatcher that
  * a `Request` was made with gives way to the mesh.
  */
 export function createFetch(dispatcher: Dispatcher): Fetch {
-  const meshed = { dispatcher } as unknown as Init;
   return async function fetch(input, init) {
+    // One for each fetch: it tells what is sent first from what a redirect asks for.
+    const meshed = { dispatcher: new RedirectGuard(dispatcher) } as unknown as Init;
     if (init === undefined || init === null) return nodeFetch(input, meshed);
     const other = (init as { dispatcher?: unknown }).dispatcher;
     if (other !== undefined && other !== null && other !== dispatcher) {
