@@ -1,0 +1,1 @@
+export { type GrpcRateLimitOptions, grpcRateLimitService } from './service.ts';

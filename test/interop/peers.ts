@@ -1,0 +1,118 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Test } from 'tap';
+import { root } from '../support/source-files.ts';
+
+/** Programs of others are kept here; git does not know the folder. */
+const cache = join(root, '.cache/interop');
+
+/** Makes a program once, by what `make` does with an empty folder; a reason when it cannot be had. */
+export function peerFolder(
+  name: string,
+  make: (folder: string) => string | undefined,
+): { folder: string } | { why: string } {
+  const folder = join(cache, name);
+  if (existsSync(join(folder, '.complete'))) return { folder };
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const why = make(folder);
+  if (why !== undefined) return { why };
+  mkdirSync(join(folder, '.complete'));
+  return { folder };
+}
+
+/** Runs a program to its end; the last of what it said when it fails. */
+export function runOnce(
+  program: string,
+  args: readonly string[],
+  options: { cwd: string; env?: NodeJS.ProcessEnv },
+): string | undefined {
+  const { error, status, stderr, stdout } = spawnSync(program, args, {
+    ...options,
+    env: { ...process.env, ...options.env },
+    encoding: 'utf8',
+    timeout: 400_000,
+  });
+  if (status === 0) return undefined;
+  return `${program} ${args.join(' ')}: ${error?.message ?? `${stdout}${stderr}`.trim().slice(-500)}`;
+}
+
+/** A program from a Go module, at a version of its own. */
+export function goProgram(name: string, module: string): { readonly path: string } | { readonly why: string } {
+  const found = peerFolder(name, (folder) =>
+    runOnce('go', ['install', module], { cwd: folder, env: { GOBIN: folder, GOFLAGS: '-mod=mod' } }),
+  );
+  if ('why' in found) return found;
+  const [file] = readdirSync(found.folder).filter((each) => !each.startsWith('.'));
+  return { path: join(found.folder, file ?? '') };
+}
+
+/** Packages of Debian, unpacked into a folder of ours: nothing of the system is touched. */
+export function debianPackages(
+  name: string,
+  packages: readonly string[],
+): { readonly folder: string; readonly libraries: string } | { readonly why: string } {
+  const found = peerFolder(name, (folder) => {
+    const failed = runOnce('apt-get', ['download', ...packages], { cwd: folder });
+    if (failed !== undefined) return failed;
+    for (const file of readdirSync(folder).filter((each) => each.endsWith('.deb'))) {
+      const broken = runOnce('dpkg', ['-x', file, '.'], { cwd: folder });
+      if (broken !== undefined) return broken;
+    }
+    return undefined;
+  });
+  if ('why' in found) return found;
+  const libraries = readdirSync(found.folder, { recursive: true, withFileTypes: true })
+    .filter((each) => /\.so(\.|$)/.test(each.name))
+    .map((each) => each.parentPath);
+  return { folder: found.folder, libraries: [...new Set(libraries)].join(delimiter) };
+}
+
+/** Ports that nobody listens on just now. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** Starts a program that ends with the test, and waits until it takes connections. */
+export async function startPeer(
+  t: Test,
+  program: string,
+  args: readonly string[],
+  { env, port }: { readonly env?: NodeJS.ProcessEnv; readonly port: number },
+): Promise<ChildProcess> {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (said = (said + chunk).slice(-2_000)));
+  const ended = once(child, 'exit');
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  for (let i = 0; i < 200; i++) {
+    if (child.exitCode !== null) break;
+    if (await accepts(port)) return child;
+    await wait(50);
+  }
+  throw new Error(`${program} does not listen on ${port}: ${said}`);
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
