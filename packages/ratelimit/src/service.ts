@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { type ChannelCredentials, type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
 import { MeshError, type RateLimitQuestion, type RateLimitService, type RateLimitVerdict } from 'inmesh';
+import { systemClock } from 'inmesh/identity';
 import { type DescriptorStatus, type RateLimitResponse, readResponse, writeRequest } from './messages.ts';
 
 /** Options of {@link grpcRateLimitService}. */
@@ -38,7 +39,7 @@ export function grpcRateLimitService(options: GrpcRateLimitOptions = {}): RateLi
   return {
     shouldRateLimit({ descriptors, domain, service, timeoutMs }: RateLimitQuestion): Promise<RateLimitVerdict> {
       if (closed) return Promise.reject(new MeshError('ERR_MESH_CLOSED', 'the rate limit service was closed'));
-      const deadline = Date.now() + timeoutMs;
+      const deadline = systemClock.wallNow() + timeoutMs;
       return new Promise((resolve, reject) => {
         clientOf(service).makeUnaryRequest(
           method,
