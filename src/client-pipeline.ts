@@ -18,7 +18,7 @@ import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster, OutlierPolicy } from './model/cluster.ts';
-import type { RetryPolicy } from './model/route.ts';
+import type { RetryPolicy, Route } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -39,6 +39,7 @@ import type { Series } from './telemetry/metrics.ts';
 import { deadlineFilter, marginMs } from './timeout/deadline-filter.ts';
 import { stampRemaining } from './timeout/remaining-time.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
+import { tryIdleFilter } from './timeout/try-idle-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 import { sendDirect, sendTry } from './transport/terminal.ts';
 
@@ -109,6 +110,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const composeDestination = ({ cors, plan }: Destination, state: ClusterState): Service<ClientCall, Reply> => {
     const { route } = plan;
     const perTryMs = route.retry?.perTryTimeoutMs;
+    const grpc = state.cluster.http2 === 'always';
     const filters: Filter<ClientCall, Reply>[] = [];
     const fault = planFault(route.fault);
     const ofCall = route.fault?.level === 'call' ? fault : undefined;
@@ -136,10 +138,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
     // outside retry: the total budget
-    filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, clock, deadlines }));
+    filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, grpc, clock, deadlines }));
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
-      const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs);
+      const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs, grpc);
       const { anywhere, otherPriorities } = placesOf(route.retry, state.cluster);
       const { nested } = retries;
       const limit = state.retries;
@@ -160,23 +162,20 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       // place from anybody and ejects no endpoint
       // A delay takes from the time of the try; one that is longer ends the try by itself.
       const leftMs = perTryMs === undefined ? undefined : Math.max(1, perTryMs - ofTry.delayMs);
-      const rest = composeTry(leftMs, state, route.retry);
+      const rest = composeTry(leftMs, state, route);
       const delayed: Service<ClientCall, Reply> = (call) => {
-        stampRemaining(call, clock, leftMs);
+        stampRemaining(call, clock, leftMs, grpc);
         return rest(call);
       };
       filters.push(tryFaultFilter({ plan: ofTry, clock, random, perTryMs, delayed }));
     }
-    return compose(filters, composeTry(perTryMs, state, route.retry));
+    return compose(filters, composeTry(perTryMs, state, route));
   };
 
   /** Inside of `retry`: what one try passes. */
-  const composeTry = (
-    perTryMs: number | undefined,
-    state: ClusterState,
-    retry?: RetryPolicy,
-  ): Service<ClientCall, Reply> => {
+  const composeTry = (perTryMs: number | undefined, state: ClusterState, route?: Route): Service<ClientCall, Reply> => {
     const { name, outlier, limits, balance, hash } = state.cluster;
+    const { perTryIdleMs: idleMs, retry } = route ?? {};
     const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
@@ -193,6 +192,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
       if (outlier !== undefined) filters.push(judgeTries(outlier, state));
+    }
+    if (idleMs !== undefined) {
+      // beside the try timeout, and on after the response has begun
+      filters.push(tryIdleFilter(idleMs, deadlines(idleMs)));
     }
     if (perTryMs !== undefined) {
       // innermost policy: connect and response headers of one try

@@ -27,10 +27,10 @@ export function openConnections(
   const common = { ...target, host, budget, idleTimeoutMs, maxConnectionMs, maxRequestsPerConnection };
   const http1 = (): Dispatcher => createPool(withAddress(common, address));
   if (http2 === undefined) return http1();
-  const keepalive = limits.http2Keepalive;
+  const pings = limits.http2Keepalive;
   return new HttpPools(
     http1,
-    () => new Http2Pool(withAddress({ ...common, http2: true, maxConcurrentStreams, keepalive }, address)),
+    () => new Http2Pool(withAddress({ ...common, http2: true, maxConcurrentStreams, pings }, address)),
     http2 === 'asCaller',
   );
 }

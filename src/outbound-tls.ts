@@ -77,6 +77,7 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
       address: hostname,
       port: (discovery.kind === 'original' ? discovery.port : undefined) ?? port,
       timeoutMs: limits.connectTimeoutMs,
+      keepalive: limits.tcpKeepalive,
       clock,
       security: () => {
         if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };

@@ -81,7 +81,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     address: endpoint.address,
     port: endpoint.port,
     timeoutMs: cluster.limits.connectTimeoutMs,
-    keepAliveMs: cluster.limits.tcpKeepalive?.timeMs,
+    keepalive: cluster.limits.tcpKeepalive,
     clock,
     security: () => tls.security(cluster, endpoint, tlsHost, host),
   });

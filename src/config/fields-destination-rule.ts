@@ -76,7 +76,7 @@ const loadBalancer = object(
   ['simple', 'consistentHash'],
 );
 
-const keepaliveOfSystem = 'Node.js leaves it to the operating system';
+const keepaliveOfSystem = 'in whole seconds; Node.js 22 leaves it to the operating system';
 const connectionPool = object({
   tcp: object({
     maxConnections: enforced(integer(), 'counts the connections of this process; 0 is no limit'),
@@ -84,9 +84,9 @@ const connectionPool = object({
     idleTimeout: enforced(duration(0, 'below 1ms'), 'where there is no `http.idleTimeout`; 0 keeps idle connections'),
     maxConnectionDuration: duration(),
     tcpKeepalive: object({
-      time: enforced(duration(), 'default 60 s'),
-      probes: ignored(uint32, keepaliveOfSystem),
-      interval: ignored(duration(), keepaliveOfSystem),
+      time: enforced(duration(), 'default 60 s; in whole seconds'),
+      probes: approximated(uint32, 'Node.js 22 leaves it to the operating system'),
+      interval: approximated(duration(), keepaliveOfSystem),
     }),
   }),
   http: object({

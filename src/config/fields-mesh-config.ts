@@ -78,10 +78,11 @@ const meshFields: Readonly<Record<string, Field>> = object({
   }),
   localityLbSetting: localityFields,
   zoneAwareLbSetting: enforced(zoneAwareFields, 'goes before localityLbSetting'),
-  tcpKeepalive: ignored(
-    object({ probes: uint32, time: duration(), interval: duration() }),
-    'the operating system decides',
-  ),
+  tcpKeepalive: object({
+    probes: approximated(uint32, 'Node.js 22 leaves it to the operating system'),
+    time: enforced(duration(), 'default 60 s; `tcpKeepalive` of a DestinationRule overrides it'),
+    interval: approximated(duration(), 'in whole seconds; Node.js 22 leaves it to the operating system'),
+  }),
   dnsRefreshRate: ignored(duration(), 'the resolver has its own times'),
   h2UpgradePolicy: enforced(
     oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'),

@@ -18,7 +18,7 @@ import {
 const portName = { pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,60}[a-zA-Z0-9])?$/, mustBe: 'the name of a port' } as const;
 
 const workload: Readonly<Record<string, Field>> = object({
-  address: enforced(string({ maxLength: 256 }), 'an IP address or a DNS name; `unix://` is left out'),
+  address: enforced(string({ maxLength: 256 }), 'an IP address, a DNS name, or `unix://` and the path of a socket'),
   ports: map(integer(1, 65_535), portName),
   labels: map(string()),
   network: approximated(

@@ -3,7 +3,7 @@ import type { Collector } from './collector.ts';
 import type { HttpRule } from './delegates.ts';
 import { isHeaderName } from './istio-headers.ts';
 import type { HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
-import { suggest } from './values.ts';
+import { parseDurationMs, suggest } from './values.ts';
 
 /**
  * What inmesh has beyond Istio's API for a VirtualService: annotations of the resource in which a rule is written.
@@ -13,7 +13,8 @@ const prefix = 'inmesh.dev/';
 const stickyKey = `${prefix}sticky`;
 const faultLevelKey = `${prefix}fault-level`;
 const baggageKey = `${prefix}baggage`;
-const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey];
+const idleKey = `${prefix}per-try-idle-timeout`;
+const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey, idleKey];
 
 /** Begins the name of a pseudo header that stands for a member of the caller's `baggage`. */
 const baggagePrefix = '@baggage.';
@@ -33,6 +34,7 @@ export function allowsBaggage({ annotations }: VirtualService): boolean {
 export interface RuleExtensions {
   readonly faultLevel: Fault['level'];
   readonly sticky?: StickySplit;
+  readonly perTryIdleMs?: number;
 }
 
 export interface Extensions {
@@ -40,18 +42,21 @@ export interface Extensions {
 }
 
 const none: RuleExtensions = { faultLevel: 'call' };
+const ruleKeys: readonly string[] = [stickyKey, faultLevelKey, idleKey];
 
 export function createExtensions(): Extensions {
   const read = new Map<VirtualService, readonly StickyRule[]>();
   return {
     of({ index, resource, spec }) {
       const { annotations } = resource;
-      if (annotations[stickyKey] === undefined && annotations[faultLevelKey] === undefined) return none;
+      if (ruleKeys.every((key) => annotations[key] === undefined)) return none;
       let rules = read.get(resource);
       if (rules === undefined) read.set(resource, (rules = readSticky(resource).rules));
       const sticky = rules.find((rule) => appliesTo(rule, spec, index));
+      const perTryIdleMs = parseDurationMs(annotations[idleKey] ?? '');
       return {
         faultLevel: annotations[faultLevelKey] === 'try' ? 'try' : 'call',
+        ...(perTryIdleMs === undefined ? {} : { perTryIdleMs }),
         ...(sticky === undefined ? {} : { sticky: splitOf(sticky, resource, spec.name || `http[${index}]`) }),
       };
     },
@@ -72,6 +77,15 @@ export function checkExtensions(resource: VirtualService, collector: Collector):
   }
   checkWord(resource, faultLevelKey, ['call', 'try'], collector);
   checkWord(resource, baggageKey, ['enabled', 'disabled'], collector);
+  const idle = resource.annotations[idleKey];
+  if (idle !== undefined && (parseDurationMs(idle) ?? 0) < 1) {
+    collector.refuse(
+      resource,
+      ['metadata', 'annotations', idleKey],
+      'must be a duration of at least 1ms, like 5s',
+      idle,
+    );
+  }
   checkSticky(resource, collector);
 }
 

@@ -131,7 +131,7 @@ function compileRule(
   collector: Collector,
 ): Route {
   const { spec } = rule;
-  const { faultLevel, sticky } = context.extensionsOf(rule);
+  const { faultLevel, perTryIdleMs, sticky } = context.extensionsOf(rule);
   const { edits, authority } = compileHeaders(spec.headers);
   const fault = spec.fault === undefined ? undefined : compileFault(spec.fault, faultLevel);
   const common = {
@@ -163,6 +163,7 @@ function compileRule(
     matches: rewrite?.pathPrefix === undefined ? matches : withPath(matches),
     destinations: compileDestinations(route, clusterOf, rewrite?.authority === undefined),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(perTryIdleMs === undefined ? {} : { perTryIdleMs }),
     ...(retry === undefined ? {} : { retry }),
     ...(rewrite === undefined ? {} : { rewrite }),
     ...(merged === undefined ? {} : { headers: merged }),

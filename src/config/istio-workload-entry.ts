@@ -101,7 +101,7 @@ export function checkLabels(
 
 /**
  * Turns a workload that was checked into an endpoint. Nothing when it cannot be reached from here
- * (behind the gateway of another network, at a Unix socket); the report says so.
+ * (behind the gateway of another network); the report says so.
  */
 export function workloadEndpoint(
   spec: WorkloadSpec,
@@ -115,14 +115,10 @@ export function workloadEndpoint(
     collector.warn(subject, path, 'ignored', 'is behind the gateway of another network, which cannot be called here');
     return undefined;
   }
-  if (address.startsWith(unixPrefix)) {
-    collector.warn(subject, [...path, 'address'], 'ignored', 'endpoints at Unix sockets are left out');
-    return undefined;
-  }
   // Istio merges both; metadata wins.
   const labels = { ...spec.labels, ...metadataLabels };
   return {
-    address: isIpAddress(address) ? canonicalAddress(address) : canonicalHost(address),
+    address: canonical(address),
     namespace: subject.namespace,
     labels,
     weight: Math.max(1, spec.weight ?? 1),
@@ -133,6 +129,11 @@ export function workloadEndpoint(
     speaksMtls: speaksMtls(labels, serviceAccount),
     portOf: (port) => namedPort(ports, port.name) ?? port.targetPort ?? port.number,
   };
+}
+
+function canonical(address: string): string {
+  if (address.startsWith(unixPrefix)) return address;
+  return isIpAddress(address) ? canonicalAddress(address) : canonicalHost(address);
 }
 
 /** Port of a workload by its name. */

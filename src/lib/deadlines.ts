@@ -2,9 +2,15 @@ import type { Clock } from './clock.ts';
 
 /** Something that may run out of time. */
 export interface DeadlineOwner {
-  /** Called once, unless the deadline was cancelled before. */
-  deadlineExpired(): void;
+  /**
+   * Called once, unless the deadline was cancelled before. `lateMs`: how long ago the time was over;
+   * more than {@link stallMs} when the process was busy with something else at that time.
+   */
+  deadlineExpired(lateMs: number): void;
 }
+
+/** A deadline that is noticed later than this says more about this process than about anybody else. */
+export const stallMs = 100;
 
 /** A running deadline. `cancel` is cheap, idempotent, and what nearly every call does. */
 export interface Deadline {
@@ -88,9 +94,9 @@ function deadlineClass(clock: Clock, timeoutMs: number): DeadlineClass {
     armed = false;
     const now = clock.now();
     while (head !== undefined && head.expiresAt <= now) {
-      const { owner } = head;
+      const { expiresAt, owner } = head;
       head.cancel();
-      owner?.deadlineExpired();
+      owner?.deadlineExpired(now - expiresAt);
     }
     if (head !== undefined && !armed) arm(head.expiresAt - now);
   };

@@ -64,7 +64,7 @@ export type Discovery =
 
 /** One place where a service can be reached. */
 export interface Endpoint {
-  /** IP address, or a DNS name when the discovery is `dns`. */
+  /** IP address, a DNS name when the discovery is `dns`, or `unix://` and the path of a Unix socket. */
   readonly address: string;
   readonly port: number;
   /** Relative weight, at least 1. */
@@ -255,7 +255,7 @@ export interface FailurePercentagePolicy {
 
 /** Istio `connectionPool`. Infinity means no limit, Istio's default. */
 export interface ConnectionLimits {
-  /** Connections to each endpoint of the cluster (`tcp.maxConnections`; in Envoy to all of them together). */
+  /** Connections to all endpoints of the cluster (`tcp.maxConnections`). */
   readonly maxConnections: number;
   /** Requests in flight, queued ones included (`http.http2MaxRequests`). */
   readonly maxRequests: number;

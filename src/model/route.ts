@@ -32,6 +32,8 @@ export interface Route {
   readonly direct?: DirectResponse;
   /** Total time for all tries in milliseconds; absent means none, Istio's default. */
   readonly timeoutMs?: number;
+  /** A try that is without a byte for so long is given up (`inmesh.dev`; Envoy `per_try_idle_timeout`). */
+  readonly perTryIdleMs?: number;
   /** Absent means no retries at all. */
   readonly retry?: RetryPolicy;
   readonly rewrite?: Rewrite;

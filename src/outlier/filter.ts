@@ -46,6 +46,8 @@ export function outlierFilter({ report, connected, ignoreGrpc = false }: Outlier
       if (error === undefined || call.endpoint === undefined || call.cancelled) return;
       // What the application did (abort, bad header) says nothing about the endpoint.
       if (!(error instanceof MeshError)) return;
+      // Nor does a time that was over while this process was busy with something else.
+      if (call.stalled && error.status === 504) return;
       // Envoy: whoever lets the time of the route pass without an answer has failed. What is left
       // of a caller's time is not held against the endpoint: it may have been next to nothing.
       const silent = error.code === 'ERR_MESH_TIMEOUT' && status === 0;

@@ -32,6 +32,11 @@ export interface TryWatcher {
   tryEnded(call: ClientCall, error: Error | undefined, status: number): void;
 }
 
+/** Is told of each piece of body of a try, in both directions. */
+export interface TryActivity {
+  tryActive(): void;
+}
+
 /** Is told when a try has a connection and is about to be sent. */
 export interface StartWatcher {
   tryStarted(call: ClientCall): void;
@@ -127,6 +132,10 @@ export class ClientCall implements Dispatcher.DispatchController {
   startWatcher: StartWatcher | undefined;
   /** Of the request, where the cluster chooses endpoints by it. */
   hash: bigint | undefined;
+  /** Follows the body of the try that is about to be made; nobody, as a rule. */
+  activity: TryActivity | undefined;
+  /** Was this process too busy to notice in time that the time of a try was over? Then that says nothing about the endpoint. */
+  stalled: boolean;
   /** Endpoints that failed this call, so that the next try goes elsewhere. */
   failedEndpoints: CallEndpoint[] | undefined;
   /** Monotonic time at which the call is over in any case; Infinity when nothing limits it. */
@@ -164,6 +173,8 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.endpoint = undefined;
     this.startWatcher = undefined;
     this.hash = undefined;
+    this.activity = undefined;
+    this.stalled = false;
     this.failedEndpoints = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';

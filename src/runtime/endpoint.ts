@@ -18,8 +18,9 @@ export interface EndpointHooks {
   series(endpoint: Endpoint): Series;
 }
 
-/** `10.0.0.7:9080`, `[::1]:9080`: what identifies an endpoint within its cluster. */
+/** `10.0.0.7:9080`, `[::1]:9080`, `unix:///run/reviews.sock`: what identifies an endpoint within its cluster. */
 export function endpointKey({ address, port }: Endpoint): string {
+  if (address.startsWith('unix://')) return address;
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 

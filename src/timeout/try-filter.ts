@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import type { Deadline, DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
+import { type Deadline, type DeadlineClass, type DeadlineOwner, stallMs } from '../lib/deadlines.ts';
 import type { ClientCall, Reply, TryWatcher } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 
@@ -9,6 +9,7 @@ import type { Filter } from '../pipeline/filter.ts';
  */
 export function tryTimeoutFilter(timeoutMs: number, deadlines: DeadlineClass): Filter<ClientCall, Reply> {
   return (call, next) => {
+    call.stalled = false;
     call.watchTry(new TryExpiry(call, timeoutMs, deadlines));
     return next(call);
   };
@@ -25,7 +26,8 @@ class TryExpiry implements DeadlineOwner, TryWatcher {
     this.#deadline = deadlines.start(this);
   }
 
-  deadlineExpired(): void {
+  deadlineExpired(lateMs: number): void {
+    this.#call.stalled = lateMs > stallMs;
     const { route, cluster } = this.#call;
     const endpoint = this.#call.endpoint?.name ?? 'the endpoint';
     const message = `no answer from ${endpoint} within ${this.#timeoutMs} ms`;

@@ -2,6 +2,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { TcpKeepalive } from '../model/cluster.ts';
 import { checkServerNames } from './server-names.ts';
 
 /** How to speak on one new connection. */
@@ -33,11 +34,12 @@ export type ConnectionSecurity =
 export interface ConnectTarget {
   /** Name of the cluster, for messages. */
   readonly cluster: string;
+  /** IP address, name, or `unix://` and the path of a Unix socket. */
   readonly address: string;
   readonly port: number;
   readonly timeoutMs: number;
-  /** An idle connection is probed after this time. Default 60,000. */
-  readonly keepAliveMs?: number | undefined;
+  /** When and how often an idle connection is probed. Default: after 60,000 ms. */
+  readonly keepalive?: TcpKeepalive | undefined;
   readonly clock: Clock;
   /** HTTP/2 is spoken on it; TLS offers that and nothing else. */
   readonly http2?: boolean | undefined;
@@ -61,8 +63,7 @@ export function openConnection(
   target: ConnectTarget,
   done: (error: Error | null, socket: Socket | null) => void,
 ): void {
-  const address = target.address.includes(':') ? `[${target.address}]` : target.address;
-  const endpoint = `${address}:${target.port}`;
+  const endpoint = nameOf(target);
   const { cluster } = target;
   let security: ConnectionSecurity;
   try {
@@ -116,7 +117,7 @@ export function openConnection(
   socket.once('connect', () => {
     connected = true;
     socket.setNoDelay(true);
-    socket.setKeepAlive(true, target.keepAliveMs ?? 60_000);
+    probe(socket, target.keepalive);
     if (!secure) settle(null);
   });
   if (security.kind !== 'plaintext') {
@@ -131,13 +132,44 @@ export function openConnection(
   }
 }
 
+/** `10.0.0.7:9080`, `[::1]:9080`, `unix:///run/reviews.sock`. */
+function nameOf({ address, port }: ConnectTarget): string {
+  if (address.startsWith(unixPrefix)) return address;
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+const unixPrefix = 'unix://';
+
+type Where =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number; readonly autoSelectFamily: true };
+
+function whereOf({ address, port }: ConnectTarget): Where {
+  if (!address.startsWith(unixPrefix)) return { host: address, port, autoSelectFamily: true };
+  const path = address.slice(unixPrefix.length);
+  // An abstract name is written with @, as Envoy does.
+  return { path: path.startsWith('@') ? `\0${path.slice(1)}` : path };
+}
+
+/** Node.js takes the last two parameters since 24; before, the operating system decides. */
+type KeepAlive = (enable: boolean, initialDelayMs: number, intervalMs?: number, count?: number) => void;
+
+/** Whole seconds, and at least one: what the operating system knows. */
+const inSeconds = (ms: number): number => Math.max(1_000, ms);
+
+function probe(socket: Socket, { intervalMs, probes, timeMs = 60_000 }: TcpKeepalive = {}): void {
+  const setKeepAlive = socket.setKeepAlive as unknown as KeepAlive;
+  const everyMs = intervalMs === undefined ? undefined : inSeconds(intervalMs);
+  setKeepAlive.call(socket, true, inSeconds(timeMs), everyMs, probes);
+}
+
 function startTcp(target: ConnectTarget): Socket {
-  return connectTcp({ host: target.address, port: target.port, autoSelectFamily: true });
+  return connectTcp(whereOf(target));
 }
 
 function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, { kind: 'plaintext' }>): TLSSocket {
   const { serverName } = security;
-  const common = { host: target.address, port: target.port, autoSelectFamily: true };
+  const common = whereOf(target);
   if (security.kind === 'tls') {
     return connectTls({
       ...common,

@@ -24,7 +24,7 @@ export interface Http2ConnectionOptions {
   readonly maxConnectionMs: number;
   /** Closed after this time without requests. 0: never. */
   readonly idleTimeoutMs: number;
-  readonly keepalive?: Http2Keepalive | undefined;
+  readonly pings?: Http2Keepalive | undefined;
 }
 
 /** Whom a connection belongs to. */
@@ -159,7 +159,7 @@ export class Http2Connection implements ExchangeCarrier {
 
   doubt(): void {
     if (this.#doubted || this.#closed || this.#session === undefined) return;
-    this.#doubted = this.#ping(this.#options.keepalive?.timeoutMs ?? defaultPingTimeoutMs, () => {
+    this.#doubted = this.#ping(this.#options.pings?.timeoutMs ?? defaultPingTimeoutMs, () => {
       this.#doubted = false;
       if (this.#open) this.#owner.roomier(this);
     });
@@ -231,9 +231,9 @@ export class Http2Connection implements ExchangeCarrier {
   }
 
   #arm(): void {
-    const { clock, keepalive, maxConnectionMs } = this.#options;
+    const { clock, maxConnectionMs, pings } = this.#options;
     if (Number.isFinite(maxConnectionMs)) this.#cancelAge = clock.after(maxConnectionMs, () => this.retire());
-    if (keepalive?.intervalMs !== undefined) this.#keepAsking(keepalive.intervalMs);
+    if (pings?.intervalMs !== undefined) this.#keepAsking(pings.intervalMs);
     this.#rest();
   }
 
@@ -283,9 +283,9 @@ export class Http2Connection implements ExchangeCarrier {
   }
 
   #keepAsking(intervalMs: number): void {
-    const { clock, keepalive } = this.#options;
+    const { clock, pings } = this.#options;
     this.#cancelAsking = clock.after(intervalMs, () => {
-      this.#ping(keepalive?.timeoutMs ?? defaultPingTimeoutMs, nothing);
+      this.#ping(pings?.timeoutMs ?? defaultPingTimeoutMs, nothing);
       this.#keepAsking(intervalMs);
     });
   }

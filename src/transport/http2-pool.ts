@@ -14,7 +14,7 @@ import { WaitingLine } from './waiting-line.ts';
 
 export interface Http2PoolOptions
   extends ConnectTarget,
-    Pick<Http2ConnectionOptions, 'idleTimeoutMs' | 'keepalive' | 'maxConnectionMs'> {
+    Pick<Http2ConnectionOptions, 'idleTimeoutMs' | 'maxConnectionMs' | 'pings'> {
   /** `:authority` of requests that have no Host header of their own. */
   readonly host: string;
   readonly budget?: ConnectionBudget | undefined;
@@ -58,7 +58,7 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
       maxRequests: options.maxRequestsPerConnection,
       maxConnectionMs: options.maxConnectionMs,
       idleTimeoutMs: options.idleTimeoutMs,
-      keepalive: options.keepalive,
+      pings: options.pings,
     };
     this.#budget = options.budget;
     this.#cluster = options.cluster;

@@ -2,7 +2,15 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { isReplayable } from '../lib/replayable.ts';
 import { youngList } from '../lib/young-list.ts';
-import type { ClientCall, Handler, Reply, ResponseHeaders, RunningTry, TryWatcher } from '../pipeline/client-call.ts';
+import type {
+  ClientCall,
+  Handler,
+  Reply,
+  ResponseHeaders,
+  RunningTry,
+  TryActivity,
+  TryWatcher,
+} from '../pipeline/client-call.ts';
 import { type Connection, mayRepeat, type Passenger } from './connection.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
@@ -46,6 +54,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   #failure: Error | undefined;
   #finished: boolean;
   readonly #watchers: readonly TryWatcher[] | undefined;
+  readonly #activity: TryActivity | undefined;
 
   constructor(
     call: ClientCall,
@@ -82,6 +91,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#failure = undefined;
     this.#finished = false;
     this.#watchers = call.takeTryWatchers();
+    this.#activity = call.activity;
+    call.activity = undefined;
   }
 
   /** Sends the request. */
@@ -113,6 +124,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   }
 
   onBodySent(chunk: Buffer): void {
+    this.#activity?.tryActive();
     this.#call.handler.onBodySent?.(chunk);
   }
 
@@ -140,6 +152,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   }
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
+    this.#activity?.tryActive();
     if (this.#delivered && this.#chunks === undefined) {
       try {
         this.#call.handler.onResponseData?.(this.#call, chunk);

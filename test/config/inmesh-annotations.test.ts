@@ -59,6 +59,14 @@ t.test('without annotations nothing is sticky and faults are those of calls', as
   t.equal(routes(withAnnotations('inmesh.dev/fault-level: try', `{${fault}, ${split}}`))[0]?.fault?.level, 'try');
 });
 
+t.test('a time without a byte after which a try is given up', (t) => {
+  const [route] = routes(withAnnotations('inmesh.dev/per-try-idle-timeout: 1m30s'));
+  t.equal(route?.perTryIdleMs, 90_000);
+  t.equal(route?.sticky, undefined);
+  t.notOk('perTryIdleMs' in (routes(withAnnotations(''))[0] ?? {}));
+  t.end();
+});
+
 t.test('a member of the baggage is a condition where the resource says so', async (t) => {
   const http = `{match: [{headers: {"@baggage.Canary": {exact: v2}, x: {}}}], ${split}}`;
   t.match(routes(withAnnotations('inmesh.dev/baggage: enabled', http))[0]?.matches, [
@@ -84,6 +92,8 @@ t.test('annotations are in the report', async (t) => {
 const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
   ['inmesh.dev/stick: a', /is not an annotation that is known here \(did you mean inmesh\.dev\/sticky\?\)/],
   ['inmesh.dev/fault-level: all', /must be call or try, got "all"/],
+  ['inmesh.dev/per-try-idle-timeout: 0s', /must be a duration of at least 1ms, like 5s, got "0s"/],
+  ['inmesh.dev/per-try-idle-timeout: soon', /must be a duration of at least 1ms, like 5s, got "soon"/],
   ['inmesh.dev/baggage: "yes"', /must be enabled or disabled, got "yes"/],
   ['inmesh.dev/sticky: x-user', /must be JSON/],
   ['inmesh.dev/sticky: "1"', /must be an object, or a list of such/],

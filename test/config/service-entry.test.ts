@@ -270,14 +270,13 @@ t.test('what cannot be reached or carried is left out and reported', async (t) =
       entry('hosts: [empty.example.com]', 'empty'),
   );
   t.equal(endpoints('a|80').length, 0, 'because the host is not the long name');
+  t.match(endpoints('b.example.com|80'), [{ address: 'unix:///a.sock' }]);
   t.same(remarks(), [
     'ServiceEntry spec.endpoints[0].network approximated: an address is called directly, whatever its network; an entry without an address is left out',
     'ServiceEntry spec.hosts[0] enforced (warning): is not expanded: other resources that say a mean a.shop.svc.<cluster domain>',
     'ServiceEntry spec.ports[1] ignored (warning): UDP is not carried',
     'ServiceEntry spec.addresses[0] ignored (warning): an address range is not a name that an HTTP client can call',
     'ServiceEntry spec.endpoints[0] ignored (warning): is behind the gateway of another network, which cannot be called here',
-    'ServiceEntry spec.endpoints[0].address ignored (warning): endpoints at Unix sockets are left out',
-    'ServiceEntry spec enforced (warning): has no endpoints: calls answer 503',
     'ServiceEntry spec ignored (warning): has no ports, so nothing can be called',
   ]);
 });

@@ -5,13 +5,13 @@ import { MeshDispatcher } from '../../src/host/dispatcher.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { type Random, seededRandom } from '../../src/lib/random.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
+import { openConnections } from '../../src/outbound-connections.ts';
 import { createHostTable, type HostTable } from '../../src/route/host-table.ts';
 import type { ClusterState } from '../../src/runtime/cluster.ts';
 import { type Clusters, createClusters } from '../../src/runtime/clusters.ts';
 import { type AskName, createNameResolver } from '../../src/runtime/resolver.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { createConnectionBudgets } from '../../src/transport/budget.ts';
-import { createPool } from '../../src/transport/pool.ts';
 
 export interface TestClient {
   readonly dispatcher: Dispatcher;
@@ -67,18 +67,19 @@ export function testClient(
     names,
     hooks: (cluster) => ({
       open: (endpoint, host) =>
-        createPool({
+        openConnections(cluster, {
           host,
-          cluster: cluster.name,
-          address: endpoint.address,
-          port: endpoint.port,
-          timeoutMs: cluster.limits.connectTimeoutMs,
+          target: {
+            cluster: cluster.name,
+            address: endpoint.address,
+            port: endpoint.port,
+            timeoutMs: cluster.limits.connectTimeoutMs,
+            clock: options.connectClock ?? systemClock,
+            security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
+          },
+          address: () => endpoint.address,
           budget: budgets.of(cluster),
-          maxRequestsPerConnection: cluster.limits.maxRequestsPerConnection,
-          maxConnectionMs: cluster.limits.maxConnectionMs,
-          idleTimeoutMs: cluster.limits.idleTimeoutMs,
-          clock: options.connectClock ?? systemClock,
-          security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
+          http2: cluster.http2,
         }),
       series: (endpoint) => series(cluster.host, endpoint.workload),
     }),

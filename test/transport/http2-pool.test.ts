@@ -562,7 +562,7 @@ t.test('PINGs are sent as configured, and find a connection that is dead', async
       },
       { mute },
     );
-    const pool = poolTo(t, server.port, { clock, keepalive: { intervalMs: 10_000, timeoutMs: 3_000 } });
+    const pool = poolTo(t, server.port, { clock, pings: { intervalMs: 10_000, timeoutMs: 3_000 } });
     let over = false;
     const sent = failure(send(pool, { headersTimeout: 0 })).finally(() => (over = true));
     await until(() => server.connections[0]?.streams.length === 1);
