@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
+import { joinHash } from '../lib/xxhash64.ts';
 import type { BalancePolicy, ConsistentHash, WarmupPolicy } from '../model/cluster.ts';
 import { createBalancer, type Remembered } from './balancer.ts';
 import type { Picker } from './candidate.ts';
@@ -62,6 +63,7 @@ export function createPickers<E extends Served>(dependencies: PickersDependencie
     if (table === undefined) tables.set(slot, (table = createHashBalancer<E>(policy, clock)));
     table.use(endpoints, weightOf);
     const { pick } = table;
+    if (weightOf !== undefined) return (of = anyHash(random), attempt) => pick(of, attempt);
     // Where a request has no key any endpoint will do.
     let keyless: Picker<E> | undefined;
     return (of, attempt) =>
@@ -88,4 +90,9 @@ export function createPickers<E extends Served>(dependencies: PickersDependencie
       hash === undefined ? plain(endpoints) : hashed(hash, endpoints, slot, weightOf),
     close: () => slowStart?.close(),
   };
+}
+
+/** For a request without a key, where only the table knows the weights. */
+function anyHash(random: Random): bigint {
+  return joinHash(Math.floor(random() * 4_294_967_296), Math.floor(random() * 4_294_967_296));
 }

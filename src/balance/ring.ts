@@ -39,20 +39,35 @@ export function createRing(
     return sorted;
   }) as [Uint32Array, Uint32Array, Uint32Array];
 
+  const { shift, starts } = indexOf(ringHighs);
   return {
     size,
     find(high, low, attempt) {
-      let from = 0;
-      let to = size;
-      while (from < to) {
-        const middle = (from + to) >>> 1;
-        const found = ringHighs[middle] as number;
-        if (found < high || (found === high && (ringLows[middle] as number) < low)) from = middle + 1;
-        else to = middle;
+      let at = starts[high >>> shift] as number;
+      while (at < size) {
+        const found = ringHighs[at] as number;
+        if (found > high || (found === high && (ringLows[at] as number) >= low)) break;
+        at++;
       }
-      return ringOwners[(from + attempt) % size] as number;
+      return ringOwners[(at + attempt) % size] as number;
     },
   };
+}
+
+/**
+ * Where to look first: points are spread evenly, so with about as many drawers as points the right
+ * one is the first or second of its drawer. A binary search would take five to ten times as many steps.
+ */
+function indexOf(highs: Uint32Array): { readonly shift: number; readonly starts: Uint32Array } {
+  const bits = Math.max(1, Math.ceil(Math.log2(highs.length)));
+  const shift = 32 - bits;
+  const starts = new Uint32Array(2 ** bits);
+  let at = 0;
+  for (let drawer = 0; drawer < starts.length; drawer++) {
+    while (at < highs.length && (highs[at] as number) >>> shift < drawer) at++;
+    starts[drawer] = at;
+  }
+  return { shift, starts };
 }
 
 /** How many points each endpoint has: running sums, so that fractions add up as they do in Envoy. */

@@ -301,3 +301,24 @@ t.test('when all endpoints of an old table have gone, those there are get the ca
   balancer.use([]);
   t.equal(balancer.pick(BigInt(Math.floor(random() * 1_000))), undefined);
 });
+
+t.test('after any changes a table is the one that is made of the set at once', async (t) => {
+  const names = Array.from({ length: 12 }, (_, i) => `10.0.0.${i}:80`);
+  const set = fc.dictionary(fc.constantFrom(...names), fc.integer({ min: 1, max: 9 }), { minKeys: 1 });
+  fc.assert(
+    fc.property(fc.array(set, { minLength: 1, maxLength: 6 }), fc.boolean(), (sets, isRing) => {
+      const algorithm = isRing ? ring(512) : maglev(1_021);
+      const balancer = balancerOf([], algorithm);
+      let all: Host[] = [];
+      for (const weights of sets) {
+        all = Object.entries(weights).map(([name, weight]) => ({ name, weight, inFlight: 0 }));
+        balancer.use(all);
+        balancer.pick(1n);
+      }
+      const fresh = balancerOf(all, algorithm);
+      return keys.slice(0, 200).every((key) => balancer.pick(key) === fresh.pick(key));
+    }),
+    { numRuns: 100, seed: 5 },
+  );
+  t.pass();
+});

@@ -174,3 +174,30 @@ t.test('a warm-up that is taken back ends at once', async (t) => {
   t.equal(clock.pending(), 0);
   await state.close();
 });
+
+for (const [name, hash] of Object.entries({ ring, maglev })) {
+  t.test(`${name}: localities have their weights, with a key and without one`, async (t) => {
+    const localities = {
+      kind: 'weighted',
+      weights: [
+        { priority: 0, locality: 'near', weight: 80 },
+        { priority: 0, locality: 'far', weight: 20 },
+      ],
+    } as const;
+    const endpoints = [
+      at(1, { locality: 'near' }),
+      ...[2, 3, 4].map((last) => at(last, { locality: 'far', weight: last === 2 ? 2 : 1 })),
+      at(5, { locality: 'not named' }),
+    ];
+    const { state } = setUp(of(endpoints, { hash, localities }));
+    const wanted: Record<string, number> = { 1: 0.8, 2: 0.1, 3: 0.05, 4: 0.05, 5: 0 };
+    for (const keyOf of [(i: number) => xxHash64Big(`key ${i}`), () => undefined]) {
+      const picked = Array.from({ length: 20_000 }, (_, i) => state.pick(undefined, keyOf(i))?.name);
+      for (const [last, share] of Object.entries(wanted)) {
+        const got = picked.filter((each) => each === `10.0.0.${last}:80`).length / 20_000;
+        t.ok(Math.abs(got - share) < 0.03, `${last}: ${got}`);
+      }
+    }
+    await state.close();
+  });
+}
