@@ -143,7 +143,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       // outside limit and balance: every try is admitted and picks anew
       const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs, grpc);
       const { anywhere, otherPriorities } = placesOf(route.retry, state.cluster);
-      const { nested } = retries;
+      const { nested, replayBytes } = retries;
       const limit = state.retries;
       filters.push(
         retryFilter({
@@ -153,6 +153,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
           limit,
           anywhere: otherPriorities ? false : anywhere,
           nested,
+          replayBytes,
           prepare,
         }),
       );

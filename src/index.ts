@@ -7,6 +7,7 @@ export type { ExplainRequest } from './explain/request.ts';
 export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { Logger } from './lib/logger.ts';
+export { type BodySource, replayable } from './lib/replayable-body.ts';
 export { createMesh } from './mesh.ts';
 export type {
   Application,

@@ -71,6 +71,11 @@ export interface MeshOptions {
    */
   readonly nestedRetries?: 'stop' | 'allow';
   /**
+   * How much of a request body that is a stream is kept on routes with retries, so that it can be
+   * sent again, bytes for each call. Default 65,536; 0: nothing. See `replayable` for larger ones.
+   */
+  readonly replayBodyBytes?: number;
+  /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
    *

@@ -33,6 +33,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   loadReports: like(settingsTable.loadReports),
   retryBudget: like(settingsTable.retryBudget),
   nestedRetries: like(settingsTable.nestedRetries),
+  replayBodyBytes: like(settingsTable.replayBodyBytes),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

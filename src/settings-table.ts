@@ -139,6 +139,7 @@ interface SettingValues {
   readonly loadReports: 'asked' | 'always' | 'never';
   readonly retryBudget: number | 'off';
   readonly nestedRetries: 'stop' | 'allow';
+  readonly replayBodyBytes: number;
 }
 
 export type SettingKey = keyof SettingValues;
@@ -188,6 +189,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   loadReports: oneOf('INMESH_LOAD_REPORTS', 'asked', 'always', 'never'),
   retryBudget,
   nestedRetries: oneOf('INMESH_NESTED_RETRIES', 'stop', 'allow'),
+  replayBodyBytes: { ...milliseconds('INMESH_REPLAY_BODY_BYTES'), mustBe: 'a whole number of bytes' },
 };
 
 /** Names the settings file; not a setting itself. */

@@ -7,7 +7,7 @@ import type { MeshOptions } from './mesh-api.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import { defaultRetryBudget } from './retry/limit.ts';
-import type { RetrySettings } from './retry/settings.ts';
+import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { checkOptions } from './settings-options.ts';
 import { type Environment, type Layer, readEnvironment, readSettingsFile } from './settings-sources.ts';
 import { type LogLevel, type SettingKey, type SettingValue, settingsTable } from './settings-table.ts';
@@ -100,6 +100,7 @@ export function resolveSettings(
     retries: {
       budget: retryBudget(options.retryBudget ?? value('retryBudget')),
       nested: (options.nestedRetries ?? value('nestedRetries')) === 'allow',
+      replayBytes: options.replayBodyBytes ?? value('replayBodyBytes') ?? defaultRetrySettings.replayBytes,
     },
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };

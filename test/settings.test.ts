@@ -48,7 +48,7 @@ t.test('without anything there are defaults', async (t) => {
     closeOn: [],
     propagateHeaders: [],
     loadReports: 'asked',
-    retries: { budget: { percent: 20, intervalMs: 0, minRetryConcurrency: 3 }, nested: false },
+    retries: { budget: { percent: 20, intervalMs: 0, minRetryConcurrency: 3 }, nested: false, replayBytes: 65_536 },
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -89,6 +89,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_LOAD_REPORTS: 'always',
       INMESH_RETRY_BUDGET: '12.5',
       INMESH_NESTED_RETRIES: 'allow',
+      INMESH_REPLAY_BODY_BYTES: '1000',
       UNRELATED: 'x',
     },
     cwd,
@@ -121,7 +122,7 @@ t.test('every setting can come from the environment', async (t) => {
     propagateHeaders: ['end-user', 'x-canary'],
     instance: 'reviews-v2-6f9',
     loadReports: 'always',
-    retries: { budget: { percent: 12.5, intervalMs: 0, minRetryConcurrency: 3 }, nested: true },
+    retries: { budget: { percent: 12.5, intervalMs: 0, minRetryConcurrency: 3 }, nested: true, replayBytes: 1_000 },
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -152,6 +153,7 @@ instance: a
 loadReports: never
 retryBudget: off
 nestedRetries: stop
+replayBodyBytes: 0
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -176,7 +178,7 @@ nestedRetries: stop
     propagateHeaders: ['end-user'],
     instance: 'a',
     loadReports: 'never',
-    retries: { budget: 'unlimited', nested: false },
+    retries: { budget: 'unlimited', nested: false, replayBytes: 0 },
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

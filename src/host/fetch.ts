@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
+import { openerOf } from '../lib/replayable-body.ts';
 import { RedirectGuard } from './redirects.ts';
 
 type Fetch = typeof globalThis.fetch;
@@ -10,6 +11,24 @@ type Init = NonNullable<Parameters<Fetch>[1]>;
  * say `globalThis.fetch = mesh.fetch`, which must not make it call itself.
  */
 const nodeFetch: Fetch = globalThis.fetch;
+
+type Body = NonNullable<Dispatcher.DispatchOptions['body']>;
+
+/** Sends a body of its own wherever there is one to be sent. */
+class WithBody {
+  readonly #dispatcher: Dispatcher;
+  readonly #body: Body;
+
+  constructor(dispatcher: Dispatcher, body: Body) {
+    this.#dispatcher = dispatcher;
+    this.#body = body;
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const given = options.body === null || options.body === undefined ? options : { ...options, body: this.#body };
+    return this.#dispatcher.dispatch(given, handler);
+  }
+}
 
 /**
  * A drop-in for `fetch` whose calls go through `dispatcher`. It is Node's own fetch underneath, so
@@ -32,6 +51,13 @@ export function createFetch(dispatcher: Dispatcher): Fetch {
         'ERR_MESH_OPTION_INVALID',
         'mesh.fetch does not take a dispatcher: the call would leave the mesh. Use the global fetch for that',
       );
+    }
+    if (openerOf((init as { readonly body?: unknown }).body) !== undefined) {
+      const { body } = init as { readonly body: Body };
+      // fetch would read the body as a plain stream: it gets an empty one to hold in its place.
+      const guarded = new RedirectGuard(new WithBody(dispatcher, body));
+      const held = { body: new ReadableStream({ type: 'bytes' }), duplex: 'half' };
+      return nodeFetch(input, { ...init, ...held, dispatcher: guarded } as unknown as Init);
     }
     const prototype = Object.getPrototypeOf(init) as unknown;
     if (prototype === Object.prototype || prototype === null) return nodeFetch(input, { ...init, ...meshed });

@@ -14,10 +14,10 @@ type Handler = Dispatcher.DispatchHandler;
  * refuses redirects that lead out of TLS, or to addresses that only this machine can reach.
  */
 export class RedirectGuard {
-  readonly #dispatcher: Dispatcher;
+  readonly #dispatcher: Pick<Dispatcher, 'dispatch'>;
   #first: URL | undefined;
 
-  constructor(dispatcher: Dispatcher) {
+  constructor(dispatcher: Pick<Dispatcher, 'dispatch'>) {
     this.#dispatcher = dispatcher;
     this.#first = undefined;
   }

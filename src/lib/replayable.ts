@@ -1,3 +1,6 @@
+import { KeptBody } from './kept-body.ts';
+import { ReopenedBody } from './replayable-body.ts';
+
 /** Can this request body be sent again from its beginning? */
 export function isReplayable(body: unknown): boolean {
   return (
@@ -6,6 +9,8 @@ export function isReplayable(body: unknown): boolean {
     typeof body === 'string' ||
     ArrayBuffer.isView(body) ||
     body instanceof ArrayBuffer ||
+    (body instanceof KeptBody && body.whole) ||
+    body instanceof ReopenedBody ||
     body instanceof Blob ||
     // By name: undici brings a class of its own. What is in it is text and blobs.
     (body as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === 'FormData'

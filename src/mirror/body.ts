@@ -21,6 +21,8 @@ class CopyingHandler extends PassingHandler implements CallWatcher {
   #chunks: Buffer[];
   #length: number;
   #over: boolean;
+  readonly #call: ClientCall;
+  #tries: number;
 
   constructor(call: ClientCall, complete: (body: Buffer | 'too long' | 'not sent') => void) {
     super(call.handler);
@@ -28,10 +30,13 @@ class CopyingHandler extends PassingHandler implements CallWatcher {
     this.#chunks = [];
     this.#length = 0;
     this.#over = false;
+    this.#call = call;
+    this.#tries = 0;
   }
 
   override onBodySent(chunk: Buffer | string): void {
     if (!this.#over) {
+      this.#restart();
       this.#length += Buffer.byteLength(chunk);
       if (this.#length > maxCopiedBody) this.#finish('too long');
       // A copy: whoever made the chunk may write the next one into the same memory.
@@ -43,6 +48,15 @@ class CopyingHandler extends PassingHandler implements CallWatcher {
   override onRequestSent(): void {
     if (!this.#over) this.#finish(Buffer.concat(this.#chunks));
     super.onRequestSent();
+  }
+
+  /** A retry sends the body again from its beginning. */
+  #restart(): void {
+    const { tries } = this.#call;
+    if (tries === this.#tries) return;
+    this.#tries = tries;
+    this.#chunks = [];
+    this.#length = 0;
   }
 
   callEnded(): void {

@@ -77,7 +77,8 @@ export class ClientRequest {
   readonly path: string;
   /** The call's own copy: filters add to it. */
   readonly headers: HeaderList;
-  readonly body: Dispatcher.DispatchOptions['body'];
+  /** The application's, or one that stands in for it and can be read again. */
+  body: Dispatcher.DispatchOptions['body'];
   readonly upgrade: string | boolean | null | undefined;
   readonly headersTimeoutMs: number | null | undefined;
   readonly bodyTimeoutMs: number | null | undefined;

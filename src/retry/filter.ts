@@ -8,6 +8,7 @@ import type { Filter, Service } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import { backoffMs } from './backoff.ts';
+import { keepBody, mayRepeatSent } from './body.ts';
 import { compileRetryDecision, lowestRetriedStatus } from './decide.ts';
 import type { RetryLimit, RetryPlace } from './limit.ts';
 
@@ -21,12 +22,15 @@ export function retryFilter(options: {
   readonly anywhere?: boolean | 'reached';
   /** Retry answers of services that have spent retries of their own, as sidecars do? Default no. */
   readonly nested?: boolean;
+  /** A stream is kept up to this size, so that it can be sent again. Default: none is. */
+  readonly replayBytes?: number;
   /** Called before each retry, to bring up to date what its request says. */
   prepare?(call: ClientCall): void;
 }): Filter<ClientCall, Reply> {
   const { policy, clock, random, limit, anywhere = false, nested = false } = options;
   const decide = compileRetryDecision(policy);
   const lowest = lowestRetriedStatus(policy);
+  const keeps = mayRepeatSent(policy);
 
   /** Is there another try in it? If not, says why in the flags of the call. Takes a place for it. */
   const admitted = (call: ClientCall, sent: boolean): RetryPlace | undefined => {
@@ -104,6 +108,8 @@ export function retryFilter(options: {
   };
   return (call, next) => {
     if (limit.counts) limit.began();
+    const { body } = call.request;
+    if (keeps && typeof body === 'object' && body !== null) keepBody(call, options.replayBytes ?? 0);
     return attempt(call, next, undefined);
   };
 }

@@ -7,6 +7,8 @@ export interface RetrySettings {
   readonly budget: RetryBudget | 'unlimited';
   /** Are answers of services retried that have made retries of their own in vain? */
   readonly nested: boolean;
+  /** How much of a body that is a stream is kept so that it can be sent again. 0: nothing. */
+  readonly replayBytes: number;
 }
 
-export const defaultRetrySettings: RetrySettings = { budget: defaultRetryBudget, nested: false };
+export const defaultRetrySettings: RetrySettings = { budget: defaultRetryBudget, nested: false, replayBytes: 65_536 };

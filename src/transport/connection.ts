@@ -1,4 +1,5 @@
 import { Client, type Dispatcher } from 'undici';
+import { isReplayable } from '../lib/replayable.ts';
 import type { ClientRequest } from '../pipeline/client-call.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
@@ -81,7 +82,7 @@ const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'
 export function mayRepeat({ body, idempotent, method, upgrade }: ClientRequest, error: Error): boolean {
   if (!isBroken(error)) return false;
   if (upgrade || !(idempotent ?? idempotentMethods.has(method))) return false;
-  return body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body);
+  return isReplayable(body);
 }
 
 function isBroken(error: Error): boolean {
