@@ -3,7 +3,7 @@ import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
 import { isReplayable } from '../lib/replayable.ts';
 import type { RetryPolicy } from '../model/route.ts';
-import type { ClientCall, Reply } from '../pipeline/client-call.ts';
+import type { ClientCall, Reply, ResponseHeaders } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
@@ -11,6 +11,7 @@ import { backoffMs } from './backoff.ts';
 import { keepBody, mayRepeatSent } from './body.ts';
 import { compileRetryDecision, lowestRetriedStatus } from './decide.ts';
 import type { RetryLimit, RetryPlace } from './limit.ts';
+import { pushbackMs, pushbackOf } from './pushback.ts';
 
 /** Tries again as the policy says, elsewhere if possible, until the call's time or tries are used up. */
 export function retryFilter(options: {
@@ -43,12 +44,25 @@ export function retryFilter(options: {
     return undefined;
   };
 
-  const again = async (call: ClientCall, next: Service<ClientCall, Reply>, place: RetryPlace): Promise<Reply> => {
+  /** The wait that an answer asks for, if it does; never, if it is longer than the call can wait. */
+  const waitFor = (call: ClientCall, headers: ResponseHeaders): number | 'never' | undefined => {
+    const pushback = pushbackOf(headers, clock.wallNow());
+    if (pushback === undefined) return undefined;
+    if (pushback === 'final') return 'never';
+    return pushbackMs(pushback, call.deadline - clock.now(), random) ?? 'never';
+  };
+
+  const again = async (
+    call: ClientCall,
+    next: Service<ClientCall, Reply>,
+    place: RetryPlace,
+    askedMs?: number,
+  ): Promise<Reply> => {
     if (call.endpoint !== undefined && (anywhere === false || (anywhere === 'reached' && !call.sent))) {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
     }
-    const waitMs = backoffMs(call.tries, policy.backoffBaseMs, random);
+    const waitMs = askedMs ?? backoffMs(call.tries, policy.backoffBaseMs, random);
     let cancel = (): void => {};
     try {
       // Between two tries there may be nothing else that keeps the process waiting for the call.
@@ -87,10 +101,12 @@ export function retryFilter(options: {
           return reply;
         }
         // What has been sent must be sendable again; then, and only then, is this answer given up.
-        const place = isReplayable(call.request.body) ? admitted(call, true) : undefined;
+        const askedMs = waitFor(call, headers);
+        const final = askedMs === 'never' || !isReplayable(call.request.body);
+        const place = final ? undefined : admitted(call, true);
         if (place === undefined) return reply;
         reply.discard();
-        return again(call, next, place);
+        return again(call, next, place, askedMs as number | undefined);
       },
       (error: unknown) => {
         if (retry !== undefined) {

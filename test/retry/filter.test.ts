@@ -436,3 +436,40 @@ t.test('an answer that has a retriable header is tried again, whatever its statu
   t.equal(server.seen.length, 3);
   await assertIdle(t, client);
 });
+
+t.test(
+  '"not before": a retry waits as long as the answer asks for, within the time of the call (ABUSE-004)',
+  async (t) => {
+    for (const [headers, route, wait] of [
+      [{ 'retry-after': '2' }, {}, [2_000, 3_100]],
+      [{ 'retry-after': '2' }, { timeoutMs: 30_000 }, [2_000, 3_100]],
+      [{ 'retry-after': '2' }, { timeoutMs: 1_000 }, 'final'],
+      [{ 'retry-after': '9999999' }, {}, 'final'],
+      [{ 'retry-after': '-1' }, {}, [0, 1_100]],
+      [{ 'retry-after': 'Thu, 01 Jan 1970 00:00:00 GMT' }, {}, [0, 1_100]],
+      [{ 'grpc-retry-pushback-ms': '-1', 'grpc-status': '14' }, {}, 'final'],
+      [{ 'grpc-retry-pushback-ms': '500', 'grpc-status': '14' }, {}, [500, 600]],
+    ] as const) {
+      const clock = fakeClock();
+      let first: number | undefined;
+      let second: number | undefined;
+      const server = await upstream(t, (_incoming, outgoing) => {
+        if (first === undefined) first = clock.now();
+        else second = clock.now();
+        outgoing.writeHead(second === undefined ? 503 : 200, second === undefined ? headers : {}).end();
+      });
+      const client = meshOf([server.port], {
+        clock,
+        route,
+        retry: { retryOn: ['5xx', 'unavailable'], backoffBaseMs: 1_000 },
+      });
+      const call = record(client.dispatcher, {});
+      await advanceUntil(clock, 5, () => call.events.includes('end'));
+      const waited = second === undefined ? 'final' : second - (first as number);
+      const name = JSON.stringify([headers, route]);
+      if (wait === 'final') t.equal(waited, 'final', name);
+      else t.ok(waited !== 'final' && waited >= wait[0] && waited <= wait[1], `${name} ${waited}`);
+      await assertIdle(t, client);
+    }
+  },
+);
