@@ -45,6 +45,8 @@ export interface Http2ConnectionOwner {
 export const untoldStreams = 100;
 /** How long a server may take to answer a PING before its connection counts as dead. */
 const defaultPingTimeoutMs = 5_000;
+/** How long a server may take to close a connection that has nothing left to carry. */
+const lingerMs = 1_000;
 /** Of one stream, and of a whole connection, so that a response nobody reads does not stop the others. */
 const streamWindow = 262_144;
 const connectionWindow = 8_388_608;
@@ -74,6 +76,7 @@ export class Http2Connection implements ExchangeCarrier {
   #cancelIdle: () => void;
   #cancelAge: () => void;
   #cancelAsking: () => void;
+  #cancelLinger: () => void;
 
   constructor(options: Http2ConnectionOptions, owner: Http2ConnectionOwner) {
     this.authority = options.authority;
@@ -95,6 +98,7 @@ export class Http2Connection implements ExchangeCarrier {
     this.#cancelIdle = nothing;
     this.#cancelAge = nothing;
     this.#cancelAsking = nothing;
+    this.#cancelLinger = nothing;
     openConnection(options.target, (error, socket) => this.#connected(error, socket));
   }
 
@@ -148,7 +152,7 @@ export class Http2Connection implements ExchangeCarrier {
     if (this.#closed) return;
     if (this.streams === 0) {
       if (!this.#open) {
-        this.#session?.close();
+        this.#finish();
         return;
       }
       this.#session?.unref();
@@ -172,15 +176,19 @@ export class Http2Connection implements ExchangeCarrier {
     if (!this.#open) return;
     this.#open = false;
     this.#owner.gone(this, undefined);
-    if (this.streams === 0) this.#session?.close();
+    if (this.streams === 0) this.#finish();
   }
 
   destroy(error: Error): void {
     if (this.#closed) return;
     this.failure ??= error;
     this.#leave();
-    if (this.#session !== undefined) this.#session.destroy(error);
-    else this.#end();
+    if (this.#session === undefined) {
+      this.#end();
+      return;
+    }
+    this.#session.destroy(error);
+    this.#socket?.destroy();
   }
 
   /** Keeps the process alive for requests that wait for room. */
@@ -219,6 +227,7 @@ export class Http2Connection implements ExchangeCarrier {
     session.on('goaway', (_code, last) => {
       this.#lastOfGoAway = Math.min(this.#lastOfGoAway, last);
       this.#leave();
+      if (this.streams === 0) this.#finish();
     });
     session.on('error', (failure) => {
       this.failure ??= failure;
@@ -227,7 +236,7 @@ export class Http2Connection implements ExchangeCarrier {
     session.unref();
     this.#arm();
     if (this.#open) this.#owner.roomier(this);
-    else if (this.streams === 0) session.close();
+    else if (this.streams === 0) this.#finish();
   }
 
   #arm(): void {
@@ -251,9 +260,20 @@ export class Http2Connection implements ExchangeCarrier {
     this.#owner.gone(this, undefined);
   }
 
+  /**
+   * The last stream has ended. Node ends its side of the connection then and waits for the server to
+   * end its own, which one that still holds streams that we have given up never does.
+   */
+  #finish(): void {
+    this.#session?.close();
+    this.#cancelLinger();
+    this.#cancelLinger = this.#options.clock.after(lingerMs, () => this.#socket?.destroy());
+  }
+
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#cancelLinger();
     this.#cancelIdle();
     this.#cancelAge();
     this.#cancelAsking();

@@ -1,6 +1,7 @@
 import type { ChaosCase } from './case.ts';
 import { connectionCases } from './cases/ep-connections.ts';
 import { healthCases } from './cases/ep-health.ts';
+import { http2Cases } from './cases/ep-http2.ts';
 import { identityCases } from './cases/ep-identity.ts';
 import { nameCases } from './cases/ep-names.ts';
 import { linkCases } from './cases/net-links.ts';
@@ -18,6 +19,7 @@ import { threeTiers } from './scenarios/three-tiers.ts';
 const written: readonly ChaosCase[] = [
   ...connectionCases,
   ...healthCases,
+  ...http2Cases,
   ...identityCases,
   ...nameCases,
   ...linkCases,

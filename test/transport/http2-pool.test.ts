@@ -455,6 +455,22 @@ t.test('after a GOAWAY new requests have a new connection, and the old one ends 
   await until(() => limits.connections === 1);
 });
 
+t.test('a server that keeps its side of a finished connection open does not keep ours', async (t) => {
+  const clock = fakeClock();
+  const server = await frameServer(t, (connection, stream) => {
+    connection.socket.allowHalfOpen = true;
+    connection.answer(stream, 'whole');
+  });
+  const pool = poolTo(t, server.port, { clock });
+  t.equal((await send(pool)).text, 'whole');
+  let ended = false;
+  const closed = pool.close().then(() => (ended = true));
+  await turns(100);
+  t.equal(ended, false, 'it may still say something');
+  clock.advance(1_000);
+  await closed;
+});
+
 t.test('a server that allows no streams: requests wait, for it and for one connection more', async (t) => {
   const server = await frameServer(t, (connection, stream) => connection.answer(stream, `${connection.number}`), {
     maxConcurrentStreams: 0,
