@@ -1,4 +1,5 @@
 import type { BreakerPolicy } from './breaker.ts';
+import type { HealthCheckPolicy } from './health-check.ts';
 
 /** A group of endpoints that answer for one service, port and subset, with their policy. */
 export interface Cluster {
@@ -27,6 +28,7 @@ export interface Cluster {
   readonly serverName?: string;
   readonly outlier?: OutlierPolicy;
   readonly breaker?: BreakerPolicy;
+  readonly healthCheck?: HealthCheckPolicy;
   readonly limits: ConnectionLimits;
   readonly retryBudget?: RetryBudget;
   readonly tunnel?: TunnelPolicy;

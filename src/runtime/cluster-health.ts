@@ -1,15 +1,26 @@
 import { isDeepStrictEqual } from 'node:util';
+import { createHealthChecker, type HealthChecker, type HealthStats, newHealthStats } from '../health/checker.ts';
+import type { Gate } from '../health/gate.ts';
+import { type HealthHost, newHealthHost, uncheckedHost } from '../health/host.ts';
+import { verdictOf } from '../health/verdict.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createShortMemory, type ShortMemory } from '../lib/short-memory.ts';
 import type { Cluster } from '../model/cluster.ts';
+import type { HealthCheckPolicy, ProbeAnswer } from '../model/health-check.ts';
 import { createOutlierDetector, type OutlierDetector } from '../outlier/detector.ts';
 import { isBlank, newOutlierHost, type OutlierHost } from '../outlier/host.ts';
 import { newOutlierStats, type OutlierStats } from '../outlier/stats.ts';
 import type { EndpointState } from './endpoint.ts';
 
 /** What is remembered of endpoints that have left, by their address. */
-export type Departed = ShortMemory<OutlierHost>;
+export type Departed = ShortMemory<DepartedEndpoint>;
+
+interface DepartedEndpoint {
+  readonly outlier: OutlierHost;
+  /** As far as checks know. */
+  readonly health: HealthHost | undefined;
+}
 
 /** An endpoint that comes back within a minute is the one that it was. */
 const departedLifeMs = 60_000;
@@ -20,10 +31,25 @@ export function createDeparted(clock: Clock): Departed {
   return createShortMemory({ now: () => clock.now(), lifeMs: departedLifeMs, maxEntries: maxDeparted });
 }
 
-/** Who of a cluster may be chosen: outlier detection, and what is remembered for it. */
+/** Asks one endpoint for its health: given by whoever makes connections. */
+export interface EndpointProber {
+  ask(done: (answer: ProbeAnswer) => void): () => void;
+  renew(): void;
+  close(): void;
+}
+
+/** What active health checks need from outside. */
+export interface HealthDependencies {
+  /** How many checks of the whole process run at once. */
+  readonly gate: Gate;
+  prober(cluster: Cluster, endpoint: EndpointState, policy: HealthCheckPolicy): EndpointProber;
+}
+
+/** Who of a cluster may be chosen: outlier detection, health checks, and what is remembered for them. */
 export interface ClusterHealth {
-  /** Counters of outlier detection since the cluster was first used. */
-  readonly stats: OutlierStats;
+  /** Counters since the cluster was first used. */
+  readonly outlierStats: OutlierStats;
+  readonly checkStats: HealthStats;
   /** How many endpoints are ejected. */
   readonly ejected: number;
   /** {@link OutlierDetector.report}. */
@@ -32,14 +58,20 @@ export interface ClusterHealth {
   connected(endpoint: EndpointState): void;
   /** {@link OutlierDetector.opened}. */
   opened(endpoint: EndpointState): void;
+  /** It asked, on an answer, to be left alone. Without health checks that means nothing, as in Envoy. */
+  failNow(endpoint: EndpointState): void;
+  /** Resolves when it is known of the endpoints who is healthy; absent when some are, or all have been checked. */
+  warming(): Promise<void> | undefined;
   /** Takes over a changed policy. */
   update(cluster: Cluster): void;
-  /** New endpoints, about to be among those of the cluster. */
+  /** A new endpoint, about to be among those of the cluster. */
   joined(endpoint: EndpointState): void;
   /** It has just left. */
   left(endpoint: EndpointState): void;
   /** The list of endpoints is complete again. */
   membersChanged(): void;
+  /** Checks go out on new connections. */
+  renew(): void;
   /** The cluster is gone. */
   close(): void;
 }
@@ -48,55 +80,152 @@ export function createClusterHealth(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly departed: Departed;
+  /** Absent: there are no health checks. */
+  readonly checks?: HealthDependencies | undefined;
   /** All endpoints of the cluster at this moment. */
   endpoints(): readonly EndpointState[];
   /** May these be chosen? The answer is another one now. */
   changed(endpoints: readonly EndpointState[]): void;
+  /** Something else about them is new that balancing goes by; nobody needs to be told. */
+  rebuild(): void;
 }): ClusterHealth {
-  const { clock, random, departed, endpoints, changed } = options;
-  const stats = newOutlierStats();
-  let policy: Cluster['outlier'];
+  const { clock, random, departed, checks, endpoints, changed, rebuild } = options;
+  const outlierStats = newOutlierStats();
+  const checkStats = newHealthStats();
+  let cluster: Cluster | undefined;
   let detector: OutlierDetector<EndpointState> | undefined;
+  let checker: HealthChecker<EndpointState> | undefined;
+  let warm: { readonly promise: Promise<void>; resolve(): void } | undefined;
+
+  const settled = (endpoint: EndpointState, passed: boolean, moved: boolean): void => {
+    const { health } = endpoint;
+    if (moved) {
+      // That a new one is fine is no news; that it is not, is.
+      if (endpoint.checked || !health.healthy) changed([endpoint]);
+      else rebuild();
+    }
+    endpoint.checked = true;
+    if (passed && health.healthy) detector?.healthy(endpoint);
+    if (checker?.unchecked === 0) warm?.resolve();
+  };
+
+  const makeChecker = (of: Cluster): HealthChecker<EndpointState> | undefined => {
+    const policy = of.healthCheck;
+    if (policy === undefined || checks === undefined) return undefined;
+    return createHealthChecker<EndpointState>({
+      policy,
+      clock,
+      random,
+      gate: checks.gate,
+      stats: checkStats,
+      settled,
+      probe(endpoint) {
+        const prober = checks.prober(of, endpoint, policy);
+        return { ...prober, ask: (done) => prober.ask((answer) => done(verdictOf(policy.probe, answer))) };
+      },
+    });
+  };
+
+  const updateDetector = (next: Cluster): void => {
+    if (cluster !== undefined && isDeepStrictEqual(cluster.outlier, next.outlier)) return;
+    detector?.close();
+    const policy = next.outlier;
+    const hosts = endpoints;
+    detector = policy && createOutlierDetector({ policy, clock, random, stats: outlierStats, hosts, changed });
+    if (policy !== undefined) return;
+    // Without a policy nobody would let them back in.
+    const pardoned = endpoints().filter(({ outlier }) => outlier.ejectedUntil !== 0);
+    for (const endpoint of endpoints()) endpoint.outlier = newOutlierHost();
+    if (pardoned.length > 0) changed(pardoned);
+  };
+
+  const updateChecker = (next: Cluster): void => {
+    if (cluster !== undefined && !checksMove(cluster, next)) return;
+    checker?.close();
+    checker = makeChecker(next);
+    if (checker === undefined) {
+      const pardoned = endpoints().filter(({ health }) => !health.healthy);
+      for (const endpoint of endpoints()) endpoint.health = newHealthHost();
+      if (pardoned.length > 0) changed(pardoned);
+    }
+    // Those that were in use before anybody checked them stay until a check says otherwise.
+    for (const endpoint of endpoints()) checker?.add(endpoint);
+    warm?.resolve();
+  };
 
   const left = (endpoint: EndpointState): void => {
-    if (!isBlank(endpoint.outlier)) departed.keep(endpoint.name, endpoint.outlier);
+    const { health, outlier } = endpoint;
+    checker?.remove(endpoint);
+    const known = checker !== undefined && !health.first;
+    if (!isBlank(outlier) || known) departed.keep(endpoint.name, { outlier, health: known ? health : undefined });
   };
 
   return {
-    stats,
+    outlierStats,
+    checkStats,
     get ejected() {
       return detector?.active ?? 0;
     },
     report: (endpoint, status) => detector?.report(endpoint, status),
     connected: (endpoint) => detector?.connected(endpoint),
     opened: (endpoint) => detector?.opened(endpoint),
-    update(cluster) {
-      if (isDeepStrictEqual(policy, cluster.outlier)) return;
-      detector?.close();
-      policy = cluster.outlier;
-      detector = policy && createOutlierDetector({ policy, clock, random, stats, hosts: endpoints, changed });
-      if (policy !== undefined) return;
-      // Without a policy nobody would let them back in.
-      const pardoned = endpoints().filter(({ available }) => !available);
-      for (const endpoint of endpoints()) endpoint.outlier = newOutlierHost();
-      if (pardoned.length > 0) changed(pardoned);
+    failNow: (endpoint) => checker?.failNow(endpoint),
+    warming() {
+      if (checker === undefined || checker.unchecked === 0) return undefined;
+      if (endpoints().some(({ available }) => available)) return undefined;
+      if (warm === undefined) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        // Nobody waits longer than one check takes: the others may stand in line.
+        const cancel = clock.after(cluster?.healthCheck?.timeoutMs ?? 0, resolve, true);
+        warm = { promise, resolve };
+        void promise.then(() => {
+          cancel();
+          warm = undefined;
+        });
+      }
+      return warm.promise;
+    },
+    update(next) {
+      updateDetector(next);
+      updateChecker(next);
+      cluster = next;
     },
     joined(endpoint) {
       const known = departed.take(endpoint.name);
-      if (known === undefined || policy === undefined) return;
-      endpoint.outlier = known;
-      // Its time may have passed while it was away.
-      if (known.ejectedUntil !== 0 && known.ejectedUntil <= clock.now()) {
-        known.ejectedUntil = 0;
-        known.cause = undefined;
-        known.returnedAt = clock.now();
+      if (known !== undefined && cluster?.outlier !== undefined) {
+        const { outlier } = known;
+        endpoint.outlier = outlier;
+        // Its time may have passed while it was away.
+        if (outlier.ejectedUntil !== 0 && outlier.ejectedUntil <= clock.now()) {
+          outlier.ejectedUntil = 0;
+          outlier.cause = undefined;
+          outlier.returnedAt = clock.now();
+        }
       }
+      if (checker === undefined || cluster?.healthCheck === undefined) return;
+      endpoint.health = known?.health ?? uncheckedHost(cluster.healthCheck);
+      endpoint.checked = known?.health !== undefined;
+      checker.add(endpoint);
     },
     left,
     membersChanged: () => detector?.membersChanged(),
+    renew: () => checker?.renew(),
     close() {
-      detector?.close();
       for (const endpoint of endpoints()) left(endpoint);
+      detector?.close();
+      checker?.close();
+      warm?.resolve();
     },
   };
+}
+
+/** Does checking begin anew? Only where what is asked, or how it is reached, is another thing. */
+function checksMove(before: Cluster, after: Cluster): boolean {
+  return (
+    !isDeepStrictEqual(before.healthCheck, after.healthCheck) ||
+    (after.healthCheck !== undefined &&
+      (!isDeepStrictEqual(before.tls, after.tls) ||
+        before.serverName !== after.serverName ||
+        !isDeepStrictEqual(before.serverIdentities, after.serverIdentities)))
+  );
 }

@@ -12,7 +12,13 @@ import {
   type RetryLimitPolicy,
   retryLimitPolicy,
 } from '../retry/limit.ts';
-import { type ClusterHealth, createClusterHealth, createDeparted, type Departed } from './cluster-health.ts';
+import {
+  type ClusterHealth,
+  createClusterHealth,
+  createDeparted,
+  type Departed,
+  type HealthDependencies,
+} from './cluster-health.ts';
 import { type NameWatch, watchNames } from './dns.ts';
 import { type EndpointHooks, EndpointState } from './endpoint.ts';
 import { createLoadBalancer, type LoadBalancer } from './load-balancer.ts';
@@ -29,6 +35,8 @@ export interface ClusterDependencies {
   readonly names: NameResolver;
   /** How many retries run at once where neither `retryBudget` nor `maxRetries` says so. Default 20 %, and 3. */
   readonly retryBudget?: RetryBudget | 'unlimited';
+  /** Active health checks. Default: none are made. */
+  readonly checks?: HealthDependencies;
   /** An endpoint was ejected or came back. */
   healthChanged(cluster: Cluster, endpoint: EndpointState): void;
   /** The circuit breaker opened, closed, or tries. */
@@ -73,7 +81,9 @@ export class ClusterState {
       clock,
       random,
       departed: departed ?? createDeparted(clock),
+      checks: dependencies.checks,
       endpoints: () => this.#endpoints,
+      rebuild: () => this.#rebuild(),
       changed: (endpoints) => {
         this.rebalance();
         for (const endpoint of endpoints) dependencies.healthChanged(this.cluster, endpoint);
@@ -94,11 +104,16 @@ export class ClusterState {
 
   /** Resolves when the endpoints are known for the first time; absent when there are some. */
   warming(): Promise<void> | undefined {
-    return this.#endpoints.length > 0 ? undefined : this.#names?.warming();
+    if (this.#endpoints.length > 0) return this.health.warming();
+    return this.#names?.warming()?.then(() => this.health.warming());
   }
 
   report(endpoint: object, status: number): void {
     if (endpoint instanceof EndpointState) this.health.report(endpoint, status);
+  }
+
+  failNow(endpoint: object): void {
+    if (endpoint instanceof EndpointState) this.health.failNow(endpoint);
   }
 
   connected(endpoint: object): void {
@@ -144,6 +159,7 @@ export class ClusterState {
   recycle(spreadMs: number): void {
     const { clock, random } = this.#dependencies;
     for (const endpoint of this.#endpoints) clock.after(spreadMs * random(), () => void endpoint.drain());
+    clock.after(spreadMs * random(), () => this.health.renew());
   }
 
   /** Lets running requests finish, then closes. */

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { LatencyMemory } from '../balance/peak-ewma.ts';
 import { ReportMemory } from '../balance/utilization.ts';
+import { type HealthHost, newHealthHost } from '../health/host.ts';
 import type { Endpoint } from '../model/cluster.ts';
 import type { OutlierSubject } from '../outlier/detector.ts';
 import { newOutlierHost, type OutlierHost } from '../outlier/host.ts';
@@ -35,6 +36,9 @@ export class EndpointState implements OutlierSubject {
   /** Counts the sets of connections; grows with each {@link drain}. */
   generation: number;
   outlier: OutlierHost;
+  health: HealthHost;
+  /** Has it ever been healthy or not for others to know? */
+  checked: boolean;
   series: Series;
   #hooks: EndpointHooks;
   #retired: boolean;
@@ -51,6 +55,8 @@ export class EndpointState implements OutlierSubject {
     this.inFlight = 0;
     this.generation = 0;
     this.outlier = newOutlierHost();
+    this.health = newHealthHost();
+    this.checked = true;
     this.series = hooks.series(endpoint);
     this.#hooks = hooks;
     this.#retired = false;
@@ -75,7 +81,12 @@ export class EndpointState implements OutlierSubject {
    * that it is down. Load balancing reads only this; a change is announced by a new rebuild.
    */
   get available(): boolean {
-    return this.outlier.ejectedUntil === 0;
+    return this.outlier.ejectedUntil === 0 && this.health.healthy;
+  }
+
+  /** It does not count when the share of healthy endpoints is worked out: never checked, or it asked for it. */
+  get excluded(): boolean {
+    return this.health.excluded;
   }
 
   /** Has it left the cluster? */
