@@ -12,6 +12,7 @@ import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
 import { planFault } from './fault/decide.ts';
 import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
+import { healthFilter } from './health/filter.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
 import { headerValue, takeHeader } from './lib/header-list.ts';
@@ -175,7 +176,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 
   /** Inside of `retry`: what one try passes. */
   const composeTry = (perTryMs: number | undefined, state: ClusterState, route?: Route): Service<ClientCall, Reply> => {
-    const { name, outlier, limits, balance, hash } = state.cluster;
+    const { name, outlier, healthCheck, limits, balance, hash } = state.cluster;
     const { perTryIdleMs: idleMs, retry } = route ?? {};
     const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
@@ -193,6 +194,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
       if (outlier !== undefined) filters.push(judgeTries(outlier, state));
+      // inside balance: it hears the endpoint that was chosen
+      if (healthCheck !== undefined) filters.push(healthFilter((endpoint) => state.failNow(endpoint)));
     }
     if (idleMs !== undefined) {
       // beside the try timeout, and on after the response has begun

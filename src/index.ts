@@ -18,6 +18,7 @@ export type {
   FallbackFunction,
   FallbackResponse,
   FastifyLike,
+  HealthCheckStatus,
   IdentityStatus,
   ListenOptions,
   Mesh,

@@ -155,8 +155,10 @@ export interface EndpointStatus {
   readonly inFlight: number;
   /** How often outlier detection has ejected it so far. */
   readonly ejections: number;
-  /** Why it is not healthy, in Envoy's words: `consecutive_5xx`, `success_rate` … */
+  /** Why it is not healthy, in Envoy's words: `consecutive_5xx`, `success_rate`, `failed_active_hc` … */
   readonly reason?: string;
+  /** Why its last health check failed: `status 503`. */
+  readonly problem?: string;
 }
 
 /** One cluster that was called so far. Names follow Envoy's statistics of clusters. */
@@ -168,6 +170,20 @@ export interface ClusterStatus {
   readonly healthy: number;
   /** Envoy `outlier_detection.*`; counters only grow. Absent without outlier detection. */
   readonly outlierDetection?: OutlierDetectionStatus;
+  /** Envoy `health_check.*`; counters only grow. Absent without health checks. */
+  readonly healthCheck?: HealthCheckStatus;
+}
+
+export interface HealthCheckStatus {
+  /** Endpoints that pass now. */
+  readonly healthy: number;
+  readonly attempt: number;
+  readonly success: number;
+  readonly failure: number;
+  /** Of the failures, those without an answer. */
+  readonly networkFailure: number;
+  /** Of the failures, those that an endpoint announced on a call. */
+  readonly passiveFailure: number;
 }
 
 export interface OutlierDetectionStatus {
@@ -218,7 +234,7 @@ export interface MeshEvents {
   'config-rejected': { readonly problems: readonly ConfigProblem[] };
   /** A certificate was accepted. */
   identity: IdentityStatus;
-  /** An endpoint was ejected (`healthy: false`) or came back. */
+  /** An endpoint was ejected or failed its health checks (`healthy: false`), or came back. */
   endpoint: EndpointStatus;
   /** A circuit breaker opened (`open`), lets one call try (`halfOpen`), or closed (`closed`). */
   breaker: BreakerStatus;

@@ -57,7 +57,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     retries: settings.retries,
     identity: identity === undefined ? 'none' : () => identity.current(),
     endpointChanged: (status) => {
-      logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint was ejected');
+      logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint is out');
       events.emit('endpoint', status);
     },
     fallbacks: options.fallbacks ?? {},

@@ -4,6 +4,7 @@ import { agentRouter } from './agent-router.ts';
 import { breakerStatus, createBreakers } from './breakers.ts';
 import { createClientPipeline } from './client-pipeline.ts';
 import { type Connector, createConnector } from './connect.ts';
+import { createGate } from './health/gate.ts';
 import { createAgent, type MeshAgent } from './host/agent.ts';
 import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
@@ -28,6 +29,7 @@ import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
+import { createProber } from './transport/probe.ts';
 
 export interface OutboundDependencies {
   readonly workload: Workload;
@@ -87,6 +89,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   });
 
   const budgets = createConnectionBudgets();
+  const gate = createGate(maxChecks);
   const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
@@ -108,6 +111,26 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       series: (endpoint) =>
         seriesTo(cluster.host, endpoint.workload || 'unknown', endpoint.labels['version'] ?? cluster.subset),
     }),
+    checks: {
+      gate,
+      prober: (cluster, state, policy) =>
+        createProber(
+          {
+            ...target(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
+            timeoutMs: policy.timeoutMs,
+            // Read for each new connection: the endpoint may be described anew.
+            get address() {
+              return state.endpoint.address;
+            },
+            get port() {
+              return policy.port ?? state.endpoint.port;
+            },
+            security: () =>
+              tls.security(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
+          },
+          policy.probe,
+        ),
+    },
     healthChanged: (cluster, endpoint) => dependencies.endpointChanged(statusOf(cluster, endpoint)),
     breakerChanged: (cluster, breaker) => dependencies.breakerChanged?.(breakerStatus(cluster, breaker)),
   }));
@@ -211,26 +234,34 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   };
 }
 
+/** Health checks that run at once, of all clusters together. */
+const maxChecks = 64;
+
 function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
-  const { cause } = endpoint.outlier;
+  const { health, outlier } = endpoint;
+  const reason =
+    outlier.cause ?? (health.healthy ? undefined : health.first ? 'pending_active_hc' : 'failed_active_hc');
   return {
     cluster: cluster.name,
     address: endpoint.name,
     workload: endpoint.endpoint.workload,
     healthy: endpoint.available,
     inFlight: endpoint.inFlight,
-    ejections: endpoint.outlier.ejections,
-    ...(cause === undefined ? {} : { reason: cause }),
+    ejections: outlier.ejections,
+    ...(reason === undefined ? {} : { reason }),
+    ...(health.problem === undefined ? {} : { problem: health.problem }),
   };
 }
 
 function clusterStatusOf({ cluster, endpoints, health }: ClusterState): ClusterStatus {
-  const { detected, enforced, overflow } = health.stats;
+  const { detected, enforced, overflow } = health.outlierStats;
   const outlierDetection = { active: health.ejected, enforced: { ...enforced }, detected: { ...detected }, overflow };
+  const passing = endpoints.filter((endpoint) => endpoint.health.healthy).length;
   return {
     cluster: cluster.name,
     endpoints: endpoints.length,
     healthy: endpoints.filter(({ available }) => available).length,
     ...(cluster.outlier === undefined ? {} : { outlierDetection }),
+    ...(cluster.healthCheck === undefined ? {} : { healthCheck: { healthy: passing, ...health.checkStats } }),
   };
 }

@@ -6,11 +6,13 @@ import type { CircuitBreakers } from './circuit-breakers.ts';
 import { destinationExtensions } from './destination-annotations.ts';
 import type { DestinationRule, DestinationRules } from './destination-rules.ts';
 import { placeEndpoints } from './endpoint-placement.ts';
+import { type HealthCheckBody, type HealthChecks, healthCheckOf } from './health-checks.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import { withOutlierAnnotation } from './outlier-annotation.ts';
 import { placementOf } from './placement-policy.ts';
 import { rememberPart } from './remember.ts';
+import type { Resource } from './resource.ts';
 import type { MeshService, ServiceEndpoint, ServicePort } from './service.ts';
 import { type ClusterPolicy, compilePolicy, mergePolicies } from './traffic-policy.ts';
 import { selects } from './values.ts';
@@ -24,12 +26,18 @@ export interface Clusters {
 
 const compiled = rememberPart<MeshService, Cluster | undefined>();
 
+/** What kinds of our own say of destinations. */
+export interface OwnPolicies {
+  readonly breakers: CircuitBreakers;
+  readonly healthChecks: HealthChecks;
+}
+
 export function createClusters(
   rules: DestinationRules,
   peers: PeerAuthentications,
   workload: Workload,
   mesh: MeshSettings,
-  breakers: CircuitBreakers,
+  { breakers, healthChecks }: OwnPolicies,
   byName: Map<string, Cluster> = new Map<string, Cluster>(),
 ): Clusters {
   const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
@@ -39,8 +47,9 @@ export function createClusters(
       if (byName.has(name)) return name;
       const rule = rules.find(service);
       const breaker = breakers.find(service, port.number, subset);
-      const cluster = compiled(service, name, [port, rule, peers, workload, mesh, breaker], () =>
-        compile(service, port, subset, rule, breaker),
+      const health = healthChecks.find(service, port.number, subset);
+      const cluster = compiled(service, name, [port, rule, peers, workload, mesh, breaker, health], () =>
+        compile(service, port, subset, rule, breaker, health),
       );
       if (cluster === undefined) return undefined;
       byName.set(name, cluster);
@@ -54,6 +63,7 @@ export function createClusters(
     subset: string,
     rule: DestinationRule | undefined,
     breaker: BreakerPolicy | undefined,
+    health: Resource<HealthCheckBody> | undefined,
   ): Cluster | undefined {
     const definition = subset === '' ? undefined : rule?.subsets.get(subset);
     if (subset !== '' && definition === undefined) return undefined;
@@ -87,6 +97,7 @@ export function createClusters(
         ? {}
         : { outlier: withOutlierAnnotation(policy.outlier, rule?.resources ?? []) }),
       ...(breaker === undefined ? {} : { breaker }),
+      ...(health === undefined ? {} : { healthCheck: healthCheckOf(health, service.host, policy.outlier) }),
       limits: limitsOf(policy, mesh),
       ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
       ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),

@@ -10,6 +10,7 @@ import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
+import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody, knowsZones } from './istio-destination-rule.ts';
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
@@ -162,7 +163,12 @@ function compileAll(
   const breakers = stages.run('breakers', [breakerResources, services, workload, mesh], () =>
     createCircuitBreakers(breakerResources, { workload, rootNamespace: mesh.rootNamespace, services, collector }),
   );
-  const clusters = createClusters(rules, peers, workload, mesh, breakers);
+  const healthResources = ofKind<HealthCheckBody>('HealthCheck');
+  const healthChecks = stages.run('health checks', [healthResources, services, workload, mesh], () =>
+    createHealthChecks(healthResources, { workload, rootNamespace: mesh.rootNamespace, services, collector }),
+  );
+  const own = { breakers, healthChecks };
+  const clusters = createClusters(rules, peers, workload, mesh, own);
   const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
   const everywhere = scope === undefined ? compileVirtualHosts(callable, collector) : undefined;
   const { hosts, wildcardHosts } = everywhere ?? compileScopedHosts(scope as SidecarScope, callable, collector);
@@ -188,7 +194,7 @@ function compileAll(
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });
   const { namespace: defaultNamespace } = options.workload;
-  const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers, breakers };
+  const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers, own };
   const state = everywhere && { ...common, owners: everywhere.owners, uses: everywhere.uses };
   const { previous: _, ...kept } = options;
   memories.set(snapshot, { options: kept, stages: memory, state });

@@ -3,6 +3,7 @@ import { destinationRuleTable } from './fields-destination-rule.ts';
 import { envoyFilterTable } from './fields-envoy-filter.ts';
 import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
 import { gatewayTable } from './fields-gateway.ts';
+import { healthCheckTable } from './fields-health-check.ts';
 import { endpointSliceTable, podTable, serviceTable } from './fields-kubernetes.ts';
 import { istioOperatorTable, meshConfigTable } from './fields-mesh-config.ts';
 import { overloadPolicyTable } from './fields-overload-policy.ts';
@@ -40,6 +41,7 @@ export const kindTables: readonly KindTable[] = [
   circuitBreakerTable,
   rateLimitTable,
   overloadPolicyTable,
+  healthCheckTable,
 ];
 
 /** Table of a kind, by API group and kind. */

@@ -1,7 +1,6 @@
 import { keepRoutes, markShared, type Snapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
-import type { CircuitBreakers } from './circuit-breakers.ts';
-import { createClusters } from './clusters.ts';
+import { createClusters, type OwnPolicies } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
 import { rulesWrittenIn } from './delegates.ts';
 import { createDestinationLinks } from './destination-links.ts';
@@ -34,7 +33,7 @@ export interface CompileState {
   readonly registry: Registry;
   readonly rules: DestinationRules;
   readonly peers: PeerAuthentications;
-  readonly breakers: CircuitBreakers;
+  readonly own: OwnPolicies;
   readonly owners: Pick<CompiledHosts['owners'], 'byHost' | 'forConnections'>;
   readonly uses: ReadonlyMap<string, number>;
 }
@@ -169,13 +168,13 @@ function replaceRules(
   previous: Snapshot,
   collector: Collector,
 ): Recompiled | undefined {
-  const { breakers, mesh, owners, peers, registry, rules, workload } = state;
+  const { mesh, own, owners, peers, registry, rules, workload } = state;
   const byName = new Map(previous.clusters);
   const hosts = new Map(previous.hosts);
   const byHost = new Map(owners.byHost);
   const uses = new Map(state.uses);
   const touched = new Set<string>();
-  const clusters = createClusters(rules, peers, workload, mesh, breakers, byName);
+  const clusters = createClusters(rules, peers, workload, mesh, own, byName);
   const links = createDestinationLinks(registry, clusters, rules, workload, collector);
   const compilerOf = (change: 1 | -1) =>
     createHostCompiler(

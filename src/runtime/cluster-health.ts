@@ -86,10 +86,8 @@ export function createClusterHealth(options: {
   endpoints(): readonly EndpointState[];
   /** May these be chosen? The answer is another one now. */
   changed(endpoints: readonly EndpointState[]): void;
-  /** Something else about them is new that balancing goes by; nobody needs to be told. */
-  rebuild(): void;
 }): ClusterHealth {
-  const { clock, random, departed, checks, endpoints, changed, rebuild } = options;
+  const { clock, random, departed, checks, endpoints, changed } = options;
   const outlierStats = newOutlierStats();
   const checkStats = newHealthStats();
   let cluster: Cluster | undefined;
@@ -99,12 +97,7 @@ export function createClusterHealth(options: {
 
   const settled = (endpoint: EndpointState, passed: boolean, moved: boolean): void => {
     const { health } = endpoint;
-    if (moved) {
-      // That a new one is fine is no news; that it is not, is.
-      if (endpoint.checked || !health.healthy) changed([endpoint]);
-      else rebuild();
-    }
-    endpoint.checked = true;
+    if (moved) changed([endpoint]);
     if (passed && health.healthy) detector?.healthy(endpoint);
     if (checker?.unchecked === 0) warm?.resolve();
   };
@@ -202,9 +195,11 @@ export function createClusterHealth(options: {
           outlier.returnedAt = clock.now();
         }
       }
+      if (checker !== undefined && known?.health !== undefined) endpoint.health = known.health;
+      endpoint.announced = endpoint.available;
       if (checker === undefined || cluster?.healthCheck === undefined) return;
-      endpoint.health = known?.health ?? uncheckedHost(cluster.healthCheck);
-      endpoint.checked = known?.health !== undefined;
+      // Until its first check it may not be chosen, which is no news.
+      if (known?.health === undefined) endpoint.health = uncheckedHost(cluster.healthCheck);
       checker.add(endpoint);
     },
     left,

@@ -83,10 +83,14 @@ export class ClusterState {
       departed: departed ?? createDeparted(clock),
       checks: dependencies.checks,
       endpoints: () => this.#endpoints,
-      rebuild: () => this.#rebuild(),
       changed: (endpoints) => {
         this.rebalance();
-        for (const endpoint of endpoints) dependencies.healthChanged(this.cluster, endpoint);
+        for (const endpoint of endpoints) {
+          // One that is out for two reasons goes out once.
+          if (endpoint.announced === endpoint.available) continue;
+          endpoint.announced = endpoint.available;
+          dependencies.healthChanged(this.cluster, endpoint);
+        }
       },
     });
     this.health.update(cluster);
@@ -216,6 +220,7 @@ export class ClusterState {
     const { known, gone } = pairEndpoints(this.#endpoints, endpoints);
     const hooks = this.#dependencies.hooks(this.cluster);
     const next: EndpointState[] = [];
+    let someMoved = false;
     for (const [index, endpoint] of endpoints.entries()) {
       const state = known[index];
       if (state === undefined) {
@@ -227,6 +232,7 @@ export class ClusterState {
       const moved = state.endpoint.speaksMtls !== endpoint.speaksMtls || state.endpoint.spiffeId !== endpoint.spiffeId;
       state.adopt(endpoint, hooks);
       if (moved) void state.drain();
+      someMoved ||= moved;
       next.push(state);
     }
     this.#endpoints = next;
@@ -234,6 +240,7 @@ export class ClusterState {
       this.health.left(state);
       void state.retire();
     }
+    if (someMoved) this.health.renew();
     this.health.membersChanged();
     this.rebalance();
   }

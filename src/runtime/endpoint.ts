@@ -37,8 +37,8 @@ export class EndpointState implements OutlierSubject {
   generation: number;
   outlier: OutlierHost;
   health: HealthHost;
-  /** Has it ever been healthy or not for others to know? */
-  checked: boolean;
+  /** Whether it was available when others were last told. */
+  announced: boolean;
   series: Series;
   #hooks: EndpointHooks;
   #retired: boolean;
@@ -56,7 +56,7 @@ export class EndpointState implements OutlierSubject {
     this.generation = 0;
     this.outlier = newOutlierHost();
     this.health = newHealthHost();
-    this.checked = true;
+    this.announced = true;
     this.series = hooks.series(endpoint);
     this.#hooks = hooks;
     this.#retired = false;

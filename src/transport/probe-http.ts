@@ -38,6 +38,9 @@ export function httpProber(target: ConnectTarget, probe: HttpProbe): Prober {
       let status = 0;
       let wantsOut = false;
       client.dispatch(request, {
+        onRequestStart() {
+          // Required by undici.
+        },
         onResponseStart(_controller, code, given) {
           if (code < 200) return;
           status = code;
