@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { type AgentStart, agentAnswers } from './agent-answers.ts';
 import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
+import { hearing } from './agent-health.ts';
 import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
@@ -117,8 +118,10 @@ export function agentRouter(options: {
     let done = false;
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
+    const made = cookie === undefined ? edits : withCookie(edits, cookie);
     return {
-      ...(cookie === undefined ? edits : withCookie(edits, cookie)),
+      ...made,
+      ...hearing(state, endpoint, made.response),
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),

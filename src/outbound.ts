@@ -118,6 +118,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
           {
             ...target(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
             timeoutMs: policy.timeoutMs,
+            http2: policy.probe.kind === 'grpc',
             // Read for each new connection: the endpoint may be described anew.
             get address() {
               return state.endpoint.address;

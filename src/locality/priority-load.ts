@@ -25,7 +25,7 @@ export function availabilityOf({ total, available }: LevelHealth): number {
 
 /** What part of its weight a locality gets, 0 to 1: all of it as long as it can carry that. */
 export function localityLoad({ total, available }: LevelHealth): number {
-  return Math.min(1, (overprovisioningPercent / 100) * (available / total));
+  return total === 0 ? 0 : Math.min(1, (overprovisioningPercent / 100) * (available / total));
 }
 
 /**

@@ -154,7 +154,7 @@ export class Level implements LevelHealth {
       const { locality } = state.endpoint;
       let group = groups.get(locality);
       if (group === undefined) groups.set(locality, (group = { total: 0, available: 0, endpoints: [] }));
-      group.total++;
+      if (!state.excluded) group.total++;
       if (!state.available) continue;
       group.available++;
       group.endpoints.push(state);

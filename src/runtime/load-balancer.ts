@@ -52,7 +52,7 @@ export function createLoadBalancer(dependencies: LevelDependencies): LoadBalance
     const policy = cluster as Cluster;
     const groups = byPriority(endpoints);
     const sizes = groups.map(sizeOf);
-    const shares = priorityLoads(sizes, policy.outlier?.minHealthPercent ?? defaultPanicPercent);
+    const shares = priorityLoads(sizes, panicPercentOf(policy));
     loads = shares.loads;
     levels = groups.map((group, priority) => {
       const panics = shares.panic[priority] === true;
@@ -129,10 +129,19 @@ function byPriority(endpoints: readonly EndpointState[]): readonly (readonly End
   return groups;
 }
 
+/** Health checks have a share of their own, made of that of outlier detection where nothing else is said. */
+function panicPercentOf({ healthCheck, outlier }: Cluster): number {
+  return (healthCheck ?? outlier)?.minHealthPercent ?? defaultPanicPercent;
+}
+
 function sizeOf(endpoints: readonly EndpointState[]): Size {
   let available = 0;
-  for (const endpoint of endpoints) if (endpoint.available) available++;
-  return { total: endpoints.length, available };
+  let total = 0;
+  for (const endpoint of endpoints) {
+    if (endpoint.available) available++;
+    if (!endpoint.excluded) total++;
+  }
+  return { total, available };
 }
 
 function other(
