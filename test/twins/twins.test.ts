@@ -13,8 +13,11 @@ const here = new URL('.', import.meta.url);
 const update = process.env['UPDATE_TWINS'] === '1';
 const twins = readdirSync(here, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
+/** The process that they are for, beside what all tests have. */
+const workload = { locality: 'eu/eu-1' };
+
 /** What a snapshot says, and nothing of where it came from. */
-function describe({ clusters, hosts, wildcardHosts, outboundPolicy }: Snapshot): unknown {
+function describe({ callers, clusters, hosts, wildcardHosts, outboundPolicy }: Snapshot): unknown {
   const names = new Map<VirtualHost, string[]>();
   for (const [name, host] of hosts) names.set(host, [...(names.get(host) ?? []), name].sort());
   const value = {
@@ -22,6 +25,7 @@ function describe({ clusters, hosts, wildcardHosts, outboundPolicy }: Snapshot):
     wildcardHosts,
     clusters: [...clusters.values()],
     outboundPolicy,
+    callers,
   };
   const text = JSON.stringify(value, (key, each: unknown) => {
     if (key === 'provenance' || key === 'skipped') return undefined;
@@ -36,7 +40,7 @@ t.ok(twins.length >= 10, 'there are twins');
 for (const { name } of twins) {
   t.test(`${name}: the snapshot is what it was`, async (t) => {
     const folder = new URL(`${name}/`, here);
-    const found = describe(good(readFileSync(new URL('istio.yaml', folder), 'utf8')).snapshot);
+    const found = describe(good(readFileSync(new URL('istio.yaml', folder), 'utf8'), { workload }).snapshot);
     const file = new URL('snapshot.json', folder);
     if (update) writeFileSync(file, `${JSON.stringify(found, null, 2)}\n`);
     t.ok(existsSync(file));
