@@ -16,6 +16,7 @@ export interface EndpointHooks {
   open(endpoint: Endpoint, host: string, current: () => Endpoint): Dispatcher;
   /** Connections are for one Host header and no other: its name is part of their TLS. */
   readonly perHost?: boolean;
+  /** Where its tries count. In one cluster its workload and its label `version` alone decide. */
   series(endpoint: Endpoint): Series;
 }
 
@@ -96,11 +97,13 @@ export class EndpointState implements OutlierSubject {
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */
   adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
-    const { address, port } = this.endpoint;
+    const { address, labels, port, workload } = this.endpoint;
     if (address !== endpoint.address || port !== endpoint.port) this.name = endpointKey(endpoint);
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
-    this.series = hooks.series(endpoint);
+    if (workload !== endpoint.workload || labels['version'] !== endpoint.labels['version']) {
+      this.series = hooks.series(endpoint);
+    }
     this.#hooks = hooks;
   }
 
