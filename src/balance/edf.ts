@@ -21,21 +21,27 @@ export function earliestDeadlineFirst<E extends Candidate>(
 ): () => E {
   // Starting anywhere in its first turn keeps a thousand clients that start together from one endpoint.
   const heap: Turn<E>[] = all.map((endpoint) => ({ endpoint, due: random() / weightOf(endpoint) }));
-  heap.sort((a, b) => a.due - b.due);
+  for (let at = (heap.length >> 1) - 1; at >= 0; at--) sink(heap, at);
   return () => {
     const top = heap[0] as Turn<E>;
     top.due += 1 / weightOf(top.endpoint);
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      const right = heap[child + 1];
-      if (right !== undefined && right.due < (heap[child] as Turn<E>).due) child++;
-      const smaller = heap[child];
-      if (smaller === undefined || smaller.due >= top.due) break;
-      heap[at] = smaller;
-      at = child;
-    }
-    heap[at] = top;
+    sink(heap, 0);
     return top.endpoint;
   };
+}
+
+/** Moves one down to its place in a heap: below those that are due earlier. */
+function sink<E>(heap: Turn<E>[], from: number): void {
+  const turn = heap[from] as Turn<E>;
+  let at = from;
+  for (;;) {
+    let child = 2 * at + 1;
+    const right = heap[child + 1];
+    if (right !== undefined && right.due < (heap[child] as Turn<E>).due) child++;
+    const smaller = heap[child];
+    if (smaller === undefined || smaller.due >= turn.due) break;
+    heap[at] = smaller;
+    at = child;
+  }
+  heap[at] = turn;
 }

@@ -18,6 +18,14 @@ export interface SlowStart<E> {
   close(): void;
 }
 
+/** One endpoint in service. */
+interface Service {
+  readonly since: number;
+  factor: number;
+  /** Number of the last update that knew it. */
+  seen: number;
+}
+
 /**
  * Slow start of the endpoints of one cluster. Weights grow in steps of a hundredth of the time, by one
  * timer that runs while there is somebody to warm up: a pick asks no clock. `warm` is called when
@@ -25,53 +33,66 @@ export interface SlowStart<E> {
  */
 export function createSlowStart<E>(policy: WarmupPolicy, clock: Clock, warm: () => void): SlowStart<E> {
   const stepMs = Math.max(minimumStepMs, policy.durationMs / 100);
-  let since: ReadonlyMap<E, number> = new Map();
-  const factors = new Map<E, number>();
+  const services = new Map<E, Service>();
+  let updates = 0;
+  /** How many have less than their whole weight. While the timer runs. */
+  let cold = 0;
   let stop: (() => void) | undefined;
+  const factorOf = (endpoint: E): number => services.get(endpoint)?.factor ?? 1;
 
   const refresh = (): void => {
     const now = clock.now();
-    factors.clear();
-    for (const [endpoint, start] of since) {
-      const factor = slowStartFactor(policy, now - start);
-      if (factor < 1) factors.set(endpoint, factor);
+    cold = 0;
+    for (const service of services.values()) {
+      if (service.factor === 1 && stop !== undefined) continue;
+      service.factor = slowStartFactor(policy, now - service.since);
+      if (service.factor < 1) cold++;
     }
   };
   const tick = (): void => {
-    stop = undefined;
     refresh();
-    if (factors.size > 0) stop = clock.after(stepMs, tick);
-    else warm();
+    stop = cold > 0 ? clock.after(stepMs, tick) : undefined;
+    if (stop === undefined) warm();
+  };
+  const rest = (): undefined => {
+    stop?.();
+    stop = undefined;
   };
 
   return {
     update(serving) {
+      updates++;
       const now = clock.now();
-      const next = new Map<E, number>();
+      const first = slowStartFactor(policy, 0);
       let alike = true;
-      let first: number | undefined;
+      let beginning: number | undefined;
       for (const endpoint of serving) {
-        const start = since.get(endpoint) ?? now;
-        next.set(endpoint, start);
-        first ??= start;
-        alike &&= start === first;
+        let service = services.get(endpoint);
+        if (service === undefined) {
+          service = { since: now, factor: first, seen: updates };
+          services.set(endpoint, service);
+          if (first < 1) cold++;
+        }
+        service.seen = updates;
+        beginning ??= service.since;
+        alike &&= service.since === beginning;
       }
-      since = next;
+      if (services.size > serving.length) {
+        for (const [endpoint, service] of services) {
+          if (service.seen === updates) continue;
+          services.delete(endpoint);
+          if (service.factor < 1) cold--;
+        }
+      }
       // When all began together nobody is colder than the others.
-      if (alike) factors.clear();
-      else refresh();
-      if (factors.size === 0) {
-        stop?.();
-        stop = undefined;
-        return undefined;
-      }
+      if (alike) return rest();
+      // Without the timer nobody has kept the factors up to date.
+      if (stop === undefined) refresh();
+      if (cold === 0) return rest();
       stop ??= clock.after(stepMs, tick);
-      return (endpoint) => factors.get(endpoint) ?? 1;
+      return factorOf;
     },
-    close() {
-      stop?.();
-      stop = undefined;
-    },
+    close: rest,
   };
 }
 

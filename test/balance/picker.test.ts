@@ -8,6 +8,13 @@ import { balancerSuite, error, type Host, hosts, shares } from '../suites/balanc
 const lettered = (...weights: readonly number[]): Host[] =>
   hosts(...weights).map((host, i) => ({ ...host, name: String.fromCharCode(97 + i) }));
 
+for (const policy of ['LEAST_REQUEST', 'ROUND_ROBIN'] as const) {
+  balancerSuite(t, {
+    name: `${policy} while endpoints warm up`,
+    create: (all, random) => createPicker(policy, all, random, () => 0.3),
+  });
+}
+
 for (const policy of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
   balancerSuite(t, { name: policy, create: (all, random) => createPicker(policy, all, random) });
 }
@@ -112,6 +119,26 @@ t.test('LEAST_REQUEST shifts load away from a slow endpoint (EP-18)', async (t) 
     queue.push({ host, until: now + (host === slow ? 200 : 2) });
   }
   t.ok(toSlow / 20_000 < 0.03, `${toSlow} of 20,000`);
+});
+
+t.test('LEAST_REQUEST with weights shifts load away from a slow endpoint, as far as Envoy does (EP-18)', async (t) => {
+  const all = hosts(1, 2, 3) as [Host, Host, Host];
+  const pick = createPicker('LEAST_REQUEST', all, seededRandom(8));
+  const queue: { readonly host: Host; readonly until: number }[] = [];
+  let toSlow = 0;
+  for (let now = 0; now < 20_000; now++) {
+    while (queue.length > 0 && (queue[0] as (typeof queue)[number]).until <= now) {
+      const [done] = queue.splice(0, 1);
+      (done as (typeof queue)[number]).host.inFlight--;
+    }
+    const host = pick() as Host;
+    host.inFlight++;
+    if (host === all[1]) toSlow++;
+    queue.push({ host, until: now + (host === all[1] ? 200 : 2) });
+    queue.sort((a, b) => a.until - b.until);
+  }
+  t.ok(toSlow / 20_000 < 0.07, `${toSlow} of 20,000, instead of a third`);
+  t.ok(toSlow > 0);
 });
 
 t.test('RANDOM with weights reaches both ends of the range', async (t) => {
