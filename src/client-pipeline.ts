@@ -3,7 +3,7 @@ import { balanceFilter, type RetryPlaces } from './balance/filter.ts';
 import { hashFilter } from './balance/hash-filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
-import type { ReportMemory } from './balance/utilization.ts';
+import { ReportMemory } from './balance/utilization.ts';
 import { utilizationFilter } from './balance/utilization-filter.ts';
 import { breakerFilter } from './breaker/filter.ts';
 import { type Breakers, fallbackFilter } from './breakers.ts';
@@ -289,7 +289,7 @@ const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
   endpoint instanceof EndpointState ? endpoint.latency : undefined;
 
 const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
-  endpoint instanceof EndpointState ? endpoint.reports : undefined;
+  endpoint instanceof EndpointState ? (endpoint.reports ??= new ReportMemory()) : undefined;
 
 /**
  * Keys stay with their endpoint, as in Istio, but for one that cannot be reached, and with their

@@ -54,6 +54,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     random,
     metrics,
     onFailure: settings.onFailure,
+    ...(settings.instance === undefined ? {} : { instance: settings.instance }),
     retries: settings.retries,
     identity: identity === undefined ? 'none' : () => identity.current(),
     endpointChanged: (status) => {

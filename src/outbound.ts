@@ -36,6 +36,8 @@ export interface OutboundDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
+  /** Name of this process among others of its workload. Absent: one at random. */
+  readonly instance?: string;
   readonly onFailure: 'response' | 'throw';
   /** Default: {@link defaultRetrySettings}. */
   readonly retries?: RetrySettings;
@@ -90,10 +92,12 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
 
   const budgets = createConnectionBudgets();
   const gate = createGate(maxChecks);
+  const instance = dependencies.instance ?? `${workload.name}-${random()}`;
   const names = createNameResolver({ ask: createSystemDns(), clock, random });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
     random,
+    instance,
     names,
     retryBudget: retries.budget,
     hooks: (cluster) => ({

@@ -10,8 +10,8 @@ import { byUtilization, type ReportMemory } from './utilization.ts';
 export interface Remembered extends Candidate {
   /** For PEAK_EWMA. */
   readonly latency: LatencyMemory;
-  /** For UTILIZATION. */
-  readonly reports: ReportMemory;
+  /** For UTILIZATION: once it has reported. */
+  readonly reports: ReportMemory | undefined;
 }
 
 /** What balancers are given. */

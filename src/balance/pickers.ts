@@ -8,10 +8,12 @@ import type { Picker } from './candidate.ts';
 import { createHashBalancer, type HashBalancer, type HashedCandidate } from './hash-balancer.ts';
 import { createPicker } from './picker.ts';
 import { createSlowStart, type SlowStart } from './slow-start.ts';
+import { createSubset, type Subset } from './subset.ts';
 
 /** How the endpoints of one cluster are chosen; fits {@link Cluster}. */
 export interface Balancing {
   readonly balance: BalancePolicy;
+  readonly subsetSize?: number;
   readonly hash?: ConsistentHash;
   readonly warmup?: WarmupPolicy;
 }
@@ -26,12 +28,16 @@ export interface Pickers<E> {
    * consistent hash, in place of the weights that the endpoints have of themselves.
    */
   of(endpoints: readonly E[], slot: number, weightOf?: (endpoint: E) => number): Picker<E>;
+  /** Those of a set that this process calls: all, or its subset of them. */
+  ours(endpoints: readonly E[]): readonly E[];
   close(): void;
 }
 
 export interface PickersDependencies {
   readonly clock: Clock;
   readonly random: Random;
+  /** Name of this process, by which it chooses a subset of many endpoints. Default ''. */
+  readonly instance?: string;
   /** Endpoints that were new are no longer: other pickers will do now. */
   warm(): void;
 }
@@ -42,16 +48,20 @@ interface Served extends Remembered, HashedCandidate {
 }
 
 export function createPickers<E extends Served>(dependencies: PickersDependencies): Pickers<E> {
-  const { clock, random, warm } = dependencies;
+  const { clock, instance = '', random, warm } = dependencies;
   let balance: BalancePolicy = 'LEAST_REQUEST';
   let hash: ConsistentHash | undefined;
   let warmup: WarmupPolicy | undefined;
+  /** Kept as long as its size: it remembers lots. */
+  let subset: Subset<E> | undefined;
   let slowStart: SlowStart<E> | undefined;
   let factorOf: ((endpoint: E) => number) | undefined;
   const tables = new Map<number, HashBalancer<E>>();
 
+  const ours = (endpoints: readonly E[]): readonly E[] => subset?.of(endpoints) ?? endpoints;
+
   const plain = (endpoints: readonly E[]): Picker<E> =>
-    createBalancer(balance, endpoints, { clock, random, ...(factorOf === undefined ? {} : { factorOf }) });
+    createBalancer(balance, ours(endpoints), { clock, random, ...(factorOf === undefined ? {} : { factorOf }) });
 
   const hashed = (
     policy: ConsistentHash,
@@ -84,10 +94,14 @@ export function createPickers<E extends Served>(dependencies: PickersDependencie
         warmup = wanted;
         slowStart = wanted === undefined ? undefined : createSlowStart<E>(wanted, clock, warm);
       }
+      // Nor here: the same key must lead every process to the same endpoint.
+      const size = hash === undefined ? balancing.subsetSize : undefined;
+      if (size !== subset?.size) subset = size === undefined ? undefined : createSubset(instance, size);
       factorOf = slowStart?.update(all.filter(({ available }) => available));
     },
     of: (endpoints, slot, weightOf) =>
       hash === undefined ? plain(endpoints) : hashed(hash, endpoints, slot, weightOf),
+    ours,
     close: () => slowStart?.close(),
   };
 }

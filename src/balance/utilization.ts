@@ -17,10 +17,10 @@ export const utilizationDefaults = {
 } as const;
 
 /**
- * A weight is at most so many times the middle one, and at least such a part of it. Reports come
- * from servers, and one that lies must not get all the calls.
+ * A weight is at most so many times the middle one: reports come from servers, and one that lies must
+ * not get all the calls. And it is at least such a part of it: who gets nothing reports nothing new.
  */
-const maxDeviation = 10;
+const bounds = { most: 10, least: 1 / 100 } as const;
 
 /** What utilization-weighted balancing remembers of one endpoint. */
 export class ReportMemory {
@@ -72,7 +72,8 @@ function weightOf({ rps, utilization, eps }: LoadReport): number {
 export interface UtilizationOptions<E> {
   readonly clock: Clock;
   readonly random: Random;
-  reportsOf(endpoint: E): ReportMemory;
+  /** Nothing: it has never reported. */
+  reportsOf(endpoint: E): ReportMemory | undefined;
   /** Above 0 to 1: an endpoint that starts slowly takes this share of the tries that it would get. */
   readonly factorOf?: (endpoint: E) => number;
 }
@@ -86,31 +87,47 @@ export function byUtilization<E extends Candidate>(
   candidates: readonly E[],
   { clock, random, reportsOf, factorOf }: UtilizationOptions<E>,
 ): Picker<E> {
-  const all = weighted(candidates);
-  if (all.length < 2) return () => all[0];
-  const weights = new Map<E, number>();
+  const all = weighted(candidates).map((endpoint) => new Weighed(endpoint));
+  if (all.length < 2) return () => all[0]?.endpoint;
+  const usable = new Float64Array(all.length);
   let updatedAt = Number.NEGATIVE_INFINITY;
   const update = (now: number): void => {
     updatedAt = now;
-    const known = all.map((endpoint) => reportsOf(endpoint).weight(now));
-    const usable = known.filter((weight) => weight > 0).sort((a, b) => a - b);
-    const middle = usable.length < 2 ? undefined : usable[usable.length >> 1];
-    all.forEach((endpoint, i) => {
-      if (middle === undefined) weights.set(endpoint, endpoint.weight || 1);
-      else {
-        const weight = known[i] || middle;
-        weights.set(endpoint, Math.min(Math.max(weight / middle, 1 / maxDeviation), maxDeviation));
-      }
-    });
+    let count = 0;
+    for (const each of all) {
+      each.weight = reportsOf(each.endpoint)?.weight(now) ?? 0;
+      if (each.weight > 0) usable[count++] = each.weight;
+    }
+    if (count < 2) {
+      for (const each of all) each.weight = each.endpoint.weight || 1;
+      return;
+    }
+    const middle = usable.subarray(0, count).sort()[count >> 1] as number;
+    for (const each of all) {
+      const relative = (each.weight || middle) / middle;
+      each.weight = Math.min(Math.max(relative, bounds.least), bounds.most);
+    }
   };
   update(clock.now());
-  const next = earliestDeadlineFirst(all, random, (endpoint) => {
-    const weight = weights.get(endpoint) as number;
-    return factorOf === undefined ? weight : weight * factorOf(endpoint);
-  });
+  const next = earliestDeadlineFirst(all, random, ({ endpoint, weight }) =>
+    factorOf === undefined ? weight : weight * factorOf(endpoint),
+  );
   return () => {
     const now = clock.now();
     if (now - updatedAt >= utilizationDefaults.updateMs) update(now);
-    return next();
+    return next().endpoint;
   };
+}
+
+/** An endpoint with the weight that it has at the moment. */
+class Weighed<E> implements Candidate {
+  readonly endpoint: E;
+  weight: number;
+  inFlight: number;
+
+  constructor(endpoint: E) {
+    this.endpoint = endpoint;
+    this.weight = 1;
+    this.inFlight = 0;
+  }
 }

@@ -182,10 +182,11 @@ function balanceOf({ balance, hash, warmup }: ClusterPolicy) {
 function extensionsOf(
   { resources }: DestinationRule,
   { hash }: ClusterPolicy,
-): Partial<Pick<Cluster, 'balance' | 'hash'>> {
-  const { balance, hashBalanceFactor } = destinationExtensions(resources);
+): Partial<Pick<Cluster, 'balance' | 'subsetSize' | 'hash'>> {
+  const { balance, hashBalanceFactor, subsetSize } = destinationExtensions(resources);
   return {
     ...(balance === undefined ? {} : { balance }),
+    ...(subsetSize === undefined ? {} : { subsetSize }),
     ...(hash === undefined || hashBalanceFactor === undefined
       ? {}
       : { hash: { ...hash, balanceFactor: hashBalanceFactor } }),

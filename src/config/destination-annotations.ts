@@ -14,6 +14,8 @@ export interface DestinationExtensions {
   readonly balance?: BalancePolicy;
   /** `inmesh.dev/hash-balance-factor`: {@link ConsistentHash.balanceFactor}. */
   readonly hashBalanceFactor?: number;
+  /** `inmesh.dev/subset-size`: each process calls so many of the endpoints. */
+  readonly subsetSize?: number;
 }
 
 const prefix = 'inmesh.dev/';
@@ -42,6 +44,11 @@ const known: {
     mustBe: 'a whole number of percent from 100 to 4294967295',
     read: (value) => (/^[1-9][0-9]{2,9}$/.test(value) && Number(value) <= 4_294_967_295 ? Number(value) : undefined),
   },
+  subsetSize: {
+    key: 'inmesh.dev/subset-size',
+    mustBe: 'a whole number from 1 to 100000',
+    read: (value) => (/^[1-9]\d{0,5}$/.test(value) && Number(value) <= 100_000 ? Number(value) : undefined),
+  },
 };
 
 const byKey = new Map<string, Annotation<unknown>>(Object.values(known).map((each) => [each.key, each]));
@@ -68,9 +75,10 @@ export function checkDestinationAnnotations(resource: Resource<DestinationRuleBo
   const { consistentHash, simple } = resource.body.spec.trafficPolicy?.loadBalancer ?? {};
   const stronger =
     consistentHash === undefined ? (simple === 'PASSTHROUGH' ? 'simple: PASSTHROUGH' : '') : 'consistentHash';
-  if (stronger !== '' && resource.annotations[known.balance.key] !== undefined) {
+  for (const { key } of [known.balance, known.subsetSize]) {
+    if (stronger === '' || resource.annotations[key] === undefined) continue;
     const note = `spec.trafficPolicy.loadBalancer has ${stronger}, which goes first`;
-    collector.warn(resource, ['metadata', 'annotations', known.balance.key], 'ignored', note);
+    collector.warn(resource, ['metadata', 'annotations', key], 'ignored', note);
   }
   const { key } = known.hashBalanceFactor;
   if (resource.annotations[key] !== undefined && !hashes(resource)) {
@@ -107,9 +115,11 @@ function checkOutlierAnnotation(
 /** What the annotations of the resources say that a rule is made of; the one that gave it its name goes first. */
 export function destinationExtensions(resources: readonly Resource[]): DestinationExtensions {
   const balance = firstOf(known.balance, resources);
+  const subsetSize = firstOf(known.subsetSize, resources);
   const hashBalanceFactor = firstOf(known.hashBalanceFactor, resources);
   return {
     ...(balance === undefined ? {} : { balance }),
+    ...(subsetSize === undefined ? {} : { subsetSize }),
     ...(hashBalanceFactor === undefined ? {} : { hashBalanceFactor }),
   };
 }

@@ -30,9 +30,9 @@ type Values = { [K in (typeof names)[number]]?: number };
 
 /**
  * The report in a header of an untrusted server. Nothing: there is none, or it is not to be used: no
- * number where one must be, one that is negative or not finite, a metric twice, no rate or no
- * utilization. `application_utilization` goes before `cpu_utilization` (gRFC A58, A114); other
- * metrics are passed over.
+ * number where one must be, one that is negative or not finite, a metric twice, no rate, or neither
+ * utilization nor failures. `application_utilization` goes before `cpu_utilization` (gRFC A58, A114);
+ * other metrics are passed over.
  */
 export function parseLoadReport(header: string): LoadReport | undefined {
   if (header.length > maxLength) return undefined;
@@ -49,7 +49,7 @@ export function parseLoadReport(header: string): LoadReport | undefined {
     eps = 0,
   } = values;
   const utilization = application > 0 ? application : cpu;
-  if (!(utilization > 0 && rps > 0)) return undefined;
+  if (rps === 0 || (utilization === 0 && eps === 0)) return undefined;
   return {
     utilization: Math.min(utilization, maxUtilization),
     rps: Math.min(rps, maxRate),

@@ -18,6 +18,8 @@ export interface Cluster {
   readonly http2?: 'always' | 'asCaller';
   readonly discovery: Discovery;
   readonly balance: BalancePolicy;
+  /** Each process calls so many of the endpoints, its own choice of them. Not where there is a {@link hash}. */
+  readonly subsetSize?: number;
   /** Instead of {@link balance}; requests without a key go to the least loaded. */
   readonly hash?: ConsistentHash;
   /** Absent: the endpoints of one priority are called alike, near or far. */

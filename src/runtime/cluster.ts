@@ -31,6 +31,8 @@ export interface ClusterDependencies {
   readonly random: Random;
   /** How many processes of this workload run in each locality; see {@link Snapshot.callers}. */
   callers?(): Callers | undefined;
+  /** Name of this process among others of its workload. Default '', which is for one alone. */
+  readonly instance?: string;
   hooks(cluster: Cluster): EndpointHooks;
   readonly names: NameResolver;
   /** How many retries run at once where neither `retryBudget` nor `maxRetries` says so. Default 20 %, and 3. */
@@ -71,9 +73,9 @@ export class ClusterState {
     this.outside = 0;
     this.breaker = reconcileBreaker(undefined, cluster.breaker, this.#breakerDependencies(dependencies));
     this.#dependencies = dependencies;
-    const { callers = () => undefined, clock, random } = dependencies;
+    const { callers = () => undefined, clock, instance = '', random } = dependencies;
     this.retries = createRetryLimit(this.#retryPolicy(), clock, () => this.#underWay());
-    this.#balancer = createLoadBalancer({ callers, clock, random });
+    this.#balancer = createLoadBalancer({ callers, clock, instance, random });
     this.#endpoints = [];
     this.#names = undefined;
     this.#logical = undefined;

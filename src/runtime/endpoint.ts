@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { LatencyMemory } from '../balance/peak-ewma.ts';
-import { ReportMemory } from '../balance/utilization.ts';
+import type { ReportMemory } from '../balance/utilization.ts';
 import { type HealthHost, newHealthHost } from '../health/host.ts';
 import type { Endpoint } from '../model/cluster.ts';
 import type { OutlierSubject } from '../outlier/detector.ts';
@@ -41,12 +41,13 @@ export class EndpointState implements OutlierSubject {
   /** Whether it was available when others were last told. */
   announced: boolean;
   series: Series;
+  /** What its server said of its load, once it has. */
+  reports: ReportMemory | undefined;
   #hooks: EndpointHooks;
   #retired: boolean;
   #dispatcher: Dispatcher | undefined;
   #byHost: Map<string, Dispatcher> | undefined;
   #latency: LatencyMemory | undefined;
-  #reports: ReportMemory | undefined;
 
   constructor(endpoint: Endpoint, hooks: EndpointHooks) {
     this.name = endpointKey(endpoint);
@@ -59,22 +60,17 @@ export class EndpointState implements OutlierSubject {
     this.health = newHealthHost();
     this.announced = true;
     this.series = hooks.series(endpoint);
+    this.reports = undefined;
     this.#hooks = hooks;
     this.#retired = false;
     this.#dispatcher = undefined;
     this.#byHost = undefined;
     this.#latency = undefined;
-    this.#reports = undefined;
   }
 
   /** Made on first use: only some policies ask. */
   get latency(): LatencyMemory {
     return (this.#latency ??= new LatencyMemory());
-  }
-
-  /** Made on first use, too. */
-  get reports(): ReportMemory {
-    return (this.#reports ??= new ReportMemory());
   }
 
   /**

@@ -29,6 +29,8 @@ export interface LevelParts {
 export interface LevelDependencies {
   readonly clock: Clock;
   readonly random: Random;
+  /** Name of this process among others of its workload. Default ''. */
+  readonly instance?: string;
   /** See {@link Snapshot.callers}. */
   callers(): Callers | undefined;
 }
@@ -61,6 +63,12 @@ export class Level implements LevelHealth {
     const all = panics || this.size.available === endpoints.length;
     this.#usable ??= all ? endpoints : endpoints.filter((endpoint) => endpoint.available);
     return this.#usable;
+  }
+
+  /** One that is not to be avoided: of the own subset if there is one. */
+  other(avoid: readonly object[]): EndpointState | undefined {
+    const fits = (endpoint: EndpointState): boolean => !avoid.includes(endpoint);
+    return this.#parts.pickers.ours(this.usable).find(fits) ?? this.usable.find(fits);
   }
 
   get picker(): Picker<EndpointState> {

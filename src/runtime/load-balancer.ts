@@ -150,7 +150,7 @@ function other(
   avoid: readonly object[],
 ): EndpointState | undefined {
   for (const [priority, level] of levels.entries()) {
-    const found = (shares[priority] ?? 0) > 0 && level.usable.find((endpoint) => !avoid.includes(endpoint));
+    const found = (shares[priority] ?? 0) > 0 && level.other(avoid);
     if (found) return found;
   }
   return undefined;

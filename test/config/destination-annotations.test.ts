@@ -80,6 +80,23 @@ t.test('annotations are in the report; those of others are nobody’s business h
   );
 });
 
+t.test('a subset of many endpoints', async (t) => {
+  t.notOk('subsetSize' in (good(yaml('')).cluster('reviews|80|') ?? {}));
+  for (const [text, size] of [
+    ['"20"', 20],
+    ['"1"', 1],
+    ['"100000"', 100_000],
+  ] as const) {
+    t.equal(good(yaml(`inmesh.dev/subset-size: ${text}`)).cluster('reviews|80|')?.subsetSize, size);
+  }
+  const spec = 'trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}';
+  const remarks = good(yaml('inmesh.dev/subset-size: "20"', spec)).remarks().join('\n');
+  t.match(
+    remarks,
+    'metadata.annotations["inmesh.dev/subset-size"] ignored (warning): spec.trafficPolicy.loadBalancer has consistentHash',
+  );
+});
+
 const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
   ['inmesh.dev/load-balancer: RANDOM', /inmesh\.dev\/load-balancer.*must be PEAK_EWMA or UTILIZATION, got "RANDOM"/],
   ['inmesh.dev/load-balancer: peak_ewma', /must be PEAK_EWMA/],
@@ -91,6 +108,12 @@ const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
   ...['99', '0', '-150', '150.5', '1e3', '4294967296', '', '150%'].map(
     (value) => [`inmesh.dev/hash-balance-factor: "${value}"`, /must be a whole number of percent from 100/] as const,
   ),
+  ['inmesh.dev/subset-size: "0"', /inmesh\.dev\/subset-size.*must be a whole number from 1 to 100000, got "0"/],
+  ['inmesh.dev/subset-size: "-1"', /must be a whole number/],
+  ['inmesh.dev/subset-size: "2.5"', /must be a whole number/],
+  ['inmesh.dev/subset-size: "020"', /must be a whole number/],
+  ['inmesh.dev/subset-size: "100001"', /must be a whole number/],
+  ['inmesh.dev/subset-size: all', /must be a whole number/],
   ['inmesh.dev/sticky: "{}"', /is not an annotation that is known here/],
 ];
 for (const [annotations, message] of refusals) {

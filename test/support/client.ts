@@ -33,6 +33,7 @@ export function testClient(
     readonly clock?: Clock;
     readonly onFailure?: 'response' | 'throw';
     readonly seed?: number;
+    readonly instance?: string;
     /** In place of the seeded generator. */
     readonly random?: Random;
     /** Answers for names; by default those of the system. */
@@ -65,6 +66,7 @@ export function testClient(
     clock,
     random,
     names,
+    instance: options.instance ?? 'test',
     hooks: (cluster) => ({
       open: (endpoint, host) =>
         openConnections(cluster, {
