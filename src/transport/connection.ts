@@ -18,6 +18,11 @@ export interface Passenger extends Dispatcher.DispatchHandler {
   connection: Connection | undefined;
   /** Where it waits for one; to be left when it gives up. */
   place: Place | undefined;
+  /**
+   * It was sent on a connection that the server closed at that moment. Others that rest may be about
+   * to be closed as well, so it goes out on a new one, where the limits allow that.
+   */
+  readonly fresh?: boolean;
 }
 
 /** Whom a connection belongs to. */

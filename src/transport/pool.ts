@@ -61,7 +61,7 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
       handler.onResponseError?.(null as never, new errors.ClientClosedError());
       return false;
     }
-    let connection = this.#idle.pop();
+    let connection = handler.fresh === true && !this.#full() ? undefined : this.#idle.pop();
     if (connection === undefined) {
       if (this.#budget !== undefined && !admitWaiting(this.#budget, this.#cluster, handler)) return false;
       connection = this.#another();
@@ -119,8 +119,7 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
   /** One more connection, where the limits allow it; as in Envoy an endpoint may always have one. */
   #another(): ConnectionClient | undefined {
     const budget = this.#budget;
-    const full = budget !== undefined && budget.connections >= budget.maxConnections;
-    if (full && this.#all.size > 0) return undefined;
+    if (this.#full() && this.#all.size > 0) return undefined;
     const connection = this.#open(this);
     this.#all.add(connection);
     if (budget !== undefined) {
@@ -128,6 +127,11 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
       connection.awaited = true;
     }
     return connection;
+  }
+
+  #full(): boolean {
+    const budget = this.#budget;
+    return budget !== undefined && budget.connections >= budget.maxConnections;
   }
 
   #remove(connection: ConnectionClient): void {

@@ -190,6 +190,10 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     } else if (this.#delivered) this.#tellError(failure);
   }
 
+  get fresh(): boolean {
+    return this.#repeated;
+  }
+
   // ---- the pipeline's side
 
   deliver(call: ClientCall): void {

@@ -28,6 +28,7 @@ export interface ServiceSetup {
   readonly route?: object;
   /** `trafficPolicy` of the DestinationRule. */
   readonly policy?: object;
+  /** Of the DestinationRule. */
   readonly annotations?: Readonly<Record<string, string>>;
   readonly more?: readonly object[];
 }
@@ -46,10 +47,11 @@ export const eager: object = {
 export function serviceResources(setup: ServiceSetup): readonly object[] {
   const { annotations = {}, name = 'shop', policy, protocol = 'http', retries, route = {}, timeout } = setup;
   const host = `${name}.shop.svc.cluster.local`;
-  const metadata = { name, namespace: 'shop', annotations };
+  const metadata = { name, namespace: 'shop' };
   const endpoints = setup.endpoints.map((place) => {
     if (typeof place === 'number') return { address: '127.0.0.1', ports: { [protocol]: place } };
     const { address, port, ...more } = place;
+    if (address.startsWith('unix://')) return { address, ...more };
     return { address, ports: { [protocol]: port }, ...more };
   });
   const entry = {
@@ -83,8 +85,13 @@ export function serviceResources(setup: ServiceSetup): readonly object[] {
   const rule = {
     apiVersion: 'networking.istio.io/v1',
     kind: 'DestinationRule',
-    metadata,
-    spec: { host, trafficPolicy: policy },
+    metadata: { ...metadata, annotations },
+    spec: { host, ...(policy === undefined ? {} : { trafficPolicy: policy }) },
   };
-  return [entry, virtual, ...(policy === undefined ? [] : [rule]), ...(setup.more ?? [])];
+  return [
+    entry,
+    virtual,
+    ...(policy === undefined && setup.annotations === undefined ? [] : [rule]),
+    ...(setup.more ?? []),
+  ];
 }

@@ -89,14 +89,14 @@ async function listen(owner: Owner, server: Server | ReturnType<typeof createTcp
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  server.listen({ port: 0, host: '127.0.0.1', ...at });
+  server.listen(at.path === undefined ? { port: 0, host: '127.0.0.1', ...at } : at);
   await once(server, 'listening');
   const close = (): void => {
     server.close();
     for (const socket of sockets) socket.destroy();
   };
   owner.teardown(close);
-  const { port } = server.address() as AddressInfo;
+  const { port = 0 } = server.address() as Partial<AddressInfo>;
   return { port, accepted: () => accepted, open: () => sockets.size, close };
 }
 

@@ -41,6 +41,7 @@ function send(
   pool: Dispatcher,
   path = '/',
   onWait?: (passenger: Passenger) => void,
+  fresh = false,
 ): Promise<{ readonly text: string; readonly reused: boolean }> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -62,7 +63,7 @@ function send(
         reject(error);
       },
     };
-    pool.dispatch({ origin: 'http://ignored', path, method: 'GET' }, passenger);
+    pool.dispatch({ origin: 'http://ignored', path, method: 'GET' }, fresh ? { ...passenger, fresh } : passenger);
     onWait?.(passenger);
   });
 }
@@ -171,6 +172,21 @@ t.test('the connection that was used last is used first; one that closed while i
   await until(() => server.open() === 0);
   await turns(3);
   t.equal((await send(pool)).reused, false);
+});
+
+t.test('who was sent on a connection that closed gets a new one, unless there may be no more (EP-11)', async (t) => {
+  const server = await upstream(t);
+  const again = (pool: Dispatcher) => send(pool, '/', undefined, true);
+  const pool = poolTo(t, server.port);
+  await text(pool);
+  await turns(3);
+  t.equal((await again(pool)).reused, false);
+  t.equal(server.accepted(), 2);
+  const full = poolTo(t, server.port, { budget: budget({ maxConnections: 1 }) });
+  await text(full);
+  await turns(3);
+  t.equal((await again(full)).reused, true);
+  t.equal(server.accepted(), 3);
 });
 
 t.test('who gives up while waiting is left out; a closed or destroyed pool says so', async (t) => {

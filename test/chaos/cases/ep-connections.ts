@@ -228,7 +228,6 @@ export const connectionCases: readonly ChaosCase[] = [
     fault: 'the server closes an idle connection as the next request leaves on it',
     expected: 'an idempotent request is sent again without being asked; no POST arrives twice',
     quick: true,
-    defect: 'a request is sent again once, and that may meet a second connection that is being closed',
     async run(lab) {
       let posts = 0;
       const { port } = await rawServer(lab, (socket) => {

@@ -74,8 +74,13 @@ export const healthCases: readonly ChaosCase[] = [
       const tally = await load(mesh, { count, concurrency });
       const share = ((servers[2]?.seen.heads ?? 0) - mark) / (heads(servers) - before - 1_500);
       lab.check(share < 0.02, `share of the slow endpoint: ${(100 * share).toFixed(2)} % (at most 2 %)`);
-      lab.time('p99', percentile(tally.latencies, 0.99), 2 * base, 1_500);
-      lab.time('p95', percentile(tally.latencies, 0.95), 2 * base, 20 * base + 200);
+      lab.time('p99 with LEAST_REQUEST', percentile(tally.latencies, 0.99), 2 * base, 1_500);
+      lab.time('p95 with LEAST_REQUEST', percentile(tally.latencies, 0.95), 2 * base, 20 * base + 200);
+      const annotations = { 'inmesh.dev/load-balancer': 'PEAK_EWMA' };
+      const ewma = await lab.mesh({ endpoints: servers.map(({ port }) => port), annotations });
+      await load(ewma, { count: 1_500, concurrency });
+      const byLatency = await load(ewma, { count, concurrency });
+      lab.time('p99 with PEAK_EWMA', percentile(byLatency.latencies, 0.99), 2 * base, 20 * base + 200);
     },
   },
   {
@@ -107,6 +112,55 @@ export const healthCases: readonly ChaosCase[] = [
       const share = tally.failures / tally.calls;
       lab.check(share < 0.001, `visible failures: ${tally.failures} of ${tally.calls} (less than 0.1 %)`);
       lab.check(ejections > 0, `ejections: ${ejections}`);
+    },
+  },
+  {
+    id: 'EP-20',
+    fault: 'an endpoint with a cold cache joins',
+    expected: 'it gets its share little by little; no errors',
+    async run(lab) {
+      const warm = [await httpServer(lab, afterMs(5)), await httpServer(lab, afterMs(5))];
+      let under = 0;
+      let refused = 0;
+      let joined = Number.POSITIVE_INFINITY;
+      const cold = await httpServer(lab, (incoming, outgoing) => {
+        // More than two at once is too much for it in the beginning.
+        const young = performance.now() - joined < 500;
+        if (young && under >= 2) {
+          refused++;
+          answer(503)(incoming, outgoing);
+          return;
+        }
+        under++;
+        setTimeout(() => {
+          under--;
+          echo(incoming, outgoing);
+        }, 5);
+      });
+      const warmPorts = warm.map(({ port }) => port);
+      const policy = { loadBalancer: { simple: 'ROUND_ROBIN', warmup: { duration: '2s', minimumPercent: 1 } } };
+      const mesh = await lab.mesh({ endpoints: warmPorts, retries: noRetries, policy });
+      let over = false;
+      const loading = load(mesh, { count: 1e9, concurrency: 9, enough: () => over });
+      // The others were new once, too.
+      await pause(2_200);
+      joined = performance.now();
+      const before = heads(warm);
+      mesh.reconfigure({ endpoints: [...warmPorts, cold.port], retries: noRetries, policy });
+      await pause(500);
+      const share = cold.seen.heads / (cold.seen.heads + heads(warm) - before);
+      await pause(2_500);
+      const [mark, warmMark] = [cold.seen.heads, heads(warm)];
+      await pause(500);
+      over = true;
+      const tally = await loading;
+      const later = (cold.seen.heads - mark) / (cold.seen.heads - mark + heads(warm) - warmMark);
+      lab.check(share < 0.2, `share of a third at first: ${(100 * share).toFixed(1)} % (at most 20 %)`);
+      lab.check(later > 0.25, `share when it is warm: ${(100 * later).toFixed(1)} % (at least 25 %)`);
+      lab.check(
+        tally.failures <= tally.calls / 1_000,
+        `failures: ${tally.failures} of ${tally.calls}, refused ${refused}`,
+      );
     },
   },
   {

@@ -1,5 +1,8 @@
 // Endpoints whose names change their minds.
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { testClient } from '../../support/client.ts';
 import { cluster, endpoint, route, snapshot } from '../../support/snapshot.ts';
 import type { ChaosCase } from '../case.ts';
@@ -123,6 +126,22 @@ export const nameCases: readonly ChaosCase[] = [
     id: 'EP-27',
     fault: 'the Unix socket of an endpoint disappears',
     expected: 'as if the connection were refused',
-    pending: 'endpoints that are Unix sockets are read and left out: docs/support.md says so',
+    quick: true,
+    async run(lab) {
+      const path = join(mkdtempSync(join(tmpdir(), 'inmesh-chaos-')), 'shop.sock');
+      lab.teardown(() => rmSync(dirname(path), { recursive: true, force: true }));
+      const [socket, other] = [await httpServer(lab, undefined, { path }), await httpServer(lab)];
+      const endpoints = [other.port, { address: `unix://${path}`, port: 0 }];
+      const mesh = await lab.mesh({ endpoints });
+      const count = lab.count(2_000, 500, 60);
+      lab.equal('failures before', (await load(mesh, { count })).failures, 0);
+      lab.check(socket.seen.heads > 0, `calls over the socket: ${socket.seen.heads}`);
+      socket.close();
+      rmSync(path, { force: true });
+      const seen = other.seen.heads;
+      lab.equal('visible failures of GET', (await load(mesh, { count })).failures, 0);
+      lab.equal('visible failures of POST', (await load(mesh, { count, method: 'POST', body: 'x' })).failures, 0);
+      lab.equal('calls at the other endpoint', other.seen.heads - seen, 2 * count);
+    },
   },
 ];

@@ -2,14 +2,13 @@
 import type { RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import { request } from 'undici';
-import { createMesh } from '../../../src/index.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
-import { recordingLogger } from '../../support/recording-logger.ts';
 import type { ChaosCase } from '../case.ts';
 import type { Lab, LabMesh } from '../lab.ts';
 import { load, pause, percentile, within } from '../load.ts';
 import { noRetries, type Place, serviceResources } from '../resources.ts';
 import { echo, httpServer, type LabServer } from '../servers.ts';
+import { serving } from '../serving.ts';
 
 /** A service with a mirror. */
 function mirrored(lab: Lab, shop: Place, shadow: Place, more: object = {}): Promise<LabMesh> {
@@ -119,7 +118,43 @@ export const sideCases: readonly ChaosCase[] = [
     id: 'POL-20',
     fault: 'a rate limiter under a clock that is set, in two processes',
     expected: 'no burst',
-    pending: 'rate limits are not built yet',
+    quick: true,
+    async run(lab) {
+      const limit = {
+        apiVersion: 'inmesh.dev/v1',
+        kind: 'RateLimit',
+        metadata: { name: 'shop', namespace: 'shop' },
+        spec: {
+          selector: { matchLabels: { app: 'shop' } },
+          local: [{ name: 'all', tokenBucket: { maxTokens: 10, tokensPerFill: 10, fillInterval: '1s' } }],
+        },
+      };
+      const clock = fakeClock();
+      let passed = 0;
+      const handler: RequestListener = (_, outgoing) => {
+        passed++;
+        outgoing.end();
+      };
+      const workers = [
+        await serving(lab, 'shop', handler, [limit], { clock }),
+        await serving(lab, 'shop', handler, [limit], { clock }),
+      ];
+      const mesh = await lab.mesh({ endpoints: workers.map(({ port }) => port), retries: noRetries });
+      const allowed = async (): Promise<number> => {
+        const before = passed;
+        await load(mesh, { count: 200 });
+        return passed - before;
+      };
+      lab.equal('200 calls, 10 for each of two processes', await allowed(), 20);
+      for (const hours of [-1, 1, 24 * 365]) {
+        clock.jump(hours * 3_600_000);
+        lab.equal(`after the clock was set by ${hours} h`, await allowed(), 0);
+      }
+      clock.advance(500);
+      lab.check((await allowed()) <= 20, 'half a second later: no more than there are');
+      clock.advance(1_000);
+      lab.equal('a second later', await allowed(), 20);
+    },
   },
   {
     id: 'POL-21',
@@ -162,7 +197,7 @@ export const sideCases: readonly ChaosCase[] = [
       const limitMs = lab.count(1_000, 1_000, 600);
       const told: number[] = [];
       let abortedAt = 0;
-      const c = await serving(lab, 'c', (incoming) => {
+      const { port: c } = await serving(lab, 'c', (incoming) => {
         told.push(Number(incoming.headers['x-envoy-expected-rq-timeout-ms']));
         incoming.on('close', () => (abortedAt = performance.now()));
       });
@@ -178,7 +213,7 @@ export const sideCases: readonly ChaosCase[] = [
           outgoing.writeHead(statusCode).end();
         });
       };
-      const b = await serving(lab, 'b', handler);
+      const { port: b } = await serving(lab, 'b', handler);
       const a = await lab.mesh({ name: 'b', endpoints: [b], retries: noRetries, timeout: `${limitMs / 1_000}s` });
       const from = performance.now();
       const tally = await load(a, { count: 1, url: 'http://b' });
@@ -193,15 +228,3 @@ export const sideCases: readonly ChaosCase[] = [
     },
   },
 ];
-
-/** A mesh that serves; its port. */
-async function serving(lab: Lab, name: string, handler: RequestListener): Promise<number> {
-  const mesh = createMesh({
-    workload: { name, namespace: 'shop', serviceAccount: name },
-    identity: false,
-    logger: recordingLogger(),
-    drainGraceMs: 100,
-  });
-  lab.teardown(() => mesh.close());
-  return (await mesh.listen(handler, { host: '127.0.0.1' })).port;
-}
