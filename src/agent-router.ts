@@ -3,6 +3,7 @@ import { type AgentStart, agentAnswers } from './agent-answers.ts';
 import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
 import { hearing } from './agent-health.ts';
+import { agentLimit, agentTimes, overflow } from './agent-limits.ts';
 import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
@@ -12,6 +13,7 @@ import type { HeaderChanges } from './lib/header-edit.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
+import type { Route } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { addFlag } from './pipeline/response-flags.ts';
 import { currentScope } from './pipeline/scope.ts';
@@ -27,9 +29,9 @@ import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
 /**
- * Decides for `node:http` requests: the same routes, balancing, outlier detection and mTLS as for
- * fetch. Retries and timeouts belong to the library above (axios, got): the mesh does not hold
- * these requests and cannot send them again.
+ * Decides for `node:http` requests: the same routes, balancing, outlier detection and mTLS, limits and
+ * timeouts as for fetch. Retries belong to the library above (axios, got): the mesh does not hold these
+ * requests and cannot send them again.
  */
 export function agentRouter(options: {
   readonly clock: Clock;
@@ -52,13 +54,13 @@ export function agentRouter(options: {
   const faults = agentFaults({ ...options, answering });
 
   /** Adds what every call has, and returns just that. */
-  const complete = (headers: HeaderList): readonly string[] => {
+  const complete = (headers: HeaderList, { retry, timeoutMs = Infinity }: Route): readonly string[] => {
     const scope = currentScope();
     const given = headers.length;
     addOutboundHeaders(headers, scope);
-    if (scope?.deadline !== undefined) {
-      headers.push(remainingHeader, String(Math.max(1, Math.ceil(scope.deadline - clock.now()))));
-    }
+    const leftMs = Math.min(timeoutMs, (scope?.deadline ?? Infinity) - clock.now());
+    const toldMs = Math.min(leftMs, retry?.perTryTimeoutMs ?? Infinity);
+    if (Number.isFinite(toldMs)) headers.push(remainingHeader, String(Math.max(1, Math.ceil(toldMs))));
     return headers.slice(given) as string[];
   };
 
@@ -100,7 +102,7 @@ export function agentRouter(options: {
   ): AgentTarget => {
     const { destination, route, state } = selection;
     const tlsHost = request.secure ? request.hostname : undefined;
-    const added = complete(headers);
+    const added = complete(headers, route);
     // Of the request as it was made: before the route changes its headers.
     let cookie: string | undefined;
     const hash = options
@@ -113,9 +115,16 @@ export function agentRouter(options: {
       const message = `cluster ${state.cluster.name} has no healthy endpoint`;
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { route: route.name, cluster: state.cluster.name });
     }
+    const times = agentTimes(selection, currentScope(), endpoint.name, clock);
     const edits = edited(request, headers, added, selection, cors);
+    if (!state.requests.enter()) {
+      options.series(state.cluster.host).record(503, addFlag(flag, 'UO'), clock.now() - startedAt);
+      throw overflow(state.cluster.name, `${state.requests.limit} requests`);
+    }
+    const { requests } = state;
     endpoint.inFlight++;
     let done = false;
+    let ended = false;
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     const made = cookie === undefined ? edits : withCookie(edits, cookie);
@@ -125,12 +134,21 @@ export function agentRouter(options: {
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
+      limit: agentLimit(state.cluster.name, state.cluster.limits),
+      times,
+      ended() {
+        if (ended) return;
+        ended = true;
+        requests.leave();
+      },
       done(status, error) {
         if (done) return;
         done = true;
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
-        if (status !== 0 || error instanceof MeshError) {
+        if (error instanceof MeshError && notOfEndpoint.has(error.code)) {
+          endpoint.series.record(error.status, addFlag(flag, error.flag), durationMs);
+        } else if (status !== 0 || error instanceof MeshError) {
           if (status !== 0 || (error as MeshError).code === 'ERR_MESH_UPSTREAM_RESET') state.connected(endpoint);
           state.report(endpoint, status);
           endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
@@ -154,7 +172,7 @@ export function agentRouter(options: {
     const cors = corsOf(request, known);
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return guarded(request, known, start, () => ({
-      ...edited(request, headers, complete(headers), known, cors.response),
+      ...edited(request, headers, complete(headers, known.route), known, cors.response),
       key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
       connect: async () => {
         if (options.connectOriginal !== undefined) {
@@ -195,6 +213,9 @@ function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Know
 }
 
 type Decision = ReturnType<AgentRouter>;
+/** Said of the mesh's own limits and of callers, and not held against an endpoint. */
+const notOfEndpoint: ReadonlySet<string> = new Set(['ERR_MESH_OVERFLOW', 'ERR_MESH_DEADLINE_EXPIRED']);
+
 /** Gives a new cookie to the application, after everything that the route does. */
 function withCookie(edits: Edited, cookie: string): Edited {
   const { response } = edits;

@@ -13,6 +13,7 @@ import { createWeightedChoice } from './route/weighted.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { Clusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
+import type { ConnectionBudget } from './transport/budget.ts';
 
 /** Where {@link Connector.connect} connects to. */
 export interface ConnectOptions {
@@ -42,6 +43,8 @@ export interface ConnectDependencies {
   openOriginal(cluster: Cluster, host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
   /** Makes a connection to a host outside of the mesh. */
   openOutside(host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
+  /** What the connections of a cluster share; nothing where there is no limit. */
+  budget?(cluster: Cluster): ConnectionBudget | undefined;
 }
 
 /** Connections for protocols that the mesh does not read: databases, queues, caches. */
@@ -101,14 +104,25 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
     if (endpoint === undefined) {
       throw new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', `cluster ${name} has no healthy endpoint`, { cluster: name });
     }
+    const budget = dependencies.budget?.(state.cluster);
+    // As Envoy's TCP proxy: one too many is refused, and does not wait.
+    if (budget !== undefined && budget.connections >= budget.maxConnections) {
+      const message = `cluster ${name} is at its limit of ${budget.maxConnections} connections`;
+      throw new MeshError('ERR_MESH_OVERFLOW', message, { cluster: name });
+    }
     endpoint.inFlight++;
+    if (budget !== undefined) budget.connections++;
     try {
       const socket = await open(state, endpoint, tlsHost, host);
-      socket.once('close', () => void endpoint.tryEnded());
+      socket.once('close', () => {
+        endpoint.tryEnded();
+        if (budget !== undefined) budget.connections--;
+      });
       state.health.opened(endpoint);
       return socket;
     } catch (error) {
       endpoint.tryEnded();
+      if (budget !== undefined) budget.connections--;
       // As Envoy counts them: a connection that fails is a gateway error.
       state.report(endpoint, 0);
       throw error;

@@ -178,6 +178,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const connector = createConnector({
     hashes,
     clusters,
+    budget: budgets.of,
     random,
     hosts: () => hosts,
     open: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),

@@ -1,26 +1,23 @@
 import { AsyncResource } from 'node:async_hooks';
+import type { AgentLimit } from './agent-target.ts';
 
 /**
  * Counts requests per key and lets the rest wait in order. node:http's own limit (`maxSockets`) is
  * not used: its queue stands still when a connection fails.
  */
 export class Slots {
-  readonly #limit: number;
   readonly #byKey = new Map<string, { taken: number; waiting: (() => void)[] }>();
 
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Runs `go` now and returns nothing, or later and returns how to leave the queue. */
-  enter(key: string, go: () => void): (() => void) | undefined {
+  /** Runs `go` now and returns nothing, or later and returns how to leave the queue; throws when that is full. */
+  enter({ atOnce, full, key, waiting: room }: AgentLimit, go: () => void): (() => void) | undefined {
     let slot = this.#byKey.get(key);
     if (slot === undefined) this.#byKey.set(key, (slot = { taken: 0, waiting: [] }));
-    if (slot.taken < this.#limit) {
+    if (slot.taken < atOnce) {
       slot.taken++;
       go();
       return undefined;
     }
+    if (slot.waiting.length >= room) throw full();
     // Later it runs because another request ended, but it belongs to the context of its own.
     const turn = AsyncResource.bind(go);
     const { waiting } = slot;

@@ -16,6 +16,25 @@ export interface AgentRequest {
   headers(): readonly (readonly [name: string, value: string])[];
 }
 
+/** How many requests there may be at once. */
+export interface AgentLimit {
+  /** Requests with the same key share it. */
+  readonly key: string;
+  readonly atOnce: number;
+  /** Further ones wait, as many as this. */
+  readonly waiting: number;
+  /** The error of one too many. */
+  full(): Error;
+}
+
+/** A time after which a request is given up. */
+export interface AgentTime {
+  readonly ms: number;
+  /** It ends with the head of the response, or with its last byte. */
+  readonly until: 'response' | 'end';
+  error(): Error;
+}
+
 /** Where one node:http request goes. */
 export interface AgentTarget {
   /** Sockets with the same key are interchangeable. */
@@ -35,6 +54,11 @@ export interface AgentTarget {
    * request was given up meanwhile; a socket that arrives nevertheless is destroyed.
    */
   connect(signal: AbortSignal): Promise<Duplex>;
+  /** Absent: as the agent has it for `key`. */
+  readonly limit?: AgentLimit | undefined;
+  readonly times?: readonly AgentTime[];
+  /** The request has ended, its response included; told once. */
+  ended?(): void;
   /**
    * Told exactly once: `status` when response headers arrived, else 0 with the error. The error is
    * a `MeshError` when the endpoint failed, and something else (or nothing) when the application

@@ -2,7 +2,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { changeRaw } from '../lib/header-edit.ts';
-import type { AgentTarget } from './agent-target.ts';
+import type { AgentTarget, AgentTime } from './agent-target.ts';
 
 /** One request between its routing and its end. */
 export interface Watch {
@@ -13,6 +13,8 @@ export interface Watch {
   stopWaiting: (() => void) | undefined;
   /** Where the request goes, once that is known. */
   target: AgentTarget | undefined;
+  /** Gives the request up when one of these times is over. */
+  limit(times: readonly AgentTime[] | undefined): void;
   /** Ends the watch: the request turned out to go past the mesh. */
   end(): void;
 }
@@ -38,9 +40,27 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
   const { timeout } = request as { timeout?: number };
   const stopClock = timeout ? clock.after(timeout, () => request.emit('timeout')) : undefined;
 
+  const cancels: { readonly time: AgentTime; cancel(): void }[] = [];
+  const over = new Set<AgentTime>();
+  const stopTimes = (until: AgentTime['until'] | 'all'): void => {
+    for (const { cancel, time } of cancels) {
+      if (until !== 'all' && time.until !== until) continue;
+      over.add(time);
+      cancel();
+    }
+  };
   const watch: Watch = {
     stopWaiting: undefined,
     target: undefined,
+    limit(given = []) {
+      for (const time of given) {
+        // What has arrived while the process was busy is in time.
+        const expire = (): void => {
+          if (!over.has(time)) request.destroy(time.error());
+        };
+        cancels.push({ time, cancel: clock.after(time.ms, () => clock.afterIo(expire)) });
+      }
+    },
     end() {
       stopClock?.();
       Object.assign(request, { emit, destroy });
@@ -61,6 +81,8 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
       case 'response':
       case 'upgrade':
       case 'connect':
+        // A connection that is the application's own has no times of the mesh.
+        stopTimes(event === 'response' ? 'response' : 'all');
         changeResponse(details[0] as IncomingMessage, watch.target);
         tell((details[0] as IncomingMessage).statusCode ?? 0);
         break;
@@ -70,7 +92,9 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
         break;
       case 'close':
         stopClock?.();
+        stopTimes('all');
         tell(0);
+        watch.target?.ended?.();
         break;
     }
     return emit.call(request, event, ...details);

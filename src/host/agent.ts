@@ -6,7 +6,7 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { applyTarget, headerOf, headersOf } from './agent-head.ts';
 import { Slots } from './agent-slots.ts';
-import type { AgentRequest, AgentRouter, AgentTarget, Routed, RoutedLater } from './agent-target.ts';
+import type { AgentLimit, AgentRequest, AgentRouter, AgentTarget, Routed, RoutedLater } from './agent-target.ts';
 import { meshErrorFrom, type Watch, watchRequest } from './agent-watch.ts';
 
 export type { AgentRequest, AgentRouter, AgentTarget, RoutedLater } from './agent-target.ts';
@@ -72,7 +72,8 @@ class RoutingAgent extends Agent {
   readonly #clock: Clock;
   readonly #idleTimeoutMs: number;
   /** Absent without a limit. */
-  readonly #slots: Slots | undefined;
+  readonly #slots = new Slots();
+  readonly #atOnce: number | undefined;
   readonly #direct: Agent;
   readonly #directSecure: SecureAgent;
   /** Requests that have not ended, with the key of the slot that they hold. */
@@ -87,8 +88,7 @@ class RoutingAgent extends Agent {
     this.#router = router;
     this.#clock = settings.clock;
     this.#idleTimeoutMs = settings.idleTimeoutMs ?? 4_000;
-    const { maxSocketsPerKey } = settings;
-    this.#slots = maxSocketsPerKey === undefined ? undefined : new Slots(maxSocketsPerKey);
+    this.#atOnce = settings.maxSocketsPerKey;
     this.#direct = new Agent({ ...options, timeout: this.#idleTimeoutMs });
     this.#directSecure = new SecureAgent({ ...options, timeout: this.#idleTimeoutMs });
   }
@@ -126,7 +126,7 @@ class RoutingAgent extends Agent {
     const key = this.#active.get(request);
     this.#active.delete(request);
     // The socket becomes idle right after this event: whoever waits shall find it.
-    if (key !== undefined) process.nextTick(() => this.#slots?.release(key));
+    if (key !== undefined) process.nextTick(() => this.#slots.release(key));
     if (this.#active.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
   }
 
@@ -158,7 +158,10 @@ class RoutingAgent extends Agent {
     routed.then(
       (target) => {
         if (watch.stopWaiting !== undefined) this.#send(request, options, target, watch);
-        else if (target !== 'direct') target.done(0);
+        else if (target !== 'direct') {
+          target.done(0);
+          target.ended?.();
+        }
       },
       (error: Error) => {
         if (watch.stopWaiting === undefined) return;
@@ -184,23 +187,36 @@ class RoutingAgent extends Agent {
       withoutSocket(request, meshErrorFrom(error, 'ERR_MESH_UNSUPPORTED'));
       return;
     }
-    const { key } = target;
+    watch.limit(target.times);
+    const { key, limit = this.#ownLimit(key) } = target;
     const pooled: PoolOptions = { ...options, [poolKey]: key, [baton]: { passage: { request, target, watch } } };
-    if (this.#slots === undefined) {
+    if (limit === undefined) {
       pool.addRequest.call(this, request, pooled);
       return;
     }
-    const leave = this.#slots.enter(key, () => {
-      watch.stopWaiting = undefined;
-      this.#active.set(request, key);
-      pool.addRequest.call(this, request, pooled);
-    });
+    let leave: (() => void) | undefined;
+    try {
+      leave = this.#slots.enter(limit, () => {
+        watch.stopWaiting = undefined;
+        this.#active.set(request, limit.key);
+        pool.addRequest.call(this, request, pooled);
+      });
+    } catch (error) {
+      withoutSocket(request, error as Error);
+      return;
+    }
     if (leave === undefined) return;
+    const left = leave;
     watch.stopWaiting = () => {
       watch.stopWaiting = undefined;
-      leave();
+      left();
       withoutSocket(request);
     };
+  }
+
+  #ownLimit(key: string): AgentLimit | undefined {
+    if (this.#atOnce === undefined) return undefined;
+    return { key, atOnce: this.#atOnce, waiting: Number.POSITIVE_INFINITY, full: neverFull };
   }
 
   /** Called by node:http when the pool has no socket under this name. */
@@ -270,6 +286,10 @@ class RoutingAgent extends Agent {
 
 interface IncomingHead {
   readonly headers: Readonly<Record<string, string | undefined>>;
+}
+
+function neverFull(): Error {
+  return new Error('a queue without an end was full');
 }
 
 /** Ends a request that gets no socket: node:http then emits `error` and `close`. */

@@ -1,0 +1,107 @@
+import { once } from 'node:events';
+import { type ClientRequest, get, type IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
+import t, { type Test } from 'tap';
+import { type ConnectionLimits, defaultConnectionLimits } from '../src/model/cluster.ts';
+import type { Route } from '../src/model/route.ts';
+import { runInScope } from '../src/pipeline/scope.ts';
+import { fakeClock } from './support/fake-clock.ts';
+import { modelMesh } from './support/model-mesh.ts';
+import { cluster, endpoint, route, snapshot } from './support/snapshot.ts';
+import { turns, until, upstream } from './support/upstream.ts';
+
+async function meshTo(t: Test, port: number, limits: Partial<ConnectionLimits>, changes: Partial<Route> = {}) {
+  const clock = fakeClock();
+  const a = cluster('a', [endpoint(port)], { limits: { ...defaultConnectionLimits, ...limits } });
+  const mesh = await modelMesh(t, snapshot({ a: [route(a.name, changes)] }, [a]), { clock });
+  return { mesh, clock, ask: (path = '/') => get(`http://a${path}`, { agent: mesh.agent }) };
+}
+
+/** Body of the response, or the code of the error. */
+async function outcome(request: ClientRequest): Promise<string> {
+  try {
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    return await text(response);
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+t.test('no more requests than the limit are under way, their responses included', async (t) => {
+  const held: (() => void)[] = [];
+  const server = await upstream(t, (_incoming, outgoing) => {
+    outgoing.write('half ');
+    held.push(() => outgoing.end('whole'));
+  });
+  const { ask } = await meshTo(t, server.port, { maxRequests: 2 });
+  const running = [ask(), ask()].map(outcome);
+  await until(() => held.length === 2);
+  t.equal(await outcome(ask()), 'ERR_MESH_OVERFLOW');
+  for (const end of held.splice(0)) end();
+  t.same(await Promise.all(running), ['half whole', 'half whole']);
+  const next = outcome(ask());
+  await until(() => held.length === 1);
+  held[0]?.();
+  t.equal(await next, 'half whole');
+});
+
+t.test('requests wait for a connection, and one too many is told so at once', async (t) => {
+  const held: (() => void)[] = [];
+  const server = await upstream(t, (_incoming, outgoing) => void held.push(() => outgoing.end('ok')));
+  const { ask } = await meshTo(t, server.port, { maxConnections: 1, maxPendingRequests: 2 });
+  const first = outcome(ask());
+  await until(() => held.length === 1);
+  const waiting = [ask(), ask()].map(outcome);
+  t.equal(await outcome(ask()), 'ERR_MESH_OVERFLOW');
+  for (let i = 0; i < 3; i++) {
+    await until(() => held.length > 0);
+    held.shift()?.();
+  }
+  t.same(await Promise.all([first, ...waiting]), ['ok', 'ok', 'ok']);
+  t.equal(server.accepted(), 1);
+});
+
+t.test('the time of the route bounds a request to its last byte, that of a try to its head', async (t) => {
+  const server = await upstream(t, (incoming, outgoing) => {
+    if (incoming.url === '/slow') return;
+    outgoing.write('half');
+  });
+  const retry = { attempts: 2, perTryTimeoutMs: 300, retryOn: [], retriableStatusCodes: [], backoffBaseMs: 1 } as const;
+  const { ask, clock } = await meshTo(t, server.port, {}, { timeoutMs: 1_000, retry });
+  const slow = outcome(ask('/slow'));
+  await server.arrived(1);
+  t.equal(server.requests[0]?.headers['x-envoy-expected-rq-timeout-ms'], '300');
+  clock.advance(299);
+  await turns(5);
+  clock.advance(1);
+  t.equal(await slow, 'ERR_MESH_TRY_TIMEOUT');
+
+  const half = ask('/half');
+  const failed = new Promise((resolve) => half.on('error', resolve));
+  const [response] = (await once(half, 'response')) as [IncomingMessage];
+  let got = '';
+  response.on('data', (chunk) => void (got += String(chunk)));
+  await until(() => got === 'half');
+  const broken = once(response, 'error');
+  clock.advance(999);
+  await turns(5);
+  t.equal(response.destroyed, false, 'the time of a try is over with its head');
+  clock.advance(1);
+  t.match(await failed, { code: 'ERR_MESH_TIMEOUT' });
+  t.match(await broken, [{ message: 'aborted' }], 'and the response does not end as if it were whole');
+  t.equal(clock.pending(), 0);
+});
+
+t.test('what the caller has left bounds a request, and nothing left sends nothing', async (t) => {
+  const server = await upstream(t, () => {});
+  const { ask, clock } = await meshTo(t, server.port, {});
+  const scope = { requestId: 'x', traceHeaders: [] };
+  const late = runInScope({ ...scope, deadline: clock.now() + 105 }, () => ask());
+  const over = outcome(late);
+  await server.arrived(1);
+  clock.advance(100);
+  t.equal(await over, 'ERR_MESH_DEADLINE_EXPIRED');
+  const never = runInScope({ ...scope, deadline: clock.now() }, () => ask());
+  t.equal(await outcome(never), 'ERR_MESH_DEADLINE_EXPIRED');
+  t.equal(server.seen.length, 1);
+});
