@@ -7,6 +7,7 @@ import { agentLimit, agentTimes, overflow } from './agent-limits.ts';
 import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
+import type { ActiveFaults } from './fault/active.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderChanges } from './lib/header-edit.ts';
@@ -39,6 +40,8 @@ export function agentRouter(options: {
   /** Series for requests that reached no endpoint. */
   series(service: string): Series;
   readonly select: Selector;
+  /** Faults under way in this process. Default: those of this agent alone. */
+  readonly faults?: ActiveFaults;
   /** Default: no cluster has a circuit breaker. */
   readonly breakers?: Breakers;
   /** How requests are hashed; absent: they are not. */

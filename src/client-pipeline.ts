@@ -10,6 +10,7 @@ import { type Breakers, fallbackFilter } from './breakers.ts';
 import { createClientMirrors } from './client-mirrors.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
+import { ActiveFaults } from './fault/active.ts';
 import { planFault } from './fault/decide.ts';
 import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
 import { healthFilter } from './health/filter.ts';
@@ -55,6 +56,8 @@ export interface ClientPipelineDependencies {
   hosts(): HostTable | undefined;
   /** Connections of the mesh's own to the address that the caller named. Absent: no cluster needs them. */
   original?(cluster: Cluster): Dispatcher;
+  /** Faults under way in this process. Default: those of this pipeline alone. */
+  readonly faults?: ActiveFaults;
   /** Default: no cluster has a circuit breaker. */
   readonly breakers?: Breakers;
   /** How requests are hashed. Default: by what is in them, no address for those that nobody caused. */
@@ -82,6 +85,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
   const hashes = dependencies.hashes ?? createRequestHashes({ random });
   const deadlines = createDeadlines(clock);
+  const faults = dependencies.faults ?? new ActiveFaults();
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
   const toItsAddress =
@@ -118,7 +122,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const ofTry = route.fault?.level === 'try' ? fault : undefined;
     // outside deadline and retry, as in Envoy: they see nothing of it
     if (ofCall !== undefined) {
-      filters.push(callFaultFilter({ plan: ofCall, clock, random, marginMs, edit: responseEditor(plan, clock) }));
+      filters.push(
+        callFaultFilter({ plan: ofCall, active: faults, clock, random, marginMs, edit: responseEditor(plan, clock) }),
+      );
     }
     // inside of faults, which know nothing of it; outside of all that is sent
     if (cors !== undefined) filters.push(corsFilter(cors));
@@ -137,7 +143,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       const fallback = breaker.fallback && fallbackFilter(host, breaker.fallback);
       filters.push(breakerFilter({ cluster: name, ...breaker, fallback }));
     }
-    const startsLate = ofCall !== undefined && ofCall.delayMs > 0;
+    const startsLate = ofCall !== undefined && (ofCall.delayMs > 0 || ofCall.byHeaders !== undefined);
     // outside retry: the total budget
     filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, grpc, clock, deadlines }));
     if (route.retry !== undefined && route.retry.attempts > 0) {
@@ -169,7 +175,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
         stampRemaining(call, clock, leftMs, grpc);
         return rest(call);
       };
-      filters.push(tryFaultFilter({ plan: ofTry, clock, random, perTryMs, delayed }));
+      filters.push(tryFaultFilter({ plan: ofTry, active: faults, clock, random, perTryMs, delayed }));
     }
     return compose(filters, composeTry(perTryMs, state, route));
   };

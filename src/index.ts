@@ -5,6 +5,7 @@ export type { ConnectOptions } from './connect.ts';
 export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
 export type { ExplainRequest } from './explain/request.ts';
 export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
+export type { FaultStatus } from './fault/active.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { Logger } from './lib/logger.ts';
 export { type BodySource, replayable } from './lib/replayable-body.ts';

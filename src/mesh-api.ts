@@ -5,6 +5,7 @@ import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/so
 import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
 import type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
+import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { Clock } from './lib/clock.ts';
@@ -220,6 +221,8 @@ export interface MeshStats {
   readonly endpoints: readonly EndpointStatus[];
   readonly clusters: readonly ClusterStatus[];
   readonly breakers: readonly BreakerStatus[];
+  /** Faults that routes inject into calls. */
+  readonly faults: FaultStatus;
   /** What the RateLimits of this workload have refused. */
   readonly rateLimits: readonly RateLimitStatus[];
   /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */

@@ -188,6 +188,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),
+        faults: outbound.faults(),
         rateLimits: inbound.rateLimits(),
         overload: inbound.overload(),
       };

@@ -4,6 +4,7 @@ import { agentRouter } from './agent-router.ts';
 import { breakerStatus, createBreakers } from './breakers.ts';
 import { createClientPipeline } from './client-pipeline.ts';
 import { type Connector, createConnector } from './connect.ts';
+import { ActiveFaults, type FaultStatus } from './fault/active.ts';
 import { createGate } from './health/gate.ts';
 import { createAgent, type MeshAgent } from './host/agent.ts';
 import { MeshDispatcher } from './host/dispatcher.ts';
@@ -63,6 +64,7 @@ export interface Outbound {
   endpoints(): readonly EndpointStatus[];
   clusters(): readonly ClusterStatus[];
   breakers(): readonly BreakerStatus[];
+  faults(): FaultStatus;
   /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
@@ -142,6 +144,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
 
   const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
+  const faults = new ActiveFaults();
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
   const hashes = createRequestHashes({ random, ownAddress });
   const pipeline = createClientPipeline({
@@ -153,6 +156,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     hosts: () => hosts,
     original: tls.original,
     breakers,
+    faults,
     series: seriesWithout,
   });
   const dispatcher = new MeshDispatcher({
@@ -200,6 +204,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       random,
       series: seriesWithout,
       breakers,
+      faults,
       select: pipeline.select,
       connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
       connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
@@ -228,6 +233,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       [...clusters.all()].flatMap(({ breaker, cluster }) =>
         breaker === undefined ? [] : [breakerStatus(cluster, breaker)],
       ),
+    faults: () => faults.status,
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {
         agent.destroy();

@@ -14,7 +14,9 @@ const stickyKey = `${prefix}sticky`;
 const faultLevelKey = `${prefix}fault-level`;
 const baggageKey = `${prefix}baggage`;
 const idleKey = `${prefix}per-try-idle-timeout`;
-const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey, idleKey];
+const maxFaultsKey = `${prefix}max-active-faults`;
+const faultHeadersKey = `${prefix}fault-headers`;
+const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey, idleKey, maxFaultsKey, faultHeadersKey];
 
 /** Begins the name of a pseudo header that stands for a member of the caller's `baggage`. */
 const baggagePrefix = '@baggage.';
@@ -32,7 +34,7 @@ export function allowsBaggage({ annotations }: VirtualService): boolean {
 
 /** What the annotations of its resource say of a rule. */
 export interface RuleExtensions {
-  readonly faultLevel: Fault['level'];
+  readonly fault: FaultExtensions;
   readonly sticky?: StickySplit;
   readonly perTryIdleMs?: number;
 }
@@ -41,8 +43,11 @@ export interface Extensions {
   of(rule: HttpRule): RuleExtensions;
 }
 
-const none: RuleExtensions = { faultLevel: 'call' };
-const ruleKeys: readonly string[] = [stickyKey, faultLevelKey, idleKey];
+/** What becomes of the fault of a rule. */
+export type FaultExtensions = Pick<Fault, 'level' | 'maxActive' | 'byHeaders'>;
+
+const none: RuleExtensions = { fault: { level: 'call' } };
+const ruleKeys: readonly string[] = [stickyKey, faultLevelKey, idleKey, maxFaultsKey, faultHeadersKey];
 
 export function createExtensions(): Extensions {
   const read = new Map<VirtualService, readonly StickyRule[]>();
@@ -55,7 +60,7 @@ export function createExtensions(): Extensions {
       const sticky = rules.find((rule) => appliesTo(rule, spec, index));
       const perTryIdleMs = parseDurationMs(annotations[idleKey] ?? '');
       return {
-        faultLevel: annotations[faultLevelKey] === 'try' ? 'try' : 'call',
+        fault: faultExtensions(annotations),
         ...(perTryIdleMs === undefined ? {} : { perTryIdleMs }),
         ...(sticky === undefined ? {} : { sticky: splitOf(sticky, resource, spec.name || `http[${index}]`) }),
       };
@@ -76,6 +81,7 @@ export function checkExtensions(resource: VirtualService, collector: Collector):
     } else collector.entry(resource, path, 'enforced');
   }
   checkWord(resource, faultLevelKey, ['call', 'try'], collector);
+  checkFaults(resource, collector);
   checkWord(resource, baggageKey, ['enabled', 'disabled'], collector);
   const idle = resource.annotations[idleKey];
   if (idle !== undefined && (parseDurationMs(idle) ?? 0) < 1) {
@@ -93,6 +99,42 @@ function checkWord(resource: VirtualService, key: string, words: readonly string
   const value = resource.annotations[key];
   if (value === undefined || words.includes(value)) return;
   collector.refuse(resource, ['metadata', 'annotations', key], `must be ${words.join(' or ')}`, value);
+}
+
+function faultExtensions(annotations: VirtualService['annotations']): FaultExtensions {
+  const maxActive = wholeNumber(annotations[maxFaultsKey]);
+  const maxPercent = headerPercent(annotations[faultHeadersKey]);
+  return {
+    level: annotations[faultLevelKey] === 'try' ? 'try' : 'call',
+    ...(maxActive === undefined ? {} : { maxActive }),
+    ...(maxPercent === undefined ? {} : { byHeaders: { maxPercent } }),
+  };
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
+}
+
+/** `enabled`, or the highest percentage; nothing when callers may not ask for faults. */
+function headerPercent(text: string | undefined): number | undefined {
+  if (text === 'enabled') return 100;
+  const percent = wholeNumber(text);
+  return percent !== undefined && percent >= 1 && percent <= 100 ? percent : undefined;
+}
+
+function checkFaults(resource: VirtualService, collector: Collector): void {
+  const max = resource.annotations[maxFaultsKey];
+  if (max !== undefined && wholeNumber(max) === undefined) {
+    collector.refuse(resource, ['metadata', 'annotations', maxFaultsKey], 'must be a whole number', max);
+  }
+  const headers = resource.annotations[faultHeadersKey];
+  if (headers === undefined || headers === 'disabled') return;
+  const path = ['metadata', 'annotations', faultHeadersKey];
+  if (headerPercent(headers) === undefined) {
+    collector.refuse(resource, path, 'must be enabled, disabled or a percentage from 1 to 100', headers);
+  } else if (resource.annotations[faultLevelKey] === 'try') {
+    collector.refuse(resource, path, 'is for faults of calls, and fault-level says try', headers);
+  }
 }
 
 function checkSticky(resource: VirtualService, collector: Collector): void {

@@ -9,6 +9,7 @@ import type {
   WeightedDestination,
 } from '../model/route.ts';
 import { grpcStatusNumber } from './grpc-status.ts';
+import type { FaultExtensions } from './inmesh-annotations.ts';
 import { compileHeaders } from './istio-headers.ts';
 import { compileStringMatch } from './istio-http-match.ts';
 import type {
@@ -101,7 +102,7 @@ export function compileDirectResponse({ status, body }: DirectResponseSpec): Dir
 }
 
 /** Without a percentage nothing is delayed or aborted, in Istio as in Envoy. */
-export function compileFault(spec: FaultSpec, level: Fault['level']): Fault | undefined {
+export function compileFault(spec: FaultSpec, extensions: FaultExtensions): Fault | undefined {
   const { delay, abort } = spec;
   const delayPercent = delay?.percentage === undefined ? (delay?.percent ?? 0) : percentOf(delay.percentage);
   const abortPercent = abort?.percentage === undefined ? 0 : percentOf(abort.percentage);
@@ -111,7 +112,8 @@ export function compileFault(spec: FaultSpec, level: Fault['level']): Fault | un
     ...(delayMs > 0 && delayPercent > 0 ? { delay: { delayMs, percent: delayPercent } } : {}),
     ...(status !== undefined && abortPercent > 0 ? { abort: { ...status, percent: abortPercent } } : {}),
   };
-  return Object.keys(fault).length === 0 ? undefined : { ...fault, level };
+  if (Object.keys(fault).length === 0 && extensions.byHeaders === undefined) return undefined;
+  return { ...fault, ...extensions };
 }
 
 function abortStatus(abort: NonNullable<FaultSpec['abort']>): { status: number; grpcStatus?: number } | undefined {

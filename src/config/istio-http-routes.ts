@@ -131,9 +131,9 @@ function compileRule(
   collector: Collector,
 ): Route {
   const { spec } = rule;
-  const { faultLevel, perTryIdleMs, sticky } = context.extensionsOf(rule);
+  const { fault: faults, perTryIdleMs, sticky } = context.extensionsOf(rule);
   const { edits, authority } = compileHeaders(spec.headers);
-  const fault = spec.fault === undefined ? undefined : compileFault(spec.fault, faultLevel);
+  const fault = compileFault(spec.fault ?? {}, faults);
   const common = {
     name,
     ...(edits === undefined ? {} : { headers: edits }),

@@ -29,7 +29,8 @@ export function explainRetries(retry: RetryPolicy | undefined): ExplainedRetries
 }
 
 export function explainFault(fault: Fault | undefined, random: number): ExplainedFault | undefined {
-  if (fault === undefined) return undefined;
+  // What callers may ask for by headers is not said: it depends on who calls.
+  if (fault === undefined || (fault.delay === undefined && fault.abort === undefined)) return undefined;
   const decision = decideFault(fault, random);
   const { delay, abort } = fault;
   return {

@@ -8,6 +8,10 @@ export interface FaultPlan {
   readonly delayShare: number;
   readonly abort: Fault['abort'];
   readonly abortShare: number;
+  /** Infinity: no limit. */
+  readonly maxActive: number;
+  /** Highest percentage of faults that callers ask for; absent: they may not. */
+  readonly byHeaders?: number;
 }
 
 /** What a fault does to one call. */
@@ -23,8 +27,24 @@ export function planFault(fault: Fault | undefined): FaultPlan | undefined {
   const delayMs = fault?.delay?.delayMs ?? 0;
   const delayShare = delayMs > 0 ? millionths(fault?.delay?.percent ?? 0) : 0;
   const abortShare = millionths(fault?.abort?.percent ?? 0);
-  if (delayShare === 0 && abortShare === 0) return undefined;
-  return { delayMs: delayShare === 0 ? 0 : delayMs, delayShare, abort: fault?.abort, abortShare };
+  const byHeaders = fault?.byHeaders?.maxPercent;
+  if (delayShare === 0 && abortShare === 0 && byHeaders === undefined) return undefined;
+  return {
+    delayMs: delayShare === 0 ? 0 : delayMs,
+    delayShare,
+    abort: fault?.abort,
+    abortShare,
+    maxActive: fault?.maxActive ?? Number.POSITIVE_INFINITY,
+    ...(byHeaders === undefined ? {} : { byHeaders }),
+  };
+}
+
+/**
+ * May whoever causes a call ask for faults? The application itself may, and whoever has proven an
+ * identity; an application that hands on what a stranger has sent does not make it trusted.
+ */
+export function mayAskForFaults(scope: { readonly peer?: unknown } | undefined): boolean {
+  return scope === undefined || scope.peer !== undefined;
 }
 
 /** Is this call delayed? Delay and abort are independent, as in Envoy: give each a number of its own. */

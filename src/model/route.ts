@@ -160,6 +160,10 @@ export interface Fault {
   };
   /** `call` (as in Istio: ahead of retries and timeouts), or each `try` (`inmesh.dev`). */
   readonly level: 'call' | 'try';
+  /** While so many calls with faults are under way in this process, others have none (`inmesh.dev`). Absent: any number. */
+  readonly maxActive?: number;
+  /** Callers may ask for faults by Envoy's headers, with at most this percentage (`inmesh.dev`). Absent: they may not. */
+  readonly byHeaders?: { readonly maxPercent: number };
 }
 
 /** Istio `HTTPMirrorPolicy`. */

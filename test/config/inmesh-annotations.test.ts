@@ -110,3 +110,34 @@ const refusals: readonly (readonly [annotations: string, message: RegExp])[] = [
 for (const [annotations, message] of refusals) {
   t.test(`refused: ${annotations}`, async (t) => t.match(problems(withAnnotations(annotations)).join('\n'), message));
 }
+
+t.test('a limit of faults at once, and faults that callers ask for', async (t) => {
+  const fault = 'fault: {abort: {httpStatus: 500, percentage: {value: 1}}}';
+  const faultOf = (annotations: string, rule = `{${fault}, ${split}}`) =>
+    routes(withAnnotations(annotations, rule))[0]?.fault;
+  t.match(faultOf('inmesh.dev/max-active-faults: "7"'), { level: 'call', maxActive: 7, abort: { percent: 1 } });
+  t.match(faultOf('inmesh.dev/fault-headers: enabled'), { byHeaders: { maxPercent: 100 }, abort: { percent: 1 } });
+  t.same(faultOf('inmesh.dev/fault-headers: "30"', `{${split}}`), { level: 'call', byHeaders: { maxPercent: 30 } });
+  t.equal(faultOf('inmesh.dev/fault-headers: disabled', `{${split}}`), undefined);
+  t.equal(faultOf('inmesh.dev/max-active-faults: "7"', `{${split}}`), undefined);
+});
+
+t.test('limits and headers of faults that say nothing sensible are refused', async (t) => {
+  const cases = [
+    ['inmesh.dev/max-active-faults: "-1"', 'must be a whole number, got "-1"'],
+    ['inmesh.dev/max-active-faults: many', 'must be a whole number, got "many"'],
+    ['inmesh.dev/fault-headers: "0"', 'must be enabled, disabled or a percentage from 1 to 100, got "0"'],
+    ['inmesh.dev/fault-headers: "101"', 'must be enabled, disabled or a percentage from 1 to 100'],
+    [
+      'inmesh.dev/fault-headers: enabled, inmesh.dev/fault-level: try',
+      'is for faults of calls, and fault-level says try',
+    ],
+  ] as const;
+  for (const [annotations, expected] of cases) {
+    const found = problems(withAnnotations(annotations));
+    t.ok(
+      found.some((each) => each.includes(expected)),
+      `${annotations}: ${found.join('; ')}`,
+    );
+  }
+});
