@@ -1,5 +1,6 @@
 import type { ConcurrencyPolicy } from '../model/overload.ts';
 import { urgencies } from './shedder.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** Something that wants a place. */
 export interface Guest {
@@ -24,14 +25,14 @@ export class Gate {
   #policy: ConcurrencyPolicy;
   #active: number;
   #waiting: number;
-  readonly #queues: readonly Set<Guest>[];
+  readonly #queues: readonly WaitingLine<Guest>[];
   readonly #byCaller: Map<string, number>;
 
   constructor(policy: ConcurrencyPolicy) {
     this.#policy = policy;
     this.#active = 0;
     this.#waiting = 0;
-    this.#queues = Array.from({ length: urgencies }, () => new Set<Guest>());
+    this.#queues = Array.from({ length: urgencies }, () => new WaitingLine<Guest>());
     this.#byCaller = new Map();
   }
 
@@ -71,7 +72,7 @@ export class Gate {
 
   /** A guest that waits has given up. False when it was not waiting (any more). */
   giveUp(guest: Guest): boolean {
-    if (this.#queues[guest.urgency]?.delete(guest) !== true) return false;
+    if (this.#queues[guest.urgency]?.remove(guest) !== true) return false;
     this.#waiting--;
     this.#hold(guest.caller, -1);
     return true;
@@ -80,9 +81,9 @@ export class Gate {
   moveUp(limit: number): void {
     while (this.#waiting > 0 && this.#active < limit) {
       for (const queue of this.#queues) {
-        const [first] = queue;
+        const { first } = queue;
         if (first === undefined) continue;
-        queue.delete(first);
+        queue.remove(first);
         this.#waiting--;
         this.#active++;
         first.admitted();
@@ -98,7 +99,7 @@ export class Gate {
   #displaceFor(urgency: number): boolean {
     if (this.#policy.maxQueue === 0) return false;
     for (let other = urgencies - 1; other > urgency; other--) {
-      const last = [...(this.#queues[other] ?? [])].at(-1);
+      const last = this.#queues[other]?.last;
       if (last === undefined) continue;
       this.giveUp(last);
       last.displaced();

@@ -4,9 +4,14 @@ import type { EventLoopPolicy } from '../model/overload.ts';
 /** RFC 9218: 0 is most urgent. */
 export const urgencies = 8;
 
-/** The share that is turned away grows and shrinks by these steps, each sample. */
+/**
+ * By so much the share grows with a sample of the highest delay that is allowed, in proportion to the
+ * delay: a loop that is very late is sampled less often. One long stall alone does not turn everybody away.
+ */
 const growth = 0.1;
-const decay = 0.05;
+const maxGrowth = 0.4;
+/** By so much it shrinks with a sample of no delay. */
+const decay = 0.08;
 
 /**
  * Turns away a share of the requests while the event loop is late: the share grows with each sample
@@ -44,9 +49,11 @@ export class Shedder {
     const { maxDelayMs, maxShedPercent, resumeDelayMs } = this.#policy;
     this.#delayMs = delayMs;
     if (delayMs > maxDelayMs) {
-      const excess = Math.min(2, delayMs / maxDelayMs);
-      this.#share = Math.min(maxShedPercent / 100, this.#share + growth * excess);
-    } else if (delayMs < resumeDelayMs) this.#share = Math.max(0, this.#share - decay);
+      const step = Math.min(maxGrowth, (growth * delayMs) / maxDelayMs);
+      this.#share = Math.min(maxShedPercent / 100, this.#share + step);
+    } else if (delayMs < resumeDelayMs) {
+      this.#share = Math.max(0, this.#share - decay * (1 - delayMs / resumeDelayMs));
+    }
     this.#share = Math.round(this.#share * 1e6) / 1e6;
     this.#distribute();
     this.#arrivals.fill(0);
