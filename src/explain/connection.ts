@@ -3,6 +3,7 @@ import type { HostTable } from '../route/host-table.ts';
 import { createWeightedChoice } from '../route/weighted.ts';
 import { explainDestinations } from './destinations.ts';
 import { ruleName, virtualHostOf } from './passed-over.ts';
+import { explainPlaces } from './places.ts';
 import { explainTls } from './policies.ts';
 import type { OutboundQuestion } from './request.ts';
 import type { OutboundExplanation } from './result.ts';
@@ -34,6 +35,7 @@ export function explainConnection(
   const cluster = snapshot.clusters.get(chosen);
   const { tls, note } = cluster === undefined ? {} : explainTls(cluster, question);
   const missing = cluster === undefined ? [`${chosen} does not exist: the connection is refused`] : [];
+  const places = cluster && explainPlaces(cluster);
   const { provenance } = route;
   return {
     decision: 'route',
@@ -43,6 +45,6 @@ export function explainConnection(
     ...(tls === undefined ? {} : { tls }),
     reason: route.sniHosts === undefined ? 'the rule takes this connection' : `the rule is for ${sni}`,
     passedOver,
-    notes: note === undefined ? missing : [...missing, note],
+    notes: [...missing, ...(places === undefined ? [] : [places]), ...(note === undefined ? [] : [note])],
   };
 }

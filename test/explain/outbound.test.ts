@@ -175,6 +175,11 @@ t.test('where endpoints are is said where it counts', async (t) => {
   t.same(notes('loadBalancer: {localityLbSetting: {distribute: [{from: eu, to: {eu: 80, us: 20}}]}}'), [
     'endpoints are called by locality: 2 in us (weight 20), 1 in eu (weight 80)',
   ]);
+  const tcp = yaml('outlierDetection: {}').replace('protocol: HTTP', 'protocol: TCP');
+  t.same(
+    explain(tcp, { url: 'http://far.shop/', protocol: 'tcp' }, { workload: { locality: 'eu' } }).notes.slice(0, 1),
+    ['endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality'],
+  );
   t.same(notes('loadBalancer: {zoneAwareLbSetting: {}}'), [
     'endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality; as many calls as possible stay in the own locality',
   ]);

@@ -30,6 +30,7 @@ t.test('a priority can carry 1.4 times the share of it that is available', async
   t.equal(localityLoad({ available: 3, total: 4 }), 1);
   t.equal(localityLoad({ available: 1, total: 2 }), 0.7);
   t.equal(localityLoad({ available: 0, total: 2 }), 0);
+  t.equal(localityLoad({ available: 0, total: 0 }), 0, 'nobody counts');
 });
 
 const cases: readonly (readonly [what: string, health: string, panicPercent: number, loads: string, panic: string])[] =

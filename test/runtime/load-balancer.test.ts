@@ -176,6 +176,13 @@ t.test('a priority in panic calls all its endpoints, available or not', async (t
   }
 });
 
+t.test('a locality of which nobody counts has no share', async (t) => {
+  const { balancer, endpoints, policy, shares } = setup('a:2 b:2', { localities: weights(['a', 50], ['b', 50]) });
+  for (const each of endpoints.slice(0, 2)) each.health = { ...each.health, healthy: false, excluded: true };
+  balancer.rebuild(policy, endpoints);
+  close(t, shares(), { b: 100 }, 'all to the other one');
+});
+
 t.test('in panic localities have no weights', async (t) => {
   const { eject, shares } = setup('a:1 b:3', {
     outlier: { ...outlier, minHealthPercent: 50 },
