@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 import type { HealthCheckPolicy } from '../model/health-check.ts';
 import type { Gate } from './gate.ts';
@@ -142,7 +143,10 @@ export function createHealthChecker<S extends HealthSubject>(options: {
   return {
     add(subject) {
       if (subject.health.first) unchecked++;
-      sessions.set(subject, start(subject));
+      sessions.set(
+        subject,
+        outside(() => start(subject)),
+      );
     },
     remove,
     failNow(subject) {

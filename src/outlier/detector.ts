@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 import type { EjectionCause, OutlierPolicy } from '../model/cluster.ts';
 import type { OutlierHost, Rate } from './host.ts';
@@ -63,7 +64,7 @@ export function createOutlierDetector<S extends OutlierSubject>(options: {
   let closed = false;
 
   const arm = (): void => {
-    if (!closed) cancelSweep ??= clock.after(intervalMs, sweep);
+    if (!closed) cancelSweep ??= outside(() => clock.after(intervalMs, sweep));
   };
 
   const countActive = (): void => {

@@ -211,7 +211,10 @@ export class ClusterState {
    */
   #setFirst(endpoint: Endpoint | undefined): void {
     if (this.#logical !== undefined && endpoint !== undefined) {
+      const moved = this.#logical.endpoint.address !== endpoint.address;
       this.#logical.adopt(endpoint, this.#dependencies.hooks(this.cluster));
+      // Checks are about where new connections go.
+      if (moved) this.health.renew();
       return;
     }
     this.#setEndpoints(endpoint === undefined ? [] : [endpoint]);

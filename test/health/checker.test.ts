@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { createHealthChecker, newHealthStats } from '../../src/health/checker.ts';
@@ -23,6 +24,7 @@ function setup(changes: Partial<HealthCheckPolicy> = {}, places = 100) {
   const log: string[] = [];
   const stats = newHealthStats();
   let most = 0;
+  const asked: (() => void)[] = [];
   const checker = createHealthChecker<Subject>({
     policy,
     clock,
@@ -33,6 +35,7 @@ function setup(changes: Partial<HealthCheckPolicy> = {}, places = 100) {
       ask(done) {
         if (open.has(name)) throw new Error(`${name} is asked twice at once`);
         open.set(name, done);
+        for (const each of asked) each();
         most = Math.max(most, open.size);
         return () => {
           if (open.delete(name)) log.push(`stop ${name}`);
@@ -57,7 +60,7 @@ function setup(changes: Partial<HealthCheckPolicy> = {}, places = 100) {
     done?.(result);
   };
   const take = (): string[] => log.splice(0);
-  return { add, answer, checker, clock, most: () => most, open, stats, take };
+  return { add, answer, asked, checker, clock, most: () => most, open, stats, take };
 }
 
 t.test('the first check is at once, the next an interval after the result', async (t) => {
@@ -176,4 +179,15 @@ t.test('connections can be made anew', async (t) => {
   add('b');
   checker.renew();
   t.same(take(), ['renew a', 'renew b']);
+});
+
+t.test('checks are nobody’s doing: not of the call that was the first', async (t) => {
+  const storage = new AsyncLocalStorage<string>();
+  const { add, answer, asked, clock } = setup();
+  const seen: (string | undefined)[] = [];
+  asked.push(() => seen.push(storage.getStore()));
+  storage.run('the first call', () => add('a'));
+  answer('a');
+  clock.advance(1_000);
+  t.same(seen, [undefined, undefined]);
 });

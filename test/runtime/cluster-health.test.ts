@@ -19,7 +19,7 @@ const settle = async (): Promise<void> => {
   for (let i = 0; i < 10; i++) await Promise.resolve();
 };
 
-function setup() {
+function setup(resolve: () => Promise<readonly string[]> = async () => ['10.0.0.9']) {
   const clock = fakeClock();
   const random = seededRandom(1);
   const log: string[] = [];
@@ -36,7 +36,7 @@ function setup() {
   const dependencies: ClusterDependencies = {
     clock,
     random,
-    names: createNameResolver({ ask: async () => ({ addresses: ['10.0.0.9'] }), clock, random }),
+    names: createNameResolver({ ask: async () => ({ addresses: await resolve() }), clock, random }),
     hooks: () => ({ open: () => ({ close: async () => {} }) as unknown as Dispatcher, series: () => series }),
     checks: {
       gate: createGate(100),
@@ -262,6 +262,23 @@ t.test('a new certificate, and a server that begins to speak mTLS, get new conne
   t.same(take(), ['renew 10.0.0.1:80']);
   state.update(cluster('a', [at(1, { speaksMtls: true })], { healthCheck: healthPolicy() }));
   t.same(take(), ['renew 10.0.0.1:80']);
+  await state.close();
+});
+
+t.test('of a name of which the first address counts, checks follow the address', async (t) => {
+  let addresses = ['10.0.0.1'];
+  const { answer, clock, dependencies, take } = setup(async () => addresses);
+  const discovery = { kind: 'dns', use: 'first', endpoints: [endpoint(80, { address: 'svc' })] } as const;
+  const state = new ClusterState(of([], {}, { discovery }), dependencies);
+  await clock.advanceAsync(0);
+  answer(1);
+  addresses = ['10.0.0.2'];
+  await clock.advanceAsync(60_000);
+  t.same(
+    state.endpoints.map(({ name }) => name),
+    ['10.0.0.2:80'],
+  );
+  t.ok(take().includes('renew 10.0.0.1:80'), 'under the name that it had when its checks began');
   await state.close();
 });
 
