@@ -109,7 +109,7 @@ export function agentRouter(options: {
     // Of the request as it was made: before the route changes its headers.
     let cookie: string | undefined;
     const hash = options
-      .hashes?.(state.cluster)
+      .hashes?.(state.cluster, route)
       ?.of({ method: request.method, path: request.path, headers }, selection.hostHeader, currentScope(), (made) => {
         cookie = made;
       });

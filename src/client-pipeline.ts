@@ -20,7 +20,7 @@ import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster, OutlierPolicy } from './model/cluster.ts';
-import type { RetryPolicy, Route } from './model/route.ts';
+import type { Route } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -83,7 +83,7 @@ export interface ClientPipeline {
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
   const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
-  const hashes = dependencies.hashes ?? createRequestHashes({ random });
+  const hashes = dependencies.hashes ?? createRequestHashes({ random, configured: clusters.configured });
   const deadlines = createDeadlines(clock);
   const faults = dependencies.faults ?? new ActiveFaults();
   const outside = new Agent();
@@ -128,7 +128,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }
     // inside of faults, which know nothing of it; outside of all that is sent
     if (cors !== undefined) filters.push(corsFilter(cors));
-    const hash = hashes(state.cluster);
+    const hash = hashes(state.cluster, route);
     // inside faults, which choose no endpoint; outside header edits: the key is that of the request as it was made
     if (hash !== undefined) filters.push(hashFilter(hash));
     // inside cors: that is about what was asked for; outside retry: every try sends the same
@@ -149,7 +149,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     if (route.retry !== undefined && route.retry.attempts > 0) {
       // outside limit and balance: every try is admitted and picks anew
       const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs, grpc);
-      const { anywhere, otherPriorities } = placesOf(route.retry, state.cluster);
+      const { anywhere, otherPriorities } = placesOf(route, state.cluster);
       const { nested, replayBytes } = retries;
       const limit = state.retries;
       filters.push(
@@ -183,7 +183,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   /** Inside of `retry`: what one try passes. */
   const composeTry = (perTryMs: number | undefined, state: ClusterState, route?: Route): Service<ClientCall, Reply> => {
     const { name, outlier, healthCheck, limits, balance, hash } = state.cluster;
-    const { perTryIdleMs: idleMs, retry } = route ?? {};
+    const idleMs = route?.perTryIdleMs;
     const filters: Filter<ClientCall, Reply>[] = [];
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
@@ -194,7 +194,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state) : toItsAddress(state));
     } else {
       // inside retry: hands the chosen endpoint on
-      filters.push(balanceFilter(name, state, placesOf(retry, state.cluster)));
+      filters.push(balanceFilter(name, state, placesOf(route, state.cluster)));
       // inside balance, which has chosen the endpoint: it measures what the next choice goes by
       if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
       if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
@@ -301,9 +301,10 @@ const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
  * Keys stay with their endpoint, as in Istio, but for one that cannot be reached, and with their
  * priority; unless the route says otherwise.
  */
-function placesOf(retry: RetryPolicy | undefined, { hash }: Cluster): RetryPlaces {
-  const { ignorePreviousHosts, otherPriorities } = retry ?? {};
-  const usual = hash === undefined ? false : 'reached';
+function placesOf(route: Route | undefined, { hash }: Cluster): RetryPlaces {
+  const { ignorePreviousHosts, otherPriorities } = route?.retry ?? {};
+  // Istio does not see the keys of a route that splits here.
+  const usual = hash === undefined || route?.destinations.length !== 1 ? false : 'reached';
   return {
     anywhere: ignorePreviousHosts === undefined ? usual : !ignorePreviousHosts,
     otherPriorities: hash === undefined && otherPriorities === true,

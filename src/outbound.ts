@@ -146,7 +146,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   let hosts: HostTable | undefined;
   const faults = new ActiveFaults();
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
-  const hashes = createRequestHashes({ random, ownAddress });
+  const hashes = createRequestHashes({ random, ownAddress, configured: clusters.configured });
   const pipeline = createClientPipeline({
     hashes,
     clock,

@@ -5,7 +5,7 @@ import { xxHash64Big } from '../src/lib/xxhash64.ts';
 import type { Cluster, ConsistentHash, HashKey } from '../src/model/cluster.ts';
 import { defaultRetryPolicy } from '../src/model/route.ts';
 import { runInScope, type Scope } from '../src/pipeline/scope.ts';
-import { testClient } from './support/client.ts';
+import { type TestClient, testClient } from './support/client.ts';
 import { modelMesh, type Way, ways } from './support/model-mesh.ts';
 import { record } from './support/recorder.ts';
 import { cluster, endpoint, route, snapshot } from './support/snapshot.ts';
@@ -148,12 +148,50 @@ for (const [way, call] of Object.entries<Way>(ways)) {
   });
 }
 
-for (const [name, ignorePreviousHosts, fault, wanted] of [
+t.test('a route that splits mixes the keys of all its destinations, as Istio and Envoy do', async (t) => {
+  const servers = await Promise.all([1, 2, 3, 4].map(() => upstream(t)));
+  const endpoints = servers.map(({ port }) => endpoint(port));
+  const named = endpoints.map(({ port }) => ({ name: `127.0.0.1:${port}`, weight: 1, inFlight: 0 }));
+  const rotate = (hash: bigint): bigint => BigInt.asUintN(64, hash << 1n) | (hash >> 63n);
+  const [alice, bob] = [xxHash64Big('alice'), xxHash64Big('bob')];
+  const clustersBy = (...keys: readonly (HashKey | undefined)[]): readonly Cluster[] =>
+    keys.map((key, i) =>
+      cluster('a', endpoints, { subset: `v${i}`, hash: { algorithm, ...(key === undefined ? {} : { key }) } }),
+    );
+  const [a, b] = [header('x-a'), header('x-b')];
+  let client: TestClient | undefined;
+  for (const [name, clusters, weights, wanted] of [
+    ['two keys', clustersBy(a, b), [1, 1], rotate(alice) ^ bob],
+    ['one key twice', clustersBy(a, a), [1, 1], rotate(alice) ^ alice],
+    ['a key of one destination counts for all', clustersBy(a, undefined), [1, 1], alice],
+    ['not those of destinations without weight', clustersBy(a, b), [1, 0], alice],
+    ['three', clustersBy(b, a, b), [1, 5, 1], rotate(rotate(bob) ^ alice) ^ bob],
+  ] as const) {
+    const balancer = createHashBalancer<{ name: string; weight: number; inFlight: number }>(by(a), systemClock);
+    balancer.use(named);
+    const destinations = clusters.map((each, i) => ({ cluster: each.name, weight: weights[i] as number }));
+    // One client for all, so that keys change while it runs.
+    const next = snapshot({ a: [route('', { destinations })] }, clusters);
+    client ??= testClient(undefined);
+    client.use(next);
+    for (const server of servers) server.seen.length = 0;
+    for (let i = 0; i < 8; i++) {
+      const call = record(client.dispatcher, { headers: { 'x-a': 'alice', 'x-b': 'bob' } });
+      t.equal(await call.done, 'end', name);
+    }
+    const used = servers.flatMap(({ port, seen }) => (seen.length > 0 ? [`127.0.0.1:${port}`] : []));
+    t.same(used, [balancer.pick(wanted)?.name], name);
+  }
+  await client?.close();
+});
+
+for (const [name, ignorePreviousHosts, fault, wanted, split = false] of [
   ['cannot be reached: the next of its key takes over', undefined, 'gone', 'another'],
   ['cannot be reached, and the route says to stay: it fails', false, 'gone', '503'],
   ['cannot be reached, and the route says to go on', true, 'gone', 'another'],
   ['answers with an error: the key stays there, as in Istio', undefined, '503', '503'],
   ['answers with an error, and the route says to go on', true, '503', 'another'],
+  ['answers with an error, and the route splits', undefined, '503', 'another', true],
 ] as const) {
   t.test(`a retry when the endpoint of a key ${name}`, async (t) => {
     const bad =
@@ -173,7 +211,8 @@ for (const [name, ignorePreviousHosts, fault, wanted] of [
     const key = Array.from({ length: 200 }, (_, i) => `user ${i}`).find(leads) as string;
     const policy = { ...defaultRetryPolicy, backoffBaseMs: 1, retriableStatusCodes: [503] };
     const retry = ignorePreviousHosts === undefined ? policy : { ...policy, ignorePreviousHosts };
-    const client = testClient(snapshot({ a: [route(all.name, { retry })] }, [all]));
+    const destinations = [{ cluster: all.name, weight: 1 }, ...(split ? [{ cluster: all.name, weight: 0 }] : [])];
+    const client = testClient(snapshot({ a: [route('', { destinations, retry })] }, [all]));
     t.teardown(() => client.close());
     for (let i = 0; i < 3; i++) {
       const call = record(client.dispatcher, { headers: { 'x-user': key } });

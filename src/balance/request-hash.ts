@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { type HeaderList, headerValue } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
 import { xxHash64Header } from '../lib/xxhash64.ts';
@@ -46,12 +47,17 @@ type KeyReader = (
 ) => bigint | undefined;
 
 /**
- * Compiles hash keys, Envoy's `hash_policy`. The hash of each key that the request has is mixed into
+ * Compiles hash keys, Envoy's `hash_policy`. A key that is there twice is read once. The hash of each key that the request has is mixed into
  * that of the ones before it, by a rotation and an exclusive or; after a terminal key that gave a
  * hash the rest is not looked at.
  */
 export function compileRequestHash(keys: readonly HashKey[], options: RequestHashOptions): RequestHash {
-  const readers = keys.map((key) => ({ read: readerOf(key, options), terminal: key.terminal === true }));
+  const readers = keys.map((key, i) => ({
+    read: readerOf(key, options),
+    terminal: key.terminal === true,
+    twin: keys.findIndex((other) => isSameKey(key, other)),
+    own: i,
+  }));
   const [first] = readers;
   const makesCookies = keys.some((key) => key.kind === 'cookie' && key.ttlMs !== undefined);
   // Istio has one key only.
@@ -61,8 +67,11 @@ export function compileRequestHash(keys: readonly HashKey[], options: RequestHas
     makesCookies,
     of(request, host, scope, made) {
       let hash: bigint | undefined;
-      for (const { read, terminal } of readers) {
-        const next = read(request, host, scope, made);
+      const found: (bigint | undefined)[] = [];
+      for (const { own, read, terminal, twin } of readers) {
+        // Else a cookie would be made twice.
+        const next = twin === own ? read(request, host, scope, made) : found[twin];
+        found.push(next);
         if (next !== undefined) {
           hash = hash === undefined ? next : BigInt.asUintN(64, (hash << 1n) | (hash >> 63n)) ^ next;
         }
@@ -71,6 +80,11 @@ export function compileRequestHash(keys: readonly HashKey[], options: RequestHas
       return hash;
     },
   };
+}
+
+/** The same place in the request, whether what comes after it counts or not. */
+function isSameKey(a: HashKey, b: HashKey): boolean {
+  return isDeepStrictEqual({ ...a, terminal: undefined }, { ...b, terminal: undefined });
 }
 
 function readerOf(key: HashKey, { ownAddress, random }: RequestHashOptions): KeyReader {

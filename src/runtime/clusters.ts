@@ -13,6 +13,8 @@ export interface Clusters {
    * other connections, and a memory of their own.
    */
   getForTls(name: string, host: string): ClusterState | undefined;
+  /** The cluster of this name as the snapshot has it, whether it is live or not. */
+  configured(name: string): Cluster | undefined;
   /** Takes over a new snapshot: costs what changed among the clusters in use. */
   reconcile(snapshot: Snapshot): void;
   all(): Iterable<ClusterState>;
@@ -52,6 +54,7 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
 
   return {
     get: (name) => find(name, name, undefined),
+    configured: (name) => configured.get(name),
     getForTls: (name, host) => find(`${name}\0${host}`, name, host),
     reconcile(snapshot) {
       configured = snapshot.clusters;

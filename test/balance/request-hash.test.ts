@@ -159,6 +159,15 @@ t.test('mixes keys: each rotates what there is by a bit, then exclusive or', asy
   t.not(twice, 0n, 'a key that is there twice does not cancel itself');
 });
 
+t.test('a cookie that is asked for twice is made once', async (t) => {
+  const key = cookie('user', { ttlMs: 0 });
+  const made = hashOf([key, header('x'), { ...key, terminal: true }], { headers: ['x', 'x'] });
+  t.equal(made.cookies.length, 1);
+  const value = /"(.*)"/.exec(made.cookies[0] as string)?.[1] as string;
+  const again = hashOf([key, header('x'), key], { headers: ['x', 'x', 'cookie', `user=${value}`] });
+  t.same(again, { hash: made.hash, cookies: [] });
+});
+
 t.test('a terminal key that gave a hash ends it, one that gave none does not', async (t) => {
   const terminal: HashKey = { ...header('x-a'), terminal: true };
   const keys = [terminal, header('x-b')];
