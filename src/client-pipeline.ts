@@ -190,8 +190,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       filters.push(limitFilter(name, state.requests));
     }
     if (state.cluster.discovery.kind === 'original') {
+      const ownConnections = changesOriginal(state.cluster) || state.cluster.http2 !== undefined;
       // There is nothing to choose from, and nobody to eject.
-      filters.push(changesOriginal(state.cluster) ? toItsAddressBy(state) : toItsAddress(state));
+      filters.push(ownConnections ? toItsAddressBy(state) : toItsAddress(state));
     } else {
       // inside retry: hands the chosen endpoint on
       filters.push(balanceFilter(name, state, placesOf(route, state.cluster)));

@@ -10,7 +10,7 @@ import type { Cluster, Endpoint, OriginatedTls, ServiceProtocol } from './model/
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
-import { createOriginalDispatcher } from './transport/original.ts';
+import { createOriginalDispatcher, type OriginalHttp2 } from './transport/original.ts';
 import { createTlsOrigin, filesOf, type TlsOrigin } from './transport/originate.ts';
 
 export interface OutboundTlsDependencies {
@@ -43,6 +43,20 @@ export interface OutboundTls {
 /** Must connections to original addresses be made by the mesh, since they are not what was called? */
 export function changesOriginal({ discovery, tls }: Cluster): boolean {
   return typeof tls === 'object' || (discovery.kind === 'original' && discovery.port !== undefined);
+}
+
+/** How to speak HTTP/2 to original addresses; nothing where HTTP/1.1 is spoken. */
+function originalHttp2({ http2, limits }: Cluster): OriginalHttp2 | undefined {
+  if (http2 === undefined) return undefined;
+  const {
+    http2Keepalive: pings,
+    idleTimeoutMs,
+    maxConcurrentStreams,
+    maxConnectionMs,
+    maxRequestsPerConnection,
+  } = limits;
+  const asCaller = http2 === 'asCaller';
+  return { asCaller, idleTimeoutMs, maxConcurrentStreams, maxConnectionMs, maxRequestsPerConnection, pings };
 }
 
 /** TLS to servers outside of the mesh, as one cluster has it. */
@@ -123,8 +137,9 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
       const known = originals.get(cluster.name);
       if (known?.cluster === cluster) return known.dispatcher;
       void known?.dispatcher.close();
-      const dispatcher = createOriginalDispatcher((hostname, port, secure) =>
-        originalTarget(cluster, hostname, port, secure ? hostname : undefined),
+      const dispatcher = createOriginalDispatcher(
+        (hostname, port, secure) => originalTarget(cluster, hostname, port, secure ? hostname : undefined),
+        originalHttp2(cluster),
       );
       originals.set(cluster.name, { cluster, dispatcher });
       return dispatcher;

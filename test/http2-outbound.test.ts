@@ -5,7 +5,7 @@ import { request, upgrade } from 'undici';
 import { currentScope } from '../src/pipeline/scope.ts';
 import { frameServer } from './support/http2-frames.ts';
 import { http2Upstream } from './support/http2-upstream.ts';
-import { testMesh } from './support/mesh-pair.ts';
+import { strict, testMesh } from './support/mesh-pair.ts';
 import { modelMesh, ways } from './support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from './support/snapshot.ts';
 import { until, upstream } from './support/upstream.ts';
@@ -151,6 +151,37 @@ t.test('upgrades go out over HTTP/1.1 where the server speaks both', async (t) =
   const refused = upgrade('http://reviews/', { dispatcher: mesh.dispatcher, protocol: 'echo' });
   await t.rejects(refused);
   t.match(server.seen, ['GET /']);
+});
+
+t.test('an address that the caller names is called over HTTP/2 as well, and forgotten when it is closed', async (t) => {
+  const server = await http2Upstream(t, (stream, headers) => {
+    stream.respond({ ':status': 200 });
+    stream.end(headers[':authority'] as string);
+  });
+  const direct = cluster('direct', [], { http2: 'always', discovery: { kind: 'original' } });
+  const name = `127.0.0.1:${server.port}`;
+  const hosts = new Map([[name, { name, routes: [route(direct.name)] }]]);
+  const mesh = await modelMesh(t, snapshot({}, [direct], { hosts }));
+  const send = async () => (await request(`http://${name}/`, { dispatcher: mesh.dispatcher })).body.text();
+  t.same(await Promise.all([send(), send(), send()]), [name, name, name]);
+  t.equal(server.sessions.length, 1);
+  server.sessions[0]?.close();
+  await until(() => server.open() === 0);
+  t.equal(await send(), name);
+  t.equal(server.sessions.length, 2);
+});
+
+t.test('a process that serves on one port without TLS is called over HTTP/2 with prior knowledge', async (t) => {
+  const both = testMesh(t, strict.replace('STRICT', 'PERMISSIVE'));
+  const reviews = await both.join('reviews', { identity: false });
+  const { port } = await reviews.listen(
+    (incoming, outgoing) => void incoming.pipe(outgoing.setHeader('x-http2', String(currentScope()?.overHttp2))),
+    { host: '127.0.0.1' },
+  );
+  const mesh = await meshTo(t, [port]);
+  const answer = await request('http://reviews/', { dispatcher: mesh.dispatcher, method: 'POST', body: 'echo' });
+  t.equal(await answer.body.text(), 'echo');
+  t.equal(answer.headers['x-http2'], 'true');
 });
 
 const http2Ports = `

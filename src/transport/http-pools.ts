@@ -42,7 +42,12 @@ export class HttpPools extends ClosingDispatcher {
   }
 
   #pool(two: boolean): Dispatcher {
-    if (two) return (this.#two ??= this.#http2());
-    return (this.#one ??= this.#http1());
+    if (two) return (this.#two ??= this.#told(this.#http2()));
+    return (this.#one ??= this.#told(this.#http1()));
+  }
+
+  /** Hands on that a pool has no connections any more. */
+  #told(pool: Dispatcher): Dispatcher {
+    return pool.on('disconnect', (origin, targets, error) => void this.emit('disconnect', origin, targets, error));
   }
 }

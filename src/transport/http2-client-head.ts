@@ -34,20 +34,35 @@ export function requestHead(
   return head;
 }
 
+/** Names that were checked before, in lower case; '' for those that are left out. */
+const names = new Map<string, string>();
+/** Applications have few names; one that makes them up must not fill the memory. */
+const mostNames = 1_000;
+
+function nameOf(given: string): string {
+  const known = names.get(given);
+  if (known !== undefined) return known;
+  const lower = given.toLowerCase();
+  validateHeaderName(lower);
+  const name = ofConnections.has(lower) ? '' : lower;
+  if (names.size < mostNames) names.set(given, name);
+  return name;
+}
+
 function add(head: OutgoingHttpHeaders, given: string, value: string | string[]): void {
-  const name = given.toLowerCase();
-  if (ofConnections.has(name)) return;
   if (Array.isArray(value)) {
-    for (const one of value) add(head, name, one);
+    for (const one of value) add(head, given, one);
     return;
   }
   const text = typeof value === 'string' ? value : String(value);
+  let name: string;
   try {
-    validateHeaderName(name);
-    validateHeaderValue(name, text);
+    name = nameOf(given);
+    validateHeaderValue(given, text);
   } catch {
     throw new errors.InvalidArgumentError(`invalid ${given} header`);
   }
+  if (name === '') return;
   if (name === 'host') {
     head[':authority'] = text;
     return;

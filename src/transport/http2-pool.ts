@@ -118,7 +118,15 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
     if (!this.#all.delete(connection)) return;
     if (this.#budget !== undefined) this.#budget.connections--;
     if (this.#waiting.length > 0) this.#grow();
-    if (this.#all.size === 0) this.#emptied?.();
+    if (this.#all.size > 0) return;
+    this.#emptied?.();
+    // undici's Agent forgets who has no connections.
+    this.emit(
+      'disconnect',
+      new URL(`http://${this.#connectionOptions.authority}`),
+      [],
+      new errors.SocketError('closed'),
+    );
   }
 
   // ---- its end

@@ -1,22 +1,42 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type Dispatcher, Pool } from 'undici';
 import { type ConnectTarget, openConnection } from './connector.ts';
+import { HttpPools } from './http-pools.ts';
+import { Http2Pool, type Http2PoolOptions } from './http2-pool.ts';
+
+/** HTTP/2 to the addresses that requests name. */
+export interface OriginalHttp2 extends Omit<Http2PoolOptions, keyof ConnectTarget | 'host'> {
+  /** Only for calls whose cause came in over HTTP/2. */
+  readonly asCaller: boolean;
+}
 
 /**
  * Connections to whatever address a request names, each made as `target` says: for hosts that are
- * not resolved by the mesh but have a policy of it. `secure`: the application called `https:`.
+ * not resolved by the mesh but have a policy of it. `secure`: the application called `https:`, and
+ * speaks HTTP/1.1 inside of that.
  */
 export function createOriginalDispatcher(
   target: (hostname: string, port: number, secure: boolean) => ConnectTarget,
+  http2?: OriginalHttp2,
 ): Dispatcher {
-  return new Agent({
+  const targetOf = (hostname: string, port: string, protocol: string): ConnectTarget => {
+    const address = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
+    const secure = protocol === 'https:';
+    return target(address, Number(port || (secure ? 443 : 80)), secure);
+  };
+  const options: Pool.Options = {
     connect: ({ hostname, port, protocol }, callback) => {
-      const address = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
-      const secure = protocol === 'https:';
-      openConnection(
-        target(address, Number(port || (secure ? 443 : 80)), secure),
-        callback as Parameters<typeof openConnection>[1],
-      );
+      openConnection(targetOf(hostname, port, protocol), callback as Parameters<typeof openConnection>[1]);
     },
     pipelining: 1,
-  });
+  };
+  if (http2 === undefined) return new Agent(options);
+  const factory = (origin: string | URL): Dispatcher => {
+    const { host, hostname, port, protocol } = new URL(origin);
+    const http1 = (): Dispatcher => new Pool(origin, options);
+    if (protocol === 'https:') return http1();
+    const pool = (): Dispatcher =>
+      new Http2Pool({ ...http2, ...targetOf(hostname, port, protocol), host, http2: true });
+    return new HttpPools(http1, pool, http2.asCaller);
+  };
+  return new Agent({ ...options, factory });
 }
