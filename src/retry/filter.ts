@@ -62,16 +62,20 @@ export function retryFilter(options: {
       if (call.failedEndpoints === undefined) call.failedEndpoints = [call.endpoint];
       else call.failedEndpoints.push(call.endpoint);
     }
+    // What no server has seen is no load that could be too much: the next endpoint is asked at once.
+    const atOnce = !call.sent && call.tries === 1 && call.failedEndpoints !== undefined;
     const waitMs = askedMs ?? backoffMs(call.tries, policy.backoffBaseMs, random);
-    let cancel = (): void => {};
-    try {
-      // Between two tries there may be nothing else that keeps the process waiting for the call.
-      await call.until(new Promise<void>((resolve) => (cancel = clock.after(waitMs, resolve, true))));
-    } catch (error) {
-      cancel();
-      limit.withdraw(place);
-      outOfTime(call);
-      throw error;
+    if (!atOnce || askedMs !== undefined) {
+      let cancel = (): void => {};
+      try {
+        // Between two tries there may be nothing else that keeps the process waiting for the call.
+        await call.until(new Promise<void>((resolve) => (cancel = clock.after(waitMs, resolve, true))));
+      } catch (error) {
+        cancel();
+        limit.withdraw(place);
+        outOfTime(call);
+        throw error;
+      }
     }
     limit.sent();
     options.prepare?.(call);

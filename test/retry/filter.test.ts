@@ -46,6 +46,28 @@ t.test('connection refused: another endpoint at once, for any method (EP-01)', a
   await assertIdle(t, client);
 });
 
+t.test(
+  'what no server has seen is sent to the next endpoint at once, and only then after a pause (EP-01)',
+  async (t) => {
+    const clock = fakeClock();
+    const server = await upstream(t);
+    const retry = { backoffBaseMs: 25 };
+    const one = meshOf([await refusingPort(), server.port], { clock, retry });
+    for (let i = 0; i < 4; i++) t.equal(await record(one.dispatcher, { method: 'POST' }).done, 'end');
+    t.equal(server.seen.length, 4, 'while the clock stands still');
+    await assertIdle(t, one);
+
+    const two = meshOf([await refusingPort(), await refusingPort(), server.port], { clock, retry });
+    const call = record(two.dispatcher, {});
+    await until(() => clock.pending() > 0);
+    await turns(50);
+    t.equal(server.seen.length, 4, 'the second pause is there');
+    await advanceUntil(clock, 5, () => server.seen.length === 5);
+    t.equal(await call.done, 'end');
+    await assertIdle(t, two);
+  },
+);
+
 t.test('every retry goes to an endpoint that has not failed this call yet', async (t) => {
   const servers = await Promise.all([1, 2, 3, 4].map(() => upstream(t, status(503))));
   const client = meshOf(
