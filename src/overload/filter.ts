@@ -42,16 +42,18 @@ export function overloadFilter(protection: Protection, clock: Clock): Filter<Ser
 
 function refusal({ refusals }: Protection, why: Refusal): MeshError {
   refusals[why]++;
-  return why === 'event-loop'
-    ? new MeshError('ERR_MESH_OVERLOADED', 'the event loop is late; requests are turned away')
-    : new MeshError('ERR_MESH_CONCURRENCY_LIMIT', words[why]);
+  return errors[why];
 }
 
-const words: Readonly<Record<Exclude<Refusal, 'event-loop'>, string>> = {
-  full: 'this server has as many requests under way as it may',
-  share: 'this caller has as many requests under way as one caller may',
-  timeout: 'no place came free in time',
-  displaced: 'a request that is more urgent has taken the place in the queue',
+const full = (message: string): MeshError => new MeshError('ERR_MESH_CONCURRENCY_LIMIT', message);
+
+/** Made once: an error takes a picture of the stack, and a server that turns requests away has other things to do. */
+const errors: Readonly<Record<Refusal, MeshError>> = {
+  full: full('this server has as many requests under way as it may'),
+  share: full('this caller has as many requests under way as one caller may'),
+  timeout: full('no place came free in time'),
+  displaced: full('a request that is more urgent has taken the place in the queue'),
+  'event-loop': new MeshError('ERR_MESH_OVERLOADED', 'the event loop is late; requests are turned away'),
 };
 
 /** One request, while it has a place or waits for one. */
@@ -85,7 +87,7 @@ class Visit implements Guest, DeadlineOwner {
     this.#beganAt = this.#clock.now();
     const { response } = this.#call;
     if (response.closed) this.#end();
-    else response.once('close', () => this.#end());
+    else response.on('close', () => this.#end());
   }
 
   wait(next: Service<ServerCall, void>): Promise<void> {
