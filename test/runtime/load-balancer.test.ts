@@ -102,6 +102,14 @@ const cases: readonly (readonly [
   ],
   ['zones: all stay', 'a:4 b:4', { localities: zones, callers: { a: 1, b: 1 } }, { a: 100 }],
   ['zones: half stays', 'a:2 b:4 c:2', { localities: zones, callers: { a: 4, b: 2, c: 2 } }, { a: 50, b: 50 }],
+  ['zones: none here', 'b:6 c:2', { localities: zones, callers: { a: 1, b: 1 } }, { b: 50, c: 50 }],
+  ['zones: none here is available', 'a:2 b:6', { out: [0, 1], localities: zones, callers: { a: 1, b: 1 } }, { b: 100 }],
+  [
+    'zones: by rounding no room anywhere else, so anywhere',
+    'a:2 b:2 c:2',
+    { localities: zones, callers: { a: 3_334, b: 3_333, c: 3_333 } },
+    { a: 99.98, b: 0.01, c: 0.01 },
+  ],
   ['zones: nobody knows the callers', 'a:4 b:4', { localities: zones }, { a: 50, b: 50 }],
   ['zones: too few endpoints', 'a:3 b:2', { localities: zones, callers: { a: 1, b: 1 } }, { a: 60, b: 40 }],
   [
