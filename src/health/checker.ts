@@ -39,6 +39,7 @@ export interface HealthChecker<S extends HealthSubject> {
   add(subject: S): void;
   /** Stops checking it. */
   remove(subject: S): void;
+  has(subject: S): boolean;
   /** It has said itself that it shall be left alone (`x-envoy-immediate-health-check-fail`). */
   failNow(subject: S): void;
   /** How many have had no result yet. */
@@ -149,6 +150,7 @@ export function createHealthChecker<S extends HealthSubject>(options: {
       );
     },
     remove,
+    has: (subject) => sessions.has(subject),
     failNow(subject) {
       if (!sessions.has(subject)) return;
       stats.passiveFailure++;

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { createSubset, type Subset } from '../balance/subset.ts';
 import { createHealthChecker, type HealthChecker, type HealthStats, newHealthStats } from '../health/checker.ts';
 import type { Gate } from '../health/gate.ts';
 import { type HealthHost, newHealthHost, uncheckedHost } from '../health/host.ts';
@@ -45,6 +46,12 @@ export interface HealthDependencies {
   prober(cluster: Cluster, endpoint: EndpointState, policy: HealthCheckPolicy): EndpointProber;
 }
 
+/** There must be others to call when some of those that a process calls fail. */
+const askedPerCalled = 2;
+
+/** Nobody asks it, so nobody calls it. */
+const passedOver = { healthy: false, excluded: true } as const;
+
 /** Who of a cluster may be chosen: outlier detection, health checks, and what is remembered for them. */
 export interface ClusterHealth {
   /** Counters since the cluster was first used. */
@@ -80,6 +87,8 @@ export function createClusterHealth(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly departed: Departed;
+  /** Name of this process, by which it chooses whom it calls where it calls only some. */
+  readonly instance: string;
   /** Absent: there are no health checks. */
   readonly checks?: HealthDependencies | undefined;
   /** All endpoints of the cluster at this moment. */
@@ -87,12 +96,14 @@ export function createClusterHealth(options: {
   /** May these be chosen? The answer is another one now. */
   changed(endpoints: readonly EndpointState[]): void;
 }): ClusterHealth {
-  const { clock, random, departed, checks, endpoints, changed } = options;
+  const { clock, random, departed, instance, checks, endpoints, changed } = options;
   const outlierStats = newOutlierStats();
   const checkStats = newHealthStats();
   let cluster: Cluster | undefined;
   let detector: OutlierDetector<EndpointState> | undefined;
   let checker: HealthChecker<EndpointState> | undefined;
+  /** Whom it asks, where it calls only some. */
+  let asked: Subset<EndpointState> | undefined;
   let warm: { readonly promise: Promise<void>; resolve(): void } | undefined;
 
   const settled = (endpoint: EndpointState, passed: boolean, moved: boolean): void => {
@@ -141,9 +152,25 @@ export function createClusterHealth(options: {
       for (const endpoint of endpoints()) endpoint.health = newHealthHost();
       if (pardoned.length > 0) changed(pardoned);
     }
-    // Those that were in use before anybody checked them stay until a check says otherwise.
-    for (const endpoint of endpoints()) checker?.add(endpoint);
     warm?.resolve();
+  };
+
+  /**
+   * Begins and ends checks. Where a process calls only some of many endpoints it asks only those, and
+   * as many again that come next, so that a thousand processes do not ask a thousand servers each.
+   */
+  const followMembers = (): void => {
+    const all = endpoints();
+    if (checker === undefined) return;
+    const wanted = asked === undefined ? undefined : new Set(asked.of(all));
+    for (const endpoint of all) {
+      if (wanted === undefined || wanted.has(endpoint)) {
+        if (!checker.has(endpoint)) checker.add(endpoint);
+        continue;
+      }
+      checker.remove(endpoint);
+      if (endpoint.health.healthy || !endpoint.health.excluded) endpoint.health = { ...newHealthHost(), ...passedOver };
+    }
   };
 
   const left = (endpoint: EndpointState): void => {
@@ -181,7 +208,13 @@ export function createClusterHealth(options: {
     update(next) {
       updateDetector(next);
       updateChecker(next);
+      // As for balancing: a key leads every process to the same endpoint.
+      const size = next.hash === undefined ? next.subsetSize : undefined;
+      const most = size === undefined ? undefined : size * askedPerCalled;
+      if (most !== asked?.size) asked = most === undefined ? undefined : createSubset(instance, most);
       cluster = next;
+      // Those that were in use before anybody checked them stay until a check says otherwise.
+      followMembers();
     },
     joined(endpoint) {
       const known = departed.take(endpoint.name);
@@ -200,10 +233,12 @@ export function createClusterHealth(options: {
       if (checker === undefined || cluster?.healthCheck === undefined) return;
       // Until its first check it may not be chosen, which is no news.
       if (known?.health === undefined) endpoint.health = uncheckedHost(cluster.healthCheck);
-      checker.add(endpoint);
     },
     left,
-    membersChanged: () => detector?.membersChanged(),
+    membersChanged() {
+      detector?.membersChanged();
+      followMembers();
+    },
     renew: () => checker?.renew(),
     close() {
       for (const endpoint of endpoints()) left(endpoint);

@@ -83,6 +83,7 @@ export class ClusterState {
       clock,
       random,
       departed: departed ?? createDeparted(clock),
+      instance: dependencies.instance ?? '',
       checks: dependencies.checks,
       endpoints: () => this.#endpoints,
       changed: (endpoints) => {

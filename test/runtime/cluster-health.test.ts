@@ -294,3 +294,50 @@ t.test('checks begin with the first use of a cluster and end with it', async (t)
   t.same(closed, ['10.0.0.1:80']);
   t.equal(clock.pending(), 0);
 });
+
+t.test('where a process calls only some, it asks those and as many again', async (t) => {
+  const { answer, clock, dependencies, open, take } = setup();
+  const hosts = Array.from({ length: 20 }, (_, i) => i + 1);
+  const state = new ClusterState(of(hosts, {}, { subsetSize: 3 }), dependencies);
+  const asked = [...open.keys()];
+  t.equal(asked.length, 6);
+  const last = (name: string): number => Number(/\.(\d+):/.exec(name)?.[1]);
+  for (const name of asked) answer(last(name));
+  t.equal(available(state).length, 6);
+  const picked = new Set(Array.from({ length: 200 }, () => state.pick(undefined)?.name));
+  t.equal(picked.size, 3);
+  t.ok([...picked].every((name) => asked.includes(name ?? '')));
+  t.same(take(), []);
+
+  t.test('one that fails is replaced by one that passes', async (t) => {
+    clock.advance(1_000);
+    const [failing] = picked as Set<string>;
+    answer(last(failing as string), broken);
+    const now = new Set(Array.from({ length: 200 }, () => state.pick(undefined)?.name));
+    t.equal(now.size, 3);
+    t.notOk(now.has(failing));
+    t.same(take(), [`${failing} out`]);
+  });
+
+  t.test('one that leaves is replaced among those that are asked', async () => {
+    const gone = last(asked[5] as string);
+    state.update(
+      of(
+        hosts.filter((each) => each !== gone),
+        {},
+        { subsetSize: 3 },
+      ),
+    );
+    t.equal(state.endpoints.filter(({ health }) => !health.first || !health.excluded).length, 5);
+    t.equal([...open.keys()].filter((name) => !asked.includes(name)).length, 1);
+  });
+
+  t.test('without the limit all are asked', async (t) => {
+    state.update(of(hosts));
+    t.equal(state.endpoints.length, 20);
+    t.ok(state.endpoints.every(({ name, health }) => open.has(name) || !health.first));
+    await state.close();
+    t.equal(open.size, 0);
+    t.equal(clock.pending(), 0);
+  });
+});
