@@ -9,6 +9,8 @@ const unanswered: ReadonlySet<MeshErrorCode> = new Set([
   'ERR_MESH_TLS_FAILED',
   'ERR_MESH_PEER_IDENTITY',
   'ERR_MESH_UPSTREAM_RESET',
+  'ERR_MESH_STREAM_REFUSED',
+  'ERR_MESH_STREAM_RESET',
   'ERR_MESH_NO_HEALTHY_ENDPOINT',
 ] as const);
 

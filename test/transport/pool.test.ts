@@ -384,3 +384,33 @@ t.test('what may be sent again when a connection closes', async (t) => {
     );
   }
 });
+
+t.test(
+  'who gives up while its connection is made, or while it waits for one, counts no longer as pending',
+  async (t) => {
+    const held: (() => void)[] = [];
+    const server = await upstream(t, (_incoming, outgoing) => void held.push(() => outgoing.end('ok')));
+    const limits = budget({ maxConnections: 1, maxPending: 1 });
+    const pool = poolTo(t, server.port, { budget: limits });
+    const first = send(pool, '/first', (passenger) => {
+      t.equal(limits.pending, 1, 'its connection is being made');
+      passenger.place?.leave();
+      t.equal(limits.pending, 0);
+      passenger.place?.leave();
+      t.equal(limits.pending, 0);
+    });
+    await until(() => held.length === 1);
+    t.equal(limits.pending, 0, 'and is not counted off again');
+    const waiting: Passenger[] = [];
+    void send(pool, '/waiting', (passenger) => void waiting.push(passenger)).catch(() => {});
+    await t.rejects(send(pool), { code: 'ERR_MESH_OVERFLOW' });
+    waiting[0]?.place?.leave();
+    const next = send(pool, '/next');
+    held.shift()?.();
+    await until(() => held.length === 1);
+    held.shift()?.();
+    await Promise.all([first, next]);
+    t.same(server.seen, ['GET /first', 'GET /next']);
+    t.equal(limits.pending, 0);
+  },
+);
