@@ -4,6 +4,7 @@ import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
 import { hearing } from './agent-health.ts';
 import { agentLimit, agentTimes, overflow } from './agent-limits.ts';
+import { notingLoad } from './agent-load.ts';
 import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
 import { MeshError } from './errors.ts';
@@ -131,7 +132,7 @@ export function agentRouter(options: {
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     const made = cookie === undefined ? edits : withCookie(edits, cookie);
-    return {
+    return notingLoad(clock, state, endpoint, request, {
       ...made,
       ...hearing(state, endpoint, made.response),
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
@@ -158,7 +159,7 @@ export function agentRouter(options: {
           // The application gave the request up, which says nothing about the endpoint.
         } else endpoint.series.record(0, addFlag(flag, 'DC'), durationMs);
       },
-    };
+    });
   };
 
   /** To the address that the application named; `direct` where the mesh has nothing to do with it. */

@@ -4,7 +4,7 @@ import { hashFilter } from './balance/hash-filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
 import { ReportMemory } from './balance/utilization.ts';
-import { utilizationFilter } from './balance/utilization-filter.ts';
+import { askForLoad, utilizationFilter } from './balance/utilization-filter.ts';
 import { breakerFilter } from './breaker/filter.ts';
 import { type Breakers, fallbackFilter } from './breakers.ts';
 import { createClientMirrors } from './client-mirrors.ts';
@@ -143,6 +143,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       const fallback = breaker.fallback && fallbackFilter(host, breaker.fallback);
       filters.push(breakerFilter({ cluster: name, ...breaker, fallback }));
     }
+    // inside header edits, which are the route's; outside retry: every try asks the same
+    if (wantsReports(state.cluster)) filters.push(askForLoad);
     const startsLate = ofCall !== undefined && (ofCall.delayMs > 0 || ofCall.byHeaders !== undefined);
     // outside retry: the total budget
     filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, grpc, clock, deadlines }));
@@ -198,7 +200,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       filters.push(balanceFilter(name, state, placesOf(route, state.cluster)));
       // inside balance, which has chosen the endpoint: it measures what the next choice goes by
       if (balance === 'PEAK_EWMA' && hash === undefined) filters.push(latencyFilter(clock, latencyOf));
-      if (balance === 'UTILIZATION' && hash === undefined) filters.push(utilizationFilter(clock, reportsOf));
+      if (wantsReports(state.cluster)) filters.push(utilizationFilter(clock, reportsOf));
       // inside balance, outside try-timeout: it must see per-try timeouts
       if (outlier !== undefined) filters.push(judgeTries(outlier, state));
       // inside balance: it hears the endpoint that was chosen
@@ -310,6 +312,11 @@ function placesOf(route: Route | undefined, { hash }: Cluster): RetryPlaces {
     anywhere: ignorePreviousHosts === undefined ? usual : !ignorePreviousHosts,
     otherPriorities: hash === undefined && otherPriorities === true,
   };
+}
+
+/** Does what servers report of their load decide? */
+function wantsReports({ balance, discovery, hash }: Cluster): boolean {
+  return balance === 'UTILIZATION' && hash === undefined && discovery.kind !== 'original';
 }
 
 /** Does the mesh itself speak TLS to servers outside of it? */

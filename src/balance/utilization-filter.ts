@@ -1,12 +1,34 @@
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import { setHeader } from '../lib/header-list.ts';
+import { changeRaw, type HeaderChanges } from '../lib/header-edit.ts';
+import { headerValue } from '../lib/header-list.ts';
 import { loadFormatHeader, loadReportHeader } from '../lib/load-report.ts';
 import type { CallEndpoint, ClientCall, Reply, ResponseHeaders, TryWatcher } from '../pipeline/client-call.ts';
+import { editResponse, type ResponseEditor } from '../pipeline/edit-response.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { ReportMemory } from './utilization.ts';
 
-/** Asks the endpoint of each try for its load, and notes what it answers. Inside of balance. */
+const removal: HeaderChanges = { remove: [loadReportHeader], set: [], add: [] };
+
+/** The report was for the mesh: an application that hands responses on must not hand it on as its own. */
+const consume: ResponseEditor = (call, _status, headers) => {
+  if (headers[loadReportHeader] === undefined) return;
+  delete headers[loadReportHeader];
+  if (call.rawHeaders !== null) call.rawHeaders = changeRaw<string | Buffer>(call.rawHeaders, removal) as Buffer[];
+};
+
+/** Asks whoever answers for its load. Outside of retry: every try asks the same. */
+export const askForLoad: Filter<ClientCall, Reply> = (call, next) => {
+  const { headers } = call.request;
+  // The application may ask by itself, and then it gets the answer.
+  if (headerValue(headers, loadFormatHeader) === undefined) {
+    headers.push(loadFormatHeader, 'TEXT');
+    editResponse(call, consume);
+  }
+  return next(call);
+};
+
+/** Notes what the endpoint of each try says of its load. Inside of balance, which has chosen it. */
 export function utilizationFilter(
   clock: Clock,
   memoryOf: (endpoint: CallEndpoint) => ReportMemory | undefined,
@@ -22,7 +44,6 @@ export function utilizationFilter(
     },
   };
   return (call, next) => {
-    setHeader(call.request.headers, loadFormatHeader, 'TEXT');
     call.watchTry(watcher);
     return next(call);
   };

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { utilizationDefaults } from '../../src/balance/utilization.ts';
+import { defaultRetryPolicy } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { assertIdle, record } from '../support/recorder.ts';
@@ -36,6 +37,28 @@ t.test('UTILIZATION asks every server, and calls the one more that is less busy'
   const changed = { ...a, limits: { ...a.limits, maxRetries: 7 } };
   client.use(snapshot({ a: [route(a.name)] }, [changed], { version: '2' }));
   t.same(await call(50), [40, 10], 'a new configuration forgets nothing');
+  await assertIdle(t, client);
+});
+
+t.test('the report is for the mesh, unless the application asks itself', async (t) => {
+  const report = 'TEXT application_utilization=0.5,rps_fractional=100,eps=0';
+  const asked: unknown[] = [];
+  const server = await upstream(t, (incoming, outgoing) => {
+    asked.push(incoming.headers['endpoint-load-metrics-format']);
+    outgoing.writeHead(asked.length === 1 ? 503 : 200, { 'endpoint-load-metrics': report, 'x-app': '1' });
+    outgoing.end('ok');
+  });
+  const a = cluster('a', [endpoint(server.port)], { balance: 'UTILIZATION' });
+  const retry = { ...defaultRetryPolicy, retryOn: ['5xx'] as const };
+  const client = testClient(snapshot({ a: [route(a.name, { retry })] }, [a]));
+  const plain = record(client.dispatcher, {});
+  await plain.done;
+  t.equal(plain.headers['x-app'], '1');
+  t.notOk('endpoint-load-metrics' in plain.headers);
+  const own = record(client.dispatcher, { headers: { 'Endpoint-Load-Metrics-Format': 'JSON' } });
+  await own.done;
+  t.equal(own.headers['endpoint-load-metrics'], report);
+  t.same(asked, ['TEXT', 'TEXT', 'JSON'], 'once in each try');
   await assertIdle(t, client);
 });
 

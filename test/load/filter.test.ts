@@ -11,7 +11,9 @@ async function server(t: Test, loadReports?: 'asked' | 'always' | 'never'): Prom
   const clock = fakeClock();
   const { pipeline } = testPipeline(undefined, { clock, ...(loadReports === undefined ? {} : { loadReports }) });
   const application = pipeline.serve((incoming, outgoing) => {
-    outgoing.writeHead(incoming.url === '/fail' ? 500 : 200, { 'x-app': '1' });
+    const seen = [incoming.headers, incoming.headersDistinct, incoming.rawHeaders].map((view) => JSON.stringify(view));
+    const leaks = loadReports !== 'never' && seen.some((view) => view.includes('endpoint-load'));
+    outgoing.writeHead(leaks ? 400 : incoming.url === '/fail' ? 500 : 200, { 'x-app': '1' });
     outgoing.end('ok');
   });
   const listening = createServer(application);
@@ -44,6 +46,7 @@ t.test('who asks is told, from the first second on, and nobody else', async (t) 
   await ask(undefined, '/fail');
   clock.advance(1_000);
   t.match((await ask('TEXT')).load, /^TEXT application_utilization=[\d.]+,rps_fractional=2,eps=1$/);
+  t.equal((await ask('TEXT')).status, 200, 'the application does not see the question');
   t.match((await ask('JSON')).load, /^JSON \{"application_utilization":[\d.]+,"rps_fractional":2,"eps":1\}$/);
   t.same(await ask(), { status: 200, load: undefined });
   t.same(await ask('BIN'), { status: 200, load: undefined });
