@@ -30,6 +30,8 @@ export interface ServiceSetup {
   readonly policy?: object;
   /** Of the DestinationRule. */
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Of the VirtualService. */
+  readonly routeAnnotations?: Readonly<Record<string, string>>;
   readonly more?: readonly object[];
 }
 
@@ -69,7 +71,7 @@ export function serviceResources(setup: ServiceSetup): readonly object[] {
   const virtual = {
     apiVersion: 'networking.istio.io/v1',
     kind: 'VirtualService',
-    metadata,
+    metadata: { ...metadata, annotations: setup.routeAnnotations ?? {} },
     spec: {
       hosts: [host],
       http: [

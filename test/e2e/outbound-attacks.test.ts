@@ -203,6 +203,25 @@ attack('ABUSE-016', 'a forged cookie only chooses among healthy endpoints', asyn
   t.equal(servers[2]?.seen.heads, ejected, 'nobody chooses an endpoint that is out');
 });
 
+attack('ABUSE-017', 'a flood with one key does not end at one endpoint', async (lab, t) => {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const servers: LabServer[] = [];
+  for (let i = 0; i < 3; i++)
+    servers.push(await httpServer(lab, (_, outgoing) => void released.then(() => outgoing.end())));
+  const mesh = await lab.mesh({
+    endpoints: servers.map(({ port }) => port),
+    policy: { loadBalancer: { consistentHash: { httpHeaderName: 'x-key' } } },
+    annotations: { 'inmesh.dev/hash-balance-factor': '150' },
+  });
+  const flood = load(mesh, { count: 60, concurrency: 60, headers: { 'x-key': 'the same' } });
+  t.ok(await within(20_000, () => servers.reduce((sum, { seen }) => sum + seen.heads, 0) === 60));
+  const most = Math.max(...servers.map(({ seen }) => seen.heads));
+  t.ok(most <= 31, `${most} of 60 at one endpoint; half more than its share is 30`);
+  release();
+  t.equal((await flood).failures, 0);
+});
+
 attack('ABUSE-019', 'calls beyond the limit are told so', async (lab, t) => {
   const server = await httpServer(lab, () => {});
   const policy = { connectionPool: { http: { http2MaxRequests: 2 } } };

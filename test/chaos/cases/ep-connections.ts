@@ -19,13 +19,17 @@ export const connectionCases: readonly ChaosCase[] = [
       const servers = [await httpServer(lab), await httpServer(lab)];
       const ports = [...servers.map(({ port }) => port), await refusingPort()];
       const count = lab.count(3_000, 500, 60);
+      const healthy = await lab.mesh({ endpoints: ports.slice(0, 2) });
+      await load(healthy, { count });
+      const base = percentile((await load(healthy, { count })).latencies, 0.99);
+      const before = heads(servers);
       const mesh = await lab.mesh({ endpoints: ports });
       const gets = await load(mesh, { count });
       const posts = await load(mesh, { count, method: 'POST', body: 'once', headers: { 'x-post': '1' } });
       lab.equal('visible failures of GET', gets.failures, 0);
       lab.equal('visible failures of POST', posts.failures, 0);
-      lab.equal('calls that reached servers', heads(servers), 2 * count);
-      lab.time('p99', percentile(gets.latencies, 0.99), 10, 500);
+      lab.equal('calls that reached servers', heads(servers) - before, 2 * count);
+      lab.time('p99, more than without the endpoint', percentile(gets.latencies, 0.99) - base, 10, 500);
       const watched = await lab.mesh({ endpoints: ports, policy: { outlierDetection: eager } });
       await load(watched, { count: 60 });
       const out = watched.stats().endpoints.filter(({ healthy }) => !healthy);
@@ -186,7 +190,7 @@ export const connectionCases: readonly ChaosCase[] = [
   {
     id: 'EP-09',
     fault: 'the response drips',
-    expected: 'the timeout of the call ends it in the middle of the body',
+    expected: 'the timeout of the call ends it in the middle of the body, or that of a pause without a byte',
     async run(lab) {
       const { port } = await rawServer(lab, (socket) => {
         socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n');
@@ -199,6 +203,14 @@ export const connectionCases: readonly ChaosCase[] = [
       lab.equal('whole bodies', tally.outcomes['200'] ?? 0, 0);
       lab.note(JSON.stringify(tally.outcomes));
       lab.time('cut after the limit of 1000 ms, p99', percentile(tally.latencies, 0.99) - 1_000, 50, 1_500);
+      const routeAnnotations = { 'inmesh.dev/per-try-idle-timeout': '0.2s' };
+      const silent = await rawServer(lab, (socket) => {
+        socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nx'));
+      });
+      const impatient = await lab.mesh({ endpoints: [silent.port], timeout: '30s', routeAnnotations });
+      const idle = await load(impatient, { count: lab.count(40, 20), concurrency: 10 });
+      lab.equal('whole bodies of those that stop', idle.outcomes['200'] ?? 0, 0);
+      lab.time('cut after the pause of 200 ms, p99', percentile(idle.latencies, 0.99) - 200, 50, 5_000);
     },
   },
   {

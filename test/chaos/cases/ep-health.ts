@@ -183,6 +183,12 @@ export const healthCases: readonly ChaosCase[] = [
       const second = await load(least, { count: lab.count(3_000, 900), concurrency: 12 });
       const drawn = (limited.seen.heads - seen) / second.calls;
       lab.note(`share with LEAST_REQUEST, which like Envoy's prefers who is fast: ${(100 * drawn).toFixed(1)} %`);
+      const annotations = { 'inmesh.dev/load-balancer': 'PEAK_EWMA' };
+      const ewma = await lab.mesh({ endpoints, annotations, policy: { outlierDetection: eager } });
+      const known = limited.seen.heads;
+      const third = await load(ewma, { count: lab.count(3_000, 900), concurrency: 12 });
+      const pulled = (limited.seen.heads - known) / third.calls;
+      lab.check(pulled < 0.35, `share with PEAK_EWMA: ${(100 * pulled).toFixed(1)} % (at most 35 %)`);
     },
   },
 ];
