@@ -16,7 +16,10 @@ const workload = {
  * What a mesh does for a call: a route found by path and header, retries, a total timeout,
  * least-request balancing over two endpoints, outlier detection, metrics.
  */
-const resources = ([first, second]: readonly [number, number], mirror: object = {}): readonly object[] => [
+const resources = (
+  [first, second]: readonly [number, number],
+  { policy = {}, rule = {} }: { readonly policy?: object; readonly rule?: object } = {},
+): readonly object[] => [
   {
     apiVersion: 'networking.istio.io/v1',
     kind: 'ServiceEntry',
@@ -40,6 +43,7 @@ const resources = ([first, second]: readonly [number, number], mirror: object = 
       trafficPolicy: {
         loadBalancer: { simple: 'LEAST_REQUEST' },
         outlierDetection: { consecutive5xxErrors: 5, interval: '10s', baseEjectionTime: '30s' },
+        ...policy,
       },
       subsets: [{ name: 'v1', labels: { version: 'v1' } }],
     },
@@ -59,7 +63,7 @@ const resources = ([first, second]: readonly [number, number], mirror: object = 
           match: [{ uri: { prefix: '/hello' } }],
           timeout: '10s',
           retries: { attempts: 2, retryOn: 'connect-failure,refused-stream,503' },
-          ...mirror,
+          ...rule,
           route: [{ destination: { host: 'reviews.bench', subset: 'v1' } }],
         },
       ],
@@ -82,14 +86,59 @@ const shadow = (port: number): object => ({
   },
 });
 
+/** All there is to keep calls alive: limits of every kind, budgets, breaker, health checks, warm-up, priorities. */
+const resilience = (ports: readonly [number, number]): readonly object[] => [
+  ...resources(ports, {
+    policy: {
+      connectionPool: {
+        tcp: { maxConnections: 1_000, connectTimeout: '1s', idleTimeout: '60s', maxConnectionDuration: '600s' },
+        http: { http1MaxPendingRequests: 1_000, http2MaxRequests: 1_000, maxRequestsPerConnection: 1_000_000 },
+      },
+      loadBalancer: {
+        simple: 'LEAST_REQUEST',
+        warmup: { duration: '10s' },
+        localityLbSetting: { enabled: true, failoverPriority: ['version'] },
+      },
+      outlierDetection: {
+        splitExternalLocalOriginErrors: true,
+        consecutiveLocalOriginFailures: 5,
+        consecutive5xxErrors: 5,
+        consecutiveGatewayErrors: 3,
+        interval: '10s',
+        baseEjectionTime: '30s',
+        maxEjectionPercent: 50,
+        minHealthPercent: 30,
+      },
+      retryBudget: { percent: 25, minRetryConcurrency: 5 },
+    },
+    rule: {
+      retries: {
+        attempts: 3,
+        perTryTimeout: '2s',
+        retryOn: '5xx,gateway-error,reset,connect-failure,refused-stream,retriable-4xx,envoy-ratelimited',
+        backoff: '10ms',
+        retryRemoteLocalities: true,
+      },
+    },
+  }),
+  {
+    apiVersion: 'inmesh.dev/v1',
+    kind: 'CircuitBreaker',
+    metadata: { name: 'reviews', namespace: 'bench' },
+    spec: { host: 'reviews.bench', errorThresholdPercentage: 50, rollingWindow: '10s', volumeThreshold: 20 },
+  },
+  {
+    apiVersion: 'inmesh.dev/v1',
+    kind: 'HealthCheck',
+    metadata: { name: 'reviews', namespace: 'bench' },
+    spec: { host: 'reviews.bench', http: { path: '/hello' }, interval: '5s', timeout: '1s' },
+  },
+];
+
 /** A mesh in front of the target. Without identity: mTLS has a benchmark of its own. */
-async function meshTo(ports: readonly [number, number], shadowPort?: number) {
+async function meshTo(config: readonly object[]) {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
-  const config =
-    shadowPort === undefined
-      ? resources(ports)
-      : [...resources(ports, { mirror: { host: 'shadow.bench' } }), shadow(shadowPort)];
   const mesh = createMesh({
     workload,
     identity: false,
@@ -101,23 +150,39 @@ async function meshTo(ports: readonly [number, number], shadowPort?: number) {
   return mesh;
 }
 
-export const meshDispatcher: OutboundVariant = {
-  name: 'inmesh: undici.request through mesh.dispatcher',
-  base: 'undici.request',
-  async prepare(ports): Promise<PreparedCalls> {
-    const { request, setGlobalDispatcher } = await import('undici');
-    const mesh = await meshTo(ports);
-    setGlobalDispatcher(mesh.dispatcher);
-    return {
-      async call() {
-        const { statusCode, body } = await request(url);
-        expectOk(statusCode);
-        await body.text();
-      },
-      close: () => mesh.close(),
-    };
-  },
-};
+function dispatcherVariant(
+  name: string,
+  resourcesFor: (ports: readonly [number, number]) => readonly object[],
+): OutboundVariant {
+  return {
+    name,
+    base: 'undici.request',
+    async prepare(ports): Promise<PreparedCalls> {
+      const { request, setGlobalDispatcher } = await import('undici');
+      const mesh = await meshTo(resourcesFor(ports));
+      setGlobalDispatcher(mesh.dispatcher);
+      return {
+        async call() {
+          const { statusCode, body } = await request(url);
+          expectOk(statusCode);
+          await body.text();
+        },
+        close: () => mesh.close(),
+      };
+    },
+  };
+}
+
+export const meshDispatcher: OutboundVariant = dispatcherVariant(
+  'inmesh: undici.request through mesh.dispatcher',
+  resources,
+);
+
+/** With everything that resilience can mean switched on. */
+export const meshResilience: OutboundVariant = dispatcherVariant(
+  'inmesh: mesh.dispatcher with all of resilience',
+  resilience,
+);
 
 /** The same with a copy of each call for a service that takes connections and never answers. */
 export const meshMirror: OutboundVariant = {
@@ -132,7 +197,10 @@ export const meshMirror: OutboundVariant = {
     });
     silent.listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const mesh = await meshTo(ports, (silent.address() as AddressInfo).port);
+    const mesh = await meshTo([
+      ...resources(ports, { rule: { mirror: { host: 'shadow.bench' } } }),
+      shadow((silent.address() as AddressInfo).port),
+    ]);
     setGlobalDispatcher(mesh.dispatcher);
     return {
       async call() {
@@ -153,7 +221,7 @@ export const meshFetch: OutboundVariant = {
   name: 'inmesh: mesh.fetch',
   base: 'fetch',
   async prepare(ports): Promise<PreparedCalls> {
-    const mesh = await meshTo(ports);
+    const mesh = await meshTo(resources(ports));
     const { fetch } = mesh;
     return {
       async call() {
@@ -170,7 +238,7 @@ export const meshAgent: OutboundVariant = {
   name: 'inmesh: http.get through mesh.agent',
   base: 'http.get',
   async prepare(ports): Promise<PreparedCalls> {
-    const mesh = await meshTo(ports);
+    const mesh = await meshTo(resources(ports));
     const target = new URL(url);
     return { call: () => getWith(mesh.agent, target), close: () => mesh.close() };
   },

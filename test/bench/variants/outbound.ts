@@ -1,7 +1,7 @@
 import type { OutboundVariant } from '../variant.ts';
 import { cockatiel } from './cockatiel.ts';
 import { globalFetch } from './global-fetch.ts';
-import { meshAgent, meshDispatcher, meshFetch, meshMirror } from './mesh.ts';
+import { meshAgent, meshDispatcher, meshFetch, meshMirror, meshResilience } from './mesh.ts';
 import { nodeHttp } from './node-http.ts';
 import { opossum } from './opossum.ts';
 import { undiciRequest } from './undici.ts';
@@ -12,6 +12,7 @@ import { undiciRetry } from './undici-retry.ts';
 export const outboundVariants: readonly OutboundVariant[] = [
   undiciRequest,
   meshDispatcher,
+  meshResilience,
   meshMirror,
   undiciRetry,
   opossum,
