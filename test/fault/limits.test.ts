@@ -154,6 +154,7 @@ t.test('a delay that its caller gives up leaves no timer of the process', async 
   abortion.abort();
   await Promise.allSettled(calls);
   await turns();
-  t.equal(timers(), before);
+  // Another timer of the process may have ended meanwhile; none may have been added.
+  t.ok(timers() <= before);
   t.match(mesh.stats().faults, { active: 0, delays: 101 });
 });
