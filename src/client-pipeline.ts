@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
-import { balanceFilter, type RetryPlaces } from './balance/filter.ts';
+import { balanceFilter } from './balance/filter.ts';
 import { hashFilter } from './balance/hash-filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
 import type { LatencyMemory } from './balance/peak-ewma.ts';
@@ -8,11 +8,12 @@ import { askForLoad, utilizationFilter } from './balance/utilization-filter.ts';
 import { breakerFilter } from './breaker/filter.ts';
 import { type Breakers, fallbackFilter } from './breakers.ts';
 import { createClientMirrors } from './client-mirrors.ts';
+import { createClientTries, placesOf } from './client-tries.ts';
 import { corsFilter } from './cors/filter.ts';
 import { MeshError } from './errors.ts';
 import { ActiveFaults } from './fault/active.ts';
 import { planFault } from './fault/decide.ts';
-import { callFaultFilter, tryFaultFilter } from './fault/filter.ts';
+import { callFaultFilter } from './fault/filter.ts';
 import { healthFilter } from './health/filter.ts';
 import type { Clock } from './lib/clock.ts';
 import { createDeadlines } from './lib/deadlines.ts';
@@ -27,7 +28,6 @@ import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts'
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { type LocalAnswer, LocalReply } from './pipeline/local-answer.ts';
 import { createRequestHashes, type RequestHashes } from './request-hashes.ts';
-import { retryFilter } from './retry/filter.ts';
 import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { responseEditor, routeFilter } from './route/filter.ts';
 import type { HostTable } from './route/host-table.ts';
@@ -38,8 +38,7 @@ import { EndpointState } from './runtime/endpoint.ts';
 import { createSelector, type Destination, type Selector } from './select.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
-import { deadlineFilter, marginMs } from './timeout/deadline-filter.ts';
-import { stampRemaining } from './timeout/remaining-time.ts';
+import { marginMs } from './timeout/deadline-filter.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
 import { tryIdleFilter } from './timeout/try-idle-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
@@ -84,7 +83,7 @@ export interface ClientPipeline {
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
   const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
   const hashes = dependencies.hashes ?? createRequestHashes({ random, configured: clusters.configured });
-  const deadlines = createDeadlines(clock);
+  const shared = createDeadlines(clock);
   const faults = dependencies.faults ?? new ActiveFaults();
   const outside = new Agent();
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
@@ -114,7 +113,6 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   /** Inside of `route`: everything that one route and one cluster configure. */
   const composeDestination = ({ cors, plan }: Destination, state: ClusterState): Service<ClientCall, Reply> => {
     const { route } = plan;
-    const perTryMs = route.retry?.perTryTimeoutMs;
     const grpc = state.cluster.http2 === 'always';
     const filters: Filter<ClientCall, Reply>[] = [];
     const fault = planFault(route.fault);
@@ -146,44 +144,17 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     // inside header edits, which are the route's; outside retry: every try asks the same
     if (wantsReports(state.cluster)) filters.push(askForLoad);
     const startsLate = ofCall !== undefined && (ofCall.delayMs > 0 || ofCall.byHeaders !== undefined);
-    // outside retry: the total budget
-    filters.push(deadlineFilter({ timeoutMs: route.timeoutMs, perTryMs, startsLate, grpc, clock, deadlines }));
-    if (route.retry !== undefined && route.retry.attempts > 0) {
-      // outside limit and balance: every try is admitted and picks anew
-      const prepare = (call: ClientCall): void => stampRemaining(call, clock, perTryMs, grpc);
-      const { anywhere, otherPriorities } = placesOf(route, state.cluster);
-      const { nested, replayBytes } = retries;
-      const limit = state.retries;
-      filters.push(
-        retryFilter({
-          policy: route.retry,
-          clock,
-          random,
-          limit,
-          anywhere: otherPriorities ? false : anywhere,
-          nested,
-          replayBytes,
-          prepare,
-        }),
-      );
-    }
-    if (ofTry !== undefined) {
-      // inside retry: it sees the faults; outside limit and balance: a fault that was made up takes no
-      // place from anybody and ejects no endpoint
-      // A delay takes from the time of the try; one that is longer ends the try by itself.
-      const leftMs = perTryMs === undefined ? undefined : Math.max(1, perTryMs - ofTry.delayMs);
-      const rest = composeTry(leftMs, state, route);
-      const delayed: Service<ClientCall, Reply> = (call) => {
-        stampRemaining(call, clock, leftMs, grpc);
-        return rest(call);
-      };
-      filters.push(tryFaultFilter({ plan: ofTry, active: faults, clock, random, perTryMs, delayed }));
-    }
-    return compose(filters, composeTry(perTryMs, state, route));
+    // innermost: the time of the call, and its tries
+    return compose(filters, composeTries({ route, state, startsLate, fault: ofTry, grpc }));
   };
 
   /** Inside of `retry`: what one try passes. */
-  const composeTry = (perTryMs: number | undefined, state: ClusterState, route?: Route): Service<ClientCall, Reply> => {
+  const composeTry = (
+    perTryMs: number | undefined,
+    state: ClusterState,
+    route?: Route,
+    deadlines = shared,
+  ): Service<ClientCall, Reply> => {
     const { name, outlier, healthCheck, limits, balance, hash } = state.cluster;
     const idleMs = route?.perTryIdleMs;
     const filters: Filter<ClientCall, Reply>[] = [];
@@ -219,6 +190,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     return compose(filters, sendTry);
   };
 
+  const composeTries = createClientTries({ clock, random, retries, faults, deadlines: shared, composeTry });
+
   const toRoute: Service<ClientCall, Reply> = (call) => {
     const { headers, method } = call.request;
     const selection = select(call.origin, method, call.path, headers, call.scope);
@@ -251,7 +224,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     clock,
     random,
     clusters,
-    deadlines,
+    deadlines: shared,
     counted,
     series: (cluster) => dependencies.series(hostOf(cluster)),
     composeTry,
@@ -299,20 +272,6 @@ const latencyOf = (endpoint: CallEndpoint): LatencyMemory | undefined =>
 
 const reportsOf = (endpoint: CallEndpoint): ReportMemory | undefined =>
   endpoint instanceof EndpointState ? (endpoint.reports ??= new ReportMemory()) : undefined;
-
-/**
- * Keys stay with their endpoint, as in Istio, but for one that cannot be reached, and with their
- * priority; unless the route says otherwise.
- */
-function placesOf(route: Route | undefined, { hash }: Cluster): RetryPlaces {
-  const { ignorePreviousHosts, otherPriorities } = route?.retry ?? {};
-  // Istio does not see the keys of a route that splits here.
-  const usual = hash === undefined || route?.destinations.length !== 1 ? false : 'reached';
-  return {
-    anywhere: ignorePreviousHosts === undefined ? usual : !ignorePreviousHosts,
-    otherPriorities: hash === undefined && otherPriorities === true,
-  };
-}
 
 /** Does what servers report of their load decide? */
 function wantsReports({ balance, discovery, hash }: Cluster): boolean {

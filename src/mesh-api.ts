@@ -77,6 +77,12 @@ export interface MeshOptions {
    */
   readonly replayBodyBytes?: number;
   /**
+   * Envoy's headers by which a request overrides timeout and retries of its route: `x-envoy-retry-on`,
+   * `x-envoy-max-retries`, `x-envoy-upstream-rq-timeout-ms` and others. `ignore` (default): they are
+   * sent on like any other. `obey`: what this process puts on its calls counts, and is not sent.
+   */
+  readonly overrideHeaders?: 'ignore' | 'obey';
+  /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
    *

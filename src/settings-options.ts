@@ -34,6 +34,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   retryBudget: like(settingsTable.retryBudget),
   nestedRetries: like(settingsTable.nestedRetries),
   replayBodyBytes: like(settingsTable.replayBodyBytes),
+  overrideHeaders: like(settingsTable.overrideHeaders),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

@@ -140,6 +140,7 @@ interface SettingValues {
   readonly retryBudget: number | 'off';
   readonly nestedRetries: 'stop' | 'allow';
   readonly replayBodyBytes: number;
+  readonly overrideHeaders: 'ignore' | 'obey';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -190,6 +191,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   retryBudget,
   nestedRetries: oneOf('INMESH_NESTED_RETRIES', 'stop', 'allow'),
   replayBodyBytes: { ...milliseconds('INMESH_REPLAY_BODY_BYTES'), mustBe: 'a whole number of bytes' },
+  overrideHeaders: oneOf('INMESH_OVERRIDE_HEADERS', 'ignore', 'obey'),
 };
 
 /** Names the settings file; not a setting itself. */

@@ -101,6 +101,7 @@ export function resolveSettings(
       budget: retryBudget(options.retryBudget ?? value('retryBudget')),
       nested: (options.nestedRetries ?? value('nestedRetries')) === 'allow',
       replayBytes: options.replayBodyBytes ?? value('replayBodyBytes') ?? defaultRetrySettings.replayBytes,
+      overrides: (options.overrideHeaders ?? value('overrideHeaders')) === 'obey',
     },
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };

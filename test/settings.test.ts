@@ -48,7 +48,12 @@ t.test('without anything there are defaults', async (t) => {
     closeOn: [],
     propagateHeaders: [],
     loadReports: 'asked',
-    retries: { budget: { percent: 20, intervalMs: 0, minRetryConcurrency: 3 }, nested: false, replayBytes: 65_536 },
+    retries: {
+      budget: { percent: 20, intervalMs: 0, minRetryConcurrency: 3 },
+      nested: false,
+      replayBytes: 65_536,
+      overrides: false,
+    },
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -90,6 +95,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_RETRY_BUDGET: '12.5',
       INMESH_NESTED_RETRIES: 'allow',
       INMESH_REPLAY_BODY_BYTES: '1000',
+      INMESH_OVERRIDE_HEADERS: 'obey',
       UNRELATED: 'x',
     },
     cwd,
@@ -122,7 +128,12 @@ t.test('every setting can come from the environment', async (t) => {
     propagateHeaders: ['end-user', 'x-canary'],
     instance: 'reviews-v2-6f9',
     loadReports: 'always',
-    retries: { budget: { percent: 12.5, intervalMs: 0, minRetryConcurrency: 3 }, nested: true, replayBytes: 1_000 },
+    retries: {
+      budget: { percent: 12.5, intervalMs: 0, minRetryConcurrency: 3 },
+      nested: true,
+      replayBytes: 1_000,
+      overrides: true,
+    },
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -154,6 +165,7 @@ loadReports: never
 retryBudget: off
 nestedRetries: stop
 replayBodyBytes: 0
+overrideHeaders: obey
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -178,7 +190,7 @@ replayBodyBytes: 0
     propagateHeaders: ['end-user'],
     instance: 'a',
     loadReports: 'never',
-    retries: { budget: 'unlimited', nested: false, replayBytes: 0 },
+    retries: { budget: 'unlimited', nested: false, replayBytes: 0, overrides: true },
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

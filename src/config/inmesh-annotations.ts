@@ -1,6 +1,7 @@
-import type { Fault, StickySplit } from '../model/route.ts';
+import type { Fault, HedgePolicy, StickySplit } from '../model/route.ts';
 import type { Collector } from './collector.ts';
 import type { HttpRule } from './delegates.ts';
+import { checkHedge, hedgeAnnotation, hedgeOf } from './hedge-annotation.ts';
 import { isHeaderName } from './istio-headers.ts';
 import type { HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
 import { parseDurationMs, suggest } from './values.ts';
@@ -16,7 +17,15 @@ const baggageKey = `${prefix}baggage`;
 const idleKey = `${prefix}per-try-idle-timeout`;
 const maxFaultsKey = `${prefix}max-active-faults`;
 const faultHeadersKey = `${prefix}fault-headers`;
-const known: readonly string[] = [stickyKey, faultLevelKey, baggageKey, idleKey, maxFaultsKey, faultHeadersKey];
+const known: readonly string[] = [
+  stickyKey,
+  faultLevelKey,
+  baggageKey,
+  idleKey,
+  maxFaultsKey,
+  faultHeadersKey,
+  hedgeAnnotation,
+];
 
 /** Begins the name of a pseudo header that stands for a member of the caller's `baggage`. */
 const baggagePrefix = '@baggage.';
@@ -37,6 +46,7 @@ export interface RuleExtensions {
   readonly fault: FaultExtensions;
   readonly sticky?: StickySplit;
   readonly perTryIdleMs?: number;
+  readonly hedge?: HedgePolicy;
 }
 
 export interface Extensions {
@@ -47,7 +57,7 @@ export interface Extensions {
 export type FaultExtensions = Pick<Fault, 'level' | 'maxActive' | 'byHeaders'>;
 
 const none: RuleExtensions = { fault: { level: 'call' } };
-const ruleKeys: readonly string[] = [stickyKey, faultLevelKey, idleKey, maxFaultsKey, faultHeadersKey];
+const ruleKeys: readonly string[] = [stickyKey, faultLevelKey, idleKey, maxFaultsKey, faultHeadersKey, hedgeAnnotation];
 
 export function createExtensions(): Extensions {
   const read = new Map<VirtualService, readonly StickyRule[]>();
@@ -59,8 +69,10 @@ export function createExtensions(): Extensions {
       if (rules === undefined) read.set(resource, (rules = readSticky(resource).rules));
       const sticky = rules.find((rule) => appliesTo(rule, spec, index));
       const perTryIdleMs = parseDurationMs(annotations[idleKey] ?? '');
+      const hedge = hedgeOf(resource, spec, index);
       return {
         fault: faultExtensions(annotations),
+        ...(hedge === undefined ? {} : { hedge }),
         ...(perTryIdleMs === undefined ? {} : { perTryIdleMs }),
         ...(sticky === undefined ? {} : { sticky: splitOf(sticky, resource, spec.name || `http[${index}]`) }),
       };
@@ -93,6 +105,7 @@ export function checkExtensions(resource: VirtualService, collector: Collector):
     );
   }
   checkSticky(resource, collector);
+  checkHedge(resource, collector);
 }
 
 function checkWord(resource: VirtualService, key: string, words: readonly string[], collector: Collector): void {

@@ -131,7 +131,7 @@ function compileRule(
   collector: Collector,
 ): Route {
   const { spec } = rule;
-  const { fault: faults, perTryIdleMs, sticky } = context.extensionsOf(rule);
+  const { fault: faults, hedge, perTryIdleMs, sticky } = context.extensionsOf(rule);
   const { edits, authority } = compileHeaders(spec.headers);
   const fault = compileFault(spec.fault ?? {}, faults);
   const common = {
@@ -165,6 +165,7 @@ function compileRule(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(perTryIdleMs === undefined ? {} : { perTryIdleMs }),
     ...(retry === undefined ? {} : { retry }),
+    ...(hedge === undefined ? {} : { hedge }),
     ...(rewrite === undefined ? {} : { rewrite }),
     ...(merged === undefined ? {} : { headers: merged }),
     ...(mirrors.length === 0 ? {} : { mirrors }),

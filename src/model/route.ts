@@ -36,6 +36,8 @@ export interface Route {
   readonly perTryIdleMs?: number;
   /** Absent means no retries at all. */
   readonly retry?: RetryPolicy;
+  /** Another try beside one that takes long, for requests that may arrive twice (`inmesh.dev/hedge`). */
+  readonly hedge?: HedgePolicy;
   readonly rewrite?: Rewrite;
   /** Applied to requests after the route was chosen, and to responses; those of the destination come first. */
   readonly headers?: HeaderEdits;
@@ -234,6 +236,18 @@ export interface RetryPolicy {
    * `retryRemoteLocalities`, Envoy's `retry_priority` `previous_priorities`). Absent: they do not.
    */
   readonly otherPriorities?: true;
+}
+
+/** When a try has taken long enough for another one to start beside it; the first good answer wins. */
+export interface HedgePolicy {
+  readonly when:
+    | /** After `perTryTimeoutMs` of the retry policy, which then ends no try (Envoy `hedge_on_per_try_timeout`). */
+    { readonly kind: 'perTryTimeout' }
+    | { readonly kind: 'after'; readonly ms: number }
+    /** After the time within which this share of the answers comes, 1 to 99.99, but not before `minMs`. */
+    | { readonly kind: 'percentile'; readonly percentile: number; readonly minMs: number };
+  /** How many such tries a call may have. Default 1; with `perTryTimeout` as many as the policy has retries. */
+  readonly hedges?: number;
 }
 
 /** The `retryOn` vocabulary that inmesh decides on for HTTP. */

@@ -9,6 +9,13 @@ export interface RetrySettings {
   readonly nested: boolean;
   /** How much of a body that is a stream is kept so that it can be sent again. 0: nothing. */
   readonly replayBytes: number;
+  /** Are Envoy's headers obeyed by which a request overrides its route (`x-envoy-retry-on` and others)? */
+  readonly overrides: boolean;
 }
 
-export const defaultRetrySettings: RetrySettings = { budget: defaultRetryBudget, nested: false, replayBytes: 65_536 };
+export const defaultRetrySettings: RetrySettings = {
+  budget: defaultRetryBudget,
+  nested: false,
+  replayBytes: 65_536,
+  overrides: false,
+};

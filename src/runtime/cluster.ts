@@ -5,6 +5,7 @@ import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
 import type { Cluster, Endpoint, RetryBudget } from '../model/cluster.ts';
 import type { Callers } from '../model/snapshot.ts';
+import { type AnswerTimes, createAnswerTimes } from '../retry/answer-times.ts';
 import {
   createRetryLimit,
   defaultRetryBudget,
@@ -53,6 +54,7 @@ export class ClusterState {
   requests: RequestLimiter;
   /** Never replaced: what is under way counts whatever the configuration says meanwhile. */
   readonly retries: RetryLimit;
+  #answerTimes: AnswerTimes | undefined;
   /** Tries on their way to the address that the caller named, where there are no endpoints to count them. */
   outside: number;
   /** Of calls to the whole cluster; absent: none. */
@@ -70,6 +72,7 @@ export class ClusterState {
     this.cluster = cluster;
     this.revision = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
+    this.#answerTimes = undefined;
     this.outside = 0;
     this.breaker = reconcileBreaker(undefined, cluster.breaker, this.#breakerDependencies(dependencies));
     this.#dependencies = dependencies;
@@ -125,6 +128,11 @@ export class ClusterState {
 
   connected(endpoint: object): void {
     if (endpoint instanceof EndpointState) this.health.connected(endpoint);
+  }
+
+  /** How long its answers take; counted from the first time that somebody asks. */
+  answerTimes(): AnswerTimes {
+    return (this.#answerTimes ??= createAnswerTimes());
   }
 
   tryReplied(): void {

@@ -61,8 +61,8 @@ const kinds: Readonly<Record<string, Kind>> = {
   Blob: { make: () => new Blob(['hel', 'lo'], { type: 'text/x' }), sent: 'hello', framing: '5', replayable: true },
   FormData: { make: form, sent: /name="field"\r\n\r\nvalue\r\n[\s\S]*content\r\n/, framing: /^\d+$/, replayable: true },
   none: { make: () => null, sent: '', framing: '0', replayable: true },
-  Readable: { make: () => Readable.from(['hel', 'lo']), sent: 'hello', framing: 'chunked', replayable: false },
-  'web stream': { make: () => new Blob(['hello']).stream(), sent: 'hello', framing: 'chunked', replayable: false },
+  Readable: { make: () => Readable.from(['hel', 'lo']), sent: 'hello', framing: 'chunked', replayable: true },
+  'web stream': { make: () => new Blob(['hello']).stream(), sent: 'hello', framing: 'chunked', replayable: true },
   'async generator': {
     make: async function* () {
       yield 'hel';
@@ -71,9 +71,9 @@ const kinds: Readonly<Record<string, Kind>> = {
     },
     sent: 'hello',
     framing: 'chunked',
-    replayable: false,
+    replayable: true,
   },
-  iterable: { make: () => ['hel', 'lo'], sent: 'hello', framing: 'chunked', replayable: false },
+  iterable: { make: () => ['hel', 'lo'], sent: 'hello', framing: 'chunked', replayable: true },
 };
 const matches = (text: string | undefined, wanted: string | RegExp): boolean =>
   typeof wanted === 'string' ? text === wanted : wanted.test(text ?? '');

@@ -26,3 +26,23 @@ t.test('no base, no wait', async (t) => {
     0,
   );
 });
+
+t.test('full jitter is even: chi-square over ten classes for each of three retries (POL-02)', async (t) => {
+  const random = seededRandom(11);
+  for (const [retry, ceiling] of [
+    [1, 25],
+    [2, 75],
+    [3, 175],
+  ] as const) {
+    const classes = new Array<number>(10).fill(0);
+    const count = 20_000;
+    for (let i = 0; i < count; i++) {
+      const at = Math.floor((backoffMs(retry, 25, random) / ceiling) * 10);
+      classes[at] = (classes[at] as number) + 1;
+    }
+    const expected = count / 10;
+    const chiSquare = classes.reduce((sum, seen) => sum + (seen - expected) ** 2 / expected, 0);
+    // 9 degrees of freedom: 27.9 is passed once in a thousand times.
+    t.ok(chiSquare < 27.9, `retry ${retry}: ${chiSquare}`);
+  }
+});

@@ -68,7 +68,7 @@ t.test(
   },
 );
 
-t.test('every retry goes to an endpoint that has not failed this call yet', async (t) => {
+t.test('every retry goes to an endpoint that has not failed this call yet (POL-03)', async (t) => {
   const servers = await Promise.all([1, 2, 3, 4].map(() => upstream(t, status(503))));
   const client = meshOf(
     servers.map(({ port }) => port),
@@ -495,3 +495,21 @@ t.test(
     }
   },
 );
+
+t.test('the time of the call covers tries and waits (POL-01)', async (t) => {
+  const clock = fakeClock();
+  const server = await upstream(t, () => {});
+  const client = meshOf([server.port], {
+    clock,
+    route: { timeoutMs: 3_000 },
+    retry: { retryOn: ['reset'], attempts: 10, perTryTimeoutMs: 1_000, backoffBaseMs: 100 },
+  });
+  const started = clock.now();
+  const call = record(client.dispatcher, {});
+  await advanceUntil(clock, 10, () => call.events.includes('end'));
+  const took = clock.now() - started;
+  t.equal(call.headers['x-inmesh-error'], 'ERR_MESH_TIMEOUT');
+  t.ok(took >= 3_000 && took < 3_300, `${took} ms`);
+  t.ok(server.seen.length >= 2 && server.seen.length <= 3, `${server.seen.length} tries`);
+  await assertIdle(t, client);
+});
