@@ -25,9 +25,7 @@ export function withinBounds<E extends Candidate>(
   const overload = (index: number): number =>
     (all[index] as E).inFlight / Math.max(1, Math.ceil(slots * (weights[index] as number)));
 
-  let least = overload(found);
-  if (least <= 1) return first;
-  let best = found;
+  if (overload(found) <= 1) return first;
   const random = mersenneTwister(lowOf(hash));
   const order = Uint32Array.from(all, (_, i) => i);
   for (let i = 0; i < order.length; i++) {
@@ -35,15 +33,10 @@ export function withinBounds<E extends Candidate>(
     const index = order[j] as number;
     order[j] = order[i] as number;
     order[i] = index;
-    if (index === found) continue;
-    const load = overload(index);
-    if (load <= 1) return all[index] as E;
-    if (load < least) {
-      best = index;
-      least = load;
-    }
+    if (overload(index) <= 1) return all[index] as E;
   }
-  return all[best] as E;
+  // Does not happen: all slots together are more than the requests under way.
+  return first;
 }
 
 /** A number from 0 up to but not including the limit, the way Envoy draws it. */

@@ -36,7 +36,7 @@ export function createMaglev({ names, weights }: HashedSet, size: number): HashT
     written++;
   };
 
-  // The heaviest ask for a turn in every round; of the others it is known in which one they have the next.
+  // The heaviest have a turn in every round; of the others it is known in which one they have the next.
   const always: number[] = [];
   const due = new Map<number, number[]>();
   own.forEach((weight, i) => {
@@ -50,8 +50,6 @@ export function createMaglev({ names, weights }: HashedSet, size: number): HashT
     for (const i of turns) {
       if (written === size) break;
       const weight = own[i] as number;
-      // Sums of fractions may be a trifle too large: then it waits, as in Envoy.
-      if (round * weight < (targets[i] as number)) continue;
       write(i);
       if (weight !== heaviest) later(due, nextRound(round, weight, targets[i] as number), i);
     }
