@@ -256,6 +256,7 @@ function checksMove(before: Cluster, after: Cluster): boolean {
     (after.healthCheck !== undefined &&
       (!isDeepStrictEqual(before.tls, after.tls) ||
         before.serverName !== after.serverName ||
-        !isDeepStrictEqual(before.serverIdentities, after.serverIdentities)))
+        !isDeepStrictEqual(before.serverIdentities, after.serverIdentities) ||
+        !isDeepStrictEqual(before.trustDomains, after.trustDomains)))
   );
 }

@@ -66,6 +66,8 @@ export class ClusterState {
   #names: NameWatch | undefined;
   /** The one endpoint of a name of which only the first address counts. */
   #logical: EndpointState | undefined;
+  /** Cancel what {@link recycle} has yet to do. */
+  readonly #timers: Set<() => void>;
 
   /** @param departed what is remembered of endpoints that left, when the cluster itself was gone for a while */
   constructor(cluster: Cluster, dependencies: ClusterDependencies, departed?: Departed) {
@@ -82,6 +84,7 @@ export class ClusterState {
     this.#endpoints = [];
     this.#names = undefined;
     this.#logical = undefined;
+    this.#timers = new Set();
     this.health = createClusterHealth({
       clock,
       random,
@@ -148,6 +151,11 @@ export class ClusterState {
   update(cluster: Cluster): void {
     const previous = this.cluster;
     this.cluster = cluster;
+    // What is composed for the policy, and what is remembered under it, has nothing to do with who the endpoints are.
+    if (onlyEndpointsDiffer(previous, cluster)) {
+      this.#discover();
+      return;
+    }
     this.revision++;
     this.requests.limit = cluster.limits.maxRequests;
     this.retries.adopt(this.#retryPolicy());
@@ -161,6 +169,7 @@ export class ClusterState {
       previous.serverName !== cluster.serverName ||
       previous.http2 !== cluster.http2 ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
+      !isDeepStrictEqual(previous.trustDomains, cluster.trustDomains) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();
     if (isDeepStrictEqual(previous.discovery, cluster.discovery)) this.rebalance();
@@ -172,9 +181,8 @@ export class ClusterState {
    * new certificate. Spread, because a handshake costs more than a hundred requests.
    */
   recycle(spreadMs: number): void {
-    const { clock, random } = this.#dependencies;
-    for (const endpoint of this.#endpoints) clock.after(spreadMs * random(), () => void endpoint.drain());
-    clock.after(spreadMs * random(), () => this.health.renew());
+    for (const endpoint of this.#endpoints) this.#later(spreadMs, () => void endpoint.drain());
+    this.#later(spreadMs, () => this.health.renew());
   }
 
   /** Lets running requests finish, then closes. */
@@ -183,7 +191,19 @@ export class ClusterState {
     this.health.close();
     this.breaker?.close();
     this.#balancer.close();
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.retire()));
+  }
+
+  /** At some moment within `spreadMs`, if the cluster is still there. */
+  #later(spreadMs: number, action: () => void): void {
+    const { clock, random } = this.#dependencies;
+    const cancel = clock.after(spreadMs * random(), () => {
+      this.#timers.delete(cancel);
+      action();
+    });
+    this.#timers.add(cancel);
   }
 
   #retryPolicy(): RetryLimitPolicy {
@@ -267,4 +287,13 @@ export class ClusterState {
   #breakerDependencies({ breakerChanged, clock }: ClusterDependencies): BreakerDependencies {
     return { clock, changed: (breaker) => breakerChanged?.(this.cluster, breaker) };
   }
+}
+
+/** Do these two say the same but for the list of endpoints, or of the names that lead to them? */
+function onlyEndpointsDiffer(before: Cluster, after: Cluster): boolean {
+  // An original address is part of what pipelines are composed of.
+  if (before.discovery.kind !== after.discovery.kind || after.discovery.kind === 'original') return false;
+  const { discovery: _, ...rest } = before;
+  const { discovery: __, ...others } = after;
+  return isDeepStrictEqual(rest, others);
 }

@@ -171,6 +171,7 @@ t.test('what changes how connections are made replaces them, in the new way', as
   const changes: Readonly<Record<string, Partial<Cluster>>> = {
     tls: { tls: 'mutual' },
     'server identities': { serverIdentities: ['spiffe://td/a'] },
+    'trust domains': { trustDomains: ['td'] },
     limits: { limits: { ...limits, connectTimeoutMs: 5 } },
   };
   for (const [name, change] of Object.entries(changes)) {
