@@ -107,7 +107,8 @@ export function runOdd(world: World, choice: BalancerChoice, seed: number): OddF
 
 export function spread({ clients, servers }: Size, size: number): SubsetFigures {
   const all = Array.from({ length: servers }, (_, i) => ({ name: `10.0.${i >> 8}.${i & 255}:80` }));
-  const left = all.filter((_, i) => i % 100 !== 50);
+  // One in a hundred leaves, and at least one.
+  const left = all.filter((_, i) => i % 100 !== Math.min(50, servers - 1));
   const counts = new Map(all.map((server) => [server, 0]));
   let moved = 0;
   for (let i = 0; i < clients; i++) {
