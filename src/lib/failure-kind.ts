@@ -67,13 +67,3 @@ export function failureKind(error: unknown): FailureKind | undefined {
   }
   return byCode.get(code) ?? byPrefix.find(([prefix]) => code.startsWith(prefix))?.[1];
 }
-
-/**
- * Did an HTTP/2 server refuse the stream without having looked at it (`REFUSED_STREAM`, RFC 9113
- * section 8.7)? Node tells so in words only.
- */
-export function isRefusedStream(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'ERR_HTTP2_STREAM_ERROR' && error.message.includes('NGHTTP2_REFUSED_STREAM');
-}

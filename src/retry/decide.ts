@@ -1,5 +1,4 @@
 import { MeshError } from '../errors.ts';
-import { isRefusedStream } from '../lib/failure-kind.ts';
 import type { HeaderMatch, RetryOn, RetryPolicy } from '../model/route.ts';
 import { compileStringMatch, type StringPredicate } from '../model/string-match.ts';
 import type { ResponseHeaders } from '../pipeline/client-call.ts';
@@ -114,8 +113,7 @@ function errorTest(words: ReadonlySet<RetryOn>): (error: MeshError, sent: boolea
         return refused;
       case 'ERR_MESH_UPSTREAM_RESET':
         // A connection that ended while the request waited for it is one that could not be had.
-        if (!sent) return connect;
-        return any || (refused && isRefusedStream(error.cause));
+        return sent ? any : connect;
       case 'ERR_MESH_STREAM_RESET':
         return any;
       case 'ERR_MESH_TRY_TIMEOUT':

@@ -10,10 +10,8 @@ const policy = (retryOn: readonly RetryOn[], retriableStatusCodes: readonly numb
 });
 const response = (status: number, headers: Readonly<Record<string, string>> = {}) =>
   ({ kind: 'response', status, headers }) satisfies TryOutcome;
-const failure = (code: MeshErrorCode, sent = true, cause?: Error) =>
-  ({ kind: 'error', error: new MeshError(code, 'x', { cause }), sent }) satisfies TryOutcome;
-const streamError = (code: string) =>
-  Object.assign(new Error(`Stream closed with error code ${code}`), { code: 'ERR_HTTP2_STREAM_ERROR' });
+const failure = (code: MeshErrorCode, sent = true) =>
+  ({ kind: 'error', error: new MeshError(code, 'x'), sent }) satisfies TryOutcome;
 
 /** Every outcome by name; a row of the table below lists those that its words retry. */
 const outcomes: Readonly<Record<string, TryOutcome>> = {
@@ -47,8 +45,8 @@ const outcomes: Readonly<Record<string, TryOutcome>> = {
   'connection lost while waiting for it': failure('ERR_MESH_UPSTREAM_RESET', false),
   'try timeout without a connection': failure('ERR_MESH_TRY_TIMEOUT', false),
   reset: failure('ERR_MESH_UPSTREAM_RESET'),
-  'stream refused': failure('ERR_MESH_UPSTREAM_RESET', true, streamError('NGHTTP2_REFUSED_STREAM')),
-  'stream reset': failure('ERR_MESH_UPSTREAM_RESET', true, streamError('NGHTTP2_INTERNAL_ERROR')),
+  'stream refused': failure('ERR_MESH_STREAM_REFUSED'),
+  'stream reset': failure('ERR_MESH_STREAM_RESET'),
   'try timeout': failure('ERR_MESH_TRY_TIMEOUT'),
 };
 const unreachable = ['connect', 'tls', 'identity', 'connection lost while waiting for it'];
