@@ -68,8 +68,10 @@ export const linkCases: readonly ChaosCase[] = [
       const proxy = await lab.proxy(good);
       // Somewhere in the handshake, in the headers, or in the body.
       proxy.use((connection) => ({ kind: 'pass', responses: { corruptAt: (connection * 977) % 24_000 } }));
+      const other = await lab.proxy(good);
+      other.use((connection) => ({ kind: 'pass', requests: { corruptAt: (connection * 97) % 4_000 } }));
       const mesh = await meshOf({
-        endpoints: [place(good), place(proxy.port)],
+        endpoints: [place(good), place(proxy.port), place(other.port)],
         retries: { attempts: 3, perTryTimeout: '1s', retryOn: 'reset,connect-failure' },
         // A wrong bit in the length of a record makes the other side wait for what never comes.
         timeout: '4s',
@@ -86,7 +88,8 @@ export const linkCases: readonly ChaosCase[] = [
         },
       });
       lab.equal('corrupted bodies', corrupted, 0);
-      lab.check(proxy.accepted() > 5, `connections with a wrong bit: ${proxy.accepted()}`);
+      lab.check(proxy.accepted() > 5, `connections with a wrong bit in what the server says: ${proxy.accepted()}`);
+      lab.check(other.accepted() > 1, `connections with a wrong bit in what the client says: ${other.accepted()}`);
       const kinds = Object.keys(tally.outcomes).filter((each) => each !== '200' && !each.startsWith('body '));
       lab.equal('failures before the body that were not tried again', kinds, []);
       lab.note(JSON.stringify(tally.outcomes));
