@@ -1,10 +1,11 @@
 // What retries may cost, and what they must never do.
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { request } from 'undici';
 import { seededRandom } from '../../../src/lib/random.ts';
 import { backoffMs } from '../../../src/retry/backoff.ts';
 import type { ChaosCase } from '../case.ts';
-import { load, percentile } from '../load.ts';
+import { load, percentile, within } from '../load.ts';
 import { answer, heads, httpServer } from '../servers.ts';
 
 /** Retries that no budget stands in the way of. */
@@ -172,6 +173,54 @@ export const retryCases: readonly ChaosCase[] = [
     id: 'POL-07',
     fault: 'hedging after 50 ms',
     expected: 'the first good answer counts, the other is cancelled; never for what is not idempotent',
-    pending: 'hedging is being built',
+    quick: true,
+    async run(lab) {
+      const answered = new Map<string, number>();
+      const cancels: number[] = [];
+      const completed = new Map<string, number>();
+      const complete = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+        const call = String(incoming.headers['x-call']);
+        completed.set(call, (completed.get(call) ?? 0) + 1);
+        answered.set(call, performance.now());
+        outgoing.end('done');
+      };
+      const fast = await httpServer(lab, (incoming, outgoing) => {
+        incoming.resume();
+        complete(incoming, outgoing);
+      });
+      const slow = await httpServer(lab, (incoming, outgoing) => {
+        incoming.resume();
+        const timer = setTimeout(() => complete(incoming, outgoing), 1_500);
+        outgoing.on('close', () => {
+          clearTimeout(timer);
+          const at = answered.get(String(incoming.headers['x-call']));
+          if (!outgoing.writableFinished && at !== undefined) cancels.push(performance.now() - at);
+        });
+      });
+      const mesh = await lab.mesh({
+        endpoints: [fast.port, slow.port],
+        routeAnnotations: { 'inmesh.dev/hedge': '{"after": "50ms"}' },
+        policy: { ...freely, loadBalancer: { simple: 'ROUND_ROBIN' } },
+      });
+      const count = lab.count(1_000, 200, 40);
+      const gets = await load(mesh, { count, concurrency: 4 });
+      lab.equal('visible failures of GET', gets.failures, 0);
+      lab.check(slow.seen.heads >= count / 10, `calls that met the slow endpoint: ${slow.seen.heads}`);
+      lab.time('slowest GET', gets.latencies.at(-1) ?? 0, 100, 1_400);
+      await within(5_000, () => cancels.length >= slow.seen.heads);
+      lab.equal(
+        'GETs that were worked on to the end once',
+        [...completed.values()].filter((times) => times === 1).length,
+        count,
+      );
+      cancels.sort((a, b) => a - b);
+      lab.time('cancelled after the answer of the other, p99', percentile(cancels, 0.99), 20, 1_000);
+      completed.clear();
+      const before = heads([fast, slow]);
+      const posts = await load(mesh, { count: 8, concurrency: 8, method: 'POST', body: 'once' });
+      lab.equal('visible failures of POST', posts.failures, 0);
+      lab.equal('POSTs that arrived, of 8', heads([fast, slow]) - before, 8);
+      lab.check((posts.latencies.at(-1) ?? 0) > 1_400, 'a slow POST is waited for');
+    },
   },
 ];
