@@ -40,6 +40,8 @@ export class ConnectionClient extends Client implements Connection, Place {
   awaited: boolean;
   /** It has lived long enough: no more requests after this one. */
   old: boolean;
+  /** Is there a socket? */
+  up: boolean;
   readonly #owner: ConnectionOwner;
   #requests: number;
 
@@ -47,12 +49,17 @@ export class ConnectionClient extends Client implements Connection, Place {
     super(origin, options);
     this.awaited = false;
     this.old = false;
+    this.up = false;
     this.#owner = owner;
     this.#requests = 0;
     this.on('connect', () => {
       this.#requests = 0;
+      this.up = true;
     });
-    this.on('disconnect', () => owner.lost(this));
+    this.on('disconnect', () => {
+      this.up = false;
+      owner.lost(this);
+    });
   }
 
   begin(): boolean {

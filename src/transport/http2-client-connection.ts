@@ -16,6 +16,8 @@ export interface Http2ConnectionOptions {
   deadlines(timeoutMs: number): DeadlineClass;
   /** `:authority` of requests that have no Host header. */
   readonly authority: string;
+  /** {@link originOf} it. */
+  readonly origin: string;
   /** Streams at once, whatever the server allows. */
   readonly maxStreams: number;
   /** Requests in all. Infinity: no limit. */
@@ -215,7 +217,7 @@ export class Http2Connection implements ExchangeCarrier {
     }
     this.#socket = socket;
     this.secure = (socket as Partial<TLSSocket>).encrypted === true;
-    const session = connect(`http://${this.authority}`, {
+    const session = connect(this.#options.origin, {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: streamWindow },
       peerMaxConcurrentStreams: untoldStreams,

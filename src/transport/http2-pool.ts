@@ -10,6 +10,7 @@ import {
   type Http2ConnectionOwner,
   untoldStreams,
 } from './http2-client-connection.ts';
+import { originOf } from './origin.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 export interface Http2PoolOptions
@@ -54,6 +55,7 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
       clock,
       deadlines: createDeadlines(clock),
       authority: options.host,
+      origin: originOf(options.host),
       maxStreams: Number.isFinite(maxConcurrentStreams) ? maxConcurrentStreams : defaultMaxStreams,
       maxRequests: options.maxRequestsPerConnection,
       maxConnectionMs: options.maxConnectionMs,
@@ -121,12 +123,7 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
     if (this.#all.size > 0) return;
     this.#emptied?.();
     // undici's Agent forgets who has no connections.
-    this.emit(
-      'disconnect',
-      new URL(`http://${this.#connectionOptions.authority}`),
-      [],
-      new errors.SocketError('closed'),
-    );
+    this.emit('disconnect', new URL(this.#connectionOptions.origin), [], new errors.SocketError('closed'));
   }
 
   // ---- its end

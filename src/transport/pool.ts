@@ -3,6 +3,7 @@ import { admitWaiting, type ConnectionBudget } from './budget.ts';
 import { ClosingDispatcher } from './closing-dispatcher.ts';
 import { ConnectionClient, type ConnectionOwner, type Passenger } from './connection.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
+import { originOf } from './origin.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 export interface PoolOptions extends ConnectTarget {
@@ -151,11 +152,15 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
 
   #reuse(given: ConnectionClient): void {
     let connection = given;
-    if (given.old) {
+    // Without a socket it takes no place from others: an endpoint that cannot be reached has none.
+    if (given.old || (this.#budget !== undefined && !given.up)) {
       this.#remove(given);
       // Who waits needs another one in its place.
       const fresh = this.#waiting.length > 0 ? this.#another() : undefined;
-      if (fresh === undefined) return;
+      if (fresh === undefined) {
+        if (this.#waiting.length === 0) this.#drained?.();
+        return;
+      }
       fresh.awaited = false;
       connection = fresh;
     }
@@ -190,7 +195,7 @@ export function createPool(options: PoolOptions): ConnectionPool {
   // As in Envoy 0 means that idle connections are kept; undici wants a number.
   const idleTimeoutMs = options.idleTimeoutMs > 0 ? options.idleTimeoutMs : Number.POSITIVE_INFINITY;
   const { budget, clock, cluster, maxConnectionMs, maxRequestsPerConnection } = options;
-  const origin = `http://${options.host}`;
+  const origin = originOf(options.host);
   const clientOptions = {
     connect: (_: unknown, callback: unknown) =>
       openConnection(options, callback as Parameters<typeof openConnection>[1]),

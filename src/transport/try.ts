@@ -12,6 +12,7 @@ import type {
   TryWatcher,
 } from '../pipeline/client-call.ts';
 import { type Connection, mayRepeat, type Passenger } from './connection.ts';
+import { isShort, rawOf } from './response-head.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
 
@@ -99,7 +100,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   start(dispatcher: Dispatcher, options: Dispatcher.DispatchOptions): void {
     this.#dispatcher = dispatcher;
     this.#options = options;
-    dispatcher.dispatch(options, this);
+    this.#dispatch();
   }
 
   /** Did the request that causes this one come in over HTTP/2? */
@@ -111,11 +112,15 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
-    this.#call.sent = true;
     this.place = undefined;
     this.#reused = this.connection?.begin() ?? false;
+    if (this.#aborted !== undefined) {
+      // It failed long ago, while it waited: what the call knows by now is about another try.
+      controller.abort(this.#aborted);
+      return;
+    }
+    this.#call.sent = true;
     this.#call.startWatcher?.tryStarted(this.#call);
-    if (this.#aborted !== undefined) controller.abort(this.#aborted);
   }
 
   onResponseStarted(): void {
@@ -231,7 +236,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     } else if (!this.#ended) {
       // What is on its way is read to its end so that the connection can be used again, unless it is
       // long: then a new connection is cheaper than the bytes.
-      if (this.#isShort()) this.#controller?.resume();
+      if (isShort(this.headers)) this.#controller?.resume();
       else this.abort(discarded);
     }
   }
@@ -371,23 +376,21 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#controller = undefined;
     // Not from within undici's own clearing up after the connection.
     queueMicrotask(() => {
-      if (!this.#settled) this.#dispatcher?.dispatch(this.#options as Dispatcher.DispatchOptions, this);
+      if (!this.#settled) this.#dispatch();
     });
   }
 
-  #isShort(): boolean {
-    const length = this.headers['content-length'];
-    return typeof length === 'string' && Number(length) <= maxDrainedBytes;
+  #dispatch(): void {
+    try {
+      this.#dispatcher?.dispatch(this.#options as Dispatcher.DispatchOptions, this);
+    } catch (error) {
+      // Connections that cannot even be set up: what the try holds is given back all the same.
+      this.onResponseError(null, error as Error);
+    }
   }
 }
 
 /** A server that ends each connection at once must not be asked for ever. */
 const maxLeftOut = 5;
-/** A discarded response up to this size is read to its end to keep the connection. */
-const maxDrainedBytes = 65_536;
 const noHeaders: ResponseHeaders = {};
 const discarded = new Error('response discarded: another try follows');
-
-function rawOf(raw: Controller['rawHeaders']): Buffer[] | string[] | null {
-  return Array.isArray(raw) ? raw : null;
-}

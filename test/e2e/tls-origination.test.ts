@@ -406,3 +406,22 @@ t.test('a change of the rule counts for the next call', async (t) => {
   const reply = await web.fetch('http://edition.test/');
   t.equal(reply.headers.get('x-inmesh-error'), 'ERR_MESH_TLS_FAILED');
 });
+
+t.test('a Host header that is none is refused, whatever is spoken, and nothing stays counted', async (t) => {
+  for (const protocol of ['HTTP', 'HTTP2']) {
+    const { server, root } = await setUp(t);
+    const yaml = external({ port: server.port }).replace(
+      'name: http, protocol: HTTP,',
+      `name: http, protocol: ${protocol},`,
+    );
+    const mesh = await meshOf(t, yaml + rule(`mode: SIMPLE, caCertificates: ${root}`));
+    for (const host of ['a b', 'a/b', 'a@edition.test']) {
+      const call = request('http://edition.test/', { dispatcher: mesh.dispatcher, headers: { host } });
+      await t.rejects(call, { message: 'invalid host header' }, `${protocol} ${host}`);
+    }
+    t.same(
+      mesh.stats().endpoints.map(({ healthy, inFlight }) => ({ healthy, inFlight })),
+      [{ healthy: true, inFlight: 0 }],
+    );
+  }
+});

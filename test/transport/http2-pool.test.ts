@@ -693,3 +693,9 @@ t.test('a body is sent when the server wants it, and not when it has answered al
   const options = { method: 'POST', body: 'wanted', expectContinue: true } as const;
   t.equal((await send(pool, { ...options, path: '/no' })).status, 417);
 });
+
+t.test('what is no host is refused before there is a connection, and ends no process', async (t) => {
+  for (const host of ['a b', '', 'a@b', 'a/b']) {
+    t.throws(() => poolTo(t, 1, { host }), { code: 'UND_ERR_INVALID_ARG', message: 'invalid host header' }, host);
+  }
+});

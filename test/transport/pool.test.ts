@@ -289,6 +289,39 @@ t.test('a connection that cannot be made gives its place back', async (t) => {
   }
 });
 
+t.test('what has no socket takes no connection from other endpoints', async (t) => {
+  const closing = await upstream(t, (_, outgoing) => void outgoing.setHeader('connection', 'close').end('x'));
+  const held: (() => void)[] = [];
+  const server = await upstream(t, (_, outgoing) => void held.push(() => void outgoing.end('x')));
+  for (const port of [await refusingPort(), closing.port]) {
+    const shared = budget({ maxConnections: 3 });
+    const other = poolTo(t, port, { budget: shared });
+    await Promise.allSettled([send(other), send(other), send(other)]);
+    await until(() => shared.connections === 0);
+    t.same([shared.connections, shared.pending], [0, 0]);
+    const pool = poolTo(t, server.port, { budget: shared });
+    const before = held.length;
+    const calls = [send(pool), send(pool), send(pool)];
+    await until(() => held.length === before + 3);
+    t.equal(shared.connections, 3, 'the other endpoint may have all of them');
+    for (const answer of held) answer();
+    await Promise.all(calls);
+    // Who waits is served, one connection after the other, and a pool that closes has an end.
+    const all = Promise.allSettled([send(other), send(other), send(other), send(other)]);
+    const closed = other.close();
+    await Promise.all([all, closed]);
+    await pool.close();
+    t.same([shared.connections, shared.pending], [0, 0]);
+  }
+});
+
+t.test('what is no host is refused before anything is counted', async (t) => {
+  for (const host of ['a b', '', 'a@b', 'a/b', 'a?b', 'a#b', 'a\\b', 'a:99999']) {
+    t.throws(() => poolTo(t, 1, { host }), { code: 'UND_ERR_INVALID_ARG', message: 'invalid host header' }, host);
+  }
+  for (const host of ['a', 'a:80', '[::1]:80', 'unix:///run/a.sock', 'a_b.c']) t.ok(poolTo(t, 1, { host }), host);
+});
+
 t.test('a connection is closed after so many requests, or after a time', async (t) => {
   const ports: string[] = [];
   const server = await upstream(t, (incoming, outgoing) => void outgoing.end(String(incoming.socket.remotePort)));

@@ -119,6 +119,38 @@ t.test('aborted in the queue: it fails at once, and is stopped when its turn com
   t.equal(events.length, 1);
 });
 
+t.test('one that gave up in the queue says nothing about the try that follows it', async (t) => {
+  const { call, controller, undici } = setup();
+  const started: string[] = [];
+  call.startWatcher = { tryStarted: ({ endpoint }) => void started.push(endpoint?.name ?? '') };
+  const first = sendTry(call);
+  const stale = undici();
+  call.running?.abort(new Error('too late'));
+  await t.rejects(first, { message: 'too late' });
+  call.sent = false;
+  const second = sendTry(call);
+  const own = controller();
+  stale.onRequestStart(own, null);
+  t.same(own.asked, ['abort too late']);
+  t.equal(call.sent, false, 'nothing of the second try has left');
+  t.same(started, [], 'and it has no connection');
+  undici().onRequestStart(controller(), null);
+  t.equal(call.sent, true);
+  t.same(started, ['10.0.0.1:80']);
+  undici().onResponseError(controller(), broken());
+  await t.rejects(second);
+});
+
+t.test('connections that cannot be set up give back what the try holds', async (t) => {
+  const { call, events } = setup();
+  const dispatch = (): never => {
+    throw new TypeError('Invalid URL');
+  };
+  call.endpoint = { name: '10.0.0.1:80', host: '', dispatcher: () => ({ dispatch }) as unknown as Dispatcher };
+  await t.rejects(sendTry(call), { message: 'Invalid URL' });
+  t.same(events, ['ended 0 Invalid URL']);
+});
+
 t.test('a first connection that breaks is not repeated, a reused one once', async (t) => {
   for (const [begin, sends] of [
     [() => false, 1],
