@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { LocalRateLimit } from '../model/rate-limit.ts';
 import { BucketState, refill } from './token-bucket.ts';
+
+/** Keys are made of what callers send: of a longer one a digest is kept, so that a table stays small. */
+const longestKey = 256;
 
 /** With a full table it is looked through for buckets that need not be kept at most this often, milliseconds. */
 const sweepIntervalMs = 1_000;
@@ -27,7 +31,8 @@ export class Buckets {
   }
 
   /** The bucket of a key, up to date. */
-  of(key: string, now: number): BucketState {
+  of(given: string, now: number): BucketState {
+    const key = given.length > longestKey ? digestOf(given) : given;
     const { bucket } = this.limit;
     let state = this.#states.get(key);
     if (state === undefined) {
@@ -60,6 +65,11 @@ export class Buckets {
       if (state.tokens >= bucket.maxTokens) this.#states.delete(key);
     }
   }
+}
+
+function digestOf(key: string): string {
+  // What stands in front is in no header: nobody writes the digest of somebody else's key.
+  return `\0${createHash('sha256').update(key).digest('base64')}`;
 }
 
 /** The buckets of all limits of a process; they outlive configurations. */

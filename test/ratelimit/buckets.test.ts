@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import type { LocalRateLimit, TokenBucket } from '../../src/model/rate-limit.ts';
@@ -91,6 +93,26 @@ t.test(
     t.ok(take(buckets, 'b', 1));
   },
 );
+
+t.test('long keys are told apart to their ends, and take no more memory than short ones', async (t) => {
+  // As it comes from a socket: not put together of parts that all of them share.
+  const long = (i: number): string => Buffer.from(`${'x'.repeat(8_000)}${i}${'y'.repeat(8_000)}`).toString('latin1');
+  const buckets = new Buckets(limit(five, { maxKeys: 2_000 }));
+  while (take(buckets, long(1), 0));
+  t.notOk(take(buckets, long(1), 0), 'the same key, the same bucket');
+  t.ok(take(buckets, long(2), 0));
+  t.ok(take(buckets, `${long(1)}z`, 0));
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const used = (): number => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = used();
+  for (let i = 0; i < 1_900; i++) take(buckets, long(i), 0);
+  t.ok(used() - before < 5_000_000, 'and not the 30 MB that were sent');
+  t.ok(buckets.size > 1_900);
+});
 
 t.test('a full table makes room by forgetting what is full again, and only that', async (t) => {
   const buckets = new Buckets(limit({ ...five, fillIntervalMs: 10_000 }));
