@@ -27,6 +27,8 @@ export class Breaker {
   #policy: BreakerPolicy;
   #state: BreakerState;
   #circuit: Circuit | undefined;
+  /** What {@link #circuit} goes by. */
+  #circuitPolicy: BreakerPolicy;
   #period: number;
   #trialRuns: boolean;
   #openedAt: number;
@@ -39,6 +41,7 @@ export class Breaker {
 
   constructor(policy: BreakerPolicy, dependencies: BreakerDependencies) {
     this.#policy = policy;
+    this.#circuitPolicy = policy;
     this.#dependencies = dependencies;
     this.#state = 'closed';
     this.#period = 1;
@@ -116,10 +119,8 @@ export class Breaker {
     const now = this.#dependencies.clock.now();
     this.#policy = policy;
     if (this.#state === 'open') this.#waitForReset();
-    if (this.#state !== 'closed' || this.#circuit === undefined) return;
-    const counts = this.#circuit.counts(now);
-    this.#circuit.drop();
-    this.#circuit = this.#newCircuit('closed', { now, ...counts });
+    // A trial goes on; its circuit is replaced when that has gone well.
+    if (this.#state === 'closed') this.#circuit = this.#renewed(now);
   }
 
   /** Leaves no timer behind. Calls that come still are not held up. */
@@ -131,7 +132,17 @@ export class Breaker {
     this.#state = 'closed';
   }
 
+  /** The circuit with what it has counted, under the policy that holds now. */
+  #renewed(now: number): Circuit | undefined {
+    const circuit = this.#circuit;
+    if (circuit === undefined || this.#circuitPolicy === this.#policy) return circuit;
+    const counts = circuit.counts(now);
+    circuit.drop();
+    return this.#newCircuit('closed', { now, ...counts });
+  }
+
   #newCircuit(state: 'closed' | 'halfOpen', counts?: Parameters<typeof createCircuit>[0]['counts']): Circuit {
+    this.#circuitPolicy = this.#policy;
     return createCircuit({
       policy: this.#policy,
       state,
@@ -161,9 +172,9 @@ export class Breaker {
     this.#dependencies.changed(this);
   }
 
-  /** The trial went well; its circuit goes on as a closed one. */
+  /** The trial went well; its circuit goes on as a closed one, unless the policy has changed meanwhile. */
   #close(): void {
-    this.#enter('closed', this.#circuit);
+    this.#enter('closed', this.#renewed(this.#dependencies.clock.now()));
     this.#dependencies.changed(this);
   }
 

@@ -306,6 +306,9 @@ t.test('reconciling', async (t) => {
     t.equal(breaker.admit(), refused);
     breaker.settle(trial, 'success');
     t.equal(breaker.state, 'closed');
+    t.same(breaker.counts(), { calls: 1, failures: 0 });
+    calls(0, 2);
+    t.equal(breaker.state, 'open', 'and the changed policy holds from then on');
   });
   t.test('no policy: no breaker, and no timer of it', async (t) => {
     const { breaker, calls, clock } = made();
