@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Deadline, DeadlineOwner } from '../lib/deadlines.ts';
 import { compileStringMatch } from '../model/string-match.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
+import { isResponseClosed } from '../pipeline/response-closed.ts';
 import { passed, type ServerCall } from '../pipeline/server-call.ts';
 import type { Guest } from './gate.ts';
 import type { Protection, Refusal } from './protection.ts';
@@ -86,7 +87,7 @@ class Visit implements Guest, DeadlineOwner {
   begin(): void {
     this.#beganAt = this.#clock.now();
     const { response } = this.#call;
-    if (response.closed) this.#end();
+    if (isResponseClosed(response)) this.#end();
     else response.on('close', () => this.#end());
   }
 

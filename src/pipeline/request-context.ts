@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { MeshError } from '../errors.ts';
+import { isResponseClosed } from './response-closed.ts';
 import type { Peer } from './scope.ts';
 import { callOf, type ServerCall } from './server-call.ts';
 
@@ -80,7 +81,7 @@ function signalOf(call: ServerCall): AbortSignal {
     if (response.writableFinished) return;
     controller.abort(new MeshError('ERR_MESH_CLIENT_GONE', 'the caller went away before it had the response'));
   };
-  if (response.closed || response.destroyed) {
+  if (isResponseClosed(response)) {
     gone();
     return controller.signal;
   }

@@ -1,11 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, Server, type ServerResponse } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, request } from 'undici';
 import type { OverloadPolicy } from '../../src/model/overload.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { http2Session } from '../support/http2-client.ts';
 import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
 import { turns, until } from '../support/upstream.ts';
 
@@ -148,6 +150,35 @@ t.test('a caller that goes away while it is served gives its place back', async 
   await until(() => inside.has('/2'));
   await finish('/2');
   t.equal((await next).status, 200);
+});
+
+t.test('one that went away before it came here takes no place, over HTTP/2 as well', async (t) => {
+  for (const own of [createServer(), createHttp2Server()]) {
+    const parts = testPipeline(inboundSnapshot({ overload: { ...base, concurrency } }), { clock: fakeClock() });
+    const arrived: { readonly request: IncomingMessage; readonly response: ServerResponse }[] = [];
+    own.on('request', (incoming: IncomingMessage, response: ServerResponse) =>
+      arrived.push({ request: incoming, response }),
+    );
+    own.listen(0, '127.0.0.1');
+    await once(own, 'listening');
+    const { port } = own.address() as AddressInfo;
+    const session = http2Session(port);
+    const stop = new AbortController();
+    if (own instanceof Server) request(`http://127.0.0.1:${port}`, { signal: stop.signal }).catch(() => {});
+    else session.request({ ':path': '/' }, { signal: stop.signal }).on('error', () => {});
+    await until(() => arrived.length === 1);
+    const [only] = arrived as [(typeof arrived)[number]];
+    const gone = once(only.response, 'close');
+    stop.abort();
+    await gone;
+    // Something of the application's own took its time, or a rate limit service did.
+    await turns(3);
+    parts.pipeline.handle(only.request, only.response, () => {});
+    t.match(parts.pipeline.overload(), { active: 0, waiting: 0 });
+    session.destroy();
+    own.close();
+    parts.pipeline.close();
+  }
 });
 
 t.test('the share of those without identity is that of one caller', async (t) => {
