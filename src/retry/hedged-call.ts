@@ -154,6 +154,8 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
     }
     this.#fallback?.reply.discard();
     this.#fallback = { reply, twin };
+    // It may never be wanted, and its body may be long, or have no end: what is read of it is kept.
+    twin.pause();
     avoid(this.#call, twin);
     const spent = !this.#rules.nested && headers[retriesSpentHeader] !== undefined;
     if (spent) this.#call.scope?.retriesSpent?.();
@@ -213,6 +215,7 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
       return;
     }
     this.#fallback = undefined;
+    fallback.twin.resume();
     this.#win(fallback.twin, fallback.reply);
   }
 

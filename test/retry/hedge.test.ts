@@ -186,6 +186,38 @@ t.test('all tries fail: the last answer is the call’s, or the last error', asy
   await assertIdle(t, refused);
 });
 
+t.test('an answer that is kept for want of a better one is not read on; it is whole when it is needed', async (t) => {
+  const piece = Buffer.alloc(65_536, 'x');
+  const most = 512;
+  for (const pieces of [most, 64]) {
+    let written = 0;
+    let idle = 0;
+    const bad = await upstream(t, (_incoming, outgoing) => {
+      outgoing.writeHead(503);
+      const write = (): void => {
+        idle = 0;
+        while (written < pieces) {
+          written++;
+          if (!outgoing.write(piece)) return;
+        }
+        outgoing.end();
+      };
+      outgoing.on('drain', write);
+      write();
+    });
+    const silentOne = await silent(t);
+    const client = meshOf([silentOne.port, bad.port], after(60_000), { retryOn: ['5xx'], attempts: 1 });
+    const call = record(client.dispatcher, {});
+    await until(() => silentOne.seen() === 1, 'the second try');
+    await until(() => ++idle > 200, 'nothing more is read');
+    if (pieces === most) t.ok(written < most / 2, `${written} of ${most} pieces were written`);
+    silentOne.server.close();
+    t.equal(await call.done, 'end');
+    t.equal(call.text.length, pieces * piece.length);
+    await assertIdle(t, client);
+  }
+});
+
 t.test('no more tries beside others than the policy has', async (t) => {
   const slow = await silent(t);
   const client = meshOf([slow.port, slow.port], after(5, 2), {}, { timeoutMs: 200 });
