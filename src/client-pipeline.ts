@@ -16,7 +16,7 @@ import { planFault } from './fault/decide.ts';
 import { callFaultFilter } from './fault/filter.ts';
 import { healthFilter } from './health/filter.ts';
 import type { Clock } from './lib/clock.ts';
-import { createDeadlines } from './lib/deadlines.ts';
+import { createDeadlines, type DeadlineClass } from './lib/deadlines.ts';
 import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
@@ -153,7 +153,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     perTryMs: number | undefined,
     state: ClusterState,
     route?: Route,
-    deadlines = shared,
+    deadlines: (timeoutMs: number) => DeadlineClass = shared,
   ): Service<ClientCall, Reply> => {
     const { name, outlier, healthCheck, limits, balance, hash } = state.cluster;
     const idleMs = route?.perTryIdleMs;
@@ -242,7 +242,10 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }),
     select,
     cutMirrors: () => mirrors.cut(),
-    close: () => outside.close(),
+    close() {
+      shared.rest();
+      return outside.close();
+    },
   };
 }
 

@@ -104,7 +104,7 @@ class RoutingAgent extends Agent {
     this.#draining = true;
     for (const agent of [this, this.#direct, this.#directSecure]) {
       (agent as unknown as { keepAlive: boolean }).keepAlive = false;
-      for (const idle of Object.values(agent.freeSockets)) for (const socket of idle ?? []) socket.destroy();
+      for (const idle of Object.values(agent.freeSockets)) for (const socket of idle ?? []) this.#drop(socket);
     }
     if (this.#active.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#drained.push(resolve));
@@ -117,9 +117,15 @@ class RoutingAgent extends Agent {
         request.destroy(new MeshError('ERR_MESH_CLOSED', 'the agent was destroyed'));
       }
     }
+    for (const idle of Object.values(this.freeSockets)) for (const socket of idle ?? []) this.#drop(socket);
     super.destroy();
     this.#direct.destroy();
     this.#directSecure.destroy();
+  }
+
+  #drop(idle: Duplex): void {
+    this.#idleClocks.get(idle)?.();
+    idle.destroy();
   }
 
   #end(request: ClientRequest): void {

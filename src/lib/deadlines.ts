@@ -26,17 +26,58 @@ export interface DeadlineClass {
   start(owner: DeadlineOwner): Deadline;
 }
 
-/** Hands out one {@link DeadlineClass} for each length that is in use. */
-export function createDeadlines(clock: Clock): (timeoutMs: number) => DeadlineClass {
-  const classes = new Map<number, DeadlineClass>();
-  return (timeoutMs) => {
+/** The classes of one owner. */
+export interface Deadlines {
+  /** One {@link DeadlineClass} for each length that is in use. */
+  (timeoutMs: number): DeadlineClass;
+  /** Stops the timers that nobody waits for any more; for whoever closes. */
+  rest(): void;
+}
+
+/** Lengths that have a class. Applications may take a new one for each request: those have timers of their own. */
+const mostClasses = 256;
+
+export function createDeadlines(clock: Clock): Deadlines {
+  const classes = new Map<number, RestingClass>();
+  const of = (timeoutMs: number): DeadlineClass => {
     let found = classes.get(timeoutMs);
     if (found === undefined) {
+      if (classes.size >= mostClasses) return singleDeadlines(clock, timeoutMs);
       found = deadlineClass(clock, timeoutMs);
       classes.set(timeoutMs, found);
     }
     return found;
   };
+  const rest = (): void => {
+    for (const each of classes.values()) each.rest();
+  };
+  return Object.assign(of, { rest });
+}
+
+/** Each with a timer, which ends with it. */
+function singleDeadlines(clock: Clock, timeoutMs: number): DeadlineClass {
+  return {
+    start(owner) {
+      const expiresAt = clock.now() + timeoutMs;
+      let running = true;
+      const expire = (): void => {
+        if (!running) return;
+        running = false;
+        owner.deadlineExpired(clock.now() - expiresAt);
+      };
+      const stop = clock.after(timeoutMs, () => clock.afterIo(expire));
+      return {
+        cancel() {
+          running = false;
+          stop();
+        },
+      };
+    },
+  };
+}
+
+interface RestingClass extends DeadlineClass {
+  rest(): void;
 }
 
 class Entry implements Deadline {
@@ -63,10 +104,11 @@ interface List {
   unlink(entry: Entry): void;
 }
 
-function deadlineClass(clock: Clock, timeoutMs: number): DeadlineClass {
+function deadlineClass(clock: Clock, timeoutMs: number): RestingClass {
   let head: Entry | undefined;
   let tail: Entry | undefined;
   let armed = false;
+  let disarm = (): void => {};
 
   const list: List = {
     unlink(entry) {
@@ -83,7 +125,7 @@ function deadlineClass(clock: Clock, timeoutMs: number): DeadlineClass {
   // that ends in time must not pay for stopping a timer.
   const arm = (delayMs: number): void => {
     armed = true;
-    clock.after(Math.max(1, delayMs), () => {
+    disarm = clock.after(Math.max(1, delayMs), () => {
       // Answers that have arrived but were not read yet, because the process was busy, count as
       // in time: let one turn of the event loop deliver them first.
       clock.afterIo(expire);
@@ -112,6 +154,11 @@ function deadlineClass(clock: Clock, timeoutMs: number): DeadlineClass {
       tail = entry;
       if (!armed) arm(timeoutMs);
       return entry;
+    },
+    rest() {
+      if (head !== undefined) return;
+      disarm();
+      armed = false;
     },
   };
 }

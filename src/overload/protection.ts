@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../lib/clock.ts';
-import type { DeadlineClass } from '../lib/deadlines.ts';
-import { createDeadlines } from '../lib/deadlines.ts';
+import { createDeadlines, type DeadlineClass, type Deadlines } from '../lib/deadlines.ts';
+import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 import type { ConcurrencyPolicy, OverloadPolicy } from '../model/overload.ts';
 import { Gate } from './gate.ts';
@@ -52,7 +52,7 @@ export class Protection {
   queueDeadline: DeadlineClass;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #deadlines: (timeoutMs: number) => DeadlineClass;
+  readonly #deadlines: Deadlines;
   #cancelSample: (() => void) | undefined;
 
   constructor(policy: OverloadPolicy, clock: Clock, random: Random) {
@@ -106,6 +106,7 @@ export class Protection {
     this.shedder = undefined;
     this.policy = { priority: this.policy.priority, exemptPaths: [] };
     this.gate.moveUp(Number.POSITIVE_INFINITY);
+    this.#deadlines.rest();
   }
 
   #build(): void {
@@ -120,7 +121,8 @@ export class Protection {
       this.#cancelSample = undefined;
     } else if (this.shedder === undefined) {
       this.shedder = new Shedder(eventLoop, this.#random);
-      this.#sample();
+      // It goes on for ever, and not for the request that came first.
+      outside(() => this.#sample());
     } else this.shedder.adopt(eventLoop);
   }
 

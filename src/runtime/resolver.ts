@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 
 /** What a DNS question brought. */
@@ -101,7 +102,9 @@ export function createNameResolver(options: {
       if (name === undefined) {
         name = new Name(text);
         names.set(text, name);
-        enqueue(name);
+        const asked = name;
+        // It is asked for again and again, and not for the call that came first.
+        outside(() => enqueue(asked));
       }
       return name.watch(changed, forget);
     },

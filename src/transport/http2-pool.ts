@@ -1,5 +1,5 @@
 import { type Dispatcher, errors } from 'undici';
-import { createDeadlines } from '../lib/deadlines.ts';
+import { createDeadlines, type Deadlines } from '../lib/deadlines.ts';
 import { admitWaiting, type ConnectionBudget } from './budget.ts';
 import { ClosingDispatcher } from './closing-dispatcher.ts';
 import type { Passenger } from './connection.ts';
@@ -34,6 +34,7 @@ const defaultMaxStreams = 1_024;
  */
 export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner {
   readonly #connectionOptions: Http2ConnectionOptions;
+  readonly #deadlines: Deadlines;
   readonly #budget: ConnectionBudget | undefined;
   readonly #cluster: string;
   streamsAllowed: number;
@@ -50,10 +51,11 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
   constructor(options: Http2PoolOptions) {
     super();
     const { clock, maxConcurrentStreams } = options;
+    this.#deadlines = createDeadlines(clock);
     this.#connectionOptions = {
       target: options,
       clock,
-      deadlines: createDeadlines(clock),
+      deadlines: this.#deadlines,
       authority: options.host,
       origin: originOf(options.host),
       maxStreams: Number.isFinite(maxConcurrentStreams) ? maxConcurrentStreams : defaultMaxStreams,
@@ -121,6 +123,7 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
     if (this.#budget !== undefined) this.#budget.connections--;
     if (this.#waiting.length > 0) this.#grow();
     if (this.#all.size > 0) return;
+    this.#deadlines.rest();
     this.#emptied?.();
     // undici's Agent forgets who has no connections.
     this.emit('disconnect', new URL(this.#connectionOptions.origin), [], new errors.SocketError('closed'));

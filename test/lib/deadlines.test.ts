@@ -105,3 +105,38 @@ t.test('after a stall of the process every late deadline expires, each once', as
   await pass(5_000);
   t.equal(expired.length, 100);
 });
+
+t.test('at rest: timers that nobody waits for are gone, the others stay, and all goes on', async (t) => {
+  const { clock, deadlines, expired, owner, pass } = setup();
+  deadlines(100).start(owner('a')).cancel();
+  deadlines(200).start(owner('b'));
+  t.equal(clock.pending(), 2);
+  deadlines.rest();
+  t.equal(clock.pending(), 1);
+  deadlines(100).start(owner('c'));
+  await pass(100);
+  t.same(expired, ['c']);
+  await pass(100);
+  t.same(expired, ['c', 'b']);
+});
+
+t.test('any number of lengths: beyond some hundreds each deadline has a timer of its own', async (t) => {
+  const { clock, deadlines, expired, owner, pass } = setup();
+  const all = Array.from({ length: 1_000 }, (_, i) => deadlines(1_000 + i).start(owner(String(i))));
+  const first = deadlines(1_000);
+  t.equal(first, deadlines(1_000), 'the first lengths are shared');
+  t.equal(clock.pending(), 1_000);
+  for (const each of all.slice(0, -1)) each.cancel();
+  deadlines.rest();
+  t.equal(clock.pending(), 1);
+  await pass(1_998);
+  t.same(expired, []);
+  await pass(1);
+  t.same(expired, ['999']);
+  all.at(-1)?.cancel();
+  const late = deadlines(1_999).start(owner('late'));
+  clock.advance(1_999);
+  late.cancel();
+  await nextTurn();
+  t.same(expired, ['999'], 'an answer that arrived in the same turn wins');
+});

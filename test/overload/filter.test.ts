@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, request } from 'undici';
 import type { OverloadPolicy } from '../../src/model/overload.ts';
+import { Protection } from '../../src/overload/protection.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { http2Session } from '../support/http2-client.ts';
 import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
@@ -351,6 +352,24 @@ t.test('the event loop: a late timer turns requests away, the least urgent first
   t.equal(pipeline.overload()?.refusals['event-loop'], refused);
   for (let i = 0; i < 30; i++) clock.advance(100);
   t.equal(await serve('u=7'), 200);
+});
+
+t.test('the event loop is looked at outside of the request that came first', async (t) => {
+  const requests = new AsyncLocalStorage<string>();
+  const clock = fakeClock();
+  const armed: (string | undefined)[] = [];
+  const watched = {
+    ...clock,
+    after: (ms: number, action: () => void) => {
+      armed.push(requests.getStore());
+      return clock.after(ms, action);
+    },
+  };
+  const eventLoop = { maxDelayMs: 100, resumeDelayMs: 50, maxShedPercent: 95 };
+  const protection = requests.run('the first', () => new Protection({ ...base, eventLoop }, watched, () => 0.5));
+  t.same(armed, [undefined]);
+  protection.close();
+  t.equal(clock.pending(), 0);
 });
 
 t.test('closing leaves no timer', async (t) => {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import t from 'tap';
 import { createNameResolver, type DnsAnswer } from '../../src/runtime/resolver.ts';
 import { fakeClock } from '../support/fake-clock.ts';
@@ -158,4 +159,23 @@ t.test('a name that nobody watches any more is forgotten; so is everything on cl
   await last.first;
   await clock.advanceAsync(60_000);
   t.equal(clock.pending(), 0);
+});
+
+t.test('names are asked for outside of the call that needed them first', async (t) => {
+  const calls = new AsyncLocalStorage<string>();
+  const seen: (string | undefined)[] = [];
+  const clock = fakeClock();
+  const names = createNameResolver({
+    clock,
+    random: () => 0.5,
+    ask: async () => {
+      seen.push(calls.getStore());
+      return { addresses: ['10.0.0.1'] };
+    },
+  });
+  calls.run('a call', () => names.watch('a.example', () => {}));
+  await clock.advanceAsync(60_000);
+  t.ok(seen.length > 1);
+  t.same(new Set(seen), new Set([undefined]));
+  names.close();
 });
