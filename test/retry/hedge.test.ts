@@ -211,7 +211,7 @@ t.test('an answer that is kept for want of a better one is not read on; it is wh
     await until(() => silentOne.seen() === 1, 'the second try');
     await until(() => ++idle > 200, 'nothing more is read');
     if (pieces === most) t.ok(written < most / 2, `${written} of ${most} pieces were written`);
-    silentOne.server.close();
+    await silentOne.server.close();
     t.equal(await call.done, 'end');
     t.equal(call.text.length, pieces * piece.length);
     await assertIdle(t, client);
