@@ -123,28 +123,37 @@ function viewFor(
 
 type Composer = (destination: Destination, state: ClusterState) => Service<ClientCall, Reply>;
 
-/** One destination of one route with its chain, made on first use and again when the cluster changed. */
+/** The chain of one state of a cluster, as it was when its policy changed last. */
+interface Composed {
+  readonly state: ClusterState;
+  readonly revision: number;
+  readonly service: Service<ClientCall, Reply>;
+}
+
+/** One destination of one route with its chains, made on first use and again when the cluster changed. */
 export class Destination {
   readonly plan: DestinationPlan;
   readonly cors: CorsDecider | undefined;
-  #state: ClusterState | undefined;
-  #revision: number;
-  #service: Service<ClientCall, Reply> | undefined;
+  #last: Composed | undefined;
+  /** Calls of one route may have several: one for each host to which the application itself speaks TLS. */
+  readonly #all: WeakMap<ClusterState, Composed>;
 
   constructor(plan: DestinationPlan, cors: CorsDecider | undefined) {
     this.plan = plan;
     this.cors = cors;
-    this.#state = undefined;
-    this.#revision = -1;
-    this.#service = undefined;
+    this.#last = undefined;
+    this.#all = new WeakMap();
   }
 
   service(state: ClusterState, compose: Composer): Service<ClientCall, Reply> {
-    if (this.#service === undefined || this.#state !== state || this.#revision !== state.revision) {
-      this.#service = compose(this, state);
-      this.#state = state;
-      this.#revision = state.revision;
+    const last = this.#last;
+    if (last !== undefined && last.state === state && last.revision === state.revision) return last.service;
+    let found = this.#all.get(state);
+    if (found === undefined || found.revision !== state.revision) {
+      found = { state, revision: state.revision, service: compose(this, state) };
+      this.#all.set(state, found);
     }
-    return this.#service;
+    this.#last = found;
+    return found.service;
   }
 }

@@ -110,6 +110,11 @@ export class ClusterState {
     return this.#endpoints;
   }
 
+  /** Is nothing under way to it? */
+  get idle(): boolean {
+    return this.retries.active === 0 && this.#underWay() === 0;
+  }
+
   /** The endpoint for a try: {@link LoadBalancer.pick}. */
   pick(avoid: readonly object[] | undefined, hash?: bigint, tried?: readonly object[]): EndpointState | undefined {
     return this.#balancer.pick(avoid, hash, tried);

@@ -10,7 +10,8 @@ export interface Clusters {
   get(name: string): ClusterState | undefined;
   /**
    * The same endpoints for connections on which the application itself speaks TLS to `host`:
-   * other connections, and a memory of their own.
+   * other connections, and a memory of their own. Of very many hosts (a wildcard, names that users
+   * write) those that were asked for longest ago are forgotten while nothing is under way to them.
    */
   getForTls(name: string, host: string): ClusterState | undefined;
   /** The cluster of this name as the snapshot has it, whether it is live or not. */
@@ -24,9 +25,12 @@ export interface Clusters {
 /** As for endpoints: {@link createDeparted}. */
 const goneLifeMs = 60_000;
 const maxGone = 256;
+/** Hosts to which the application itself speaks TLS. */
+const maxTlsHosts = 1_000;
 
 interface Live {
   readonly name: string;
+  readonly tls: boolean;
   readonly state: ClusterState;
   readonly departed: Departed;
 }
@@ -37,18 +41,45 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
   const live = new Map<string, Live>();
   // What endpoints of clusters that are gone are remembered by: a resource that is replaced is gone for a moment.
   let gone: ShortMemory<Departed> | undefined;
+  let tlsHosts = 0;
+
+  const forget = (key: string, { departed, state, tls }: Live): void => {
+    live.delete(key);
+    if (tls) tlsHosts--;
+    void state.close();
+    if (departed.size > 0) gone?.keep(key, departed);
+  };
+
+  /** In the order in which they were asked for. */
+  const makeRoom = (): void => {
+    for (const [key, each] of live) {
+      if (tlsHosts < maxTlsHosts) return;
+      if (each.tls && each.state.idle) forget(key, each);
+    }
+  };
 
   const find = (key: string, name: string, tlsHost: string | undefined): ClusterState | undefined => {
     const found = live.get(key);
-    if (found !== undefined) return found.state;
+    if (found !== undefined) {
+      if (found.tls && tlsHosts >= maxTlsHosts / 2) {
+        live.delete(key);
+        live.set(key, found);
+      }
+      return found.state;
+    }
     const cluster = configured.get(name);
     if (cluster === undefined) return undefined;
+    const tls = tlsHost !== undefined;
+    if (tls) {
+      makeRoom();
+      tlsHosts++;
+    }
     const dependencies = { ...dependenciesFor(tlsHost), callers: () => callers };
     const { clock } = dependencies;
     gone ??= createShortMemory({ now: () => clock.now(), lifeMs: goneLifeMs, maxEntries: maxGone });
     const departed = gone.take(key) ?? createDeparted(clock);
     const state = new ClusterState(cluster, dependencies, departed);
-    live.set(key, { name, state, departed });
+    live.set(key, { name, tls, state, departed });
     return state;
   };
 
@@ -60,18 +91,15 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
       configured = snapshot.clusters;
       const others = callers !== snapshot.callers;
       callers = snapshot.callers;
-      for (const [key, { name, state, departed }] of live) {
+      for (const [key, each] of live) {
+        const { name, state } = each;
         const next = configured.get(name);
         if (next === state.cluster) {
           if (others) state.rebalance();
           continue;
         }
         if (next !== undefined) state.update(next);
-        else {
-          live.delete(key);
-          void state.close();
-          if (departed.size > 0) gone?.keep(key, departed);
-        }
+        else forget(key, each);
       }
     },
     *all() {

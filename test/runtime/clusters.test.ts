@@ -97,6 +97,33 @@ t.test('a cluster that is gone drains; under its old name a new one may come', a
   t.not(clusters.get(a.name), old);
 });
 
+t.test('of very many TLS hosts those are forgotten that nobody has called for long', async (t) => {
+  const { clusters, tlsHosts } = setup();
+  clusters.reconcile(snapshot({}, [a]));
+  const own = clusters.get(a.name);
+  const first = clusters.getForTls(a.name, 'first');
+  const busy = clusters.getForTls(a.name, 'busy');
+  const [endpoint_] = busy?.endpoints ?? [];
+  if (endpoint_ !== undefined) endpoint_.inFlight++;
+  clusters.getForTls(a.name, 'once');
+  for (let i = 0; i < 5_000; i++) {
+    clusters.getForTls(a.name, `host ${i}`);
+    if (i % 100 === 0) clusters.getForTls(a.name, 'first');
+  }
+  t.ok([...clusters.all()].length <= 1_002, 'not five thousand');
+  t.equal(clusters.get(a.name), own);
+  t.equal(clusters.getForTls(a.name, 'busy'), busy, 'something is under way');
+  t.equal(clusters.getForTls(a.name, 'first'), first, 'it is called again and again');
+  const made = tlsHosts.length;
+  clusters.getForTls(a.name, 'host 4999');
+  t.equal(tlsHosts.length, made, 'it was called lately');
+  clusters.getForTls(a.name, 'once');
+  t.equal(tlsHosts.length, made + 1, 'it was not');
+  clusters.reconcile(snapshot({}, []));
+  t.same([...clusters.all()], []);
+  await clusters.close();
+});
+
 t.test('closing closes all of them', async (t) => {
   const { closed, clusters } = setup();
   clusters.reconcile(snapshot({}, [a, b]));
