@@ -151,6 +151,11 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
       const tlsHost = tls === false ? undefined : tls === true ? host : tls;
       const state = stateFor(options, tlsHost);
       const socket = await unlessAborted(begin(state, host, port, tlsHost), signal);
+      if (closing) {
+        // Nobody would close it any more.
+        socket.on('error', () => {}).destroy();
+        throw new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the connection was made');
+      }
       sockets.add(socket);
       socket.once('close', () => {
         sockets.delete(socket);

@@ -219,3 +219,15 @@ t.test('given up, closed', async (t) => {
   await ended;
   await t.rejects(mesh.connect(target), { code: 'ERR_MESH_CLOSED' });
 });
+
+t.test('a connection that is made while the mesh closes is not left behind', async (t) => {
+  const { join, write } = testMesh(t);
+  const server = await greeter(t, 'mongo');
+  write('mongo.yaml', serviceEntry('mongo', [`{address: 127.0.0.1, ports: {db: ${server.port}}}`]));
+  const mesh = await join('web');
+  const late = mesh.connect({ host: 'mongo', port: 27017 });
+  const [refusal] = await Promise.all([t.rejects(late, { code: 'ERR_MESH_CLOSED' }), mesh.close()]);
+  t.ok(refusal);
+  await until(() => server.open() === 0);
+  t.match(mesh.stats().endpoints, []);
+});

@@ -109,6 +109,8 @@ export function grpcProber(target: ConnectTarget, probe: GrpcProbe): Prober {
         if (over) return;
         over = true;
         cancel();
+        // Who did not answer may not be there any more: the next question goes to another connection.
+        drop();
       };
     },
     renew: drop,

@@ -77,9 +77,10 @@ t.test('a question that is taken back is never answered, and its connection goes
     const answers: ProbeAnswer[] = [];
     const stop = prober.ask((answer) => answers.push(answer));
     await until(() => silent.open() === 1);
+    await turns();
     stop();
-    prober.close();
     await until(() => silent.open() === 0, `${probe.kind} to close`);
+    prober.close();
     t.same(answers, [], probe.kind);
   }
 });
