@@ -108,6 +108,11 @@ export class Http2Connection implements ExchangeCarrier {
     return this.#started > 1;
   }
 
+  /** Was there ever a connection? */
+  get made(): boolean {
+    return this.#session !== undefined;
+  }
+
   get connecting(): boolean {
     return this.#open && this.#session === undefined;
   }

@@ -113,15 +113,20 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
     const index = this.#usable.indexOf(connection);
     if (index !== -1) this.#usable.splice(index, 1);
     if (this.#waiting.length === 0) return;
-    // As in Envoy: who waits for a connection shares its fate, unless there is another.
-    if (error !== undefined && this.#usable.length === 0) this.#failWaiting(error);
-    else this.#grow();
+    if (error === undefined) {
+      this.#grow();
+      return;
+    }
+    // As in Envoy: who waits for a connection shares its fate, unless there is another that takes
+    // requests. In no case is it tried again at once, and for ever.
+    if (!this.#usable.some(({ allowed }) => allowed > 0)) this.#failWaiting(error);
   }
 
   closed(connection: Http2Connection): void {
     if (!this.#all.delete(connection)) return;
     if (this.#budget !== undefined) this.#budget.connections--;
-    if (this.#waiting.length > 0) this.#grow();
+    // There is room for another one; but see `gone` for one that never was.
+    if (this.#waiting.length > 0 && connection.made) this.#grow();
     if (this.#all.size > 0) return;
     this.#deadlines.rest();
     this.#emptied?.();

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import type { Dispatcher } from 'undici';
+import { MeshError } from '../../src/errors.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { ConnectionBudget } from '../../src/transport/budget.ts';
 import type { Passenger } from '../../src/transport/connection.ts';
@@ -697,5 +698,26 @@ t.test('a body is sent when the server wants it, and not when it has answered al
 t.test('what is no host is refused before there is a connection, and ends no process', async (t) => {
   for (const host of ['a b', '', 'a@b', 'a/b']) {
     t.throws(() => poolTo(t, 1, { host }), { code: 'UND_ERR_INVALID_ARG', message: 'invalid host header' }, host);
+  }
+});
+
+t.test('a server that takes no requests, and then no connections, is not asked for ever', async (t) => {
+  const server = await http2Upstream(t, undefined, { maxConcurrentStreams: 0 });
+  for (const code of ['ERR_MESH_NO_IDENTITY', 'ERR_MESH_TLS_FAILED'] as const) {
+    let asked = 0;
+    const shared = budget();
+    const pool = poolTo(t, server.port, {
+      budget: shared,
+      security: () => {
+        if (++asked === 1) return { kind: 'plaintext' };
+        if (asked > 100) throw new Error('too often');
+        if (code === 'ERR_MESH_NO_IDENTITY') throw new MeshError(code, 'expired');
+        return { kind: 'tls', serverName: 'reviews' };
+      },
+    });
+    await t.rejects(send(pool), { kind: 'refused' }, 'before it has said that it takes none');
+    await t.rejects(send(pool), { code });
+    t.equal(asked, 2);
+    t.same([shared.connections, shared.pending], [1, 0]);
   }
 });
