@@ -152,7 +152,7 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
       this.#win(twin, reply);
       return;
     }
-    this.#fallback?.reply.discard();
+    this.#dropFallback();
     this.#fallback = { reply, twin };
     // It may never be wanted, and its body may be long, or have no end: what is read of it is kept.
     twin.pause();
@@ -169,6 +169,7 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
   #failed(runner: Runner, error: unknown): void {
     if (!this.#leave(runner)) return;
     const { twin } = runner;
+    twin.ended(0, error as Error);
     avoid(this.#call, twin);
     this.#call.endpoint = twin.endpoint;
     const wanted = this.#rules.decide({ kind: 'error', error, sent: twin.sent });
@@ -237,15 +238,23 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
     this.#timer?.cancel();
     this.#cancelWait?.();
     this.#cancelWait = undefined;
-    this.#fallback?.reply.discard();
-    this.#fallback = undefined;
+    this.#dropFallback();
     const now = this.#rules.clock.now();
     for (const runner of [...this.#running]) {
       this.#leave(runner);
       // How long it would have taken nobody knows; it was no less than this.
       if (this.#winner !== undefined) this.#rules.answered(now - runner.startedAt);
       runner.twin.expire(reason);
+      // Nobody else will tell those who follow it, such as who counts the faults under way.
+      runner.twin.ended(0, reason);
     }
+  }
+
+  #dropFallback(): void {
+    const fallback = this.#fallback;
+    this.#fallback = undefined;
+    fallback?.reply.discard();
+    fallback?.twin.ended(0, undefined);
   }
 }
 
@@ -270,6 +279,7 @@ class AdoptedReply implements Reply {
 
   discard(): void {
     this.#reply.discard();
+    this.#twin.ended(0, undefined);
   }
 }
 

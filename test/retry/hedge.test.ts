@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { defaultConnectionLimits } from '../../src/model/cluster.ts';
-import { defaultRetryPolicy, type HedgePolicy, type RetryPolicy } from '../../src/model/route.ts';
+import { defaultRetryPolicy, type Fault, type HedgePolicy, type RetryPolicy } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
 import { assertIdle, counted, record } from '../support/recorder.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
@@ -214,6 +214,26 @@ t.test('an answer that is kept for want of a better one is not read on; it is wh
     await silentOne.server.close();
     t.equal(await call.done, 'end');
     t.equal(call.text.length, pieces * piece.length);
+    await assertIdle(t, client);
+  }
+});
+
+t.test('faults of tries that did not win are over with their call', async (t) => {
+  const good = await upstream(t, says('good'));
+  const a = cluster('a', [endpoint(good.port)]);
+  const faults: readonly Fault[] = [
+    { level: 'try', abort: { status: 503, percent: 100 }, maxActive: 1 },
+    { level: 'try', delay: { delayMs: 60_000, percent: 100 }, maxActive: 1 },
+  ];
+  for (const fault of faults) {
+    const retry: RetryPolicy = { ...defaultRetryPolicy, retryOn: ['5xx'], backoffBaseMs: 0 };
+    const client = testClient(snapshot({ a: [route(a.name, { retry, fault, hedge: after(5) })] }, [a]));
+    for (let i = 0; i < 3; i++) {
+      const call = record(client.dispatcher, {});
+      t.equal(await call.done, 'end');
+      t.equal(call.text, 'good');
+      t.equal(good.requests.at(-1)?.headers['x-envoy-attempt-count'], '2', 'the first try had a fault, as it may');
+    }
     await assertIdle(t, client);
   }
 });
