@@ -17,6 +17,8 @@ async function meshTo(t: Test, port: number, changes: Partial<Cluster>) {
 }
 
 t.test('one request more than the limit is answered 503 at once and never tried again (POL-16)', async (t) => {
+  // Below what a listening socket keeps for a busy process; with 1,024 it is done by `npm run chaos`.
+  const limit = 256;
   for (const version of ['HTTP/1.1', 'HTTP/2'] as const) {
     const held: (() => void)[] = [];
     const server =
@@ -26,21 +28,21 @@ t.test('one request more than the limit is answered 503 at once and never tried 
             held.push(() => stream.respond({ ':status': 200 }, { endStream: true }));
           });
     const mesh = await meshTo(t, server.port, {
-      limits: { ...defaultConnectionLimits, maxRequests: 1_024 },
+      limits: { ...defaultConnectionLimits, maxRequests: limit },
       ...(version === 'HTTP/2' ? { http2: 'always' } : {}),
     });
     const send = () => request('http://a/', { dispatcher: mesh.dispatcher });
-    const taken = Array.from({ length: 1_024 }, send);
+    const taken = Array.from({ length: limit }, send);
     const refused = await send();
     t.equal(refused.statusCode, 503, version);
     t.match(refused.headers, { 'x-envoy-overloaded': 'true', 'x-inmesh-error': 'ERR_MESH_OVERFLOW' });
     await refused.body.dump();
-    await until(() => held.length === 1_024);
+    await until(() => held.length === limit);
     for (const end of held) end();
     const answers = await Promise.all(taken);
     t.ok(answers.every(({ statusCode }) => statusCode === 200));
     await Promise.all(answers.map(({ body }) => body.dump()));
-    t.equal(held.length, 1_024, 'nothing was sent a second time');
+    t.equal(held.length, limit, 'nothing was sent a second time');
   }
 });
 
