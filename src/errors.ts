@@ -77,6 +77,16 @@ export const errorTable = {
 /** One of the codes in {@link errorTable}. */
 export type MeshErrorCode = keyof typeof errorTable;
 
+/** With these an endpoint, or the way to it, has failed: no limit of our own, no deadline of a caller, nobody's abort. */
+export const endpointFailures: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'ERR_MESH_CONNECT_FAILED',
+  'ERR_MESH_TLS_FAILED',
+  'ERR_MESH_PEER_IDENTITY',
+  'ERR_MESH_UPSTREAM_RESET',
+  'ERR_MESH_STREAM_REFUSED',
+  'ERR_MESH_STREAM_RESET',
+]);
+
 /** What the stage that failed knows. All optional: each stage adds what it has. */
 export interface MeshErrorDetails {
   readonly cause?: unknown;

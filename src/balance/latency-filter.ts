@@ -1,4 +1,4 @@
-import { MeshError } from '../errors.ts';
+import { endpointFailures, MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { CallEndpoint, ClientCall, Reply, TryWatcher } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
@@ -50,17 +50,8 @@ class Stopwatch implements TryWatcher {
   }
 
   #isFailure({ code }: MeshError): boolean {
-    return failures.has(code) || (code === 'ERR_MESH_TIMEOUT' && !this.#replied);
+    return (
+      endpointFailures.has(code) || code === 'ERR_MESH_TRY_TIMEOUT' || (code === 'ERR_MESH_TIMEOUT' && !this.#replied)
+    );
   }
 }
-
-/** Those of the endpoint, or of the way there. */
-const failures: ReadonlySet<string> = new Set([
-  'ERR_MESH_CONNECT_FAILED',
-  'ERR_MESH_TLS_FAILED',
-  'ERR_MESH_PEER_IDENTITY',
-  'ERR_MESH_UPSTREAM_RESET',
-  'ERR_MESH_STREAM_REFUSED',
-  'ERR_MESH_STREAM_RESET',
-  'ERR_MESH_TRY_TIMEOUT',
-]);

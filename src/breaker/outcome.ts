@@ -1,18 +1,13 @@
-import { MeshError, type MeshErrorCode } from '../errors.ts';
+import { endpointFailures, MeshError, type MeshErrorCode } from '../errors.ts';
 import { failureKind } from '../lib/failure-kind.ts';
 import type { BreakerFailures } from '../model/breaker.ts';
 import type { Outcome } from './breaker.ts';
 
 /** The destination could not be reached, broke off, or has nobody who answers. */
-const unanswered: ReadonlySet<MeshErrorCode> = new Set([
-  'ERR_MESH_CONNECT_FAILED',
-  'ERR_MESH_TLS_FAILED',
-  'ERR_MESH_PEER_IDENTITY',
-  'ERR_MESH_UPSTREAM_RESET',
-  'ERR_MESH_STREAM_REFUSED',
-  'ERR_MESH_STREAM_RESET',
+const unanswered: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  ...endpointFailures,
   'ERR_MESH_NO_HEALTHY_ENDPOINT',
-] as const);
+]);
 
 /** The time that the configuration gives a call ran out; what its caller gave it is another matter. */
 const late: ReadonlySet<MeshErrorCode> = new Set(['ERR_MESH_TRY_TIMEOUT', 'ERR_MESH_TIMEOUT'] as const);

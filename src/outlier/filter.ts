@@ -1,4 +1,4 @@
-import { MeshError } from '../errors.ts';
+import { endpointFailures, MeshError } from '../errors.ts';
 import { headerValue } from '../lib/header-list.ts';
 import type {
   CallEndpoint,
@@ -11,15 +11,7 @@ import type {
 import type { Filter } from '../pipeline/filter.ts';
 import { statusOfGrpc } from './grpc-status.ts';
 
-const localFailures: ReadonlySet<string> = new Set([
-  'ERR_MESH_CONNECT_FAILED',
-  'ERR_MESH_TLS_FAILED',
-  'ERR_MESH_PEER_IDENTITY',
-  'ERR_MESH_UPSTREAM_RESET',
-  'ERR_MESH_STREAM_REFUSED',
-  'ERR_MESH_STREAM_RESET',
-  'ERR_MESH_TRY_TIMEOUT',
-]);
+const localFailures: ReadonlySet<string> = new Set([...endpointFailures, 'ERR_MESH_TRY_TIMEOUT']);
 
 /** What the filter tells outlier detection. */
 export interface OutlierReports {

@@ -1,30 +1,22 @@
 import t from 'tap';
-import type { Dispatcher } from 'undici';
 import { seededRandom } from '../../src/lib/random.ts';
 import { xxHash64Big } from '../../src/lib/xxhash64.ts';
 import type { Cluster, ConsistentHash, Endpoint } from '../../src/model/cluster.ts';
 import { ClusterState } from '../../src/runtime/cluster.ts';
 import type { EndpointState } from '../../src/runtime/endpoint.ts';
 import { createNameResolver } from '../../src/runtime/resolver.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { idleHooks } from '../support/idle-endpoints.ts';
 import { cluster, endpoint } from '../support/snapshot.ts';
 
 function setUp(first: Cluster) {
   const clock = fakeClock();
-  const series = createMetrics().series({
-    reporter: 'source',
-    sourceWorkload: '',
-    sourcePrincipal: '',
-    destinationService: '',
-    destinationWorkload: '',
-    destinationVersion: '',
-  });
+  const hooks = idleHooks();
   const state = new ClusterState(first, {
     clock,
     random: seededRandom(1),
     names: createNameResolver({ ask: async () => ({ addresses: [] }), clock, random: () => 0.5 }),
-    hooks: () => ({ open: () => ({ close: async () => {} }) as unknown as Dispatcher, series: () => series }),
+    hooks: () => hooks,
     healthChanged: () => {},
   });
   return { clock, state };

@@ -1,5 +1,4 @@
 import t from 'tap';
-import type { Dispatcher } from 'undici';
 import { createGate } from '../../src/health/gate.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import type { Cluster, Endpoint } from '../../src/model/cluster.ts';
@@ -8,9 +7,9 @@ import { type ClusterDependencies, ClusterState } from '../../src/runtime/cluste
 import { createClusters } from '../../src/runtime/clusters.ts';
 import type { EndpointState } from '../../src/runtime/endpoint.ts';
 import { createNameResolver } from '../../src/runtime/resolver.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { healthPolicy } from '../support/health-policy.ts';
+import { idleHooks } from '../support/idle-endpoints.ts';
 import { cluster, endpoint, snapshot } from '../support/snapshot.ts';
 
 const fine: ProbeAnswer = { kind: 'http', status: 200, wantsOut: false };
@@ -25,19 +24,12 @@ function setup(resolve: () => Promise<readonly string[]> = async () => ['10.0.0.
   const log: string[] = [];
   const open = new Map<string, (answer: ProbeAnswer) => void>();
   const closed: string[] = [];
-  const series = createMetrics().series({
-    reporter: 'source',
-    sourceWorkload: '',
-    sourcePrincipal: '',
-    destinationService: '',
-    destinationWorkload: '',
-    destinationVersion: '',
-  });
+  const hooks = idleHooks();
   const dependencies: ClusterDependencies = {
     clock,
     random,
     names: createNameResolver({ ask: async () => ({ addresses: await resolve() }), clock, random }),
-    hooks: () => ({ open: () => ({ close: async () => {} }) as unknown as Dispatcher, series: () => series }),
+    hooks: () => hooks,
     checks: {
       gate: createGate(100),
       prober: (_, { name }) => ({

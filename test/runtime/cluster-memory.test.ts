@@ -1,13 +1,12 @@
 import t from 'tap';
-import type { Dispatcher } from 'undici';
 import { seededRandom } from '../../src/lib/random.ts';
 import type { Cluster, OutlierPolicy } from '../../src/model/cluster.ts';
 import { type ClusterDependencies, ClusterState } from '../../src/runtime/cluster.ts';
 import { createClusters } from '../../src/runtime/clusters.ts';
 import type { EndpointState } from '../../src/runtime/endpoint.ts';
 import { createNameResolver } from '../../src/runtime/resolver.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { idleHooks } from '../support/idle-endpoints.ts';
 import { cluster, endpoint, snapshot } from '../support/snapshot.ts';
 
 const outlier: OutlierPolicy = {
@@ -23,20 +22,12 @@ function setup() {
   const clock = fakeClock();
   const random = seededRandom(1);
   const log: string[] = [];
-  const labels = {
-    reporter: 'source',
-    sourceWorkload: '',
-    sourcePrincipal: '',
-    destinationService: '',
-    destinationWorkload: '',
-    destinationVersion: '',
-  } as const;
-  const series = createMetrics().series(labels);
+  const hooks = idleHooks();
   const dependencies: ClusterDependencies = {
     clock,
     random,
     names: createNameResolver({ ask: async () => ({ addresses: [] }), clock, random }),
-    hooks: () => ({ open: () => ({ close: async () => {} }) as unknown as Dispatcher, series: () => series }),
+    hooks: () => hooks,
     healthChanged: (_, { available, name }) => void log.push(`${name} ${available ? 'in' : 'out'}`),
   };
   return { clock, dependencies, log };

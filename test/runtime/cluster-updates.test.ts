@@ -1,34 +1,25 @@
 import t from 'tap';
-import type { Dispatcher } from 'undici';
 import { createGate } from '../../src/health/gate.ts';
 import { defaultBreakerPolicy } from '../../src/model/breaker.ts';
 import type { Cluster } from '../../src/model/cluster.ts';
 import { type ClusterDependencies, ClusterState } from '../../src/runtime/cluster.ts';
 import type { EndpointState } from '../../src/runtime/endpoint.ts';
 import { createNameResolver } from '../../src/runtime/resolver.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { healthPolicy } from '../support/health-policy.ts';
+import { idleHooks } from '../support/idle-endpoints.ts';
 import { cluster, endpoint } from '../support/snapshot.ts';
 
 function setup(first: Cluster) {
   const clock = fakeClock();
   const random = (): number => 0.5;
-  const labels = {
-    reporter: 'source',
-    sourceWorkload: '',
-    sourcePrincipal: '',
-    destinationService: '',
-    destinationWorkload: '',
-    destinationVersion: '',
-  } as const;
-  const series = createMetrics().series(labels);
+  const hooks = idleHooks();
   const names = createNameResolver({ ask: async () => ({ addresses: ['10.0.0.9'] }), clock, random });
   const dependencies: ClusterDependencies = {
     clock,
     random,
     names,
-    hooks: () => ({ open: () => ({ close: async () => {} }) as unknown as Dispatcher, series: () => series }),
+    hooks: () => hooks,
     checks: {
       gate: createGate(10),
       prober: () => ({ ask: () => () => {}, renew: () => {}, close: () => {} }),

@@ -1,20 +1,13 @@
 import t from 'tap';
 import type { Dispatcher } from 'undici';
 import { EndpointState } from '../../src/runtime/endpoint.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { anySeries } from '../support/idle-endpoints.ts';
 import { endpoint } from '../support/snapshot.ts';
 
 /** An endpoint whose connections are only written down. */
 function setUp(perHost: boolean) {
   const log: string[] = [];
-  const series = createMetrics().series({
-    reporter: 'source',
-    sourceWorkload: '',
-    sourcePrincipal: '',
-    destinationService: '',
-    destinationWorkload: '',
-    destinationVersion: '',
-  });
+  const series = anySeries();
   const state = new EndpointState(endpoint(80), {
     perHost,
     open(_, host) {
