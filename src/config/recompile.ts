@@ -8,9 +8,11 @@ import type { DestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { createHostCompiler, hostAndPort } from './host-compiler.ts';
+import type { HostOwners } from './host-owners.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { isDelegate, isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
+import type { Layered } from './layered.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
@@ -18,7 +20,7 @@ import { sameItems } from './remember.ts';
 import { type Found, readResourcesOf, resolveHost } from './resource.ts';
 import type { MeshService } from './service.ts';
 import { digestOf } from './version.ts';
-import { type CompiledHosts, defaultPort, otherNames } from './virtual-hosts.ts';
+import { defaultPort, otherNames } from './virtual-hosts.ts';
 
 /** What a compilation leaves behind for one that differs from it by some rules only. */
 export interface CompileState {
@@ -34,8 +36,13 @@ export interface CompileState {
   readonly rules: DestinationRules;
   readonly peers: PeerAuthentications;
   readonly own: OwnPolicies;
-  readonly owners: Pick<CompiledHosts['owners'], 'byHost' | 'forConnections'>;
-  readonly uses: ReadonlyMap<string, number>;
+  readonly owners: {
+    /** `HostOwners.byHost`. */
+    readonly byHost: Layered<string, readonly VirtualService[]>;
+    readonly forConnections: HostOwners['forConnections'];
+  };
+  /** How often each cluster is led to. */
+  readonly uses: Layered<string, number>;
 }
 
 /** A state, and the snapshot that belongs to it, still under its old version. */
@@ -171,8 +178,8 @@ function replaceRules(
   const { mesh, own, owners, peers, registry, rules, workload } = state;
   const byName = new Map(previous.clusters);
   const hosts = new Map(previous.hosts);
-  const byHost = new Map(owners.byHost);
-  const uses = new Map(state.uses);
+  const byHost = owners.byHost.copy();
+  const uses = state.uses.copy();
   const touched = new Set<string>();
   const clusters = createClusters(rules, peers, workload, mesh, own, byName);
   const links = createDestinationLinks(registry, clusters, rules, workload, collector);
@@ -218,7 +225,7 @@ function replaceRules(
   }
   for (const cluster of touched) {
     if ((uses.get(cluster) ?? 0) > 0) continue;
-    uses.delete(cluster);
+    uses.set(cluster, undefined);
     byName.delete(cluster);
   }
   const snapshot = markShared(previous, { ...previous, hosts, clusters: byName });
