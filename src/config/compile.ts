@@ -133,10 +133,9 @@ function compileAll(
   const authorization = stages.run('authorization', [policies, workload, mesh], () =>
     policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
   );
-  const limits = stages.run(
-    'rate limits',
-    [stages.list('RateLimit', ofKind<RateLimitBody>('RateLimit')), workload, mesh],
-    () => ofKind<RateLimitBody>('RateLimit').map((resource) => compileRateLimit(resource, workload, mesh, collector)),
+  const rateLimits = ofKind<RateLimitBody>('RateLimit');
+  const limits = stages.run('rate limits', [rateLimits, workload, mesh], () =>
+    rateLimits.map((resource) => compileRateLimit(resource, workload, mesh, collector)),
   );
   const overloadPolicies = ofKind<OverloadPolicyBody>('OverloadPolicy');
   const overload = stages.run('overload', [overloadPolicies, workload, mesh], () =>
