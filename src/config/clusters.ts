@@ -32,13 +32,16 @@ export interface OwnPolicies {
   readonly healthChecks: HealthChecks;
 }
 
+/** Clusters by name, to which others are added. */
+type ClusterMap = ReadonlyMap<string, Cluster> & { set(name: string, cluster: Cluster): unknown };
+
 export function createClusters(
   rules: DestinationRules,
   peers: PeerAuthentications,
   workload: Workload,
   mesh: MeshSettings,
   { breakers, healthChecks }: OwnPolicies,
-  byName: Map<string, Cluster> = new Map<string, Cluster>(),
+  byName: ClusterMap = new Map<string, Cluster>(),
 ): Clusters {
   const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
   return {

@@ -19,7 +19,6 @@ import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
-import { Layered } from './layered.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { compileOverloadPolicy, type OverloadPolicyBody } from './overload-policies.ts';
 import { type CompileState, recompile } from './recompile.ts';
@@ -32,7 +31,7 @@ import { compileServices } from './services.ts';
 import { createSidecarScope, type SidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
 import { digestOf, versionOf } from './version.ts';
-import { type CompiledHosts, compileVirtualHosts } from './virtual-hosts.ts';
+import { compileVirtualHosts } from './virtual-hosts.ts';
 
 export interface CompileOptions {
   /** The process that the snapshot is for. Resources without a namespace belong to its namespace. */
@@ -195,7 +194,7 @@ function compileAll(
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });
   const { namespace: defaultNamespace } = options.workload;
   const common = { documents, digests, defaultNamespace, workload, mesh, registry, rules, peers, own };
-  const state = everywhere && { ...common, ...layersOf(everywhere) };
+  const state = everywhere && { ...common, owners: everywhere.owners, uses: everywhere.uses };
   const { previous: _, ...kept } = options;
   memories.set(snapshot, { options: kept, stages: memory, state });
   return { ok: true, snapshot, report: lazyReport(() => collector.entries()) };
@@ -207,12 +206,6 @@ interface Memory {
   readonly stages: StageMemory;
   /** Nothing where a Sidecar says what may be called. */
   readonly state: CompileState | undefined;
-}
-
-/** As small changes of it will copy it. */
-function layersOf({ owners, uses }: CompiledHosts): Pick<CompileState, 'owners' | 'uses'> {
-  const { byHost, forConnections } = owners;
-  return { owners: { byHost: new Layered(byHost), forConnections }, uses: new Layered(uses) };
 }
 
 function sameOptions(a: Omit<CompileOptions, 'previous'>, b: Omit<CompileOptions, 'previous'>): boolean {

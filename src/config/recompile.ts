@@ -12,7 +12,7 @@ import type { HostOwners } from './host-owners.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
 import { isDelegate, isForMesh, type VirtualService } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
-import type { Layered } from './layered.ts';
+import { Layered } from './layered.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
@@ -38,11 +38,11 @@ export interface CompileState {
   readonly own: OwnPolicies;
   readonly owners: {
     /** `HostOwners.byHost`. */
-    readonly byHost: Layered<string, readonly VirtualService[]>;
+    readonly byHost: ReadonlyMap<string, readonly VirtualService[]>;
     readonly forConnections: HostOwners['forConnections'];
   };
   /** How often each cluster is led to. */
-  readonly uses: Layered<string, number>;
+  readonly uses: ReadonlyMap<string, number>;
 }
 
 /** A state, and the snapshot that belongs to it, still under its old version. */
@@ -175,11 +175,12 @@ function replaceRules(
   previous: Snapshot,
   collector: Collector,
 ): Recompiled | undefined {
+  if (pairs.length === 0) return { snapshot: markShared(previous, { ...previous }), state };
   const { mesh, own, owners, peers, registry, rules, workload } = state;
-  const byName = new Map(previous.clusters);
-  const hosts = new Map(previous.hosts);
-  const byHost = owners.byHost.copy();
-  const uses = state.uses.copy();
+  const byName = Layered.of(previous.clusters);
+  const hosts = Layered.of(previous.hosts);
+  const byHost = Layered.of(owners.byHost);
+  const uses = Layered.of(state.uses);
   const touched = new Set<string>();
   const clusters = createClusters(rules, peers, workload, mesh, own, byName);
   const links = createDestinationLinks(registry, clusters, rules, workload, collector);
@@ -226,7 +227,7 @@ function replaceRules(
   for (const cluster of touched) {
     if ((uses.get(cluster) ?? 0) > 0) continue;
     uses.set(cluster, undefined);
-    byName.delete(cluster);
+    byName.set(cluster, undefined);
   }
   const snapshot = markShared(previous, { ...previous, hosts, clusters: byName });
   return { snapshot, state: { ...state, owners: { ...owners, byHost }, uses } };

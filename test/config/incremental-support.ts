@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CompileResult } from '../../src/config/compile.ts';
+import { Layered } from '../../src/config/layered.ts';
 import type { Random } from '../../src/lib/random.ts';
 
 /** Documents of each file. */
@@ -15,8 +16,8 @@ export function differenceOf(a: CompileResult, b: CompileResult): string | undef
     return !a.ok && !b.ok && isDeepStrictEqual(a.problems, b.problems) ? undefined : 'other problems';
   }
   for (const part of ['version', 'hosts', 'wildcardHosts', 'clusters', 'outboundPolicy', 'inbound'] as const) {
-    if (isDeepStrictEqual(a.snapshot[part], b.snapshot[part])) continue;
-    const [x, y] = [a.snapshot[part], b.snapshot[part]];
+    const [x, y] = [a, b].map(({ snapshot }) => plain(snapshot[part]));
+    if (isDeepStrictEqual(x, y)) continue;
     if (!(x instanceof Map && y instanceof Map)) return `${part}: ${JSON.stringify(x)} and ${JSON.stringify(y)}`;
     const keys = new Set([...x.keys(), ...y.keys()]);
     const key = [...keys].find((each) => !isDeepStrictEqual(x.get(each), y.get(each)));
@@ -25,6 +26,11 @@ export function differenceOf(a: CompileResult, b: CompileResult): string | undef
   const index = a.report.entries.findIndex((entry, i) => !isDeepStrictEqual(entry, b.report.entries[i]));
   if (index === -1 && a.report.entries.length === b.report.entries.length) return undefined;
   return `report: ${JSON.stringify(a.report.entries[index])} and ${JSON.stringify(b.report.entries[index])}`;
+}
+
+/** Maps that are layers of others, as one map. */
+function plain(part: unknown): unknown {
+  return part instanceof Layered ? new Map(part) : part;
 }
 
 export function newFiles(random: Random): Files {
