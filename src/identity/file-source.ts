@@ -59,13 +59,14 @@ export function fileIdentitySource(options: FileIdentityOptions): IdentitySource
     };
     const look = async (): Promise<void> => {
       const before = await fingerprint(files);
+      if (signal.aborted) return;
       if (before instanceof Error) {
         suspicious = undefined;
         return report(before.message, () => sink.lost(before));
       }
       if (before === accepted) return;
       const loaded = await load(files, clock.wallNow());
-      if ((await fingerprint(files)) !== before) return;
+      if ((await fingerprint(files)) !== before || signal.aborted) return;
       if (!(loaded instanceof Error)) {
         accepted = before;
         suspicious = undefined;

@@ -30,6 +30,8 @@ const warningShares = [0.5, 0.25, 0.1] as const;
  * trust bundle. What fails is refused and the last good credentials stay, until they expire: from
  * then on there is no identity, and whoever needs one fails closed.
  *
+ * The same trouble is logged once, until something else happens.
+ *
  * Sources renew at half of a certificate's life, so a healthy process never sees the warnings that
  * are logged when 50 %, 25 % and 10 % are left.
  */
@@ -43,8 +45,15 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
   let cancelTimers = (): void => {};
   let closed = false;
 
-  const refuse = (error: Error): void => {
+  /** Whether this trouble is news: a source that tries again and again must not fill the log. */
+  const isNews = (error: Error): boolean => {
+    const before = problem;
     problem = error;
+    return before === undefined || before.message !== error.message;
+  };
+
+  const refuse = (error: Error): void => {
+    if (!isNews(error)) return;
     logger.error(
       { error: error.message, inForce: active?.credentials.spiffeId },
       'identity refused; the last one stays',
@@ -147,8 +156,7 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
         if (!closed) refuse(error);
       },
       lost: (reason) => {
-        if (closed) return;
-        problem = reason;
+        if (closed || !isNews(reason)) return;
         logger.warn({ error: reason.message }, 'the source of identities is out of reach; the last one stays');
       },
     },

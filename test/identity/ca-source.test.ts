@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { type CaSourceOptions, caSource } from '../../src/identity/ca-source.ts';
 import type { Credentials } from '../../src/identity/source.ts';
+import { identitySourceSuite } from '../suites/identity-source.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { type CaAnswer, fakeCa } from '../support/fake-ca.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
@@ -69,6 +70,51 @@ function start(options: Omit<CaSourceOptions, 'clock'>, clock: FakeClock) {
     },
   };
 }
+
+identitySourceSuite(t, {
+  name: 'certificate authority',
+  isLimit: (delayMs) => delayMs === requestLimitMs,
+  make: async (_t, clock) => {
+    const authority = makeAuthority();
+    const foreign = makeAuthority().issue(web).certificateChainPem;
+    let good: CaAnswer = { status: 503, body: '' };
+    let answer: CaAnswer = { status: 503, body: '' };
+    let askedBefore = 0;
+    const ca = await fakeCa(authority, clock.wallNow, () => answer);
+    const bundles = (...more: readonly string[]) => ({ 'cluster.local': [authority.rootPem, ...more] });
+    const set = async (next: CaAnswer): Promise<void> => {
+      answer = next;
+    };
+    return {
+      source: caSource({
+        url: ca.url,
+        trustRoot: authority.rootPem,
+        spiffeId: web,
+        token: 'a-token-of-one-use',
+        timeoutMs: requestLimitMs,
+        random: () => 0.5,
+        clock,
+      }),
+      spiffeId: web,
+      issue: ({ extraRoots = [], notAfter } = {}) => {
+        const ttlMs = notAfter === undefined ? hour : notAfter - clock.wallNow();
+        return set((good = { spiffeId: web, ttlMs, trustBundles: bundles(...extraRoots) }));
+      },
+      mismatch: () =>
+        set({ status: 200, body: JSON.stringify({ certificateChain: foreign, trustBundles: bundles() }) }),
+      garble: () => set({ status: 200, body: '<html>' }),
+      cutOff: () => set('cut'),
+      reconnect: () => set(good as CaAnswer),
+      hang: () => {
+        askedBefore = ca.requests.length;
+        return set('hang');
+      },
+      asked: () => ca.requests.length > askedBefore,
+      secrets: () => ['a-token-of-one-use'],
+      close: ca.close,
+    };
+  },
+});
 
 t.test('asks with the token first and renews at half of the life with the certificate in hand', async (t) => {
   const authority = makeAuthority();

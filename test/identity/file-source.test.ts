@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { fileIdentitySource } from '../../src/identity/file-source.ts';
 import type { Credentials } from '../../src/identity/source.ts';
-import { makeAuthority } from '../support/certificates.ts';
+import { identitySourceSuite } from '../suites/identity-source.ts';
+import { keyPem, makeAuthority, makeKey } from '../support/certificates.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
@@ -63,6 +64,27 @@ function write(
     renameSync(join(folder, `${name}.new`), join(folder, name));
   }
 }
+
+identitySourceSuite(t, {
+  name: 'files',
+  polls: true,
+  make: async (t, clock) => {
+    const folder = t.testdir({ certs: {} });
+    const certs = join(folder, 'certs');
+    const authority = makeAuthority();
+    return {
+      source: fileIdentitySource({ directory: certs, clock }),
+      spiffeId: web,
+      issue: async ({ extraRoots = [], notAfter = clock.wallNow() + 3_600_000 } = {}) =>
+        write(certs, authority.issue(web, { notAfter }), [authority.rootPem, ...extraRoots].join('')),
+      mismatch: async () =>
+        write(certs, { ...authority.issue(web), privateKeyPem: keyPem(makeKey()) }, authority.rootPem),
+      garble: async () => write(certs, authority.issue(web), authority.rootPem.slice(0, 300)),
+      cutOff: async () => renameSync(certs, `${certs}-away`),
+      reconnect: async () => renameSync(`${certs}-away`, certs),
+    };
+  },
+});
 
 t.test('reads the files of Istio, and again when they change', async (t) => {
   const folder = t.testdir();
