@@ -25,6 +25,14 @@ export { type FileIdentityOptions, fileIdentitySource } from '../identity/file-s
 export { readPemCertificates } from '../identity/pem.ts';
 export { createIdentityStore, type IdentityStoreOptions } from '../identity/rotation.ts';
 export type { Credentials, IdentitySink, IdentitySource } from '../identity/source.ts';
+export {
+  formatSpiffeBundle,
+  type JwtAuthority,
+  type ParsedSpiffeBundle,
+  parseSpiffeBundle,
+  parseSpiffeBundleMap,
+  type SpiffeBundle,
+} from '../identity/spiffe-bundle.ts';
 export type { ActiveIdentity, IdentityStore } from '../identity/store.ts';
 export { meshCiphers, meshTlsOptions } from '../identity/tls-options.ts';
 export type { TrustBundles } from '../identity/trust.ts';
