@@ -58,6 +58,7 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
   #done: boolean;
   #left: boolean;
   #trailers: Headers | undefined;
+  #complete: boolean;
   #cutOff: boolean;
 
   constructor(carrier: ExchangeCarrier, options: Dispatcher.DispatchOptions, handler: Passenger) {
@@ -76,6 +77,7 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
     this.#done = false;
     this.#left = false;
     this.#trailers = undefined;
+    this.#complete = false;
     this.#cutOff = false;
   }
 
@@ -240,9 +242,13 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
     this.rawTrailers = [...raw];
   }
 
-  /** The peer pushed the end of its side because the stream was closed, not because the body was complete. */
-  cutOff(): void {
-    this.#cutOff = true;
+  /**
+   * The end of the body is pushed: because it is complete, or because its stream was closed. The latter
+   * says nothing after the former, which a body that nobody reads yet has seen long before it ends.
+   */
+  bodyEnds(closed: boolean): void {
+    if (!closed) this.#complete = true;
+    else if (!this.#complete) this.#cutOff = true;
   }
 
   ended(): void {
@@ -379,6 +385,6 @@ function onClose(this: OwnStream): void {
  * the server did send is pushed while the stream is still open, the other one when it is closed.
  */
 function pushWatched(this: OwnStream, chunk: unknown, encoding?: BufferEncoding): boolean {
-  if (chunk === null && this.closed) this[key]?.cutOff();
+  if (chunk === null) this[key]?.bodyEnds(this.closed);
   return Readable.prototype.push.call(this, chunk, encoding);
 }

@@ -291,6 +291,22 @@ t.test(
   },
 );
 
+t.test('an answer that was complete before anybody read it is complete', async (t) => {
+  const server = await http2Upstream(t);
+  let controller: Dispatcher.DispatchController | undefined;
+  const answer = send(poolTo(t, server.port), {
+    onStart: (given) => {
+      controller = given;
+      given.pause();
+    },
+  });
+  await until(() => server.seen.length === 1);
+  // All of it has arrived, and its stream is closed.
+  await turns(20);
+  controller?.resume();
+  t.match(await answer, { status: 200, text: 'ok' });
+});
+
 t.test('one request too many to wait is told so at once', async (t) => {
   const held: (() => void)[] = [];
   const server = await http2Upstream(t, (stream) => {
