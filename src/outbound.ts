@@ -125,6 +125,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
             ...target(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
             timeoutMs: policy.timeoutMs,
             http2: policy.probe.kind === 'grpc',
+            bytes: policy.probe.kind === 'tcp',
             // Read for each new connection: the endpoint may be described anew.
             get address() {
               return state.endpoint.address;
@@ -185,7 +186,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     budget: budgets.of,
     random,
     hosts: () => hosts,
-    open: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
+    open: (state, endpoint, tlsHost, host) =>
+      connect({ ...target(state.cluster, endpoint.endpoint, tlsHost, host), bytes: true }),
     openOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
     openOutside: (address, port, tlsHost) =>
       connect({

@@ -105,12 +105,19 @@ spec:
 t.test('mutual TLS to endpoints that speak it; no other account will do', async (t) => {
   const { authority, join, write } = testMesh(t);
   const own = authority.issue('spiffe://cluster.local/ns/shop/sa/mongo');
-  const server = await greeter(t, 'mongo over mTLS', createTlsServer({ ...meshTlsOptions(own), requestCert: true }));
+  const offered: string[] = [];
+  const ALPNCallback = ({ protocols }: { readonly protocols: string[] }): string | undefined => {
+    offered.push(protocols.join(' '));
+    return protocols[0];
+  };
+  const options = { ...meshTlsOptions(own), requestCert: true, ALPNCallback };
+  const server = await greeter(t, 'mongo over mTLS', createTlsServer(options));
   const endpoint = (account: string): string =>
     `{address: 127.0.0.1, ports: {db: ${server.port}}, serviceAccount: ${account}}`;
   write('mongo.yaml', serviceEntry('mongo', [endpoint('mongo')]));
   const mesh = await join('web');
   t.equal(await greeting(mesh.connect({ host: 'mongo.shop.svc.cluster.local', port: 27017 })), 'mongo over mTLS');
+  t.same(offered, ['istio'], 'as what it is: bytes, and not HTTP');
   await rewritten(mesh, () => write('mongo.yaml', serviceEntry('mongo', [endpoint('other')])));
   await t.rejects(mesh.connect({ host: 'mongo', port: 27017 }), { code: 'ERR_MESH_PEER_IDENTITY' });
 });

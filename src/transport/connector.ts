@@ -43,6 +43,8 @@ export interface ConnectTarget {
   readonly clock: Clock;
   /** HTTP/2 is spoken on it; TLS offers that and nothing else. */
   readonly http2?: boolean | undefined;
+  /** What is spoken on it is not HTTP, as far as the mesh knows. */
+  readonly bytes?: boolean | undefined;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
 }
@@ -51,6 +53,8 @@ export interface ConnectTarget {
 // PERMISSIVE sidecar, the last is what both sides then speak.
 const istioAlpn = ['istio-http/1.1', 'istio', 'http/1.1'];
 const istioHttp2Alpn = ['istio-h2', 'istio', 'h2'];
+// The other name that their TCP clusters offer, `istio-peer-exchange`, announces bytes that we do not send.
+const istioTcpAlpn = ['istio'];
 
 /**
  * Opens a connection and hands it over only when it may be used: TCP connected, TLS complete, the
@@ -198,13 +202,18 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
     ...common,
     servername: serverName,
     secureContext: security.context,
-    ALPNProtocols: target.http2 === true ? istioHttp2Alpn : istioAlpn,
+    ALPNProtocols: istioAlpnOf(target),
     // Said explicitly: NODE_TLS_REJECT_UNAUTHORIZED must not be able to turn the mesh's TLS off.
     rejectUnauthorized: true,
     // The chain is checked against our roots as ever; the name is a SPIFFE ID, which Node does not
     // know. `verify` checks it on the certificate itself before the first byte is sent.
     checkServerIdentity: () => undefined,
   });
+}
+
+function istioAlpnOf({ bytes, http2 }: ConnectTarget): string[] {
+  if (bytes === true) return istioTcpAlpn;
+  return http2 === true ? istioHttp2Alpn : istioAlpn;
 }
 
 function messageOf(error: Error): string {

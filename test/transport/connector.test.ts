@@ -135,6 +135,13 @@ t.test('mTLS: the wire speaks as an Istio sidecar does', async (t) => {
   });
 });
 
+t.test('mTLS for what is not HTTP offers the name of Istio for bytes, which leads past the HTTP chains', async (t) => {
+  const { port, seen } = await tlsServer(t, server, { ALPNCallback: ({ protocols }) => protocols.join(' ') });
+  const { socket } = await open(t, port, mutual(), { bytes: true });
+  t.equal((socket as TLSSocket).alpnProtocol, 'istio');
+  await until(() => seen.length === 1);
+});
+
 t.test('a byte that was changed on the way ends the connection (NET-10)', async (t) => {
   const { port } = await tlsServer(t, server, { greeting: Buffer.alloc(100_000, 'x') });
   const proxy = await chaosProxy(port, { fate: { kind: 'pass', responses: { corruptAt: 60_000 } } });
