@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import type { Owner } from '../../support/upstream.ts';
+
+/** A request as a server saw it. */
+export interface Echo {
+  readonly method: string;
+  readonly url: string;
+  readonly httpVersion: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Answers every request with what it was. */
+export const echo: RequestListener = (request, response) => {
+  let body = '';
+  request.setEncoding('utf8');
+  request.on('data', (text: string) => (body += text));
+  request.on('end', () => {
+    const { headers, httpVersion, method = '', url = '' } = request;
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ method, url, httpVersion, headers, body } satisfies Echo));
+  });
+};
+
+/** An application behind an Envoy, in plaintext; its port. */
+export const echoServer = (t: Owner): Promise<number> => listen(t, createServer(echo));
+
+/** The same over HTTP/2 with prior knowledge, as sidecars call applications that said `http2`. */
+export const echoHttp2Server = (t: Owner): Promise<number> =>
+  listen(t, createHttp2Server(echo as unknown as Parameters<typeof createHttp2Server>[0]));
+
+/** Says back what it is told, byte by byte. */
+export const echoTcpServer = (t: Owner): Promise<number> =>
+  listen(
+    t,
+    createTcpServer((socket) => void socket.pipe(socket)),
+  );
+
+async function listen(t: Owner, server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  });
+  return (server.address() as AddressInfo).port;
+}
