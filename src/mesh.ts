@@ -232,7 +232,7 @@ function identitySourceOf(
     case 'ca':
       return caSource({ ...identity, workload, clock, random });
     case 'files':
-      return fileIdentitySource({ directory: identity.directory, clock });
+      return fileIdentitySource({ ...identity, clock });
     case 'none':
       return undefined;
     default:

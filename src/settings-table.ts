@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { isHostName } from './config/values.ts';
+import { type FileLayout, fileLayouts } from './identity/file-layouts.ts';
 import { mayPropagate } from './trace/propagated.ts';
 
 /** One setting: a key of `inmesh.yaml`, and a variable of the environment. */
@@ -129,6 +130,7 @@ interface SettingValues {
   readonly caToken: string;
   readonly caTokenFile: string;
   readonly certDir: string;
+  readonly certLayout: FileLayout;
   readonly onFailure: 'response' | 'throw';
   readonly logLevel: LogLevel;
   readonly drainDelayMs: number;
@@ -177,6 +179,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   caToken: { ...text('INMESH_CA_TOKEN', 'a token', (token) => /^[\x21-\x7e]+$/.test(token)), secret: true },
   caTokenFile: path('INMESH_CA_TOKEN_FILE', 'the path of a file'),
   certDir: path('INMESH_CERT_DIR', 'the path of a folder'),
+  certLayout: oneOf('INMESH_CERT_LAYOUT', ...fileLayouts),
   onFailure: oneOf('INMESH_ON_FAILURE', 'response', 'throw'),
   logLevel: oneOf('INMESH_LOG_LEVEL', ...logLevels),
   drainDelayMs: milliseconds('INMESH_DRAIN_DELAY_MS'),

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { MeshError } from './errors.ts';
+import type { FileLayout } from './identity/file-layouts.ts';
 import { systemClock } from './lib/clock.ts';
 import { jsonLogger } from './lib/json-logger.ts';
 import type { Logger } from './lib/logger.ts';
@@ -23,7 +24,12 @@ export type IdentitySettings =
       readonly token?: string;
       readonly tokenFile?: string;
     }
-  | { readonly kind: 'files'; readonly directory: string }
+  | {
+      readonly kind: 'files';
+      /** At least one of the two. */
+      readonly directory?: string;
+      readonly layout?: FileLayout;
+    }
   | { readonly kind: 'none' };
 
 /** Everything that options, environment and `inmesh.yaml` say, checked, with defaults. Paths are absolute. */
@@ -140,15 +146,23 @@ function resolveIdentity(
   const kind = kindOfIdentity(layers, problems);
   const find = (...keys: readonly SettingKey[]): Layer | undefined =>
     layers.find(({ values }) => keys.some((key) => values[key] !== undefined));
-  const need = (reason: string, ...keys: readonly ('caUrl' | 'caRoot' | 'certDir')[]): string[] =>
+  const need = (reason: string, ...keys: readonly ('caUrl' | 'caRoot')[]): string[] =>
     keys.map((key) => {
       const found = find(key)?.values[key];
       if (found === undefined) problems.push(missing(key, reason));
       return found ?? '';
     });
   if (kind === 'files') {
-    const [directory = ''] = need('identity is files', 'certDir');
-    return { kind, directory };
+    const directory = find('certDir')?.values.certDir;
+    const layout = find('certLayout')?.values.certLayout;
+    if (directory === undefined && layout === undefined) {
+      problems.push(missing('certDir', 'identity is files', ' (or certLayout, INMESH_CERT_LAYOUT)'));
+    }
+    return {
+      kind,
+      ...(directory === undefined ? {} : { directory }),
+      ...(layout === undefined ? {} : { layout }),
+    };
   }
   if (kind === 'none') return { kind };
   const [url = '', trustRoot = ''] = need('identity is ca', 'caUrl', 'caRoot');
@@ -170,13 +184,14 @@ function resolveIdentity(
 function kindOfIdentity(layers: readonly Layer[], problems: string[]): 'ca' | 'files' | 'none' {
   for (const { values, name } of layers) {
     if (values.identity !== undefined) return values.identity;
-    if (values.caUrl !== undefined && values.certDir !== undefined) {
-      const both = `${name('caUrl')} and ${name('certDir')}`;
+    const files = values.certDir !== undefined ? 'certDir' : values.certLayout !== undefined ? 'certLayout' : undefined;
+    if (values.caUrl !== undefined && files !== undefined) {
+      const both = `${name('caUrl')} and ${name(files)}`;
       problems.push(`${both}: which of the two is meant? Set identity (INMESH_IDENTITY) to ca or files`);
       return 'none';
     }
     if (values.caUrl !== undefined) return 'ca';
-    if (values.certDir !== undefined) return 'files';
+    if (files !== undefined) return 'files';
   }
   return 'none';
 }

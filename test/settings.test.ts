@@ -291,7 +291,30 @@ t.test('what names a CA or a folder says which identity is meant', async (t) => 
         'INMESH_CA_TOKEN_FILE (caTokenFile in inmesh.yaml): is missing, because identity is ca (or caToken, INMESH_CA_TOKEN)',
       ],
     ],
-    ['', {}, 'identity: files', ['INMESH_CERT_DIR (certDir in inmesh.yaml): is missing, because identity is files']],
+    ['files', { INMESH_CERT_LAYOUT: 'gke' }, undefined, []],
+    ['files', { INMESH_CERT_DIR: '/certs', INMESH_CERT_LAYOUT: 'cert-manager' }, undefined, []],
+    [
+      '',
+      { ...ca, INMESH_CERT_LAYOUT: 'gke' },
+      undefined,
+      [
+        'INMESH_CA_URL and INMESH_CERT_LAYOUT: which of the two is meant? Set identity (INMESH_IDENTITY) to ca or files',
+      ],
+    ],
+    [
+      '',
+      { INMESH_CERT_LAYOUT: 'kubernetes' },
+      undefined,
+      ['INMESH_CERT_LAYOUT: must be istio, istio-credentials, gke or cert-manager, got "kubernetes"'],
+    ],
+    [
+      '',
+      {},
+      'identity: files',
+      [
+        'INMESH_CERT_DIR (certDir in inmesh.yaml): is missing, because identity is files (or certLayout, INMESH_CERT_LAYOUT)',
+      ],
+    ],
     [
       '',
       { ...ca, INMESH_CA_TOKEN_FILE: '/t' },

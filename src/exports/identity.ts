@@ -21,7 +21,9 @@ export {
   readOid,
   readSmallInteger,
 } from '../identity/der.ts';
+export { type FileLayout, fileLayouts } from '../identity/file-layouts.ts';
 export { type FileIdentityOptions, fileIdentitySource } from '../identity/file-source.ts';
+export { type FileWatcherFiles, fileWatcherOptions } from '../identity/file-watcher.ts';
 export { readPemCertificates } from '../identity/pem.ts';
 export { createIdentityStore, type IdentityStoreOptions } from '../identity/rotation.ts';
 export type { Credentials, IdentitySink, IdentitySource } from '../identity/source.ts';

@@ -1,130 +1,195 @@
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { MeshError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { checkCredentials, credentialsOf } from './credentials.ts';
+import { watchFolders } from './file-hints.ts';
+import { type FileLayout, filesOfLayout } from './file-layouts.ts';
+import { permissionWarnings } from './file-permissions.ts';
 import { readPemCertificates } from './pem.ts';
 import type { Credentials, IdentitySink, IdentitySource } from './source.ts';
+import { parseSpiffeBundleMap } from './spiffe-bundle.ts';
 import { checkLeaf } from './svid.ts';
-import { withFacts } from './trust.ts';
-import { waitFor } from './wait.ts';
+import { type TrustBundles, withFacts } from './trust.ts';
 
 /** Options of {@link fileIdentitySource}. */
 export interface FileIdentityOptions {
-  /** Folder of the three files. */
-  readonly directory: string;
-  /** Leaf first, then intermediates. Default `cert-chain.pem`, as Istio names it. */
+  /** Who wrote the files: their folder and names. Default `istio`. What is said below goes before it. */
+  readonly layout?: FileLayout;
+  /** Folder of the files. Default: that of the layout (`/etc/certs`). */
+  readonly directory?: string;
+  /** Leaf first, then intermediates. Default: that of the layout (`cert-chain.pem`). */
   readonly certificateFile?: string;
-  /** Default `key.pem`. */
+  /** Not encrypted. Default: that of the layout (`key.pem`). */
   readonly keyFile?: string;
-  /** Roots of the own trust domain. Default `root-cert.pem`. */
+  /** Roots of the own trust domain. Default: that of the layout (`root-cert.pem`). */
   readonly rootFile?: string;
   /** Roots of other trust domains: trust domain to file. */
   readonly federatedRootFiles?: Readonly<Record<string, string>>;
-  /** How often the files are looked at, milliseconds. Default 1,000. */
+  /** Roots of all trust domains, the own one among them, in place of the two above: JSON as in gRFC A87. */
+  readonly spiffeBundleMapFile?: string;
+  /** How often the files are looked at when the system does not say that they changed, milliseconds. Default 500. */
   readonly pollMs?: number;
   readonly clock?: Clock;
 }
 
+/** Files that cannot be used are complained of once they were so for this long: writers need a moment. */
+const patienceMs = 1_000;
+/** Roots that are gone must be gone for this long: a bundle that is being written lacks its end. */
+const shrinkMs = 200;
+
 /**
- * Certificates from PEM files, as cert-manager, istio-agent or an operator writes them. The files
- * are looked at every second. A new certificate is used only together with its own key, and only
- * when no file changed while they were read: half of a rotation is never seen. Names are relative
- * to the folder, or absolute.
+ * Certificates from PEM files, as Istio's agent, cert-manager or an operator writes them. The files
+ * are looked at whenever the system says that they changed, and every half second. A new certificate
+ * is used only together with its own key, and only when no file changed while they were read: half of
+ * a rotation is never seen. Names are relative to the folder, or absolute.
+ *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that can never work.
  *
  * @example
- * fileIdentitySource({ directory: '/etc/certs' });
+ * fileIdentitySource({ layout: 'cert-manager', directory: '/tls' });
  */
-export function fileIdentitySource(options: FileIdentityOptions): IdentitySource {
-  const { clock = systemClock, pollMs = 1_000 } = options;
-  const path = (name: string): string => join(options.directory, name);
-  const absolute = (name: string): string => (name.startsWith('/') ? name : path(name));
-  const files: Files = {
-    certificate: absolute(options.certificateFile ?? 'cert-chain.pem'),
-    key: absolute(options.keyFile ?? 'key.pem'),
-    root: absolute(options.rootFile ?? 'root-cert.pem'),
-    federated: Object.entries(options.federatedRootFiles ?? {}).map(([domain, name]) => [domain, absolute(name)]),
-  };
+export function fileIdentitySource(options: FileIdentityOptions = {}): IdentitySource {
+  const { clock = systemClock, pollMs = 500 } = options;
+  const files = filesOf(options);
+  const all = [files.certificate, files.key, ...files.roots.map(({ file }) => file)];
 
   const run = async (sink: IdentitySink, signal: AbortSignal): Promise<void> => {
-    /** Fingerprint of the files that were accepted. */
-    let accepted: string | undefined;
-    /** Fingerprint that was bad on the last look: reported once it is bad twice, since writers need a moment. */
-    let suspicious: string | undefined;
-    /** What was told last, so that a bad file is complained of once and not every second. */
+    const hints = watchFolders(all);
+    /** What was accepted, and the fingerprint of its files. */
+    let accepted: { readonly print: string; readonly bundles: TrustBundles } | undefined;
+    /** Since when the files are as they are, without having been accepted. */
+    let pending: { readonly print: string; readonly since: number } | undefined;
+    /** What was told last, so that bad files are complained of once and not at every look. */
     let reported = '';
+    const warned = new Set<string>();
     const report = (what: string, tell: () => void): void => {
       if (reported !== what) tell();
       reported = what;
     };
-    const look = async (): Promise<void> => {
-      const before = await fingerprint(files);
-      if (signal.aborted) return;
-      if (before instanceof Error) {
-        suspicious = undefined;
-        return report(before.message, () => sink.lost(before));
+    const warn = async (): Promise<void> => {
+      const warnings = await permissionWarnings({ key: files.key, all });
+      for (const warning of warnings) {
+        if (signal.aborted || warned.has(warning.message)) continue;
+        warned.add(warning.message);
+        sink.warn?.(warning);
       }
-      if (before === accepted) return;
-      const loaded = await load(files, clock.wallNow());
-      if ((await fingerprint(files)) !== before || signal.aborted) return;
-      if (!(loaded instanceof Error)) {
-        accepted = before;
-        suspicious = undefined;
-        reported = '';
-        return sink.update(loaded);
-      }
-      if (suspicious === before) report(before, () => sink.reject(loaded));
-      suspicious = before;
     };
-    while (!signal.aborted) {
-      await look();
-      await waitFor(clock, pollMs, signal);
+    /** Looks once, and says after how long to look again. */
+    const look = async (): Promise<number> => {
+      const print = await fingerprint(all);
+      if (signal.aborted) return 0;
+      if (print instanceof Error) {
+        pending = undefined;
+        report(print.message, () => sink.lost(print));
+        hints.renew();
+        return pollMs;
+      }
+      // After a trouble the same files are told again: they are the end of it.
+      if (print === accepted?.print && reported === '') {
+        pending = undefined;
+        return pollMs;
+      }
+      const loaded = await load(files, clock.wallNow());
+      // What changed while it was read may be half of a change.
+      if ((await fingerprint(all)) !== print || signal.aborted) return Math.min(pollMs, shrinkMs);
+      if (pending?.print !== print) pending = { print, since: clock.now() };
+      const age = clock.now() - pending.since;
+      if (loaded instanceof Error) {
+        if (age >= patienceMs) report(print, () => sink.reject(loaded));
+        return Math.min(pollMs, patienceMs);
+      }
+      if (accepted !== undefined && age < shrinkMs && shrank(accepted.bundles, loaded.trustBundles)) {
+        return Math.min(pollMs, shrinkMs);
+      }
+      accepted = { print, bundles: loaded.trustBundles };
+      pending = undefined;
+      reported = '';
+      await warn();
+      if (signal.aborted) return 0;
+      sink.update(loaded);
+      hints.renew();
+      return pollMs;
+    };
+    if (signal.aborted) return;
+    hints.renew();
+    try {
+      while (!signal.aborted) await hints.wait(clock, await look(), signal);
+    } finally {
+      hints.close();
     }
   };
-  return { name: `files:${options.directory}`, run };
+  return { name: `files:${files.directory}`, run };
 }
 
 interface Files {
+  readonly directory: string;
   readonly certificate: string;
   readonly key: string;
-  readonly root: string;
-  readonly federated: readonly (readonly [string, string])[];
+  /** `bundleMap`: of all trust domains. Without a trust domain: of the own one. */
+  readonly roots: readonly {
+    readonly file: string;
+    readonly trustDomain: string | undefined;
+    readonly bundleMap: boolean;
+  }[];
+}
+
+function filesOf(options: FileIdentityOptions): Files {
+  const { federatedRootFiles, rootFile, spiffeBundleMapFile } = options;
+  const layout = filesOfLayout(options.layout ?? 'istio');
+  if (spiffeBundleMapFile !== undefined && (rootFile !== undefined || federatedRootFiles !== undefined)) {
+    const message = 'fileIdentitySource: spiffeBundleMapFile holds all roots: expected no other file of roots with it';
+    throw new MeshError('ERR_MESH_OPTION_INVALID', message);
+  }
+  if (options.pollMs !== undefined && !(options.pollMs > 0)) {
+    const message = `fileIdentitySource: pollMs: expected more than 0, not ${options.pollMs}`;
+    throw new MeshError('ERR_MESH_OPTION_INVALID', message);
+  }
+  const directory = resolve(options.directory ?? layout.directory);
+  const place = (name: string): string => (isAbsolute(name) ? name : join(directory, name));
+  const own = { file: place(rootFile ?? layout.rootFile), trustDomain: undefined, bundleMap: false };
+  const others = Object.entries(federatedRootFiles ?? {}).map(([trustDomain, name]) => {
+    return { file: place(name), trustDomain, bundleMap: false };
+  });
+  return {
+    directory: options.directory ?? layout.directory,
+    certificate: place(options.certificateFile ?? layout.certificateFile),
+    key: place(options.keyFile ?? layout.keyFile),
+    roots:
+      spiffeBundleMapFile === undefined
+        ? [own, ...others]
+        : [{ file: place(spiffeBundleMapFile), trustDomain: undefined, bundleMap: true }],
+  };
 }
 
 /** Changes whenever one of the files does: also when a symbolic link (Kubernetes `..data`) is turned to another folder. */
-async function fingerprint(files: Files): Promise<string | Error> {
-  const names = [files.certificate, files.key, files.root, ...files.federated.map(([, file]) => file)];
+async function fingerprint(names: readonly string[]): Promise<string | Error> {
   const prints: string[] = [];
   try {
     // One after the other, so that it is always the same file that is found missing first.
     for (const name of names) {
-      const { dev, ino, size, mtimeNs } = await stat(name, { bigint: true });
-      prints.push(`${dev}.${ino}.${size}.${mtimeNs}`);
+      const { dev, ino, size, mtimeNs, ctimeNs } = await stat(name, { bigint: true });
+      prints.push(`${dev}.${ino}.${size}.${mtimeNs}.${ctimeNs}`);
     }
     return prints.join(' ');
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    return new MeshError('ERR_MESH_NO_IDENTITY', `certificate files cannot be read: ${reason}`, { cause });
+    return unreadable(cause);
   }
+}
+
+function unreadable(cause: unknown): MeshError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new MeshError('ERR_MESH_NO_IDENTITY', `certificate files cannot be read: ${reason}`, { cause });
 }
 
 async function load(files: Files, now: number): Promise<Credentials | Error> {
   try {
-    const [certificateChainPem, privateKeyPem, root] = await Promise.all(
-      [files.certificate, files.key, files.root].map((name) => readFile(name, 'utf8')),
-    );
-    const chain = readPemCertificates(certificateChainPem as string, files.certificate);
+    const certificateChainPem = await readFile(files.certificate, 'utf8');
+    const chain = readPemCertificates(certificateChainPem, files.certificate);
     const { trustDomain } = checkLeaf(withFacts(chain[0] as (typeof chain)[number]).facts);
-    const trustBundles = new Map<string, readonly string[]>([[trustDomain, pemsOf(root as string, files.root)]]);
-    for (const [domain, file] of files.federated) {
-      if (domain === trustDomain) throw new MeshError('ERR_MESH_OPTION_INVALID', `${domain} is the own trust domain`);
-      trustBundles.set(domain, pemsOf(await readFile(file, 'utf8'), file));
-    }
-    const credentials = credentialsOf({
-      certificateChainPem: certificateChainPem as string,
-      privateKeyPem: privateKeyPem as string,
-      trustBundles,
-    });
+    const privateKeyPem = await readFile(files.key, 'utf8');
+    const trustBundles = await loadRoots(files, trustDomain);
+    const credentials = credentialsOf({ certificateChainPem, privateKeyPem, trustBundles });
     checkCredentials(credentials, { now });
     return credentials;
   } catch (error) {
@@ -132,6 +197,27 @@ async function load(files: Files, now: number): Promise<Credentials | Error> {
   }
 }
 
-function pemsOf(text: string, what: string): readonly string[] {
-  return readPemCertificates(text, what).map((root) => root.toString());
+async function loadRoots(files: Files, ownTrustDomain: string): Promise<TrustBundles> {
+  const bundles = new Map<string, readonly string[]>();
+  for (const { bundleMap, file, trustDomain } of files.roots) {
+    const text = await readFile(file, 'utf8');
+    if (bundleMap) {
+      for (const [domain, bundle] of parseSpiffeBundleMap(text, file)) bundles.set(domain, bundle.x509Authorities);
+    } else if (trustDomain === ownTrustDomain) {
+      throw new MeshError('ERR_MESH_OPTION_INVALID', `${trustDomain} is the own trust domain`);
+    } else {
+      const roots = readPemCertificates(text, file).map((root) => root.toString());
+      bundles.set(trustDomain ?? ownTrustDomain, roots);
+    }
+  }
+  return bundles;
+}
+
+/** Whether a root is gone that was there. */
+function shrank(before: TrustBundles, after: TrustBundles): boolean {
+  for (const [domain, roots] of before) {
+    const left = new Set(after.get(domain));
+    if (roots.some((root) => !left.has(root))) return true;
+  }
+  return false;
 }

@@ -159,6 +159,9 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
         if (closed || !isNews(reason)) return;
         logger.warn({ error: reason.message }, 'the source of identities is out of reach; the last one stays');
       },
+      warn: (warning) => {
+        if (!closed) logger.warn({ warning: warning.message }, 'the identity is used, but should be kept better');
+      },
     },
     close: () => {
       closed = true;

@@ -32,4 +32,6 @@ export interface IdentitySink {
   reject(problem: Error): void;
   /** The source cannot be reached; the last good credentials stay in force until they expire. */
   lost(reason: Error): void;
+  /** What arrived is used, and somebody should know this about it: a key that every user of the machine can read. */
+  warn?(warning: Error): void;
 }

@@ -1,7 +1,7 @@
-import { mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { fileIdentitySource } from '../../src/identity/file-source.ts';
+import { type FileIdentityOptions, fileIdentitySource } from '../../src/identity/file-source.ts';
 import type { Credentials } from '../../src/identity/source.ts';
 import { identitySourceSuite } from '../suites/identity-source.ts';
 import { keyPem, makeAuthority, makeKey } from '../support/certificates.ts';
@@ -13,11 +13,12 @@ interface Told {
   readonly updates: Credentials[];
   readonly rejected: string[];
   readonly lost: string[];
+  readonly warned: string[];
 }
 
 /** Runs a source; `look` lets it see the files once more and waits until it sleeps again. */
 function start(options: Parameters<typeof fileIdentitySource>[0], clock: FakeClock) {
-  const told: Told = { updates: [], rejected: [], lost: [] };
+  const told: Told = { updates: [], rejected: [], lost: [], warned: [] };
   const abort = new AbortController();
   const source = fileIdentitySource({ clock, ...options });
   const running = source.run(
@@ -25,6 +26,7 @@ function start(options: Parameters<typeof fileIdentitySource>[0], clock: FakeClo
       update: (credentials) => told.updates.push(credentials),
       reject: (problem) => told.rejected.push(problem.message),
       lost: (reason) => told.lost.push(reason.message),
+      warn: (warning) => told.warned.push(warning.message),
     },
     abort.signal,
   );
@@ -35,9 +37,9 @@ function start(options: Parameters<typeof fileIdentitySource>[0], clock: FakeClo
     told,
     source,
     asleep,
-    look: async () => {
+    look: async (ms = 1_000) => {
       await asleep();
-      clock.advance(1_000);
+      clock.advance(ms);
       await asleep();
     },
     stop: async () => {
@@ -177,57 +179,135 @@ t.test('takes a certificate that was not valid yet as soon as it is', async (t) 
   await running.stop();
 });
 
-t.test('takes other names, federated roots, and folders that Kubernetes exchanges', async (t) => {
-  const folder = t.testdir({ one: {}, two: {} });
-  const authority = makeAuthority();
-  const partner = makeAuthority({ trustDomain: 'partner.example' });
-  const clock = fakeClock();
-  const fill = (name: string) => {
-    const issued = authority.issue(web);
-    writeFileSync(join(folder, name, 'certificates.pem'), issued.certificateChainPem);
-    writeFileSync(join(folder, name, 'private_key.pem'), issued.privateKeyPem);
-    writeFileSync(join(folder, name, 'ca_certificates.pem'), authority.rootPem);
-    return issued;
-  };
-  fill('one');
-  const partnerFile = join(folder, 'partner.pem');
-  writeFileSync(partnerFile, partner.rootPem);
-  mkdirSync(join(folder, 'mount'));
-  symlinkSync('../one', join(folder, 'mount', '..data'));
-  const running = start(
-    {
-      directory: join(folder, 'mount', '..data'),
-      certificateFile: 'certificates.pem',
-      keyFile: 'private_key.pem',
-      rootFile: 'ca_certificates.pem',
-      federatedRootFiles: { 'partner.example': partnerFile },
-    },
-    clock,
-  );
-  await running.asleep();
-  t.same(running.told.updates[0]?.trustBundles.get('partner.example'), [partner.rootPem]);
-  const next = fill('two');
-  symlinkSync('../two', join(folder, 'mount', '..tmp'));
-  renameSync(join(folder, 'mount', '..tmp'), join(folder, 'mount', '..data'));
-  await running.look();
-  t.match(running.told.updates[1], { privateKeyPem: next.privateKeyPem });
-  await running.stop();
-});
-
 t.test('does not take roots for the own trust domain from two places', async (t) => {
   const folder = t.testdir();
   const authority = makeAuthority();
   const clock = fakeClock();
   write(folder, authority.issue(web), authority.rootPem);
   const running = start({ directory: folder, federatedRootFiles: { 'cluster.local': 'root-cert.pem' } }, clock);
-  await running.look();
-  await running.look();
+  for (let i = 0; i < 3; i++) await running.look();
   t.match(running.told.rejected, [/cluster\.local is the own trust domain/]);
   await running.stop();
 });
+
+t.test('CERT-11: a bundle that is being written does not take trust away for a moment', async (t) => {
+  const folder = t.testdir();
+  const authority = makeAuthority();
+  const next = makeAuthority({ name: 'next root' });
+  const clock = fakeClock();
+  const bundle = authority.rootPem + next.rootPem;
+  write(folder, authority.issue(web), bundle);
+  const running = start({ directory: folder, pollMs: 150 }, clock);
+  await running.asleep();
+  t.equal(running.told.updates.length, 1);
+  // Cut between two certificates it reads well, with one root less.
+  const roots = join(folder, 'root-cert.pem');
+  for (const length of [authority.rootPem.length, 20, authority.rootPem.length + 30, authority.rootPem.length]) {
+    writeFileSync(roots, bundle.slice(0, length));
+    await running.look(150);
+  }
+  t.equal(running.told.updates.length, 1, 'the old bundle is kept');
+  t.same(running.told.rejected, []);
+  writeFileSync(roots, bundle);
+  await running.look();
+  t.equal(running.told.updates.at(-1)?.trustBundles.get('cluster.local')?.length, 2);
+  // One that stays shorter was meant so.
+  writeFileSync(roots, authority.rootPem);
+  await running.look();
+  await running.look();
+  t.same(running.told.updates.at(-1)?.trustBundles.get('cluster.local'), [authority.rootPem]);
+  t.same(running.told.rejected, []);
+  await running.stop();
+});
+
+t.test('tells the same files again when they are back, so that the trouble is over', async (t) => {
+  const folder = t.testdir({ certs: {} });
+  const certs = join(folder, 'certs');
+  const authority = makeAuthority();
+  const clock = fakeClock();
+  write(certs, authority.issue(web), authority.rootPem);
+  const running = start({ directory: certs }, clock);
+  await running.asleep();
+  renameSync(certs, `${certs}-away`);
+  await running.look();
+  t.equal(running.told.lost.length, 1);
+  renameSync(`${certs}-away`, certs);
+  await running.look();
+  t.equal(running.told.updates.length, 2);
+  t.same(running.told.updates[0], running.told.updates[1]);
+  await running.stop();
+});
+
+t.test('looks at once when the system says that a file changed', async (t) => {
+  const folder = t.testdir();
+  const authority = makeAuthority();
+  write(folder, authority.issue(web), authority.rootPem);
+  const told: Credentials[] = [];
+  const abort = new AbortController();
+  const updated = (count: number): Promise<void> =>
+    new Promise((resolve) => {
+      const check = (): void => void (told.length >= count ? resolve() : setImmediate(check));
+      check();
+    });
+  // By its interval it would not look again for a day.
+  const running = fileIdentitySource({ directory: folder, pollMs: 86_400_000 }).run(
+    { update: (credentials) => told.push(credentials), reject: t.fail, lost: t.fail },
+    abort.signal,
+  );
+  await updated(1);
+  for (let round = 2; round < 5; round++) {
+    const next = authority.issue(web);
+    write(folder, next, authority.rootPem);
+    await updated(round);
+    t.equal(told.at(-1)?.privateKeyPem, next.privateKeyPem);
+  }
+  abort.abort();
+  await running;
+});
+
+t.test(
+  'warns once of a key that everybody can read, and uses it',
+  { skip: process.platform === 'win32' },
+  async (t) => {
+    const folder = t.testdir();
+    const authority = makeAuthority();
+    const clock = fakeClock();
+    chmodSync(folder, 0o755);
+    write(folder, authority.issue(web), authority.rootPem);
+    chmodSync(join(folder, 'key.pem'), 0o644);
+    const running = start({ directory: folder }, clock);
+    await running.asleep();
+    t.equal(running.told.updates.length, 1);
+    t.match(running.told.warned, [/every user of this machine can read the key .*key\.pem \(mode 0644\)/]);
+    write(folder, authority.issue(web), authority.rootPem);
+    chmodSync(join(folder, 'key.pem'), 0o644);
+    for (let i = 0; i < 2; i++) await running.look();
+    t.equal(running.told.updates.length, 2);
+    t.equal(running.told.warned.length, 1);
+    await running.stop();
+  },
+);
 
 t.test('stops at once when it is told to before it began', async (t) => {
   const source = fileIdentitySource({ directory: t.testdir() });
   await source.run({ update: t.fail, reject: t.fail, lost: t.fail }, AbortSignal.abort());
   t.pass('it returned');
+});
+
+t.test('refuses options that can never work', (t) => {
+  const cases: readonly (readonly [FileIdentityOptions, RegExp])[] = [
+    [
+      { layout: 'kubernetes' as 'gke' },
+      /layout: expected one of istio, istio-credentials, gke, cert-manager, not "kubernetes"/,
+    ],
+    [{ layout: 'constructor' as 'gke' }, /layout/],
+    [{ spiffeBundleMapFile: 'map.json', rootFile: 'root.pem' }, /expected no other file of roots with it/],
+    [{ spiffeBundleMapFile: 'map.json', federatedRootFiles: {} }, /expected no other file of roots with it/],
+    [{ pollMs: 0 }, /pollMs: expected more than 0, not 0/],
+    [{ pollMs: Number.NaN }, /pollMs/],
+  ];
+  for (const [options, message] of cases) {
+    t.throws(() => fileIdentitySource(options), { code: 'ERR_MESH_OPTION_INVALID', message });
+  }
+  t.end();
 });

@@ -158,6 +158,7 @@ export function identitySourceSuite(t: Test, under: IdentitySourceUnderTest): vo
     );
     if (under.polls !== true) t.ok((pauses.at(-1) ?? 0) > (pauses[0] ?? 0), `pauses that grow: ${pauses}`);
     await running.peer.reconnect();
+    await running.until('the end of the trouble', () => running.store.lastProblem() === undefined);
     await running.peer.issue();
     await recovers(t, running, before);
     await running.stop();

@@ -144,6 +144,7 @@ export async function beginSource(t: Test, under: IdentitySourceUnderTest): Prom
               lost.push(reason);
               store.sink.lost(reason);
             }),
+          warn: (warning) => tell(() => store.sink.warn?.(warning)),
         },
         abort.signal,
       )
