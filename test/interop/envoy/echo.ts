@@ -1,6 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
-import { createServer as createHttp2Server } from 'node:http2';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import type { Owner } from '../../support/upstream.ts';
 
@@ -26,11 +25,14 @@ export const echo: RequestListener = (request, response) => {
 };
 
 /** An application behind an Envoy, in plaintext; its port. */
-export const echoServer = (t: Owner): Promise<number> => listen(t, createServer(echo));
-
-/** The same over HTTP/2 with prior knowledge, as sidecars call applications that said `http2`. */
-export const echoHttp2Server = (t: Owner): Promise<number> =>
-  listen(t, createHttp2Server(echo as unknown as Parameters<typeof createHttp2Server>[0]));
+export const echoServer = (t: Owner, onRequest?: (request: IncomingMessage) => void): Promise<number> =>
+  listen(
+    t,
+    createServer((request, response) => {
+      onRequest?.(request);
+      echo(request, response);
+    }),
+  );
 
 /** Says back what it is told, byte by byte. */
 export const echoTcpServer = (t: Owner): Promise<number> =>

@@ -16,11 +16,22 @@ export interface InboundPort {
   readonly mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE';
   /** What the Service says that is spoken; `undeclared`: nothing. */
   readonly protocol: 'HTTP' | 'TCP' | 'undeclared';
-  /** Where the application listens. */
+  /** Where the application listens, over HTTP/1.1 if it is HTTP. */
   readonly app: number;
-  /** The application speaks HTTP/2. */
-  readonly appHttp2?: boolean;
+  readonly forwardClientCert?: ForwardClientCert;
 }
+
+/** What becomes of `x-forwarded-client-cert`, and what of a client certificate is told. */
+export interface ForwardClientCert {
+  readonly mode: string;
+  readonly details: Readonly<Record<string, boolean>>;
+}
+
+/** Istio's defaults. */
+const defaultForwardClientCert: ForwardClientCert = {
+  mode: 'APPEND_FORWARD',
+  details: { subject: true, uri: true, dns: true },
+};
 
 const httpNames = ['istio-http/1.0', 'istio-http/1.1', 'istio-h2'];
 const tcpNames = ['istio-peer-exchange', 'istio'];
@@ -84,7 +95,7 @@ export function inboundSidecar(sidecar: InboundSidecar, folder: string): Parts {
 const clusterName = ({ name }: InboundPort): string => `inbound|${name}||`;
 
 function appCluster(port: InboundPort): Message {
-  return cluster(clusterName(port), [port.app], httpVersion(port.appHttp2 === true ? 2 : 1));
+  return cluster(clusterName(port), [port.app], httpVersion(1));
 }
 
 function listener(port: InboundPort, sidecar: InboundSidecar, folder: string): Message {
@@ -96,6 +107,7 @@ function listener(port: InboundPort, sidecar: InboundSidecar, folder: string): M
   const sniffs = all.some((chain) => chain.protocols === plaintextHttp);
   return {
     name: port.name,
+    stat_prefix: port.name,
     address: loopback(0),
     traffic_direction: 'INBOUND',
     continue_on_listener_filters_timeout: true,
@@ -125,11 +137,12 @@ function filterChain(chain: Chain, port: InboundPort, sidecar: InboundSidecar, f
 
 // Istio's buildSidecarInboundHTTPOpts.
 function inboundHttp(port: InboundPort): Message {
+  const { details, mode } = port.forwardClientCert ?? defaultForwardClientCert;
   return httpFilter(clusterName(port), {
     withSeen: true,
     manager: {
-      forward_client_cert_details: 'APPEND_FORWARD',
-      set_current_client_cert_details: { subject: true, uri: true, dns: true },
+      forward_client_cert_details: mode,
+      set_current_client_cert_details: details,
       server_name: 'istio-envoy',
       use_remote_address: false,
     },
