@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { MeshError } from './errors.ts';
 import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
@@ -15,9 +16,10 @@ import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
 import type { RateLimitStatus } from './server-limits.ts';
-import { createServerPipeline } from './server-pipeline.ts';
+import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
+import { rememberClientCert } from './transport/client-cert.ts';
 
 export interface InboundDependencies {
   readonly workload: Workload;
@@ -56,6 +58,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const bundles = identity?.current()?.credentials.trustBundles;
       return bundles && peerOfSocket(socket, bundles, clock);
     },
+    clientCertOf: ownClientCerts(() => identity?.current()?.credentials.spiffeId ?? ''),
   });
 
   const modeOf = (port: number): MtlsMode => {
@@ -103,5 +106,18 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         pipeline.close();
       }
     },
+  };
+}
+
+/** What is told of the clients of servers of the application's own; made once for each connection. */
+function ownClientCerts(own: () => string): NonNullable<ServerPipelineDependencies['clientCertOf']> {
+  const known = new WeakMap<TLSSocket, ReturnType<typeof rememberClientCert>>();
+  return (socket, details) => {
+    let remembered = known.get(socket);
+    if (remembered === undefined) {
+      remembered = rememberClientCert(socket, own());
+      known.set(socket, remembered);
+    }
+    return remembered(details);
   };
 }

@@ -7,6 +7,10 @@ export type { ExplainRequest } from './explain/request.ts';
 export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 export type { FaultStatus } from './fault/active.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
+export {
+  type ForwardedClientCert,
+  parseForwardedClientCert,
+} from './lib/forwarded-client-cert.ts';
 export type { Logger } from './lib/logger.ts';
 export { type BodySource, replayable } from './lib/replayable-body.ts';
 export { createMesh } from './mesh.ts';

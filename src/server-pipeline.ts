@@ -7,16 +7,17 @@ import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
 import type { Clock } from './lib/clock.ts';
+import type { ClientCertDetails } from './lib/forwarded-client-cert.ts';
 import type { Logger } from './lib/logger.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import { loadFilter } from './load/filter.ts';
 import { createLoadSampler } from './load/sampler.ts';
-import type { InboundPolicy } from './model/inbound.ts';
+import { defaultForwardClientCert, type InboundPolicy } from './model/inbound.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import { mtlsFilter } from './mtls/filter.ts';
 import { demandsMtls } from './mtls/mode.ts';
-import { peerFilter } from './mtls/peer-filter.ts';
+import { handsClientCertOn, peerFilter } from './mtls/peer-filter.ts';
 import { overloadFilter } from './overload/filter.ts';
 import { type OverloadStatus, Protection, reconcileProtection } from './overload/protection.ts';
 import { connectionOf } from './pipeline/connection.ts';
@@ -44,6 +45,8 @@ export interface ServerPipelineDependencies {
    * prove an identity of the mesh is none. Default: such servers know no identities.
    */
   readonly peerOfSocket?: (socket: TLSSocket) => Peer | undefined;
+  /** Tells of the client certificate of such a server, verified before. Default: nothing. */
+  readonly clientCertOf?: ((socket: TLSSocket, details: ClientCertDetails) => string) | undefined;
   /** Default: that of the process. */
   readonly random?: Random;
   /** Goes before what the configuration says. */
@@ -84,7 +87,6 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
   const metrics = serverMetricsFilter(clock, seriesOf);
-  const peer = peerFilter((call) => peerOf(call, dependencies));
   const deadline = inboundDeadlineFilter(clock);
   const propagated = dependencies.propagateHeaders ?? [];
   const reporting = dependencies.loadReports ?? 'asked';
@@ -104,14 +106,20 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
 
   let protection: Protection | undefined;
   const composeFor = (policy: InboundPolicy): Service<ServerCall, void> => {
-    const { authorization, mtls, overload, pathNormalization } = policy;
+    const { authorization, forwardClientCert = defaultForwardClientCert, mtls, overload, pathNormalization } = policy;
     const filters: Filter<ServerCall, void>[] = [
       // first: framing, one path for all, strangers' identity headers removed
-      sanitizeFilter(dependencies.pathNormalization ?? pathNormalization ?? 'BASE'),
+      sanitizeFilter(
+        dependencies.pathNormalization ?? pathNormalization ?? 'BASE',
+        handsClientCertOn(forwardClientCert.mode),
+      ),
       // refusals are recorded too
       metrics,
-      // TLS session → identity or none
-      peer,
+      // TLS session → identity or none, and what the application is told of it
+      peerFilter(
+        { peerOf: (call) => peerOf(call, dependencies), clientCertOf: dependencies.clientCertOf },
+        forwardClientCert,
+      ),
     ];
     // then STRICT / PERMISSIVE / DISABLE; only STRICT demands anything of a request
     if (demandsMtls(mtls)) filters.push(mtlsFilter(mtls));

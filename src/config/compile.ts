@@ -186,6 +186,7 @@ function compileAll(
       authorization,
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),
+      ...(mesh.forwardClientCert === undefined ? {} : { forwardClientCert: mesh.forwardClientCert }),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
     ...(callers === undefined ? {} : { callers }),

@@ -2,14 +2,17 @@ import { selectorLabels } from './fields-destination-rule.ts';
 import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
 import {
   any,
+  approximated,
   boolean,
   duration,
+  enforced,
   field,
   ignored,
   integer,
   list,
   map,
   object,
+  oneOfValues,
   openObject,
   string,
   text,
@@ -24,6 +27,46 @@ const noImage = 'there is no proxy image';
 
 const allIgnored = (note: string, fields: Readonly<Record<string, FieldInput>>): Readonly<Record<string, Field>> =>
   Object.fromEntries(Object.entries(fields).map(([name, input]) => [name, ignored(field(input), note)]));
+
+const forwardModes = oneOfValues(
+  'UNDEFINED',
+  'SANITIZE',
+  'FORWARD_ONLY',
+  'APPEND_FORWARD',
+  'SANITIZE_SET',
+  'ALWAYS_FORWARD_ONLY',
+);
+const notSent = 'headers that a proxy would add are not sent';
+
+const proxyHeaders: ObjectType = {
+  kind: 'object',
+  open: true,
+  fields: {
+    forwardedClientCert: approximated(
+      forwardModes,
+      "absent or UNDEFINED means SANITIZE_SET: what a caller says of its own callers is handed on only where that is written (Istio's default is APPEND_FORWARD)",
+    ),
+    setCurrentClientCertDetails: field(
+      object({
+        subject: enforced(boolean, 'default true'),
+        uri: enforced(boolean, 'default true'),
+        dns: enforced(boolean, 'default true; names that are no host names are left out'),
+        cert: enforced(boolean),
+        chain: approximated(boolean, 'some releases of Node.js show a server the leaf alone (nodejs/node#65579)'),
+      }),
+    ),
+    ...allIgnored(notSent, {
+      server: any,
+      requestId: any,
+      attemptCount: any,
+      envoyDebugHeaders: any,
+      metadataExchangeHeaders: any,
+      preserveHttp1HeaderCase: any,
+      xForwardedHost: any,
+      xForwardedPort: any,
+    }),
+  },
+};
 
 /** Istio `mesh.v1alpha1.ProxyConfig`: `MeshConfig.defaultConfig` and the annotation `proxy.istio.io/config`. */
 export const meshProxyConfig: ObjectType = {
@@ -60,7 +103,11 @@ export const meshProxyConfig: ObjectType = {
       fileFlushInterval: duration(0),
       fileFlushMinSizeKb: integer(),
     }),
-    proxyHeaders: ignored(any, 'headers that a proxy would add are not sent'),
+    proxyHeaders: field(proxyHeaders),
+    gatewayTopology: ignored(
+      openObject({ forwardClientCertDetails: forwardModes }),
+      'for gateways, in Istio too; of sidecars `proxyHeaders.forwardedClientCert` is what counts',
+    ),
     ...allIgnored(noProxy, {
       configPath: string(),
       binaryPath: string(),
@@ -74,7 +121,6 @@ export const meshProxyConfig: ObjectType = {
       interceptionMode: string(),
       sds: any,
       runtimeValues: any,
-      gatewayTopology: any,
       readinessProbe: any,
       privateKeyProvider: any,
     }),

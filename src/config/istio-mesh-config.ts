@@ -6,6 +6,7 @@ import type { Collector } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { documentOf } from './document.ts';
 import { meshFieldNames } from './fields-mesh-config.ts';
+import { forwardClientCertOf, type ProxyHeadersSpec } from './forward-client-cert.ts';
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
 import { checkLocality, checkZones } from './locality-check.ts';
 import { compileLocality, compileZones } from './locality-policy.ts';
@@ -33,6 +34,7 @@ export interface MeshSpec {
   readonly zoneAwareLbSetting?: ZoneAwareSpec;
   readonly tcpKeepalive?: KeepaliveSpec;
   readonly h2UpgradePolicy?: 'DO_NOT_UPGRADE' | 'UPGRADE';
+  readonly defaultConfig?: { readonly proxyHeaders?: ProxyHeadersSpec };
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -106,6 +108,12 @@ export function compileMeshConfig(
     ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),
     http2Upgrade: spec.h2UpgradePolicy === 'UPGRADE',
     autoMtls: spec.enableAutoMtls ?? true,
+    ...forwardClientCertOf(
+      first,
+      spec.defaultConfig?.proxyHeaders,
+      [...path, 'defaultConfig', 'proxyHeaders'],
+      collector,
+    ),
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {
       services: visibility(spec.defaultServiceExportTo),

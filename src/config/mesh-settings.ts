@@ -1,5 +1,5 @@
 import type { TcpKeepalive } from '../model/cluster.ts';
-import type { PathNormalization } from '../model/inbound.ts';
+import type { ForwardClientCert, PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
@@ -28,6 +28,8 @@ export interface MeshSettings {
   readonly http2Upgrade: boolean;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
   readonly autoMtls: boolean;
+  /** Absent: `defaultForwardClientCert`. */
+  readonly forwardClientCert?: ForwardClientCert;
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */

@@ -1,3 +1,4 @@
+import { type ClientCertDetails, defaultClientCertDetails } from '../lib/forwarded-client-cert.ts';
 import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
@@ -13,6 +14,8 @@ export interface InboundPolicy {
   readonly globalRateLimits?: readonly GlobalRateLimit[];
   /** Absent: nothing is turned away. */
   readonly overload?: OverloadPolicy;
+  /** What the application is told of client certificates. Absent: {@link defaultForwardClientCert}. */
+  readonly forwardClientCert?: ForwardClientCert;
   /** Absent: `BASE`, Istio's default. */
   readonly pathNormalization?: PathNormalization;
 }
@@ -23,6 +26,35 @@ export interface InboundPolicy {
  * unreserved characters decoded once.
  */
 export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
+
+/**
+ * What happens to `x-forwarded-client-cert`, Envoy's `forward_client_cert_details`. In all modes but
+ * the last nobody may send it who did not prove an identity of the mesh.
+ *
+ * - `SANITIZE`: the caller's is removed, none is set.
+ * - `SANITIZE_SET`: the caller's is removed, the mesh sets its own.
+ * - `FORWARD_ONLY`: the caller's is handed on.
+ * - `APPEND_FORWARD`: the caller's is handed on with the mesh's own behind it.
+ * - `ALWAYS_FORWARD_ONLY`: the caller's is handed on whoever sent it, in plaintext too.
+ */
+export type ForwardClientCertMode =
+  | 'SANITIZE'
+  | 'SANITIZE_SET'
+  | 'FORWARD_ONLY'
+  | 'APPEND_FORWARD'
+  | 'ALWAYS_FORWARD_ONLY';
+
+/** Istio's `proxyHeaders.forwardedClientCert` and `setCurrentClientCertDetails`. */
+export interface ForwardClientCert {
+  readonly mode: ForwardClientCertMode;
+  readonly details: ClientCertDetails;
+}
+
+/** The application sees what the mesh itself has verified, and nothing else. Istio's sidecars append. */
+export const defaultForwardClientCert: ForwardClientCert = {
+  mode: 'SANITIZE_SET',
+  details: defaultClientCertDetails,
+};
 
 /** `STRICT`: mTLS only. `PERMISSIVE` (default): both. `DISABLE`: plaintext only. */
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';

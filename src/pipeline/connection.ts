@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ClientCertDetails } from '../lib/forwarded-client-cert.ts';
 import type { Peer } from './scope.ts';
 
 /** What the acceptor knows about the connection that a request came in on. */
@@ -9,8 +10,8 @@ export interface Connection {
   readonly localPort: number;
   /** Requests are streams of HTTP/2. */
   readonly overHttp2: boolean;
-  /** `By=…;Hash=…;Subject="";URI=…`, Envoy's form for the identity of the other end; '' without one. */
-  readonly forwardedClientCert: string;
+  /** `By=…;Hash=…;Subject="";URI=…`, Envoy's form for the certificate of the other end; '' without one. */
+  clientCert(details: ClientCertDetails): string;
   /**
    * Identity of the other end; nothing in plaintext.
    *

@@ -64,6 +64,8 @@ export const headerHints = {
   coding: 8,
   /** `endpoint-load-metrics-format`. */
   load: 16,
+  /** `x-forwarded-client-cert`. */
+  clientCert: 32,
 } as const;
 
 // One key for the process even if two copies of the package are loaded: middleware that came with

@@ -11,8 +11,10 @@ import { parseTarget } from './target.ts';
  * First of all filters: refuses what readers of HTTP understand differently, brings the path to
  * one form for policy, router, logs and application alike, and removes headers that only the mesh
  * may assert.
+ *
+ * @param keepsClientCert leaves `x-forwarded-client-cert` to the filter that knows who the caller is
  */
-export function sanitizeFilter(mode: PathNormalization): Filter<ServerCall, void> {
+export function sanitizeFilter(mode: PathNormalization, keepsClientCert = false): Filter<ServerCall, void> {
   return (call, next) => {
     const { request } = call;
     checkVersion(request);
@@ -29,7 +31,7 @@ export function sanitizeFilter(mode: PathNormalization): Filter<ServerCall, void
     if ((hints & headerHints.coding) !== 0) checkTransferCoding(request);
     readHost(call, hosts);
     readTarget(call, mode);
-    if ((hints & headerHints.reserved) !== 0) removeReserved(request);
+    if ((hints & headerHints.reserved) !== 0) removeReserved(request, keepsClientCert);
     return next(call);
   };
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { forwardedClientCertHeader } from '../lib/forwarded-client-cert.ts';
 import { headerHints } from '../pipeline/server-call.ts';
 
 /** More headers than this are refused (Envoy's `max_headers_count`): Node would drop some in silence. */
@@ -57,6 +58,7 @@ function hintsOfExtension(name: string): number {
       // x-mesh-…
       const lower = name.toLowerCase();
       if (lower === 'x-envoy-expected-rq-timeout-ms') return headerHints.timeout;
+      if (lower === forwardedClientCertHeader) return headerHints.reserved | headerHints.clientCert;
       return isReserved(lower) ? headerHints.reserved : 0;
     }
     default:
@@ -73,13 +75,17 @@ const kept: ReadonlySet<string> = new Set(['x-envoy-expected-rq-timeout-ms', 'x-
  * for these is never taken, and never shown to the application as if it were ours.
  */
 export function isReserved(name: string): boolean {
-  if (name === 'x-forwarded-client-cert') return true;
+  if (name === forwardedClientCertHeader) return true;
   if (name.startsWith('x-inmesh-') || name.startsWith('x-mesh-')) return true;
   return name.startsWith('x-envoy-') && !kept.has(name);
 }
 
-/** Removes the reserved headers of a request from every view of its headers that Node offers. */
-export function removeReserved(request: IncomingMessage): void {
+/**
+ * Removes the reserved headers of a request from every view of its headers that Node offers.
+ *
+ * @param keepsClientCert `x-forwarded-client-cert` stays: who may send it is decided when the caller is known
+ */
+export function removeReserved(request: IncomingMessage, keepsClientCert = false): void {
   const { headers, rawHeaders } = request;
   // Requests of HTTP/2 servers have no such view.
   const headersDistinct: Partial<IncomingMessage['headersDistinct']> = request.headersDistinct ?? {};
@@ -89,7 +95,7 @@ export function removeReserved(request: IncomingMessage): void {
   for (let from = 0; from < rawHeaders.length; from += 2) {
     const name = rawHeaders[from] as string;
     const lower = name.toLowerCase();
-    if (isReserved(lower)) {
+    if (isReserved(lower) && !(keepsClientCert && lower === forwardedClientCertHeader)) {
       delete headers[lower];
       delete headersDistinct[lower];
       continue;

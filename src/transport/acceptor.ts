@@ -9,11 +9,12 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MtlsMode } from '../model/inbound.ts';
 import { setConnection } from '../pipeline/connection.ts';
+import { rememberClientCert } from './client-cert.ts';
 import { createDrain } from './drain.ts';
 import { createHttp1Server } from './http1-server.ts';
 import { acceptHttp2 } from './http2-session.ts';
 import { type AcceptorLimits, resolveLimits } from './limits.ts';
-import { type Carrier, forwardedClientCert, ServedConnection } from './served-connection.ts';
+import { type Carrier, ServedConnection } from './served-connection.ts';
 import { sniff } from './sniff.ts';
 import { createTlsServer, useIdentity } from './tls-server.ts';
 
@@ -168,7 +169,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const carrier: Carrier = {
       encrypted: true,
       localPort: socket.localPort ?? 0,
-      forwardedClientCert: forwardedClientCert(socket, peer, own),
+      clientCert: rememberClientCert(socket, own),
       clock,
       identity,
       goAway: undefined,
@@ -253,7 +254,7 @@ function plaintextCarrier(socket: Socket, clock: Clock): Carrier {
   return {
     encrypted: false,
     localPort: socket.localPort ?? 0,
-    forwardedClientCert: '',
+    clientCert: () => '',
     clock,
     identity: () => undefined,
     goAway: undefined,

@@ -1,16 +1,16 @@
-import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { PeerIdentity } from '../identity/verify-peer.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ClientCertDetails } from '../lib/forwarded-client-cert.ts';
 import type { Connection } from '../pipeline/connection.ts';
 
 /** What all requests of one real connection share. */
 export interface Carrier {
   readonly encrypted: boolean;
   readonly localPort: number;
-  readonly forwardedClientCert: string;
+  /** Remembers what it said last. */
+  readonly clientCert: (details: ClientCertDetails) => string;
   readonly clock: Clock;
   /** Verified again when the trust bundle changed; throws when it is no longer trusted. */
   readonly identity: () => PeerIdentity | undefined;
@@ -44,8 +44,8 @@ export class ServedConnection implements Connection {
     return this.#carrier.localPort;
   }
 
-  get forwardedClientCert(): string {
-    return this.#carrier.forwardedClientCert;
+  clientCert(details: ClientCertDetails): string {
+    return this.#carrier.clientCert(details);
   }
 
   peer(): PeerIdentity | undefined {
@@ -71,15 +71,4 @@ export class ServedConnection implements Connection {
   get busy(): boolean {
     return this.response !== undefined && !this.response.writableFinished && !this.response.destroyed;
   }
-}
-
-/**
- * Envoy's `x-forwarded-client-cert` for a verified client (SANITIZE_SET). The values are hex and
- * SPIFFE IDs, which contain nothing that would need quoting.
- */
-export function forwardedClientCert(socket: TLSSocket, peer: PeerIdentity, own: string): string {
-  const certificate = socket.getPeerCertificate();
-  const hash = createHash('sha256').update(certificate.raw).digest('hex');
-  const subject = Object.keys(certificate.subject ?? {}).length === 0 ? ';Subject=""' : '';
-  return `By=${own};Hash=${hash}${subject};URI=${peer.spiffeId}`;
 }

@@ -109,6 +109,14 @@ t.test('values that Istio refuses are refused', async (t) => {
     ['pathNormalization: {normalization: ALL}', /normalization: must be one of DEFAULT, NONE, BASE/],
     ['rootNamespace: Istio_System', /spec\.rootNamespace: must be a namespace/],
     ['enableAutoMtls: maybe', /spec\.enableAutoMtls: must be true or false/],
+    [
+      'defaultConfig: {proxyHeaders: {forwardedClientCert: FORWARD}}',
+      /forwardedClientCert: must be one of UNDEFINED, SANITIZE, FORWARD_ONLY/,
+    ],
+    [
+      'defaultConfig: {proxyHeaders: {setCurrentClientCertDetails: {sans: true}}}',
+      /setCurrentClientCertDetails\.sans: is not a field/,
+    ],
     ['accessLogEncoding: XML', /accessLogEncoding: must be one of TEXT, JSON/],
     ['proxyListenPort: 65536', /proxyListenPort: must be an integer from 0 to 65535/],
     ['extensionProviders: [{zipkin: {}}]', /extensionProviders\[0\]: needs the field name/],
@@ -230,6 +238,30 @@ t.test('pathNormalization is part of the inbound policy', async (t) => {
   t.equal(of('BASE'), undefined);
   for (const value of ['NONE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES']) t.equal(of(value), value);
   t.equal(good(mesh('pathNormalization: {}')).snapshot.inbound.pathNormalization, undefined);
+});
+
+t.test('what is told of client certificates is part of the inbound policy', async (t) => {
+  const of = (headers: string): unknown =>
+    good(mesh(`defaultConfig: {proxyHeaders: {${headers}}}`)).snapshot.inbound.forwardClientCert;
+  const details = { subject: true, uri: true, dns: true, cert: false, chain: false };
+  for (const same of ['', 'forwardedClientCert: UNDEFINED', 'forwardedClientCert: SANITIZE_SET']) {
+    t.equal(of(same), undefined, same);
+  }
+  for (const mode of ['SANITIZE', 'FORWARD_ONLY', 'APPEND_FORWARD', 'ALWAYS_FORWARD_ONLY']) {
+    t.same(of(`forwardedClientCert: ${mode}`), { mode, details });
+  }
+  t.same(of('setCurrentClientCertDetails: {dns: false, cert: true}'), {
+    mode: 'SANITIZE_SET',
+    details: { ...details, dns: false, cert: true },
+  });
+  const remarks = (spec: string): readonly string[] => good(mesh(`defaultConfig: {${spec}}`)).remarks();
+  t.match(
+    remarks('proxyHeaders: {forwardedClientCert: ALWAYS_FORWARD_ONLY}').filter((each) => each.includes('warning')),
+    [/proxyHeaders\.forwardedClientCert enforced \(warning\): whoever reaches a port that takes plaintext/],
+  );
+  const gateway = 'gatewayTopology: {forwardClientCertDetails: APPEND_FORWARD}';
+  t.equal(good(mesh(`defaultConfig: {${gateway}}`)).snapshot.inbound.forwardClientCert, undefined);
+  t.match(remarks(gateway), [/gatewayTopology ignored: for gateways, in Istio too/]);
 });
 
 t.test('the trust domain of the document counts where nobody chose one', async (t) => {
