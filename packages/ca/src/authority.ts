@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, type X509Certificate } from 'node:crypto';
 import { parseSpiffeId, readPemCertificates, type TrustBundles } from 'inmesh/identity';
-import { type CertificateSigningRequest, checkRequested, readCsr } from './csr.ts';
+import { type CertificateSigningRequest, checkNoAuthority, checkRequested, readCsr } from './csr.ts';
 import type { IssuanceLog } from './issuance-log.ts';
 import { createKeyRegister } from './key-register.ts';
 import { backdateMs, commonNameOf, issue, type Material, makeIntermediate, makeKey, type Signer } from './material.ts';
@@ -16,9 +16,35 @@ export interface IssuedCertificate {
   readonly certificateChainPem: string;
   /** Hex. */
   readonly serial: string;
+  /** The root that the chain ends in, PEM. */
+  readonly rootPem: string;
   /** Milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
+}
+
+/** Who somebody has proven to be. */
+export interface Attestation {
+  readonly spiffeId: string;
+  /** For the issuance log: `token <id>`, `renewal`, `kubernetes <cluster>`. */
+  readonly by: string;
+  /**
+   * Takes what serves once, when nothing else stands in the way of a certificate.
+   *
+   * @throws Refusal
+   */
+  claim?(): void;
+}
+
+/** How {@link Authority.certify} reads a request. */
+export interface CertifyOptions {
+  /**
+   * Names in the request: `match` (default) refuses all but the proven identity, `ignore` passes
+   * over them, as istiod does. Either way they are not what goes into the certificate.
+   */
+  readonly names?: 'match' | 'ignore';
+  /** Life that is asked for, milliseconds; never more than `leafTtlMs`, which is the default. */
+  readonly ttlMs?: number;
 }
 
 /** Whom a token is for, and how long and how often it may be used. */
@@ -59,6 +85,18 @@ export interface Authority {
   enroll(csrPem: string, token: string): IssuedCertificate;
   /** Signs for a workload that has proven with its certificate who it is. Refuses a request that asks for more. */
   renew(csrPem: string, spiffeId: string): IssuedCertificate;
+  /**
+   * Signs for an identity that was proven in any way. Nothing is claimed when the request is refused.
+   *
+   * @throws Refusal
+   */
+  certify(csrPem: string, attestation: Attestation, options?: CertifyOptions): IssuedCertificate;
+  /**
+   * Whom a join token is for. Its use is taken by {@link Attestation.claim}.
+   *
+   * @throws Refusal `token_invalid`
+   */
+  checkToken(token: string): Attestation;
   /** Makes a join token. Its text is returned once and kept only as a hash. */
   createToken(request: TokenRequest): JoinToken;
   /** A certificate for a server of the authority itself: host names and IP addresses, no SPIFFE ID. */
@@ -107,11 +145,16 @@ export function buildAuthority(settings: AuthoritySettings, material: Material, 
     return intermediate;
   };
 
-  const sign = (csr: CertificateSigningRequest, spiffeId: string, by: string): IssuedCertificate => {
+  const checkWorkload = (spiffeId: string): void => {
     const id = parseSpiffeId(spiffeId);
     if (id.trustDomain !== trustDomain || id.path === '') {
       throw refusal('identity_mismatch', `${id.uri} is not a workload of trust domain ${trustDomain}`);
     }
+  };
+
+  const sign = (csr: CertificateSigningRequest, spiffeId: string, by: string, ttlMs: number): IssuedCertificate => {
+    const id = parseSpiffeId(spiffeId);
+    checkWorkload(id.uri);
     if (settings.refuseKeyReuse) keys.check(csr.keyId, id.uri);
     const certificate = issueLeaf({
       signer: signer(),
@@ -119,7 +162,7 @@ export function buildAuthority(settings: AuthoritySettings, material: Material, 
       names: [{ uri: id.uri }],
       usage: ['serverAuth', 'clientAuth'],
       now: clock.wallNow(),
-      ttlMs: leafTtlMs,
+      ttlMs: Math.min(ttlMs, leafTtlMs),
     });
     account(certificate, id.uri, csr.keyId, by);
     if (settings.refuseKeyReuse) keys.record(csr.keyId, id.uri);
@@ -127,6 +170,7 @@ export function buildAuthority(settings: AuthoritySettings, material: Material, 
       spiffeId: id.uri,
       certificateChainPem: certificate.toString() + intermediate.certificate.toString(),
       serial: certificate.serialNumber.toLowerCase(),
+      rootPem,
       notBefore: certificate.validFromDate.getTime(),
       notAfter: certificate.validToDate.getTime(),
     };
@@ -144,28 +188,41 @@ export function buildAuthority(settings: AuthoritySettings, material: Material, 
     });
   };
 
+  const checkJoinToken = (token: string): Attestation => {
+    const record = checkToken(state.tokens, token, clock.wallNow());
+    return {
+      spiffeId: record.spiffeId,
+      by: `token ${record.id}`,
+      claim: () => {
+        if (!state.tokens.take(record)) throw invalidToken();
+      },
+    };
+  };
+
+  const certify = (csrPem: string, attestation: Attestation, options: CertifyOptions = {}): IssuedCertificate => {
+    const { spiffeId, by } = attestation;
+    checkWorkload(spiffeId);
+    const csr = readCsr(csrPem);
+    if (options.names === 'ignore') checkNoAuthority(csr);
+    else checkRequested(csr, spiffeId);
+    if (settings.refuseKeyReuse) keys.check(csr.keyId, spiffeId);
+    signer();
+    // Everything that can be refused is refused before a token is used up.
+    attestation.claim?.();
+    return sign(csr, spiffeId, by, options.ttlMs ?? leafTtlMs);
+  };
+
   return {
     trustDomain,
     leafTtlMs,
     rootPem,
     trustBundles,
     signsUntil: () => (rootKey === undefined ? intermediate.certificate : root).validToDate.getTime(),
-    signCsr: (csrPem, spiffeId) => sign(readCsr(csrPem), spiffeId, 'library'),
-    enroll: (csrPem, token) => {
-      // Everything that can be refused is refused before the token is used up.
-      const record = checkToken(state.tokens, token, clock.wallNow());
-      const csr = readCsr(csrPem);
-      checkRequested(csr, record.spiffeId);
-      if (settings.refuseKeyReuse) keys.check(csr.keyId, record.spiffeId);
-      signer();
-      if (!state.tokens.take(record)) throw invalidToken();
-      return sign(csr, record.spiffeId, `token ${record.id}`);
-    },
-    renew: (csrPem, spiffeId) => {
-      const csr = readCsr(csrPem);
-      checkRequested(csr, spiffeId);
-      return sign(csr, spiffeId, 'renewal');
-    },
+    signCsr: (csrPem, spiffeId) => sign(readCsr(csrPem), spiffeId, 'library', leafTtlMs),
+    enroll: (csrPem, token) => certify(csrPem, checkJoinToken(token)),
+    renew: (csrPem, spiffeId) => certify(csrPem, { spiffeId, by: 'renewal' }),
+    certify,
+    checkToken: checkJoinToken,
     createToken: (request) => {
       const { ttlMs = 600_000, uses = 1 } = request;
       checkRange('ttlMs', ttlMs, 1_000, maxTokenTtlMs);

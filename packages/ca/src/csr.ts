@@ -146,14 +146,23 @@ function requestedBy(attributes: DerNode | undefined): CertificateFacts {
  *
  * @throws Refusal `identity_mismatch` or `bad_csr`
  */
-export function checkRequested({ requested }: CertificateSigningRequest, spiffeId: string): void {
-  const { uris, otherNames, ca, keyUsage } = requested;
+export function checkRequested(csr: CertificateSigningRequest, spiffeId: string): void {
+  const { uris, otherNames } = csr.requested;
   const other = uris.find((uri) => uri !== spiffeId);
   if (other !== undefined || uris.length > 1) {
     const asked = JSON.stringify((other ?? uris.join(' ')).slice(0, 200));
     throw refusal('identity_mismatch', `the certificate request asks for ${asked}, the caller is ${spiffeId}`);
   }
   if (otherNames > 0) throw bad('it asks for names that are not SPIFFE IDs');
+  checkNoAuthority(csr);
+}
+
+/**
+ * Refuses a request for an authority or for the right to sign certificates, whatever names it has.
+ *
+ * @throws Refusal `bad_csr`
+ */
+export function checkNoAuthority({ requested: { ca, keyUsage } }: CertificateSigningRequest): void {
   if (ca || keyUsage?.keyCertSign === true || keyUsage?.crlSign === true) throw bad('it asks for an authority');
 }
 

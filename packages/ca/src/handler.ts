@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { type Clock, type Logger, peerOfSocket } from 'inmesh/identity';
-import type { Authority, IssuedCertificate } from './authority.ts';
+import type { Clock, Logger } from 'inmesh/identity';
+import { type Attestor, attest } from './attest.ts';
+import type { Authority } from './authority.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { reasonOf, refusal, refusals } from './refusal.ts';
 
@@ -11,6 +12,7 @@ const maxBodyBytes = 24_576;
 /** What answers the requests of an authority's server. */
 export interface HandlerParts {
   readonly authority: Authority;
+  readonly attestors: readonly Attestor[];
   readonly limiter: RateLimiter;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -71,11 +73,12 @@ const routes: Readonly<
 async function certificates(parts: HandlerParts, request: IncomingMessage, remote: string): Promise<object> {
   const { authority, logger } = parts;
   const { csr, token } = parseBody(await readBody(request));
-  let issued: IssuedCertificate;
-  if (token === undefined) issued = authority.renew(csr, callerOf(parts, request));
-  else issued = authority.enroll(csr, token);
+  // A token, when there is one, decides alone.
+  const evidence = token === undefined ? { socket: request.socket as TLSSocket } : { token };
+  const attestation = await attest(parts.attestors, evidence);
+  const issued = authority.certify(csr, attestation);
   const { spiffeId, serial, notBefore, notAfter } = issued;
-  logger.info({ spiffeId, serial, remote, renewal: token === undefined }, 'issued a certificate');
+  logger.info({ spiffeId, serial, remote, by: attestation.by }, 'issued a certificate');
   return {
     spiffeId,
     certificateChain: issued.certificateChainPem,
@@ -83,21 +86,6 @@ async function certificates(parts: HandlerParts, request: IncomingMessage, remot
     notBefore,
     notAfter,
   };
-}
-
-/** The identity that the client's certificate proves. */
-function callerOf({ authority, clock }: HandlerParts, request: IncomingMessage): string {
-  let peer: ReturnType<typeof peerOfSocket>;
-  try {
-    peer = peerOfSocket(request.socket as TLSSocket, authority.trustBundles, clock);
-  } catch (cause) {
-    throw refusal('unauthenticated', (cause as Error).message, cause);
-  }
-  if (peer === undefined) throw refusal('unauthenticated', 'a join token or a valid client certificate is needed');
-  // Other than a request to a neighbour, a renewal has no grace: it would make an expired identity live on.
-  if (clock.wallNow() >= peer.notAfter)
-    throw refusal('unauthenticated', `the certificate of ${peer.spiffeId} has expired`);
-  return peer.spiffeId;
 }
 
 function parseBody(text: string): { readonly csr: string; readonly token: string | undefined } {
@@ -108,7 +96,7 @@ function parseBody(text: string): { readonly csr: string; readonly token: string
     throw refusal('bad_request', 'the body is not JSON');
   }
   const { csr, token } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-  if (typeof csr !== 'string') throw refusal('bad_request', 'expected {"csr": "<PEM>", "token": "<join token>"}');
+  if (typeof csr !== 'string') throw refusal('bad_request', 'expected {"csr": "<PEM>", "token": "<token>"}');
   if (token !== undefined && typeof token !== 'string') throw refusal('bad_request', 'expected a token that is text');
   return { csr, token };
 }

@@ -1,4 +1,11 @@
-export type { Authority, IssuedCertificate, ServerCertificate, TokenRequest } from './authority.ts';
+export type {
+  Attestation,
+  Authority,
+  CertifyOptions,
+  IssuedCertificate,
+  ServerCertificate,
+  TokenRequest,
+} from './authority.ts';
 export { createAuthority, initAuthority, openAuthority } from './open-authority.ts';
 export type { AuthorityOptions } from './options.ts';
 export { type Refusal, type RefusalReason, reasonOf, refusals } from './refusal.ts';

@@ -1,10 +1,13 @@
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
-import type { SecureContextOptions } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
+import { certificateAttestor, joinTokenAttestor } from './attest.ts';
 import type { Authority } from './authority.ts';
+import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-unary.ts';
 import { createHandler } from './handler.ts';
+import { istioService } from './istio-service.ts';
 import { checkRange, invalid } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
 
@@ -44,6 +47,8 @@ export interface AuthorityServer {
  * | `GET /v1/bundle` | `{"trustDomain", "trustBundles"}` |
  * | `GET /healthz` | `{"status": "ok", "trustDomain"}` |
  *
+ * gRPC on the same port (HTTP/2 by ALPN) is Istio's `istio.v1.auth.IstioCertificateService`.
+ *
  * A refusal is `{"error": "<reason>", "message": "…"}`; the reasons are the keys of `refusals`.
  */
 export async function serveAuthority(authority: Authority, options: ServeOptions = {}): Promise<AuthorityServer> {
@@ -53,6 +58,9 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   checkRange('burst', burst, 1, 1_000_000);
   const names = options.names ?? defaultNames(host);
   const limiter = createRateLimiter(requestsPerSecond, burst, clock);
+
+  const attestors = [certificateAttestor(authority, clock), joinTokenAttestor(authority)];
+  const parts = { authority, attestors, limiter, clock, logger };
 
   let current = authority.issueServer(names);
   const tlsOptions = (): SecureContextOptions => {
@@ -70,6 +78,7 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   const server = createServer(
     {
       ...tlsOptions(),
+      ALPNProtocols: ['h2', 'http/1.1'],
       // A client without certificate comes with a token; what is presented is checked by the handler.
       requestCert: true,
       rejectUnauthorized: false,
@@ -79,9 +88,10 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
       keepAliveTimeout: 5_000,
       maxHeaderSize: 16_384,
     },
-    createHandler({ authority, limiter, clock, logger }),
+    createHandler(parts),
   );
   server.maxConnections = 1_000;
+  const grpc = serveGrpc(server, istioService(parts));
   server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'a TLS handshake failed'));
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
@@ -115,7 +125,37 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     port: address.port,
     close: () => {
       cancel();
-      return close(server, clock);
+      return close(server, grpc, clock);
+    },
+  };
+}
+
+interface GrpcConnections {
+  /** Lets running calls finish. */
+  end(): void;
+  destroy(): void;
+}
+
+/** Hands connections that agreed on HTTP/2 to the service, all others stay with HTTP/1. */
+function serveGrpc(server: Server, service: UnaryService): GrpcConnections {
+  const open = new Map<TLSSocket, UnaryConnection>();
+  const [http1] = server.listeners('secureConnection');
+  server.removeAllListeners('secureConnection');
+  server.on('secureConnection', (socket) => {
+    if (socket.alpnProtocol !== 'h2') {
+      http1?.call(server, socket);
+      return;
+    }
+    socket.on('error', () => {});
+    socket.on('close', () => open.delete(socket));
+    open.set(socket, acceptUnary(socket, service));
+  });
+  return {
+    end: () => {
+      for (const connection of open.values()) connection.close();
+    },
+    destroy: () => {
+      for (const socket of open.keys()) socket.destroy();
     },
   };
 }
@@ -129,14 +169,18 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-function close(server: Server, clock: Clock): Promise<void> {
+function close(server: Server, grpc: GrpcConnections, clock: Clock): Promise<void> {
   return new Promise((resolve) => {
-    const stopWaiting = clock.after(5_000, () => server.closeAllConnections());
+    const stopWaiting = clock.after(5_000, () => {
+      server.closeAllConnections();
+      grpc.destroy();
+    });
     server.close(() => {
       stopWaiting();
       resolve();
     });
     server.closeIdleConnections();
+    grpc.end();
   });
 }
 

@@ -203,13 +203,13 @@ t.test('hides what went wrong inside, and logs it', async (t) => {
   const authority = createAuthority({ clock });
   const broken: Authority = {
     ...authority,
-    enroll: () => {
+    checkToken: () => {
       throw new Error('disk on fire');
     },
   };
   const { url, close } = await serveAuthority(broken, { clock, logger });
   t.teardown(close);
-  const body = JSON.stringify({ csr: 'x', token: 'y' });
+  const body = JSON.stringify({ csr: 'x', token: 'inmesh1.y' });
   const reply = await call(url, { method: 'POST', path: '/v1/certificates', body, ca: authority.rootPem });
   t.match(reply, { status: 500, json: { error: 'internal', message: 'the authority failed; see its log' } });
   t.match(JSON.stringify(logger.lines), /disk on fire/);
