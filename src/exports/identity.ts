@@ -7,6 +7,7 @@ export {
   type Extension,
   factsOf,
   type KeyUsage,
+  readCertificate,
   readExtensions,
 } from '../identity/certificate.ts';
 export { type CredentialParts, credentialsOf } from '../identity/credentials.ts';

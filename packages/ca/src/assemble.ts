@@ -1,17 +1,24 @@
-import { createHash, type KeyObject, sign } from 'node:crypto';
-import { derChildren, readBitString, readDer } from 'inmesh/identity';
-import forge from 'node-forge';
-
-/**
- * The only file that uses node-forge, and only to write: certificates are assembled from our own
- * values and signed with node:crypto. What strangers send never gets here; a public key arrives as
- * a KeyObject and leaves node:crypto encoded anew.
- */
-const { asn1 } = forge;
-type Node = forge.asn1.Asn1;
-
-/** Name of an authority: its common name. Leaves have none, their subjectAltName is critical instead. */
-export type AuthorityName = string;
+import { type KeyObject, sign } from 'node:crypto';
+import { readDer } from 'inmesh/identity';
+import {
+  bitString,
+  boolean,
+  context,
+  contextBytes,
+  type Element,
+  encode,
+  extension,
+  integer,
+  octets,
+  oid,
+  sequence,
+  sequenceOf,
+  set,
+  time,
+  utf8,
+} from './asn1.ts';
+import { type IssuerParts, keyIdentifier } from './certificate-parts.ts';
+import { signatureAlgorithmOf } from './key-type.ts';
 
 /** A name in the subjectAltName. */
 export type SubjectName = { readonly uri: string } | { readonly dns: string } | { readonly ip: Buffer };
@@ -20,17 +27,20 @@ export type SubjectName = { readonly uri: string } | { readonly dns: string } | 
 export interface CertificatePlan {
   /** 16 random bytes; made positive here. */
   readonly serial: Buffer;
-  readonly issuer: AuthorityName;
-  /** '' for leaves. */
-  readonly subject: AuthorityName | '';
+  readonly issuer: IssuerParts;
+  /** The inside of the subject, DER; empty for leaves, whose subjectAltName is critical instead. */
+  readonly subject: Buffer;
   /** Milliseconds since the epoch; certificates count in seconds. */
   readonly notBefore: number;
   readonly notAfter: number;
   readonly publicKey: KeyObject;
-  readonly issuerPublicKey: KeyObject;
+  /** subjectKeyIdentifier, when it must be that of another certificate of the same key. */
+  readonly keyId?: Buffer;
   readonly names: readonly SubjectName[];
   /** An authority that allows this many authorities below itself; absent for leaves. */
   readonly pathLength?: number;
+  /** Of an authority: the only host that URI names below it may have (RFC 5280 4.2.1.10). */
+  readonly permittedUriHost?: string;
   /** Of a leaf. */
   readonly extendedKeyUsage?: readonly ('serverAuth' | 'clientAuth')[];
 }
@@ -38,11 +48,11 @@ export interface CertificatePlan {
 const oids = {
   commonName: '2.5.4.3',
   organization: '2.5.4.10',
-  ecdsaWithSha256: '1.2.840.10045.4.3.2',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
   authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
   serverAuth: '1.3.6.1.5.5.7.3.1',
@@ -50,28 +60,27 @@ const oids = {
 } as const;
 
 /**
- * Assembles and signs one certificate (X.509 version 3, ECDSA with SHA-256).
+ * Assembles and signs one certificate (X.509 version 3).
  *
- * @param key the issuer's P-256 private key
+ * @param key the issuer's private key
  * @returns DER
  */
 export function assembleCertificate(plan: CertificatePlan, key: KeyObject): Buffer {
-  const algorithm = sequence(oid(oids.ecdsaWithSha256));
+  const { identifier, hash } = signatureAlgorithmOf(key);
   const tbs = sequence(
     context(0, [integer(Buffer.from([2]))]),
     integer(positive(plan.serial)),
-    algorithm,
-    name(plan.issuer),
+    identifier,
+    sequenceOf(plan.issuer.name),
     sequence(time(plan.notBefore), time(plan.notAfter)),
-    name(plan.subject),
+    sequenceOf(plan.subject),
     publicKeyInfo(plan.publicKey),
     context(3, [sequence(...extensions(plan))]),
   );
-  const signature = sign('sha256', encode(tbs), key);
-  return encode(sequence(tbs, algorithm, bitString(0, signature)));
+  return encode(sequence(tbs, identifier, bitString(0, sign(hash, encode(tbs), key))));
 }
 
-function extensions(plan: CertificatePlan): Node[] {
+function extensions(plan: CertificatePlan): Element[] {
   const authority = plan.pathLength !== undefined;
   const list = [
     extension(
@@ -81,8 +90,8 @@ function extensions(plan: CertificatePlan): Node[] {
     ),
     // RFC 5280 4.2.1.3: keyCertSign is bit 5 and cRLSign bit 6, digitalSignature is bit 0.
     extension(oids.keyUsage, true, authority ? bitString(1, Buffer.from([0x06])) : bitString(7, Buffer.from([0x80]))),
-    extension(oids.subjectKeyIdentifier, false, octets(keyIdentifier(plan.publicKey))),
-    extension(oids.authorityKeyIdentifier, false, sequence(contextBytes(0, keyIdentifier(plan.issuerPublicKey)))),
+    extension(oids.subjectKeyIdentifier, false, octets(plan.keyId ?? keyIdentifier(plan.publicKey))),
+    authorityKeyIdentifier(plan.issuer),
   ];
   if (plan.extendedKeyUsage !== undefined) {
     const usages = plan.extendedKeyUsage.map((usage) => oid(oids[usage]));
@@ -90,42 +99,36 @@ function extensions(plan: CertificatePlan): Node[] {
   }
   if (plan.names.length > 0) {
     // RFC 5280 4.1.2.6: critical when there is no subject.
-    list.push(extension(oids.subjectAltName, plan.subject === '', sequence(...plan.names.map(generalName))));
+    list.push(extension(oids.subjectAltName, plan.subject.length === 0, sequence(...plan.names.map(generalName))));
+  }
+  if (plan.permittedUriHost !== undefined) {
+    const host = contextBytes(6, Buffer.from(plan.permittedUriHost, 'ascii'));
+    list.push(extension(oids.nameConstraints, true, sequence(context(0, [sequence(host)]))));
   }
   return list;
 }
 
-function generalName(given: SubjectName): Node {
+/** The extension that names the issuer's key. */
+export function authorityKeyIdentifier({ keyId }: IssuerParts): Element {
+  return extension(oids.authorityKeyIdentifier, false, sequence(contextBytes(0, keyId)));
+}
+
+function generalName(given: SubjectName): Element {
   if ('uri' in given) return contextBytes(6, Buffer.from(given.uri, 'ascii'));
   if ('dns' in given) return contextBytes(2, Buffer.from(given.dns, 'ascii'));
   return contextBytes(7, given.ip);
 }
 
-/** RFC 7093 method 1: the first 160 bits of the SHA-256 of the public key. */
-function keyIdentifier(key: KeyObject): Buffer {
-  const [, bits] = derChildren(readDer(key.export({ type: 'spki', format: 'der' })));
-  const { bytes } = readBitString(bits as NonNullable<typeof bits>);
-  return createHash('sha256').update(bytes).digest().subarray(0, 20);
-}
-
-function publicKeyInfo(key: KeyObject): Node {
+function publicKeyInfo(key: KeyObject): Element {
   // Written as it comes out of node:crypto: forge knows no EC keys, and it must not parse.
-  const { content } = readDer(key.export({ type: 'spki', format: 'der' }));
-  return asn1.create(asn1.Class.UNIVERSAL, constructedSequence, false, binary(content));
+  return sequenceOf(readDer(key.export({ type: 'spki', format: 'der' })).content);
 }
 
-// forge writes a primitive's bytes as they are; these are the inside of a SEQUENCE, so the bit for that is in the tag.
-const constructedSequence = (asn1.Type.SEQUENCE | 0x20) as forge.asn1.Type;
-
-function name(commonName: string): Node {
-  if (commonName === '') return sequence();
-  const part = (type: string, value: string): Node =>
-    asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SET, true, [sequence(oid(type), utf8(value))]);
-  return sequence(part(oids.organization, 'inmesh'), part(oids.commonName, commonName));
-}
-
-function extension(type: string, critical: boolean, value: Node): Node {
-  return sequence(oid(type), ...(critical ? [boolean()] : []), octets(encode(value)));
+/** The inside of the name of one of our own authorities. */
+export function authorityName(commonName: string): Buffer {
+  const part = (type: string, value: string): Element => set(sequence(oid(type), utf8(value)));
+  const parts = [part(oids.organization, 'inmesh'), part(oids.commonName, commonName)];
+  return Buffer.concat(parts.map(encode));
 }
 
 /** At most 16 bytes, positive, not zero, minimal: RFC 5280 4.1.2.2. */
@@ -134,58 +137,4 @@ function positive(serial: Buffer): Buffer {
   // A set bit just below the sign keeps 126 random bits and rules out negative, zero and padded numbers.
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
   return bytes;
-}
-
-function time(ms: number): Node {
-  const date = new Date(ms);
-  // RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
-  return date.getUTCFullYear() < 2050
-    ? asn1.create(asn1.Class.UNIVERSAL, asn1.Type.UTCTIME, false, asn1.dateToUtcTime(date))
-    : asn1.create(asn1.Class.UNIVERSAL, asn1.Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date));
-}
-
-function sequence(...children: readonly Node[]): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SEQUENCE, true, [...children]);
-}
-
-function context(number: number, children: Node[]): Node {
-  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, number as forge.asn1.Type, true, children);
-}
-
-function contextBytes(number: number, bytes: Buffer): Node {
-  return asn1.create(asn1.Class.CONTEXT_SPECIFIC, number as forge.asn1.Type, false, binary(bytes));
-}
-
-function oid(dotted: string): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.OID, false, asn1.oidToDer(dotted).getBytes());
-}
-
-function integer(bytes: Buffer): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.INTEGER, false, binary(bytes));
-}
-
-function boolean(): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BOOLEAN, false, '\xff');
-}
-
-function octets(bytes: Buffer): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.OCTETSTRING, false, binary(bytes));
-}
-
-function bitString(unusedBits: number, bytes: Buffer): Node {
-  const content = binary(Buffer.concat([Buffer.from([unusedBits]), bytes]));
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BITSTRING, false, content);
-}
-
-function utf8(text: string): Node {
-  return asn1.create(asn1.Class.UNIVERSAL, asn1.Type.UTF8, false, binary(Buffer.from(text, 'utf8')));
-}
-
-/** forge's byte strings: one character for each byte. */
-function binary(bytes: Buffer): string {
-  return bytes.toString('latin1');
-}
-
-function encode(node: Node): Buffer {
-  return Buffer.from(asn1.toDer(node).getBytes(), 'latin1');
 }

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { type Clock, peerOfSocket } from 'inmesh/identity';
-import type { Attestation, Authority } from './authority.ts';
+import type { Attestation, Authority } from './authority-types.ts';
 import { refusal } from './refusal.ts';
 
 /** What a caller shows to prove who it is. */
@@ -60,7 +60,7 @@ export function certificateAttestor(authority: Authority, clock: Clock): Attesto
       if (clock.wallNow() >= peer.notAfter) {
         throw refusal('unauthenticated', `the certificate of ${peer.spiffeId} has expired`);
       }
-      return { spiffeId: peer.spiffeId, by: 'renewal' };
+      return { spiffeId: peer.spiffeId, by: 'renewal', serial: socket.getPeerCertificate().serialNumber };
     },
   };
 }

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import {
   type CertificateFacts,
   type DerNode,
@@ -12,6 +12,8 @@ import {
   readOid,
   readSmallInteger,
 } from 'inmesh/identity';
+import { keyIdOf } from './certificate-parts.ts';
+import { weaknessOf } from './key-type.ts';
 import { type Refusal, reasonOf, refusal } from './refusal.ts';
 
 /** Largest certificate request that is read, in bytes of PEM. */
@@ -64,12 +66,10 @@ function read(der: Buffer): CertificateSigningRequest {
   if (more.length > 0) throw bad('it has more than four fields');
   const publicKey = keyOf(expectTag(spki, derTag.sequence, 'the public key'));
   // The order matters: how strong a key is decides how expensive it is to verify with it.
-  checkKey(publicKey);
+  const weakness = weaknessOf(publicKey, true);
+  if (weakness !== undefined) throw refusal('weak_key', weakness);
   checkSignature(information, parts[1] as DerNode, parts[2] as DerNode, publicKey);
-  const keyId = createHash('sha256')
-    .update(publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('hex');
-  return { publicKey, keyId, requested: requestedBy(attributes) };
+  return { publicKey, keyId: keyIdOf(publicKey), requested: requestedBy(attributes) };
 }
 
 /** Exactly one block, canonical base64, nothing around it but white space. */
@@ -90,29 +90,6 @@ function keyOf(spki: DerNode): KeyObject {
     return createPublicKey({ key: spki.bytes, type: 'spki', format: 'der' });
   } catch (cause) {
     throw refusal('weak_key', 'the key of the certificate request cannot be read', cause);
-  }
-}
-
-/** P-256, P-384, Ed25519, or RSA of 2,048 to 8,192 bits with the exponent 65,537 (RFC 9325 4.5). */
-function checkKey(key: KeyObject): void {
-  const { modulusLength, namedCurve, publicExponent } = key.asymmetricKeyDetails ?? {};
-  const accepted = 'accepted are P-256, P-384, Ed25519 and RSA from 2,048 bits';
-  switch (key.asymmetricKeyType) {
-    case 'ec':
-      if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') return;
-      throw refusal('weak_key', `an EC key on the curve ${namedCurve ?? 'unknown'}: ${accepted}`);
-    case 'ed25519':
-      return;
-    case 'rsa':
-      if (modulusLength === undefined || modulusLength < 2_048 || modulusLength > 8_192) {
-        throw refusal('weak_key', `an RSA key of ${modulusLength ?? 'unknown'} bits: ${accepted} to 8,192`);
-      }
-      if (publicExponent !== 65_537n) {
-        throw refusal('weak_key', `an RSA key with the exponent ${String(publicExponent)}: only 65537 is accepted`);
-      }
-      return;
-    default:
-      throw refusal('weak_key', `a key of type ${key.asymmetricKeyType ?? 'unknown'}: ${accepted}`);
   }
 }
 

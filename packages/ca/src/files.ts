@@ -1,20 +1,29 @@
 import {
+  chmodSync,
   closeSync,
   existsSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { refusal } from './refusal.ts';
 
-/** Makes a folder that only its owner may enter; existing ones stay as they are. */
+/** Makes a folder that only its owner may enter; one that exists already is made so. */
 export function makePrivateFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (!onUnix || (statSync(path).mode & 0o777) === 0o700) return;
+  try {
+    chmodSync(path, 0o700);
+  } catch {
+    // Another's folder, of a volume say: `checkFolder` judges whether it will do.
+  }
 }
 
 /**
@@ -22,24 +31,28 @@ export function makePrivateFolder(path: string): void {
  * one, also after a crash.
  */
 export function writePrivately(path: string, text: string): void {
-  const draft = `${path}.${process.pid}.new`;
-  rmSync(draft, { force: true });
+  writeDraft(`${path}.${process.pid}.new`, text);
+  renameSync(`${path}.${process.pid}.new`, path);
+  syncFolder(dirname(path));
+}
+
+/** Writes a new file, mode 0600, through to the disk. What was there before is removed first. */
+export function writeDraft(path: string, text: string): void {
+  rmSync(path, { force: true });
   // 'wx': never through a link that somebody left there.
-  const file = openSync(draft, 'wx', 0o600);
+  const file = openSync(path, 'wx', 0o600);
   try {
     writeSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);
   }
-  renameSync(draft, path);
-  syncFolder(dirname(path));
 }
 
-function syncFolder(path: string): void {
+/** Makes names that were changed in a folder last over a crash. */
+export function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
   try {
-    // Without it a crash may forget the new name.
     fsyncSync(folder);
   } finally {
     closeSync(folder);
@@ -72,4 +85,38 @@ export function readIfThere(path: string): string | undefined {
   } catch (cause) {
     throw refusal('unavailable', `cannot read ${path}: ${(cause as Error).message}`, cause);
   }
+}
+
+/** Windows keeps other records of who may read what. */
+const onUnix = process.platform !== 'win32';
+
+/**
+ * The text of a file with a secret; nothing when there is none. Refuses one that others than its
+ * owner may read or change: whoever could has the key, or could have put another one there.
+ */
+export function readSecret(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
+  const file = openSync(path, 'r');
+  try {
+    // Asked of the open file, so that it is this one that is read.
+    const mode = fstatSync(file).mode & 0o777;
+    if (onUnix && (mode & 0o077) !== 0) {
+      throw refusal('unavailable', `${path} is open to others (mode ${octal(mode)}): expected 600, see chmod`);
+    }
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Refuses a folder in which others than its owner may replace files. */
+export function checkFolder(path: string): void {
+  const mode = statSync(path).mode & 0o777;
+  if (onUnix && (mode & 0o022) !== 0) {
+    throw refusal('unavailable', `others may write into ${path} (mode ${octal(mode)}): expected 700, see chmod`);
+  }
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(3, '0');
 }

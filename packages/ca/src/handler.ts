@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Logger } from 'inmesh/identity';
 import { type Attestor, attest } from './attest.ts';
-import type { Authority } from './authority.ts';
+import type { Authority } from './authority-types.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { reasonOf, refusal, refusals } from './refusal.ts';
 

@@ -1,14 +1,22 @@
 export type {
   Attestation,
   Authority,
+  AuthorityBundle,
   CertifyOptions,
+  ForceOptions,
   IssuedCertificate,
+  PrepareOptions,
+  RevokeRequest,
+  RootRotation,
   ServerCertificate,
   TokenRequest,
-} from './authority.ts';
-export { createAuthority, initAuthority, openAuthority } from './open-authority.ts';
+} from './authority-types.ts';
+export type { KeyType } from './key-type.ts';
+export { createAuthority, type InitOptions, initAuthority, openAuthority } from './open-authority.ts';
 export type { AuthorityOptions } from './options.ts';
 export { type Refusal, type RefusalReason, reasonOf, refusals } from './refusal.ts';
+export { type RevocationReason, revocationReasons } from './revocation.ts';
 export { type RunningAuthority, type RunOptions, runAuthority } from './run.ts';
 export { type AuthorityServer, type ServeOptions, serveAuthority } from './server.ts';
+export type { AuthorityCertificate, AuthorityStatus } from './status.ts';
 export type { JoinToken } from './tokens.ts';

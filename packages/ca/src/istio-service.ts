@@ -1,6 +1,6 @@
 import { type Clock, type Logger, readPemCertificates } from 'inmesh/identity';
 import { type Attestor, attest } from './attest.ts';
-import type { Authority } from './authority.ts';
+import type { Authority } from './authority-types.ts';
 import { grpcStatus, type UnaryAnswer, type UnaryCall, type UnaryService } from './grpc-unary.ts';
 import { type IstioCertificateRequest, readCertificateRequest, writeCertificateResponse } from './istio-messages.ts';
 import type { RateLimiter } from './rate-limit.ts';
@@ -29,6 +29,8 @@ const statuses: Readonly<Record<RefusalReason, Exclude<UnaryAnswer, { message: U
   token_invalid: grpcStatus.unauthenticated,
   identity_mismatch: grpcStatus.permissionDenied,
   key_reused: grpcStatus.permissionDenied,
+  revoked: grpcStatus.permissionDenied,
+  conflict: grpcStatus.invalidArgument,
   not_found: grpcStatus.unimplemented,
   method_not_allowed: grpcStatus.unimplemented,
   too_large: grpcStatus.resourceExhausted,

@@ -1,21 +1,35 @@
 import { join } from 'node:path';
-import { type Authority, buildAuthority } from './authority.ts';
-import { makePrivateFolder, readIfThere, writePrivately } from './files.ts';
-import { fileIssuanceLog, noIssuanceLog } from './issuance-log.ts';
+import { systemClock } from 'inmesh/identity';
+import { buildAuthority } from './authority.ts';
+import type { Authority } from './authority-types.ts';
+import { makePrivateFolder, readIfThere } from './files.ts';
+import { type Holdings, memoryHoldings } from './holdings.ts';
+import { createHoldings, folderHoldings, hasHoldings, recoverFolder } from './holdings-folder.ts';
+import { fileIssuanceLog, memoryIssuanceLog } from './issuance-log.ts';
+import { makeGeneration, makeIntermediate, type Root, type Signer } from './material.ts';
 import {
-  hasMaterial,
-  makeIntermediate,
-  makeMaterial,
-  readMaterial,
-  type Signer,
-  writeIntermediate,
-  writeMaterial,
-} from './material.ts';
-import { type AuthorityOptions, invalid, resolveOptions } from './options.ts';
+  type AuthorityOptions,
+  type AuthoritySettings,
+  invalid,
+  type RememberedOptions,
+  resolveOptions,
+} from './options.ts';
+import { readPlugged } from './plugged.ts';
 import { refusal } from './refusal.ts';
+import { noRevocations } from './revocation.ts';
 import { fileTokenStore, memoryTokenStore } from './tokens.ts';
 
 const configName = 'authority.json';
+
+/** Options of {@link initAuthority}. */
+export interface InitOptions extends AuthorityOptions {
+  /**
+   * Folder with an intermediate that another authority made, as in Istio's `cacerts` secret:
+   * `ca-cert.pem`, `ca-key.pem`, `cert-chain.pem` and `root-cert.pem`. Default: a root and an
+   * intermediate are made.
+   */
+  readonly from?: string;
+}
 
 /**
  * An authority: in `dir` when given (opened when there is one, else made), or in memory.
@@ -28,75 +42,90 @@ const configName = 'authority.json';
  */
 export function createAuthority(options: AuthorityOptions & { readonly dir?: string } = {}): Authority {
   const { dir } = options;
-  if (dir !== undefined) return hasMaterial(dir) ? openAuthority(dir, options) : initAuthority(dir, options);
+  if (dir !== undefined) return hasHoldings(dir) ? openAuthority(dir, options) : initAuthority(dir, options);
   const settings = resolveOptions(options);
   settings.logger.warn(
     { trustDomain: settings.trustDomain },
     'the certificate authority lives in memory: its root ends with this process, and all trust in it',
   );
-  const material = makeMaterial(settings.trustDomain, settings.clock.wallNow());
-  return buildAuthority(settings, material, {
+  return buildAuthority(settings, {
     tokens: memoryTokenStore(),
-    log: noIssuanceLog,
-    saveIntermediate: () => {},
+    log: memoryIssuanceLog(settings.clock),
+    store: memoryHoldings(firstHoldings(settings)),
+    extraCrls: [],
   });
 }
 
 /**
- * Makes an authority in a folder: `root.pem`, `intermediate.pem`, their keys (PKCS#8, mode 0600)
- * and `authority.json`. Refuses a folder that holds one already.
+ * Makes an authority in a folder (mode 0700): certificates, their keys (PKCS#8, mode 0600) and
+ * `authority.json`. Refuses a folder that holds one already. A crash leaves the whole authority or none.
  */
-export function initAuthority(dir: string, options: AuthorityOptions = {}): Authority {
+export function initAuthority(dir: string, options: InitOptions = {}): Authority {
   const settings = resolveOptions(options);
-  if (hasMaterial(dir)) throw invalid('dir', 'the folder holds a certificate authority already', dir);
-  const { trustDomain, leafTtlMs } = settings;
+  if (hasHoldings(dir)) throw invalid('dir', 'the folder holds a certificate authority already', dir);
+  const { trustDomain, leafTtlMs, keyType, nameConstraints, passphrase, clock, logger } = settings;
+  const config = { version: 1, trustDomain, leafTtlMs, keyType, nameConstraints };
+  const more = new Map([[configName, `${JSON.stringify(config, undefined, 2)}\n`]]);
+  let holdings: Holdings;
+  if (options.from === undefined) {
+    holdings = firstHoldings(settings);
+  } else {
+    const plugged = readPlugged(options.from, { trustDomain, passphrase, now: clock.wallNow() });
+    for (const warning of plugged.warnings) logger.warn({ from: options.from }, warning);
+    holdings = { current: plugged.generation, revocations: noRevocations };
+    if (plugged.otherRoots.length > 0) more.set('extra-roots.pem', plugged.otherRoots.join(''));
+  }
   makePrivateFolder(dir);
-  writePrivately(join(dir, configName), `${JSON.stringify({ version: 1, trustDomain, leafTtlMs }, undefined, 2)}\n`);
-  // The root comes last and says that everything is there.
-  writeMaterial(dir, makeMaterial(trustDomain, settings.clock.wallNow()), settings.passphrase);
+  createHoldings(dir, holdings, more, { passphrase, clock, logger });
   return openAuthority(dir, options);
+}
+
+function firstHoldings({ trustDomain, keyType, nameConstraints, clock }: AuthoritySettings): Holdings {
+  const current = makeGeneration({ trustDomain, keyType, nameConstraints, now: clock.wallNow() });
+  return { current, revocations: noRevocations };
 }
 
 /**
  * Opens the authority that {@link initAuthority} made. Further roots to hand out may lie beside it
- * in `extra-roots.pem`. The root's key may be moved away; then the intermediate (one year) cannot
- * be renewed.
+ * in `extra-roots.pem`, revocation lists of a root that is kept elsewhere in `extra-crls.pem`. The
+ * root's key may be moved away; then the intermediate (one year) cannot be renewed.
  */
 export function openAuthority(dir: string, options: AuthorityOptions = {}): Authority {
-  if (!hasMaterial(dir)) throw refusal('unavailable', `${dir} holds no certificate authority`);
+  if (!hasHoldings(dir)) throw refusal('unavailable', `${dir} holds no certificate authority`);
+  recoverFolder(dir, options.clock ?? systemClock);
   const settings = resolveOptions(options, readConfig(join(dir, configName)));
-  const { trustDomain, passphrase, clock, logger } = settings;
-  const found = readMaterial(dir, passphrase);
-  const saveIntermediate = (intermediate: Signer): void => writeIntermediate(dir, intermediate, passphrase);
-  let { intermediate } = found;
-  if (intermediate === undefined) {
-    const { root, rootKey } = found;
-    if (rootKey === undefined) {
-      throw refusal('unavailable', `${dir}: the intermediate certificate and its key do not belong together`);
-    }
+  const { clock, logger, passphrase, trustDomain, keyType, nameConstraints } = settings;
+  const remake = (root: Required<Root>): Signer => {
     logger.warn({ dir }, 'the intermediate certificate and its key do not belong together; making new ones');
-    intermediate = makeIntermediate({ certificate: root, key: rootKey }, trustDomain, clock.wallNow());
-    saveIntermediate(intermediate);
-  }
+    return makeIntermediate(root, { trustDomain, keyType, nameConstraints, now: clock.wallNow() });
+  };
+  const store = folderHoldings(dir, { passphrase, clock, logger, remake });
   const extraRoots = [settings.extraRoots, readIfThere(join(dir, 'extra-roots.pem'))].filter(
     (pem) => pem !== undefined,
   );
+  const extraCrls = readIfThere(join(dir, 'extra-crls.pem'));
   return buildAuthority(
     { ...settings, extraRoots: extraRoots.length === 0 ? undefined : extraRoots.join('\n') },
-    { ...found, intermediate },
     {
       tokens: fileTokenStore(join(dir, 'tokens')),
-      log: fileIssuanceLog(join(dir, 'issued.jsonl')),
-      saveIntermediate,
+      log: fileIssuanceLog(join(dir, 'issued.jsonl'), clock),
+      store,
+      extraCrls: extraCrls === undefined ? [] : [extraCrls],
     },
   );
 }
 
-function readConfig(path: string): { readonly trustDomain: string; readonly leafTtlMs: number } {
+function readConfig(path: string): RememberedOptions {
   try {
-    const { version, trustDomain, leafTtlMs } = JSON.parse(readIfThere(path) ?? '') as Record<string, unknown>;
+    const config = JSON.parse(readIfThere(path) ?? '') as Record<string, unknown>;
+    const { version, trustDomain, leafTtlMs, keyType, nameConstraints } = config;
     if (version === 1 && typeof trustDomain === 'string' && typeof leafTtlMs === 'number') {
-      return { trustDomain, leafTtlMs };
+      return {
+        trustDomain,
+        leafTtlMs,
+        ...(typeof keyType === 'string' ? { keyType } : {}),
+        ...(typeof nameConstraints === 'boolean' ? { nameConstraints } : {}),
+      };
     }
   } catch {
     // The same answer for a file that is missing, cut short or of another kind.

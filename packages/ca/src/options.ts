@@ -1,4 +1,5 @@
 import { type Clock, type Logger, MeshError, parseSpiffeId, silentLogger, systemClock } from 'inmesh/identity';
+import { type KeyType, keyTypes } from './key-type.ts';
 
 /** Options of an authority. */
 export interface AuthorityOptions {
@@ -6,6 +7,14 @@ export interface AuthorityOptions {
   readonly trustDomain?: string;
   /** Life of workload certificates, milliseconds. Default one hour, at least a second, at most 24 hours. */
   readonly leafTtlMs?: number;
+  /** Kind of the keys of roots and intermediates that are made. Default `p-256`; a folder remembers it. */
+  readonly keyType?: KeyType;
+  /**
+   * Binds intermediates that are made to the trust domain (RFC 5280 name constraints, critical).
+   * Default true; a folder remembers it. Node, OpenSSL, Envoy and Go check them; rustls-webpki from
+   * 0.103.12 (Linkerd's proxy, ztunnel) refuses every chain that has them, so switch them off there.
+   */
+  readonly nameConstraints?: boolean;
   /** Encrypts the keys on disk. */
   readonly passphrase?: string;
   /** Further roots (PEM) to hand out in the trust bundle: the old or the next one while roots are exchanged. */
@@ -20,6 +29,8 @@ export interface AuthorityOptions {
 export interface AuthoritySettings {
   readonly trustDomain: string;
   readonly leafTtlMs: number;
+  readonly keyType: KeyType;
+  readonly nameConstraints: boolean;
   readonly passphrase: string | undefined;
   readonly extraRoots: string | undefined;
   readonly refuseKeyReuse: boolean;
@@ -29,11 +40,16 @@ export interface AuthoritySettings {
 
 const maxLeafTtlMs = 86_400_000;
 
+/** What the folder of an authority remembers of its options. */
+export interface RememberedOptions {
+  readonly trustDomain?: string;
+  readonly leafTtlMs?: number;
+  readonly keyType?: string;
+  readonly nameConstraints?: boolean;
+}
+
 /** Fills in the defaults: those given, then those that a folder remembers. */
-export function resolveOptions(
-  options: AuthorityOptions,
-  remembered: { readonly trustDomain?: string; readonly leafTtlMs?: number } = {},
-): AuthoritySettings {
+export function resolveOptions(options: AuthorityOptions, remembered: RememberedOptions = {}): AuthoritySettings {
   const trustDomain = options.trustDomain ?? remembered.trustDomain ?? 'cluster.local';
   if (remembered.trustDomain !== undefined && trustDomain !== remembered.trustDomain) {
     throw invalid('trustDomain', `the folder holds an authority of ${remembered.trustDomain}`, trustDomain);
@@ -47,12 +63,21 @@ export function resolveOptions(
   return {
     trustDomain,
     leafTtlMs,
+    keyType: checkKeyType(options.keyType ?? remembered.keyType ?? 'p-256'),
+    nameConstraints: options.nameConstraints ?? remembered.nameConstraints ?? true,
     passphrase: options.passphrase,
     extraRoots: options.extraRoots,
     refuseKeyReuse: options.refuseKeyReuse ?? true,
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
   };
+}
+
+/** The key type that a text names. @throws MeshError `ERR_MESH_OPTION_INVALID` */
+export function checkKeyType(text: string): KeyType {
+  const found = keyTypes.find((type) => type === text);
+  if (found === undefined) throw invalid('keyType', `expected one of ${keyTypes.join(', ')}`, text);
+  return found;
 }
 
 function isTrustDomain(text: string): boolean {

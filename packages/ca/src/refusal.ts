@@ -16,8 +16,12 @@ export const refusals = {
   identity_mismatch: 403,
   /** The key was certified for another identity before. */
   key_reused: 403,
+  /** The certificate or the identity was revoked. */
+  revoked: 403,
   not_found: 404,
   method_not_allowed: 405,
+  /** Not at this point: a step of a rotation out of order, say. */
+  conflict: 409,
   too_large: 413,
   rate_limited: 429,
   internal: 500,

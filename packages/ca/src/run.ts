@@ -1,5 +1,5 @@
 import { type Clock, type Logger, silentLogger, systemClock } from 'inmesh/identity';
-import type { Authority } from './authority.ts';
+import type { Authority } from './authority-types.ts';
 import { createAuthority } from './open-authority.ts';
 import type { AuthorityOptions } from './options.ts';
 import { type AuthorityServer, type ServeOptions, serveAuthority } from './server.ts';

@@ -4,7 +4,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
 import { certificateAttestor, joinTokenAttestor } from './attest.ts';
-import type { Authority } from './authority.ts';
+import type { Authority } from './authority-types.ts';
 import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-unary.ts';
 import { createHandler } from './handler.ts';
 import { istioService } from './istio-service.ts';
