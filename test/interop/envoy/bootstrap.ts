@@ -88,14 +88,14 @@ export function cluster(name: string, ports: readonly number[], more: Message = 
   };
 }
 
-/** Which version of HTTP a cluster speaks. */
-export function httpVersion(version: 1 | 2): Message {
+/** Which version of HTTP a cluster speaks, and what else it says of connections. */
+export function httpVersion(version: 1 | 2, common: Message = {}): Message {
   const explicit = version === 2 ? { http2_protocol_options: {} } : { http_protocol_options: {} };
   return {
     typed_extension_protocol_options: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
         'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-        { explicit_http_config: explicit },
+        { explicit_http_config: explicit, common_http_protocol_options: common },
       ),
     },
   };

@@ -17,6 +17,7 @@ export interface OutboundService {
   readonly alpn?: readonly string[];
   /** Show no certificate, as a client outside of the mesh. */
   readonly anonymous?: boolean;
+  readonly requestsPerConnection?: number;
   readonly route?: Message;
 }
 
@@ -45,12 +46,17 @@ export function outboundSidecar({ secrets, services }: OutboundSidecar, folder: 
     })),
     clusters: services.map((service) =>
       cluster(clusterName(service), service.endpoints, {
-        ...(service.protocol === 'TCP' ? {} : httpVersion(service.protocol === 'HTTP2' ? 2 : 1)),
+        ...(service.protocol === 'TCP' ? {} : httpOptions(service)),
         ...(service.tls === 'DISABLE' ? {} : { transport_socket: mutualTls(service, secrets) }),
       }),
     ),
     secrets,
   };
+}
+
+function httpOptions({ protocol, requestsPerConnection }: OutboundService): Message {
+  const common = requestsPerConnection === undefined ? {} : { max_requests_per_connection: requestsPerConnection };
+  return httpVersion(protocol === 'HTTP2' ? 2 : 1, common);
 }
 
 const bytes = (service: OutboundService, folder: string): Message => tcpFilter(clusterName(service), folder);
