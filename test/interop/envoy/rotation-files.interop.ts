@@ -124,7 +124,12 @@ for (const [direction, start] of Object.entries(directions)) {
   t.test(
     ...withEnvoy(`leaves change every few requests, and no request is lost: ${direction}`, async (t, program) => {
       const authority = createAuthority();
-      const { exchange, handshakes, load } = await start(t, program, issued(authority, webId), issued(authority, reviewsId));
+      const { exchange, handshakes, load } = await start(
+        t,
+        program,
+        issued(authority, webId),
+        issued(authority, reviewsId),
+      );
       for (let i = 0; i < 10; i++) {
         await exchange(issued(authority, webId), issued(authority, reviewsId));
         await load.more(100);
