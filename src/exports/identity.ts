@@ -10,7 +10,12 @@ export {
   readCertificate,
   readExtensions,
 } from '../identity/certificate.ts';
-export { type CredentialParts, credentialsOf } from '../identity/credentials.ts';
+export {
+  type CredentialParts,
+  type CredentialRules,
+  checkCredentials,
+  credentialsOf,
+} from '../identity/credentials.ts';
 export { createCsr, generateIdentityKey } from '../identity/csr.ts';
 export {
   type DerNode,
@@ -19,6 +24,7 @@ export {
   expectTag,
   readBitString,
   readDer,
+  readDerList,
   readOid,
   readSmallInteger,
 } from '../identity/der.ts';
@@ -48,4 +54,6 @@ export {
 } from '../identity/verify-peer.ts';
 export { type Clock, systemClock } from '../lib/clock.ts';
 export { type Logger, silentLogger } from '../lib/logger.ts';
+export { type Random, systemRandom } from '../lib/random.ts';
+export { parseStrictJson, type StrictJsonLimits } from '../lib/strict-json.ts';
 export { parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';

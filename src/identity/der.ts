@@ -53,6 +53,29 @@ export function readDer(bytes: Uint8Array, maxBytes: number = maxDerBytes): DerN
   return node;
 }
 
+/**
+ * Reads elements that follow each other with nothing around them, as the SPIFFE Workload API sends
+ * chains and bundles. No bytes are no elements.
+ *
+ * @throws MeshError `ERR_MESH_PEER_IDENTITY` when there are more, one is too large or malformed, or it ends early.
+ */
+export function readDerList(
+  bytes: Uint8Array,
+  maxElements: number,
+  maxBytes: number = maxDerBytes,
+): readonly DerNode[] {
+  const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const nodes: DerNode[] = [];
+  for (let at = 0; at < input.length; ) {
+    if (nodes.length >= maxElements) throw derProblem(`more than ${maxElements} elements in a row`);
+    const node = readAt(input, at, 0);
+    if (node.bytes.length > maxBytes) throw derProblem(`${node.bytes.length} bytes, at most ${maxBytes} are read`);
+    nodes.push(node);
+    at += node.bytes.length;
+  }
+  return nodes;
+}
+
 /** The elements inside a constructed element. */
 export function derChildren(node: DerNode): readonly DerNode[] {
   if ((node.tag & 0x20) === 0) throw derProblem('a primitive element has no children');
