@@ -1,12 +1,12 @@
-import { type Condition, compileRule, type DerivedFacts } from './authz/rule.ts';
+import { compileApplies } from './authz/applies.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
-import type { AuthorizationRule, InboundPolicy } from './model/inbound.ts';
+import type { InboundPolicy } from './model/inbound.ts';
 import type { Filter } from './pipeline/filter.ts';
 import type { ServerCall } from './pipeline/server-call.ts';
 import { createRateLimitMemory } from './ratelimit/buckets.ts';
 import { globalRateLimitFilter } from './ratelimit/global-filter.ts';
-import { type AppliesTo, localRateLimitFilter } from './ratelimit/local-filter.ts';
+import { localRateLimitFilter } from './ratelimit/local-filter.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
 
 /** How often a rate limit has refused a request so far. */
@@ -64,17 +64,5 @@ export function createServerLimits(dependencies: {
       return filters;
     },
     status: () => [...counts].map(([name, limited]) => ({ name, limited })),
-  };
-}
-
-/** As a DENY policy reads rules: a path counts if any view of it that a router could have does. */
-function compileApplies(rules: readonly AuthorizationRule[]): AppliesTo {
-  if (rules.length === 0) return () => true;
-  const conditions: readonly Condition[] = rules.map((rule) =>
-    compileRule(rule, { action: 'DENY', literalPaths: false }),
-  );
-  return (call) => {
-    const derived: DerivedFacts = { views: undefined, host: undefined };
-    return conditions.some((condition) => condition(call, derived));
   };
 }

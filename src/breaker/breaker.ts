@@ -15,6 +15,14 @@ export interface BreakerDependencies {
   changed(breaker: Breaker): void;
 }
 
+/** What is left of an open breaker whose destination went. */
+export interface BreakerRemains {
+  /** Monotonic milliseconds. */
+  readonly openedAt: number;
+  readonly openings: number;
+  readonly refusals: number;
+}
+
 /** What is not a ticket: the call is refused. */
 export const refused = 0;
 
@@ -39,20 +47,27 @@ export class Breaker {
   #ended: boolean;
   readonly #dependencies: BreakerDependencies;
 
-  constructor(policy: BreakerPolicy, dependencies: BreakerDependencies) {
+  /** @param remains an open one that was there a moment ago, which this one continues */
+  constructor(policy: BreakerPolicy, dependencies: BreakerDependencies, remains?: BreakerRemains) {
     this.#policy = policy;
     this.#circuitPolicy = policy;
     this.#dependencies = dependencies;
     this.#state = 'closed';
     this.#period = 1;
     this.#trialRuns = false;
-    this.#openedAt = 0;
+    this.#openedAt = remains?.openedAt ?? 0;
     this.#cancelTimer = undefined;
-    this.#openings = 0;
+    this.#openings = remains?.openings ?? 0;
     this.#fatal = { successes: 0, failures: 0 };
-    this.#refusals = 0;
+    this.#refusals = remains?.refusals ?? 0;
     this.#ended = false;
-    this.#circuit = this.#newCircuit('closed');
+    if (remains === undefined) {
+      this.#circuit = this.#newCircuit('closed');
+      return;
+    }
+    this.#circuit = undefined;
+    this.#state = 'open';
+    this.#waitForReset();
   }
 
   get policy(): BreakerPolicy {
@@ -121,6 +136,12 @@ export class Breaker {
     if (this.#state === 'open') this.#waitForReset();
     // A trial goes on; its circuit is replaced when that has gone well.
     if (this.#state === 'closed') this.#circuit = this.#renewed(now);
+  }
+
+  /** What a breaker of the same destination can go on from; nothing while it is closed. */
+  remains(): BreakerRemains | undefined {
+    if (this.#state === 'closed') return undefined;
+    return { openedAt: this.#openedAt, openings: this.#openings, refusals: this.#refusals };
   }
 
   /** Leaves no timer behind. Calls that come still are not held up. */
@@ -205,12 +226,13 @@ export function reconcileBreaker(
   current: Breaker | undefined,
   policy: BreakerPolicy | undefined,
   dependencies: BreakerDependencies,
+  remains?: BreakerRemains,
 ): Breaker | undefined {
   if (policy === undefined) {
     current?.close();
     return undefined;
   }
-  if (current === undefined) return new Breaker(policy, dependencies);
+  if (current === undefined) return new Breaker(policy, dependencies, remains);
   if (!isDeepStrictEqual(current.policy, policy)) current.adopt(policy);
   return current;
 }

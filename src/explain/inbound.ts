@@ -5,10 +5,10 @@ import type { Snapshot } from '../model/snapshot.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import type { Workload } from '../model/workload.ts';
 import { mtlsModeOf } from '../mtls/mode.ts';
-
 import { hostProblem } from '../sanitize/host-header.ts';
 import { hasBrokenEscape, normalizePath } from '../sanitize/normalize-path.ts';
 import { parseTarget } from '../sanitize/target.ts';
+import { explainRateLimits } from './rate-limits.ts';
 import { type ExplainCaller, type ExplainRequest, type ExplainTls, withoutUrl } from './request.ts';
 import type { InboundExplanation } from './result.ts';
 
@@ -80,7 +80,9 @@ function decide(context: InboundContext, given: ExplainRequest): Parts {
     by === undefined
       ? 'no ALLOW policy is for this workload, and no DENY policy matches'
       : 'a rule of an ALLOW policy matches';
-  return { decision: 'allow', status: 200, ...policy, path, reason, notes };
+  const limits = explainRateLimits(snapshot.inbound, facts);
+  const rateLimits = limits.length === 0 ? {} : { rateLimits: limits };
+  return { decision: 'allow', status: 200, ...policy, ...rateLimits, path, reason, notes };
 }
 
 /** A connection that is turned away before it could carry a request. */

@@ -17,6 +17,7 @@ import { ruleName, rulesBefore, virtualHostOf } from './passed-over.ts';
 import { explainPlaces } from './places.ts';
 import { explainFault, explainHash, explainMirrors, explainRetries, explainTls } from './policies.ts';
 import { type ExplainRequest, type OutboundQuestion, questionOf } from './request.ts';
+import { explainResilience } from './resilience.ts';
 import type { ExplainedEdits, OutboundExplanation } from './result.ts';
 
 /** What outbound explanations are made of. */
@@ -143,6 +144,7 @@ function routed(
   const hash = explainHash(cluster?.hash?.key);
   const changes = (edits: DestinationPlan['edits']['request'], status?: number): ExplainedEdits =>
     combineChanges(edits.map((edit) => changesOf(edit, () => formatContext(view, route.name, 0, status))));
+  const resilience = cluster && explainResilience(cluster, route);
   const mirrors = explainMirrors(route.mirrors ?? [], random);
   return {
     decision: refusal === undefined ? 'route' : 'refused',
@@ -156,6 +158,7 @@ function routed(
     ...(cors?.kind === 'allow' ? { cors: combineChanges([cors.response]).set } : {}),
     timeoutMs: route.timeoutMs ?? 0,
     retries: explainRetries(route.retry),
+    ...(resilience === undefined ? {} : { resilience }),
     ...(fault === undefined ? {} : { fault }),
     mirrors,
     ...(hash === undefined ? {} : { hash }),

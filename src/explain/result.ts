@@ -1,4 +1,6 @@
+import type { RetryBudget } from '../model/cluster.ts';
 import type { Provenance } from '../model/provenance.ts';
+import type { HedgePolicy } from '../model/route.ts';
 
 /** What would happen to a call of this workload, and why. */
 export interface OutboundExplanation {
@@ -27,6 +29,7 @@ export interface OutboundExplanation {
   /** For all tries together; 0: no limit. */
   readonly timeoutMs?: number;
   readonly retries?: ExplainedRetries;
+  readonly resilience?: ExplainedResilience;
   readonly fault?: ExplainedFault;
   readonly mirrors?: readonly ExplainedMirror[];
   readonly hash?: ExplainedHash;
@@ -66,6 +69,32 @@ export interface ExplainedRetries {
   readonly retryOn: readonly string[];
   readonly retriableStatusCodes: readonly number[];
   readonly backoffBaseMs: number;
+}
+
+/** What is configured for the way to the cluster beside retries; what is not is absent. What it has counted is in `mesh.stats()`. */
+export interface ExplainedResilience {
+  /** Absent: HTTP/1.1. */
+  readonly http2?: 'always' | 'asCaller';
+  /** Further tries beside one that takes long. */
+  readonly hedge?: HedgePolicy;
+  readonly breaker?: ExplainedBreaker;
+  /** `retryBudget` of a DestinationRule. */
+  readonly retryBudget?: RetryBudget;
+  /** Of `connectionPool`, those that are limits. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Errors eject endpoints. */
+  readonly outlierDetection?: true;
+  /** Endpoints are asked for their health. */
+  readonly healthCheck?: 'http' | 'tcp' | 'grpc';
+}
+
+export interface ExplainedBreaker {
+  readonly errorThresholdPercentage: number;
+  readonly rollingWindowMs: number;
+  readonly volumeThreshold: number;
+  readonly resetTimeoutMs: number;
+  /** Status of the answer that callers get while it is open; absent: 503, or what the application makes. */
+  readonly fallbackStatus?: number;
 }
 
 /** What happens to this very request, and what is configured. */
@@ -126,6 +155,8 @@ export interface InboundExplanation {
   /** Position in its `rules`. */
   readonly rule?: number;
   readonly at?: Provenance;
+  /** Rate limits that count this request, once it is allowed; absent without. */
+  readonly rateLimits?: readonly string[];
   /** Canonical path without query: what policies see. Absent when the request is malformed. */
   readonly path?: string;
   /** One sentence for people. */

@@ -2,6 +2,7 @@ import type { Provenance } from '../model/provenance.ts';
 import type {
   ExplainedEdits,
   ExplainedFault,
+  ExplainedResilience,
   ExplainedRetries,
   Explanation,
   InboundExplanation,
@@ -40,7 +41,18 @@ function headline({ cluster, direct, redirect }: OutboundExplanation): string {
 }
 
 function details(explanation: OutboundExplanation): string[] {
-  const { authority, destinations = [], fault, hash, mirrors = [], path, retries, timeoutMs, tls } = explanation;
+  const {
+    authority,
+    destinations = [],
+    fault,
+    hash,
+    mirrors = [],
+    path,
+    resilience,
+    retries,
+    timeoutMs,
+    tls,
+  } = explanation;
   const lines: string[] = [];
   const total = destinations.reduce((sum, { weight }) => sum + weight, 0);
   for (const { cluster, weight } of destinations) {
@@ -51,6 +63,7 @@ function details(explanation: OutboundExplanation): string[] {
   if (path !== undefined) lines.push(row('path', path));
   if (timeoutMs !== undefined) lines.push(row('timeout', timeoutMs === 0 ? 'none' : `${timeoutMs} ms`));
   if (retries !== undefined) lines.push(row('retries', describeRetries(retries)));
+  lines.push(...describeResilience(resilience));
   if (fault !== undefined) lines.push(row('fault', describeFault(fault)));
   for (const { applies, cluster, percentage } of mirrors) {
     lines.push(row('mirror', `${cluster}  ${percentage} %, ${applies ? '' : 'not '}this request`));
@@ -67,6 +80,35 @@ function describeRetries({ attempts, perTryTimeoutMs, retriableStatusCodes, retr
   if (attempts === 0) return 'none';
   const perTry = perTryTimeoutMs === undefined ? '' : `, ${perTryTimeoutMs} ms a try`;
   return `${attempts} on ${[...retryOn, ...retriableStatusCodes].join(',')}${perTry}`;
+}
+
+function describeResilience(given: ExplainedResilience = {}): string[] {
+  const { breaker, healthCheck, hedge, http2, limits, outlierDetection, retryBudget } = given;
+  const lines: string[] = [];
+  if (http2 !== undefined)
+    lines.push(row('HTTP/2', http2 === 'always' ? 'yes' : 'for calls whose cause came in over HTTP/2'));
+  if (hedge !== undefined) lines.push(row('hedge', describeHedge(hedge)));
+  if (retryBudget !== undefined) {
+    const { minRetryConcurrency, percent } = retryBudget;
+    lines.push(row('retry budget', `${percent} % of the calls under way, ${minRetryConcurrency} at least`));
+  }
+  if (breaker !== undefined) {
+    const { errorThresholdPercentage, fallbackStatus, resetTimeoutMs, rollingWindowMs, volumeThreshold } = breaker;
+    const opens = `opens above ${errorThresholdPercentage} % failures of at least ${volumeThreshold} calls in ${rollingWindowMs} ms`;
+    const answer = fallbackStatus === undefined ? '' : `, then answers ${fallbackStatus}`;
+    lines.push(row('breaker', `${opens}, for ${resetTimeoutMs} ms${answer}`));
+  }
+  for (const [name, value] of Object.entries(limits ?? {})) lines.push(row('limit', `${name} ${value}`));
+  if (outlierDetection) lines.push(row('outliers', 'errors eject endpoints'));
+  if (healthCheck !== undefined) lines.push(row('health', `endpoints are checked (${healthCheck})`));
+  return lines;
+}
+
+function describeHedge({ hedges, when }: NonNullable<ExplainedResilience['hedge']>): string {
+  const most = hedges === undefined ? '' : `, ${hedges} at most`;
+  if (when.kind === 'perTryTimeout') return `another try when one takes longer than its time${most}`;
+  if (when.kind === 'after') return `another try after ${when.ms} ms${most}`;
+  return `another try after the time of ${when.percentile} % of the answers, ${when.minMs} ms at least${most}`;
 }
 
 function describeFault({ abort, configured, delayMs }: ExplainedFault): string {
@@ -95,13 +137,24 @@ function edits(what: string, given: ExplainedEdits | undefined): string[] {
   return lines;
 }
 
-function inbound({ at, decision, notes, path, policy, reason, rule, status }: InboundExplanation): string[] {
+function inbound({
+  at,
+  decision,
+  notes,
+  path,
+  policy,
+  rateLimits = [],
+  reason,
+  rule,
+  status,
+}: InboundExplanation): string[] {
   const lines = [`${decision}${status === undefined ? '' : ` ${status}`}`, row('because', reason)];
   if (policy !== undefined) {
     const kind = at?.kind ?? 'AuthorizationPolicy';
     lines.push(row('policy', `${kind} ${policy}${rule === undefined ? '' : ` rules[${rule}]`}${place(at)}`));
   }
   if (path !== undefined) lines.push(row('path', path));
+  for (const name of rateLimits) lines.push(row('rate limit', name));
   for (const note of notes) lines.push(row('note', note));
   return lines;
 }

@@ -6,12 +6,15 @@ import type { AgentLimit } from './agent-target.ts';
  * not used: its queue stands still when a connection fails.
  */
 export class Slots {
-  readonly #byKey = new Map<string, { taken: number; waiting: (() => void)[] }>();
+  readonly #byKey = new Map<string, { taken: number; atOnce: number; waiting: (() => void)[] }>();
 
   /** Runs `go` now and returns nothing, or later and returns how to leave the queue; throws when that is full. */
   enter({ atOnce, full, key, waiting: room }: AgentLimit, go: () => void): (() => void) | undefined {
     let slot = this.#byKey.get(key);
-    if (slot === undefined) this.#byKey.set(key, (slot = { taken: 0, waiting: [] }));
+    if (slot === undefined) this.#byKey.set(key, (slot = { taken: 0, atOnce, waiting: [] }));
+    slot.atOnce = atOnce;
+    // There may be more room than there was: those that came first go first.
+    fill(slot);
     if (slot.taken < atOnce) {
       slot.taken++;
       go();
@@ -29,8 +32,17 @@ export class Slots {
   release(key: string): void {
     const slot = this.#byKey.get(key);
     if (slot === undefined) return;
+    slot.taken--;
+    fill(slot);
+    if (slot.taken === 0) this.#byKey.delete(key);
+  }
+}
+
+function fill(slot: { taken: number; readonly atOnce: number; readonly waiting: (() => void)[] }): void {
+  while (slot.taken < slot.atOnce) {
     const next = slot.waiting.shift();
-    if (next !== undefined) next();
-    else if (--slot.taken === 0) this.#byKey.delete(key);
+    if (next === undefined) return;
+    slot.taken++;
+    next();
   }
 }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Breaker, type BreakerDependencies, reconcileBreaker } from '../breaker/breaker.ts';
+import { type Breaker, type BreakerDependencies, type BreakerRemains, reconcileBreaker } from '../breaker/breaker.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { createRequestLimiter, type RequestLimiter } from '../limit/limiter.ts';
@@ -46,6 +46,12 @@ export interface ClusterDependencies {
   breakerChanged?(cluster: Cluster, breaker: Breaker): void;
 }
 
+/** What is remembered of a cluster that was gone for a while. */
+export interface ClusterMemory {
+  readonly departed: Departed;
+  readonly breaker?: BreakerRemains | undefined;
+}
+
 /** The live side of one {@link Cluster}: its endpoints with their memory. */
 export class ClusterState {
   cluster: Cluster;
@@ -69,14 +75,19 @@ export class ClusterState {
   /** Cancel what {@link recycle} has yet to do. */
   readonly #timers: Set<() => void>;
 
-  /** @param departed what is remembered of endpoints that left, when the cluster itself was gone for a while */
-  constructor(cluster: Cluster, dependencies: ClusterDependencies, departed?: Departed) {
+  /** @param memory of the same cluster, when it was gone for a while */
+  constructor(cluster: Cluster, dependencies: ClusterDependencies, memory?: ClusterMemory) {
     this.cluster = cluster;
     this.revision = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
     this.#answerTimes = undefined;
     this.outside = 0;
-    this.breaker = reconcileBreaker(undefined, cluster.breaker, this.#breakerDependencies(dependencies));
+    this.breaker = reconcileBreaker(
+      undefined,
+      cluster.breaker,
+      this.#breakerDependencies(dependencies),
+      memory?.breaker,
+    );
     this.#dependencies = dependencies;
     const { callers = () => undefined, clock, instance = '', random } = dependencies;
     this.retries = createRetryLimit(this.#retryPolicy(), clock, () => this.#underWay());
@@ -88,7 +99,7 @@ export class ClusterState {
     this.health = createClusterHealth({
       clock,
       random,
-      departed: departed ?? createDeparted(clock),
+      departed: memory?.departed ?? createDeparted(clock),
       instance: dependencies.instance ?? '',
       checks: dependencies.checks,
       endpoints: () => this.#endpoints,

@@ -1,7 +1,7 @@
 import { createShortMemory, type ShortMemory } from '../lib/short-memory.ts';
 import type { Cluster } from '../model/cluster.ts';
 import type { Callers, Snapshot } from '../model/snapshot.ts';
-import { type ClusterDependencies, ClusterState } from './cluster.ts';
+import { type ClusterDependencies, type ClusterMemory, ClusterState } from './cluster.ts';
 import { createDeparted, type Departed } from './cluster-health.ts';
 
 /** All clusters that were called so far. */
@@ -39,15 +39,16 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
   let configured: ReadonlyMap<string, Cluster> = new Map();
   let callers: Callers | undefined;
   const live = new Map<string, Live>();
-  // What endpoints of clusters that are gone are remembered by: a resource that is replaced is gone for a moment.
-  let gone: ShortMemory<Departed> | undefined;
+  // What clusters that are gone are remembered by: a resource that is replaced is gone for a moment.
+  let gone: ShortMemory<ClusterMemory> | undefined;
   let tlsHosts = 0;
 
   const forget = (key: string, { departed, state, tls }: Live): void => {
     live.delete(key);
     if (tls) tlsHosts--;
+    const breaker = state.breaker?.remains();
     void state.close();
-    if (departed.size > 0) gone?.keep(key, departed);
+    if (departed.size > 0 || breaker !== undefined) gone?.keep(key, { departed, breaker });
   };
 
   /** In the order in which they were asked for. */
@@ -77,9 +78,9 @@ export function createClusters(dependenciesFor: (tlsHost: string | undefined) =>
     const dependencies = { ...dependenciesFor(tlsHost), callers: () => callers };
     const { clock } = dependencies;
     gone ??= createShortMemory({ now: () => clock.now(), lifeMs: goneLifeMs, maxEntries: maxGone });
-    const departed = gone.take(key) ?? createDeparted(clock);
-    const state = new ClusterState(cluster, dependencies, departed);
-    live.set(key, { name, tls, state, departed });
+    const memory = gone.take(key) ?? { departed: createDeparted(clock) };
+    const state = new ClusterState(cluster, dependencies, memory);
+    live.set(key, { name, tls, state, departed: memory.departed });
     return state;
   };
 

@@ -2,6 +2,7 @@ import t from 'tap';
 import { createExplainer, type ExplainContext } from '../../src/explain/explainer.ts';
 import type { ExplainRequest } from '../../src/explain/request.ts';
 import type { InboundExplanation } from '../../src/explain/result.ts';
+import { describeExplanation } from '../../src/explain/text.ts';
 import { good, resourceYaml, web } from '../config/support.ts';
 
 const explain = (
@@ -119,4 +120,20 @@ t.test('a caller with mTLS that is not named has no identity that a policy could
   t.equal(explain(any, { tls: 'mtls' }).notes.length, 1);
   t.equal(explain(any, { from: orders }).decision, 'allow');
   t.equal(explain(any, { from: { principal: 'not an id' } }).decision, 'reject');
+});
+
+t.test('rate limits that count the request are named', async (t) => {
+  const limits = `apiVersion: inmesh.dev/v1
+kind: RateLimit
+metadata: {name: api, namespace: shop}
+spec:
+  local:
+    - {tokenBucket: {maxTokens: 10, fillInterval: 1s}, rules: [{to: [{operation: {paths: [/api/*]}}]}]}
+    - {tokenBucket: {maxTokens: 100, fillInterval: 1s}, shadow: true}
+`;
+  const said = explain(limits, { path: '/api/x' });
+  t.same(said.rateLimits, ['shop/api local[0]', 'shop/api local[1] (shadow)']);
+  t.match(describeExplanation(said), 'rate limit   shop/api local[0]');
+  t.same(explain(limits, { path: '/other' }).rateLimits, ['shop/api local[1] (shadow)']);
+  t.equal(explain('', { path: '/' }).rateLimits, undefined);
 });

@@ -2,6 +2,7 @@ import t from 'tap';
 import { createExplainer } from '../../src/explain/explainer.ts';
 import type { ExplainRequest } from '../../src/explain/request.ts';
 import type { OutboundExplanation } from '../../src/explain/result.ts';
+import { describeExplanation } from '../../src/explain/text.ts';
 import { good, resourceYaml, serviceYaml, type TestCompileOptions, web } from '../config/support.ts';
 
 const subsets = resourceYaml(
@@ -183,4 +184,62 @@ t.test('where endpoints are is said where it counts', async (t) => {
   t.same(notes('loadBalancer: {zoneAwareLbSetting: {}}'), [
     'endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality; as many calls as possible stay in the own locality',
   ]);
+});
+
+t.test('what protects the way to a cluster is said', async (t) => {
+  const plain = explain(serviceYaml(), { url: 'http://reviews/' });
+  t.equal(plain.resilience, undefined);
+  const yaml = [
+    serviceYaml(),
+    resourceYaml(
+      'DestinationRule',
+      'reviews',
+      `{host: reviews, trafficPolicy: {
+        connectionPool: {tcp: {maxConnections: 7}, http: {h2UpgradePolicy: UPGRADE}},
+        retryBudget: {percent: 25}, outlierDetection: {consecutive5xxErrors: 3}}}`,
+    ),
+    `apiVersion: inmesh.dev/v1
+kind: CircuitBreaker
+metadata: {name: reviews, namespace: shop}
+spec: {host: reviews, volumeThreshold: 5, fallback: {status: 200}}
+`,
+    `apiVersion: inmesh.dev/v1
+kind: HealthCheck
+metadata: {name: reviews, namespace: shop}
+spec: {host: reviews, http: {path: /healthz}}
+`,
+    `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop, annotations: {inmesh.dev/hedge: '{"after": "80ms"}'}}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}
+`,
+  ];
+  const said = explain(yaml, { url: 'http://reviews/' });
+  t.same(said.resilience, {
+    http2: 'always',
+    hedge: { when: { kind: 'after', ms: 80 } },
+    breaker: {
+      errorThresholdPercentage: 50,
+      rollingWindowMs: 10_000,
+      volumeThreshold: 5,
+      resetTimeoutMs: 30_000,
+      fallbackStatus: 200,
+    },
+    retryBudget: { percent: 25, intervalMs: 0, minRetryConcurrency: 3 },
+    limits: { maxConnections: 7 },
+    outlierDetection: true,
+    healthCheck: 'http',
+  });
+  const text = describeExplanation(said);
+  for (const line of [
+    'HTTP/2       yes',
+    'hedge        another try after 80 ms',
+    'retry budget 25 % of the calls under way, 3 at least',
+    'breaker      opens above 50 % failures of at least 5 calls in 10000 ms, for 30000 ms, then answers 200',
+    'limit        maxConnections 7',
+    'outliers     errors eject endpoints',
+    'health       endpoints are checked (http)',
+  ]) {
+    t.match(text, line);
+  }
 });

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { seededRandom } from '../../src/lib/random.ts';
+import { defaultBreakerPolicy } from '../../src/model/breaker.ts';
 import type { Cluster, OutlierPolicy } from '../../src/model/cluster.ts';
 import { type ClusterDependencies, ClusterState } from '../../src/runtime/cluster.ts';
 import { createClusters } from '../../src/runtime/clusters.ts';
@@ -143,4 +144,31 @@ t.test('new limits keep the count of what is under way', async (t) => {
   requests.leave();
   t.ok(state.requests.enter(), 'calls from before give their place back');
   await state.close();
+});
+
+t.test('a breaker that is open stays open when its cluster is gone for a moment', async (t) => {
+  const { clock, dependencies } = setup();
+  const clusters = createClusters(() => dependencies);
+  const with_ = (...all: readonly Cluster[]) => snapshot({}, all);
+  const broken = of([1], { breaker: { ...defaultBreakerPolicy, volumeThreshold: 2, resetTimeoutMs: 30_000 } });
+  const breaker = () => clusters.get(broken.name)?.breaker;
+  clusters.reconcile(with_(broken));
+  for (let i = 0; i < 2; i++) breaker()?.settle(breaker()?.admit() ?? 0, 'failure');
+  t.equal(breaker()?.state, 'open');
+  t.equal(breaker()?.admit(), 0);
+  clusters.reconcile(with_());
+  clock.advance(29_000);
+  clusters.reconcile(with_(broken));
+  t.match(breaker(), { state: 'open', openings: 1, refusals: 1 });
+  clock.advance(999);
+  t.equal(breaker()?.state, 'open', 'its time goes on from where it was');
+  clock.advance(1);
+  t.equal(breaker()?.state, 'halfOpen');
+  t.ok(breaker()?.admit(), 'a trial');
+  clusters.reconcile(with_());
+  clock.advance(60_001);
+  clusters.reconcile(with_(broken));
+  t.equal(breaker()?.state, 'closed', 'after a minute it is another cluster');
+  await clusters.close();
+  t.equal(clock.pending(), 0);
 });
