@@ -3,6 +3,7 @@ import type { Clock } from './lib/clock.ts';
 import type { DeadlineClass } from './lib/deadlines.ts';
 import { setHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
+import { withoutCredentials } from './mirror/credentials.ts';
 import { isEverMirrored, type MirrorTarget, mirrorFilter } from './mirror/filter.ts';
 import { createMirrorLanes } from './mirror/lane.ts';
 import type { Mirror, Route } from './model/route.ts';
@@ -35,6 +36,8 @@ export function createClientMirrors(dependencies: {
   readonly deadlines: (timeoutMs: number) => DeadlineClass;
   /** Counts a copy like a call. */
   readonly counted: Filter<ClientCall, Reply>;
+  /** May services of other trust domains see who is logged in? */
+  readonly keepsCredentials: boolean;
   /** Series for copies that were dropped. */
   series(cluster: string): Series;
   /** What one try to a cluster passes. */
@@ -73,6 +76,7 @@ export function createClientMirrors(dependencies: {
       }
       // The copy is that of the first try, and there is no second.
       if (counts) setHeader(copy.request.headers, 'x-envoy-attempt-count', '1');
+      if (state.cluster.foreign && !dependencies.keepsCredentials) withoutCredentials(copy.request.headers);
       return serviceOf(state)(copy);
     };
     return { percent, lane: lanes.of(cluster), service: compose([counted], send) };

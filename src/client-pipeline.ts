@@ -51,6 +51,7 @@ export interface ClientPipelineDependencies {
   readonly clusters: Clusters;
   /** Default: {@link defaultRetrySettings}. */
   readonly retries?: RetrySettings;
+  readonly mirrorCredentials?: 'own' | 'all' | undefined;
   /** The table of the snapshot in force; read once for each call. */
   hosts(): HostTable | undefined;
   /** Connections of the mesh's own to the address that the caller named. Absent: no cluster needs them. */
@@ -226,6 +227,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     clusters,
     deadlines: shared,
     counted,
+    keepsCredentials: dependencies.mirrorCredentials === 'all',
     series: (cluster) => dependencies.series(hostOf(cluster)),
     composeTry,
   });

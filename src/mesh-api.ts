@@ -83,6 +83,12 @@ export interface MeshOptions {
    */
   readonly overrideHeaders?: 'ignore' | 'obey';
   /**
+   * Which mirrors get `authorization`, `proxy-authorization` and `cookie` of the calls that are copied to
+   * them. `own` (default): services of the own trust domain, and all of which none is known. `all`: every
+   * one, as in Istio.
+   */
+  readonly mirrorCredentials?: 'own' | 'all';
+  /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
    *

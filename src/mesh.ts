@@ -56,6 +56,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     onFailure: settings.onFailure,
     ...(settings.instance === undefined ? {} : { instance: settings.instance }),
     retries: settings.retries,
+    mirrorCredentials: settings.mirrorCredentials,
     identity: identity === undefined ? 'none' : () => identity.current(),
     endpointChanged: (status) => {
       logger.warn({ ...status }, status.healthy ? 'an endpoint is back' : 'an endpoint is out');

@@ -42,6 +42,8 @@ export interface OutboundDependencies {
   readonly onFailure: 'response' | 'throw';
   /** Default: {@link defaultRetrySettings}. */
   readonly retries?: RetrySettings;
+  /** Default `own`. */
+  readonly mirrorCredentials?: 'own' | 'all';
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
   endpointChanged(status: EndpointStatus): void;
@@ -154,6 +156,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     random,
     clusters,
     retries,
+    mirrorCredentials: dependencies.mirrorCredentials,
     hosts: () => hosts,
     original: tls.original,
     breakers,

@@ -35,6 +35,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   nestedRetries: like(settingsTable.nestedRetries),
   replayBodyBytes: like(settingsTable.replayBodyBytes),
   overrideHeaders: like(settingsTable.overrideHeaders),
+  mirrorCredentials: like(settingsTable.mirrorCredentials),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

@@ -143,6 +143,7 @@ interface SettingValues {
   readonly nestedRetries: 'stop' | 'allow';
   readonly replayBodyBytes: number;
   readonly overrideHeaders: 'ignore' | 'obey';
+  readonly mirrorCredentials: 'own' | 'all';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -195,6 +196,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   nestedRetries: oneOf('INMESH_NESTED_RETRIES', 'stop', 'allow'),
   replayBodyBytes: { ...milliseconds('INMESH_REPLAY_BODY_BYTES'), mustBe: 'a whole number of bytes' },
   overrideHeaders: oneOf('INMESH_OVERRIDE_HEADERS', 'ignore', 'obey'),
+  mirrorCredentials: oneOf('INMESH_MIRROR_CREDENTIALS', 'own', 'all'),
 };
 
 /** Names the settings file; not a setting itself. */

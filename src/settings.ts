@@ -55,6 +55,7 @@ export interface ResolvedSettings {
   readonly instance?: string;
   readonly loadReports: 'asked' | 'always' | 'never';
   readonly retries: RetrySettings;
+  readonly mirrorCredentials: 'own' | 'all';
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -109,6 +110,7 @@ export function resolveSettings(
       replayBytes: options.replayBodyBytes ?? value('replayBodyBytes') ?? defaultRetrySettings.replayBytes,
       overrides: (options.overrideHeaders ?? value('overrideHeaders')) === 'obey',
     },
+    mirrorCredentials: options.mirrorCredentials ?? value('mirrorCredentials') ?? 'own',
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

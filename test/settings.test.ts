@@ -54,6 +54,7 @@ t.test('without anything there are defaults', async (t) => {
       replayBytes: 65_536,
       overrides: false,
     },
+    mirrorCredentials: 'own',
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -134,6 +135,7 @@ t.test('every setting can come from the environment', async (t) => {
       replayBytes: 1_000,
       overrides: true,
     },
+    mirrorCredentials: 'own',
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -166,6 +168,7 @@ retryBudget: off
 nestedRetries: stop
 replayBodyBytes: 0
 overrideHeaders: obey
+mirrorCredentials: all
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -191,6 +194,7 @@ overrideHeaders: obey
     instance: 'a',
     loadReports: 'never',
     retries: { budget: 'unlimited', nested: false, replayBytes: 0, overrides: true },
+    mirrorCredentials: 'all',
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

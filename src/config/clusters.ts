@@ -83,6 +83,8 @@ export function createClusters(
         return endpoint === undefined ? [] : { endpoint, source };
       });
     const placed = placeEndpoints(endpoints, placementOf(policy, service.trafficDistribution, mesh), workload);
+    const serverIdentities = own ?? identitiesOf(service);
+    const tls = upstreamTls(service, policy, mesh);
     return {
       name: clusterName(service.host, port.number, subset),
       host: service.host,
@@ -94,7 +96,7 @@ export function createClusters(
       ...balanceOf(policy),
       ...(placed.localities === undefined ? {} : { localities: placed.localities }),
       ...(rule === undefined ? {} : extensionsOf(rule, policy)),
-      tls: upstreamTls(service, policy, mesh),
+      tls,
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
       ...(policy.outlier === undefined
         ? {}
@@ -105,7 +107,8 @@ export function createClusters(
       ...(policy.retryBudget === undefined ? {} : { retryBudget: policy.retryBudget }),
       ...(policy.tunnel === undefined ? {} : { tunnel: policy.tunnel }),
       ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
-      serverIdentities: own ?? identitiesOf(service),
+      serverIdentities,
+      ...(isForeign(tls, serverIdentities) ? { foreign: true } : {}),
       ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
     };
   }
@@ -144,6 +147,12 @@ export function createClusters(
     const slash = rest.indexOf('/');
     const aliased = slash !== -1 && trustDomains.includes(rest.slice(0, slash));
     return aliased ? trustDomains.map((domain) => `spiffe://${domain}${rest.slice(slash)}`) : [identity];
+  }
+
+  function isForeign(tls: UpstreamTls, identities: readonly string[]): boolean {
+    if (typeof tls === 'object') return true;
+    const isOwn = (id: string): boolean => trustDomains.some((domain) => id.startsWith(`spiffe://${domain}/`));
+    return identities.length > 0 && !identities.some(isOwn);
   }
 
   /** Istio's secure naming: the service accounts behind the service, and `subjectAltNames`. */

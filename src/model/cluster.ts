@@ -40,6 +40,8 @@ export interface Cluster {
   readonly serverIdentities: readonly string[];
   /** The trust domains meant by that, when they are not just that of the workload's settings. */
   readonly trustDomains?: readonly string[];
+  /** Its servers are known to be of other trust domains than this workload, or of none. Absent: false. */
+  readonly foreign?: true;
 }
 
 /** How the port speaks, from the port name or `appProtocol`, as Istio selects it. */

@@ -32,6 +32,8 @@ export interface ServiceSetup {
   readonly annotations?: Readonly<Record<string, string>>;
   /** Of the VirtualService. */
   readonly routeAnnotations?: Readonly<Record<string, string>>;
+  /** `subjectAltNames` of the ServiceEntry. */
+  readonly identities?: readonly string[];
   readonly more?: readonly object[];
 }
 
@@ -66,6 +68,7 @@ export function serviceResources(setup: ServiceSetup): readonly object[] {
       resolution: setup.resolution ?? 'STATIC',
       ports: [{ number: 80, name: protocol, protocol: protocol === 'http2' ? 'HTTP2' : 'HTTP' }],
       endpoints,
+      ...(setup.identities === undefined ? {} : { subjectAltNames: setup.identities }),
     },
   };
   const virtual = {

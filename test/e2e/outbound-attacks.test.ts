@@ -1,5 +1,6 @@
 // Attacks that come by way of what this process calls, and loads that it must not make: by identifier.
 import { readFileSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -8,6 +9,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
+import type { MeshOptions } from '../../src/mesh-api.ts';
 import { callOf } from '../../src/pipeline/server-call.ts';
 import { Lab, type LabMesh } from '../chaos/lab.ts';
 import { load, within } from '../chaos/load.ts';
@@ -133,14 +135,23 @@ attack('ABUSE-011', 'strangers cannot ask for faults', async (lab, t) => {
 });
 
 /** `shop` with a mirror, and both servers. */
-async function mirrored(lab: Lab, shadow: LabServer, shop: LabServer, more: object = {}): Promise<LabMesh> {
+async function mirrored(
+  lab: Lab,
+  shadow: LabServer,
+  shop: LabServer,
+  more: object = {},
+  options: MeshOptions = {},
+): Promise<LabMesh> {
   const mirrors = [{ destination: { host: 'shadow.shop.svc.cluster.local' } }];
-  return lab.mesh({
-    endpoints: [shop.port],
-    retries: noRetries,
-    route: { mirrors },
-    more: serviceResources({ name: 'shadow', endpoints: [shadow.port], ...more }),
-  });
+  return lab.mesh(
+    {
+      endpoints: [shop.port],
+      retries: noRetries,
+      route: { mirrors },
+      more: serviceResources({ name: 'shadow', endpoints: [shadow.port], ...more }),
+    },
+    options,
+  );
 }
 
 attack('ABUSE-013', 'a copy says that it is one', async (lab, t) => {
@@ -153,6 +164,32 @@ attack('ABUSE-013', 'a copy says that it is one', async (lab, t) => {
   await call(mesh, 'http://shop/');
   t.ok(await within(10_000, () => hosts.length === 1));
   t.same(hosts, ['shop-shadow']);
+});
+
+const credentials = { authorization: 'Bearer x', cookie: 'a=1', 'proxy-authorization': 'Basic eA==', 'x-other': 'y' };
+
+attack('ABUSE-013', 'copies carry no credentials to other trust domains, unless that is wanted', async (lab, t) => {
+  const cases = [
+    { name: 'a partner', identities: ['spiffe://partner.example/ns/a/sa/b'], carried: false },
+    { name: 'the own trust domain', identities: ['spiffe://cluster.local/ns/a/sa/b'], carried: true },
+    { name: 'nothing is known', identities: [], carried: true },
+    { name: 'a partner, wanted', identities: ['spiffe://partner.example/ns/a/sa/b'], carried: true, all: true },
+  ] as const;
+  for (const { carried, identities, name, ...rest } of cases) {
+    const seen: IncomingHttpHeaders[] = [];
+    const shadow = await httpServer(lab, (incoming, outgoing) => {
+      seen.push(incoming.headers);
+      outgoing.end();
+    });
+    const shop = await httpServer(lab);
+    const options: MeshOptions = 'all' in rest ? { mirrorCredentials: 'all' } : {};
+    const mesh = await mirrored(lab, shadow, shop, { identities }, options);
+    await call(mesh, 'http://shop/', { headers: credentials });
+    t.ok(await within(10_000, () => seen.length === 1), name);
+    const names = Object.keys(credentials).filter((each) => each !== 'x-other' && seen[0]?.[each] !== undefined);
+    t.equal(names.length, carried ? 3 : 0, name);
+    t.equal(seen[0]?.['x-other'], 'y', name);
+  }
 });
 
 attack('ABUSE-014', 'a copy is not copied again', async (lab, t) => {
