@@ -35,14 +35,27 @@ export interface OutboundTls {
   /** Connections to the addresses that requests name, with the port and the TLS that the mesh knows. */
   original(cluster: Cluster): Dispatcher;
   originalTarget(cluster: Cluster, hostname: string, port: number, tlsHost: string | undefined): ConnectTarget;
+  /** A new certificate: connections to original addresses that were made with the old one end after their requests. */
+  recycle(): void;
   /** Forgets what the snapshot has no more. */
   reconcile(snapshot: Snapshot): void;
   close(): Promise<void>;
 }
 
 /** Must connections to original addresses be made by the mesh, since they are not what was called? */
-export function changesOriginal({ discovery, tls }: Cluster): boolean {
-  return typeof tls === 'object' || (discovery.kind === 'original' && discovery.port !== undefined);
+export function changesOriginal(cluster: Cluster): boolean {
+  const { discovery, tls } = cluster;
+  if (typeof tls === 'object' || tls === 'mutual') return true;
+  return discovery.kind === 'original' && (discovery.port !== undefined || isMutual(cluster, speaksMtlsThere(cluster)));
+}
+
+function speaksMtlsThere({ discovery }: Cluster): boolean {
+  return discovery.kind === 'original' && discovery.speaksMtls === true;
+}
+
+/** Istio's auto-mTLS: to who speaks it. Explicit settings win. */
+function isMutual({ tls }: Cluster, speaksMtls: boolean): boolean {
+  return tls === 'mutual' || (tls === 'auto' && speaksMtls);
 }
 
 /** How to speak HTTP/2 to original addresses; nothing where HTTP/1.1 is spoken. */
@@ -96,9 +109,8 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
       security: () => {
         if (tlsHost !== undefined) return { kind: 'tls', serverName: tlsHost };
         if (typeof tls === 'object') return originOf(cluster, tls).security(bracketed(hostname));
-        // Nobody could say who such a server must be.
-        if (tls !== 'mutual') return { kind: 'plaintext' };
-        throw new MeshError('ERR_MESH_UNSUPPORTED', `mutual TLS to ${hostname} is demanded`, { cluster: name });
+        const speaksMtls = speaksMtlsThere(cluster);
+        return meshSecurity(dependencies, cluster, { address: hostname, port, speaksMtls });
       },
     };
   };
@@ -145,6 +157,13 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
       return dispatcher;
     },
     originalTarget,
+    recycle() {
+      for (const [name, { cluster, dispatcher }] of originals) {
+        if (!isMutual(cluster, speaksMtlsThere(cluster))) continue;
+        originals.delete(name);
+        void dispatcher.close();
+      }
+    },
     reconcile({ clusters }) {
       look(clusters.values());
       for (const [name, { tls }] of originations) {
@@ -182,9 +201,9 @@ function bracketed(hostname: string): string {
 function meshSecurity(
   { clock, identity }: OutboundTlsDependencies,
   cluster: Cluster,
-  endpoint: Endpoint,
+  endpoint: Pick<Endpoint, 'address' | 'port' | 'speaksMtls' | 'spiffeId'>,
 ): ConnectionSecurity {
-  if (cluster.tls === 'disable' || (cluster.tls === 'auto' && !endpoint.speaksMtls)) return { kind: 'plaintext' };
+  if (!isMutual(cluster, endpoint.speaksMtls)) return { kind: 'plaintext' };
   // Without any identity of its own a process is like one outside the mesh: auto-mTLS does not
   // apply, and a STRICT server will refuse it.
   if (identity === 'none' && cluster.tls === 'auto') return { kind: 'plaintext' };

@@ -191,7 +191,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     hosts: () => hosts,
     open: (state, endpoint, tlsHost, host) =>
       connect({ ...target(state.cluster, endpoint.endpoint, tlsHost, host), bytes: true }),
-    openOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
+    openOriginal: (cluster, host, port, tlsHost) =>
+      connect({ ...tls.originalTarget(cluster, host, port, tlsHost), bytes: true }),
     openOutside: (address, port, tlsHost) =>
       connect({
         cluster: 'PassthroughCluster',
@@ -230,6 +231,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     },
     recycle(spreadMs) {
       for (const state of clusters.all()) state.recycle(spreadMs);
+      tls.recycle();
     },
     endpoints: () =>
       [...clusters.all()].flatMap((state) => state.endpoints.map((endpoint) => statusOf(state.cluster, endpoint))),

@@ -91,8 +91,26 @@ t.test('the address that was called, with the port that the mesh knows', async (
   t.match(tls.originalTarget(moved, 'a.test', 80, 'a.test').security(), { kind: 'tls', serverName: 'a.test' });
   t.match(tls.originalTarget(named, 'a.test', 80, undefined).security(), { kind: 'plaintext' });
   const mutual = clusterWith({ tls: 'mutual', discovery: { kind: 'original', port: 443 } });
-  t.throws(() => tls.originalTarget(mutual, 'a.test', 80, undefined).security(), { code: 'ERR_MESH_UNSUPPORTED' });
-  t.same([named, moved, mutual].map(changesOriginal), [false, true, true]);
+  t.match(tls.originalTarget(mutual, 'a.test', 80, undefined).security(), { kind: 'mutual' });
+  t.throws(() => outboundTls('none').originalTarget(mutual, 'a.test', 80, undefined).security(), {
+    code: 'ERR_MESH_NO_IDENTITY',
+  });
+  const known = clusterWith({ tls: 'auto', discovery: { kind: 'original', speaksMtls: true } });
+  t.match(tls.originalTarget(known, 'a.test', 80, undefined).security(), { kind: 'mutual' });
+  const off = { ...known, tls: 'disable' as const };
+  t.match(tls.originalTarget(off, 'a.test', 80, undefined).security(), { kind: 'plaintext' });
+  t.same([named, moved, mutual, known, off].map(changesOriginal), [false, true, true, true, false]);
+});
+
+t.test('a new certificate: connections to original addresses that showed the old one are made anew', async (t) => {
+  const tls = outboundTls();
+  const mutual = clusterWith({ tls: 'mutual', discovery: { kind: 'original' } });
+  const other = cluster('b', [], { tls: simple, discovery: { kind: 'original' } });
+  const before = [tls.original(mutual), tls.original(other)];
+  tls.recycle();
+  t.not(tls.original(mutual), before[0]);
+  t.equal(tls.original(other), before[1], 'TLS of another kind has nothing to do with it');
+  await tls.close();
 });
 
 t.test('connections to original addresses last as long as their cluster', async (t) => {

@@ -92,7 +92,7 @@ export function createClusters(
       subset,
       protocol: port.protocol,
       ...http2Of(port, policy, mesh),
-      discovery: policy.passthrough ? { kind: 'original' } : discovery(service, port, placed.endpoints),
+      discovery: policy.passthrough ? passthrough(placed.endpoints) : discovery(service, port, placed.endpoints),
       ...balanceOf(policy),
       ...(placed.localities === undefined ? {} : { localities: placed.localities }),
       ...(rule === undefined ? {} : extensionsOf(rule, policy)),
@@ -210,6 +210,12 @@ function upstreamTls(service: MeshService, { tls }: ClusterPolicy, { autoMtls }:
   if (tls === undefined) return service.meshExternal || !autoMtls ? 'disable' : 'auto';
   if (typeof tls === 'string' || !tls.verify || tls.subjectAltNames.length > 0) return tls;
   return service.resource.kind === 'ServiceEntry' ? { ...tls, subjectAltNames: service.identities } : tls;
+}
+
+/** As istiod infers it: mTLS to addresses of its callers' own choice where every endpoint that it knows speaks it. */
+function passthrough(endpoints: readonly Endpoint[]): Discovery {
+  const mutual = endpoints.length > 0 && endpoints.every(({ speaksMtls }) => speaksMtls);
+  return mutual ? { kind: 'original', speaksMtls: true } : { kind: 'original' };
 }
 
 function discovery(service: MeshService, port: ServicePort, endpoints: readonly Endpoint[]): Discovery {

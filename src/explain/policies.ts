@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { decideFault } from '../fault/decide.ts';
 import { decideMirrors } from '../mirror/decide.ts';
-import type { Cluster, HashKey } from '../model/cluster.ts';
+import type { Cluster, Endpoint, HashKey } from '../model/cluster.ts';
 import type { Fault, Mirror, RetryPolicy } from '../model/route.ts';
 import { clusterParts } from './destinations.ts';
 import type { OutboundQuestion } from './request.ts';
@@ -72,34 +72,58 @@ export function explainHash(key: HashKey | undefined): ExplainedHash | undefined
   }
 }
 
-/** How endpoints are spoken to, and what else to say about it. */
+/** How endpoints are spoken to, and which setting or fact decided that. */
 export function explainTls(
   cluster: Cluster,
   { destinationIp, host }: Pick<OutboundQuestion, 'destinationIp' | 'host'>,
-): { readonly tls: ExplainedTls; readonly note?: string } {
+): { readonly tls: ExplainedTls; readonly note: string } {
   const { discovery, serverIdentities, tls } = cluster;
   const plain: ExplainedTls = { mode: 'DISABLE' };
-  if (tls === 'disable') return { tls: plain };
+  if (tls === 'disable') return { tls: plain, note: turnedOff };
   if (typeof tls === 'object') {
     const mode = tls.mode === 'mutual' ? 'MUTUAL' : 'SIMPLE';
     const sni = tls.serverName ?? host;
     const originated: ExplainedTls = { mode, ...(isIpAddress(sni) ? {} : { sni }), sans: tls.subjectAltNames };
-    return tls.unavailable === undefined ? { tls: originated } : { tls: originated, note: tls.unavailable };
+    const anybody = tls.verify ? '' : ', and insecureSkipVerify: any server can pretend to be this one';
+    return { tls: originated, note: tls.unavailable ?? `TLS: a DestinationRule says ${mode}${anybody}` };
   }
   const mutual: ExplainedTls = {
     mode: 'ISTIO_MUTUAL',
     sni: cluster.serverName ?? `outbound_.${cluster.port}_.${cluster.subset}_.${cluster.host}`,
     sans: serverIdentities,
   };
-  if (tls === 'mutual') return { tls: mutual };
-  const all = discovery.kind === 'original' ? [] : discovery.endpoints;
-  const named = all.filter(({ address }) => address === destinationIp);
-  const endpoints = named.length > 0 ? named : all;
-  const speaking = endpoints.filter(({ speaksMtls }) => speaksMtls);
-  if (speaking.length === 0) return { tls: plain };
-  if (speaking.length === endpoints.length) return { tls: mutual };
-  const others = endpoints.filter(({ speaksMtls }) => !speaksMtls).map(({ address, port }) => `${address}:${port}`);
-  return { tls: mutual, note: `automatic mTLS: ${others.slice(0, 10).join(', ')} would be spoken to in plaintext` };
+  if (tls === 'mutual') return { tls: mutual, note: 'mTLS: a DestinationRule says ISTIO_MUTUAL; never plaintext' };
+  if (discovery.kind === 'original') {
+    return discovery.speaksMtls === true
+      ? { tls: mutual, note: 'automatic mTLS: every endpoint that the service has speaks it' }
+      : { tls: plain, note: 'automatic mTLS: nothing is known of the address that is called, so plaintext' };
+  }
+  const named = discovery.endpoints.filter(({ address }) => address === destinationIp);
+  const endpoints = named.length > 0 ? named : discovery.endpoints;
+  const others = endpoints.filter(({ speaksMtls }) => !speaksMtls);
+  if (others.length === 0 && endpoints.length > 0) {
+    return { tls: mutual, note: 'automatic mTLS: every endpoint speaks it; never plaintext to one that does' };
+  }
+  const list = others.map(({ address, port }) => `${address}:${port}`).slice(0, 10);
+  const why = whyPlaintext(others);
+  if (others.length === endpoints.length) return { tls: plain, note: `automatic mTLS: plaintext, since ${why}` };
+  return { tls: mutual, note: `automatic mTLS: ${list.join(', ')} would be spoken to in plaintext, since ${why}` };
+}
+
+const turnedOff =
+  'plaintext: the service is outside of the mesh, a DestinationRule says DISABLE, or enableAutoMtls is false';
+
+/** Istio's tlsMode, as istiod works it out for each endpoint. */
+function whyPlaintext(endpoints: readonly Endpoint[]): string {
+  if (endpoints.length === 0) return 'there are no endpoints';
+  const label = 'security.istio.io/tlsMode';
+  const values = new Set(endpoints.map(({ labels }) => labels[label]));
+  if (values.size > 1) return `not all have the label ${label}: istio, or a PeerAuthentication turns mTLS off`;
+  const [value] = values;
+  if (value === 'istio') return 'a PeerAuthentication turns mTLS off';
+  return value === undefined
+    ? `nothing says that mTLS is spoken (label ${label}: istio, or serviceAccount of a WorkloadEntry), or a PeerAuthentication turns it off`
+    : `the label ${label} says ${value}`;
 }
 
 /** An address is no server name (RFC 6066 section 3). */

@@ -66,6 +66,8 @@ export type Discovery =
       readonly kind: 'original';
       /** Port instead of the one that the caller named (`targetPort`). */
       readonly port?: number;
+      /** All endpoints that are known of the service accept Istio mTLS; counts where TLS is `auto`. */
+      readonly speaksMtls?: true;
     };
 
 /** One place where a service can be reached. */

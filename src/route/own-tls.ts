@@ -4,14 +4,11 @@ import type { Cluster } from '../model/cluster.ts';
  * Why the TLS of a cluster cannot be had for a connection, for people; nothing when it can.
  * `ownTls`: the application itself speaks TLS on it.
  */
-export function whyNoConnection({ discovery, tls }: Cluster, ownTls: boolean): string | undefined {
+export function whyNoConnection({ tls }: Cluster, ownTls: boolean): string | undefined {
   if (ownTls && typeof tls === 'object') {
     return 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it; call it with http:, or connect without tls';
   }
   if (tls !== 'mutual') return undefined;
-  if (discovery.kind === 'original') {
-    return 'mutual TLS is demanded, and a host that is called at its own address has no identity to verify';
-  }
   return ownTls ? 'mutual TLS is demanded, and TLS of the application cannot run inside of it' : undefined;
 }
 

@@ -32,7 +32,7 @@ t.test('load balancers', async (t) => {
   for (const [simple, expected] of Object.entries(cases)) {
     t.equal(policy(`loadBalancer: {simple: ${simple}}`)?.balance, expected);
   }
-  t.same(policy('loadBalancer: {simple: PASSTHROUGH}')?.discovery, { kind: 'original' });
+  t.same(policy('loadBalancer: {simple: PASSTHROUGH}')?.discovery, { kind: 'original', speaksMtls: true });
   const hash = good(serviceYaml() + rule('trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x}}}'));
   t.equal(hash.cluster('reviews|80')?.balance, 'LEAST_REQUEST');
   t.match(hash.cluster('reviews|80')?.hash, { key: { kind: 'header', name: 'x' } });
