@@ -52,6 +52,7 @@ export {
   peerOfSocket,
   verifyPeer,
 } from '../identity/verify-peer.ts';
+export { waitFor } from '../identity/wait.ts';
 export { type Clock, systemClock } from '../lib/clock.ts';
 export { type Logger, silentLogger } from '../lib/logger.ts';
 export { type Random, systemRandom } from '../lib/random.ts';

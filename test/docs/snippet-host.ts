@@ -13,6 +13,7 @@ const listen = Server.prototype.listen as Loose;
 Server.prototype.listen = function (this: Server, ...args: unknown[]) {
   const [first] = args;
   const options = isOptions(first) ? first : { port: first };
+  if (typeof options['path'] === 'string') return Reflect.apply(listen, this, args);
   const wanted = Number(options['port'] ?? 0);
   const callback = args.find((argument) => typeof argument === 'function');
   this.once('listening', () => ports.set(wanted, (this.address() as AddressInfo).port));

@@ -26,7 +26,14 @@ const older = olderNode();
 
 const applications = ['express', 'fastify'].map((name) => {
   const home = join(folder.path, name);
-  const packages = ['inmesh', '@inmesh/ca', '@inmesh/ratelimit', '@inmesh/spiffe', `@inmesh/${name}`].map(pathOf);
+  const packages = [
+    'inmesh',
+    '@inmesh/ca',
+    '@inmesh/ratelimit',
+    '@inmesh/sds',
+    '@inmesh/spiffe',
+    `@inmesh/${name}`,
+  ].map(pathOf);
   freshApplication(home, [...packages, framework(name)]);
   cpSync(fileURLToPath(new URL('./apps', import.meta.url)), home, { recursive: true });
   return { name, home };
