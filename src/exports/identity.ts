@@ -16,6 +16,7 @@ export {
   checkCredentials,
   credentialsOf,
 } from '../identity/credentials.ts';
+export { type RevocationList, readCrl, readPemCrls } from '../identity/crl.ts';
 export { createCsr, generateIdentityKey } from '../identity/csr.ts';
 export {
   type DerNode,
@@ -32,6 +33,7 @@ export { type FileLayout, fileLayouts } from '../identity/file-layouts.ts';
 export { type FileIdentityOptions, fileIdentitySource } from '../identity/file-source.ts';
 export { type FileWatcherFiles, fileWatcherOptions } from '../identity/file-watcher.ts';
 export { readPemCertificates } from '../identity/pem.ts';
+export { type Crls, withRevocations } from '../identity/revocation.ts';
 export { createIdentityStore, type IdentityStoreOptions } from '../identity/rotation.ts';
 export type { Credentials, IdentitySink, IdentitySource } from '../identity/source.ts';
 export {

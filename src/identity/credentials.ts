@@ -3,7 +3,7 @@ import { MeshError } from '../errors.ts';
 import { readPemCertificates } from './pem.ts';
 import type { Credentials } from './source.ts';
 import { checkLeaf } from './svid.ts';
-import { checkDates, type TrustBundles, validityOf, withFacts } from './trust.ts';
+import { checkDates, validityOf, withFacts } from './trust.ts';
 
 /** What a source has in hand: text. */
 export interface CredentialParts {
@@ -13,6 +13,8 @@ export interface CredentialParts {
   readonly privateKeyPem: string;
   /** Roots by trust domain, PEM, any number of certificates in each text. */
   readonly trustBundles: ReadonlyMap<string, readonly string[]>;
+  /** Revocation lists by trust domain, PEM; see {@link Credentials}. */
+  readonly crlsByTrustDomain?: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
@@ -34,6 +36,7 @@ export function credentialsOf(parts: CredentialParts): Credentials {
     certificateChainPem: chain.map((certificate) => certificate.toString()).join(''),
     privateKeyPem: parts.privateKeyPem,
     trustBundles,
+    ...(parts.crlsByTrustDomain === undefined ? {} : { crlsByTrustDomain: parts.crlsByTrustDomain }),
     ...validityOf(leaf),
   };
 }
@@ -91,16 +94,4 @@ function readKey(pem: string): KeyObject {
     // Without the cause: an error of the key parser has no business in a log.
     throw new MeshError('ERR_MESH_NO_IDENTITY', 'the private key cannot be read');
   }
-}
-
-/** Whether two bundle maps hold the same roots. */
-export function sameBundles(a: TrustBundles, b: TrustBundles): boolean {
-  if (a.size !== b.size) return false;
-  for (const [trustDomain, roots] of a) {
-    const other = b.get(trustDomain);
-    if (other === undefined || other.length !== roots.length || !roots.every((root, i) => root === other[i])) {
-      return false;
-    }
-  }
-  return true;
 }

@@ -138,6 +138,22 @@ export function readSmallInteger(node: DerNode): number {
   return content.readUIntBE(0, content.length);
 }
 
+/** Time as RFC 5280 (4.1.2.5) allows it: in UTC, with seconds, without fractions. Milliseconds since the epoch. */
+export function readTime(node: DerNode): number {
+  const utc = node.tag === derTag.utcTime;
+  if (!utc && node.tag !== derTag.generalizedTime) throw derProblem(`a time has tag 0x${node.tag.toString(16)}`);
+  const text = readPrintableAscii(node.content, 'a time');
+  // Of two digits, 50 and more are of the last century.
+  const full = utc && /^\d/.test(text) ? `${text < '5' ? '20' : '19'}${text}` : text;
+  const parts = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(full);
+  if (parts === null) throw derProblem('a time that is not DER');
+  const [year, month, day, hour, minute, second] = parts.slice(1).map(Number) as [number, ...number[]];
+  const ms = Date.UTC(year, (month as number) - 1, day, hour, minute, second);
+  // Date counts the 31st of June as the 1st of July.
+  if (new Date(ms).toISOString().replace(/[-:T]|\.000/g, '') !== full) throw derProblem('a time that does not exist');
+  return ms;
+}
+
 /** OBJECT IDENTIFIER in dotted form. */
 export function readOid(node: DerNode): string {
   expectTag(node, derTag.oid, 'an OBJECT IDENTIFIER');

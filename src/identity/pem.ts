@@ -13,35 +13,54 @@ const maxPemBytes = 1_048_576;
  * @throws MeshError `ERR_MESH_NO_IDENTITY`
  */
 export function readPemCertificates(text: string, what: string): readonly X509Certificate[] {
+  return readPem(text, what, 'CERTIFICATE', 'certificate', (der) => new X509Certificate(der));
+}
+
+/**
+ * Splits PEM text into blocks of one kind and reads each.
+ *
+ * @param label of the blocks: `X509 CRL`
+ * @param name of one block in messages: `revocation list`
+ * @param read turns the bytes of a block into what it is; throws when it cannot
+ * @throws MeshError `ERR_MESH_NO_IDENTITY`
+ */
+export function readPem<T>(
+  text: string,
+  what: string,
+  label: string,
+  name: string,
+  read: (der: Buffer) => T,
+): readonly T[] {
   const refuse = (reason: string, cause?: unknown): never => {
     throw new MeshError('ERR_MESH_NO_IDENTITY', `${what}: ${reason}`, { cause });
   };
   if (text.length > maxPemBytes) refuse(`larger than ${maxPemBytes} bytes`);
-  const certificates: X509Certificate[] = [];
+  const found: T[] = [];
   let body: string[] | undefined;
   for (const line of text.split(/\r?\n/)) {
     const trimmed = line.trim();
     if (body === undefined) {
       if (!trimmed.startsWith('-----')) continue;
-      if (trimmed !== '-----BEGIN CERTIFICATE-----') refuse(`expected certificates only, found ${kindOf(trimmed)}`);
+      if (trimmed !== `-----BEGIN ${label}-----`) refuse(`expected ${name}s only, found ${kindOf(trimmed)}`);
       body = [];
-    } else if (trimmed === '-----END CERTIFICATE-----') {
-      if (certificates.length >= maxPemCertificates) refuse(`more than ${maxPemCertificates} certificates`);
+    } else if (trimmed === `-----END ${label}-----`) {
+      if (found.length >= maxPemCertificates) refuse(`more than ${maxPemCertificates} ${name}s`);
       try {
-        certificates.push(new X509Certificate(Buffer.from(body.join(''), 'base64')));
+        found.push(read(Buffer.from(body.join(''), 'base64')));
       } catch (cause) {
-        refuse(`certificate ${certificates.length + 1} cannot be read`, cause);
+        const why = cause instanceof MeshError ? `: ${cause.message}` : '';
+        refuse(`${name} ${found.length + 1} cannot be read${why}`, cause);
       }
       body = undefined;
     } else if (/^[A-Za-z0-9+/=]*$/.test(trimmed)) {
       body.push(trimmed);
     } else {
-      refuse(`certificate ${certificates.length + 1} is not closed or not base64`);
+      refuse(`${name} ${found.length + 1} is not closed or not base64`);
     }
   }
-  if (body !== undefined) refuse(`certificate ${certificates.length + 1} is not closed: the text ends early`);
-  if (certificates.length === 0) refuse('no certificate in it');
-  return certificates;
+  if (body !== undefined) refuse(`${name} ${found.length + 1} is not closed: the text ends early`);
+  if (found.length === 0) refuse(`no ${name} in it`);
+  return found;
 }
 
 // A private key in the wrong file must not be quoted in a message: only the label is.

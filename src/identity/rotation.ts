@@ -3,12 +3,13 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
-import { checkCredentials, sameBundles } from './credentials.ts';
+import { checkCredentials } from './credentials.ts';
 import { readPemCertificates } from './pem.ts';
 import type { Credentials } from './source.ts';
 import type { ActiveIdentity, IdentityStore } from './store.ts';
 import { meshTlsOptions } from './tls-options.ts';
 import { rememberIntermediates } from './trust.ts';
+import { renewTrust } from './trust-renewal.ts';
 import { verifyPeer } from './verify-peer.ts';
 
 /** Options of {@link createIdentityStore}. */
@@ -64,23 +65,22 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
     checkCredentials(offered, { ...options, now: clock.wallNow() });
     const before = active?.credentials;
     // Connections remember what they verified against by the identity of the bundle map.
-    const trustBundles =
-      before !== undefined && sameBundles(before.trustBundles, offered.trustBundles)
-        ? before.trustBundles
-        : offered.trustBundles;
-    const credentials: Credentials = { ...offered, trustBundles };
+    const { trustBundles, crlsByTrustDomain, problems } = renewTrust(before, offered, clock.wallNow());
+    const credentials: Credentials = { ...offered, trustBundles, crlsByTrustDomain };
+    for (const { message } of problems)
+      logger.error({ error: message }, 'a revocation list was refused; the last one stays');
     if (
       before !== undefined &&
       before.certificateChainPem === credentials.certificateChainPem &&
       before.privateKeyPem === credentials.privateKeyPem &&
       before.trustBundles === trustBundles
     ) {
-      problem = undefined;
+      problem = problems[0];
       return;
     }
     const clientContext = createSecureContext(meshTlsOptions(credentials));
     active = { credentials, id: parseSpiffeId(credentials.spiffeId), generation: ++generation, clientContext };
-    problem = undefined;
+    problem = problems[0];
     checkOwnChain(credentials);
     schedule(active);
     logger.info(

@@ -8,6 +8,13 @@ export interface Credentials {
   readonly privateKeyPem: string;
   /** Roots (PEM, one certificate each) by trust domain. */
   readonly trustBundles: ReadonlyMap<string, readonly string[]>;
+  /**
+   * Certificate revocation lists (PEM, any number in each text) by trust domain. Where a domain has
+   * one, the issuer of every certificate of a chain below its root must have a list that is signed by
+   * it and has not expired, or the chain is refused: Envoy's `crl`, which Istio gives its sidecars.
+   * A domain without is not checked for revocations.
+   */
+  readonly crlsByTrustDomain?: ReadonlyMap<string, readonly string[]>;
   /** Validity of the leaf, milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { SpiffeId } from '../model/spiffe-id.ts';
 import { type CertificateFacts, readCertificate } from './certificate.ts';
+import { checkAnchor, checkRevocation } from './revocation.ts';
 import { checkAuthority, peerProblem } from './svid.ts';
 
 /** Roots (PEM, one certificate each) by trust domain, as {@link Credentials} carries them. Never changed in place. */
@@ -98,9 +99,10 @@ export function findPath(
   if (presented.length + 1 > maxChainLength) {
     throw peerProblem(`a chain of more than ${maxChainLength} certificates was presented for ${id.uri}`);
   }
-  const search: Search = { roots, id, now, problem: undefined };
+  const search: Search = { bundles, roots, id, now, problem: undefined, revoked: undefined };
   const path = climb(search, leaf, 0, [...presented.map(withFacts), ...(hints.get(bundles) ?? [])]);
   if (path !== undefined) return path;
+  if (search.revoked !== undefined) throw search.revoked;
   throw peerProblem(
     `the certificate of ${id.uri} does not chain to a root of trust domain ${id.trustDomain}`,
     search.problem,
@@ -108,11 +110,14 @@ export function findPath(
 }
 
 interface Search {
+  readonly bundles: TrustBundles;
   readonly roots: readonly ReadCertificate[];
   readonly id: SpiffeId;
   readonly now: number;
   /** Why the last issuer that fitted by name and signature was not accepted. */
   problem: unknown;
+  /** Why the last path that would have been one was not accepted: something on it is revoked, or may be. */
+  revoked: unknown;
 }
 
 function climb(
@@ -122,7 +127,8 @@ function climb(
   pool: readonly ReadCertificate[],
 ): readonly ReadCertificate[] | undefined {
   for (const root of search.roots) {
-    if (signedBy(at, root) && acceptable(search, root, below)) return [root];
+    if (signedBy(at, root) && acceptable(search, root, below) && unrevoked(search, at, root, below, true))
+      return [root];
   }
   for (const issuer of pool) {
     if (!signedBy(at, issuer) || !acceptable(search, issuer, below)) continue;
@@ -132,13 +138,37 @@ function climb(
       below + 1,
       pool.filter((other) => other !== issuer),
     );
-    if (rest !== undefined) return [issuer, ...rest];
+    if (rest !== undefined && unrevoked(search, at, issuer, below, false)) return [issuer, ...rest];
   }
   return undefined;
 }
 
+function nameOf(authority: ReadCertificate): string {
+  return `the authority ${JSON.stringify(authority.x509.subject.slice(0, 200))}`;
+}
+
+/** Whether the certificate below `issuer` stands, and `issuer` too where the path ends with it. */
+function unrevoked(
+  search: Search,
+  at: ReadCertificate,
+  issuer: ReadCertificate,
+  below: number,
+  anchored: boolean,
+): boolean {
+  const { bundles, id, now, roots } = search;
+  try {
+    const of = below === 0 ? `the certificate of ${id.uri}` : nameOf(at);
+    checkRevocation(bundles, id.trustDomain, { certificate: at.x509, issuer: issuer.x509, of }, now);
+    if (anchored) checkAnchor(bundles, id.trustDomain, issuer.x509, roots, nameOf(issuer));
+    return true;
+  } catch (problem) {
+    search.revoked = problem;
+    return false;
+  }
+}
+
 function acceptable(search: Search, authority: ReadCertificate, below: number): boolean {
-  const of = `the authority ${JSON.stringify(authority.x509.subject.slice(0, 200))}`;
+  const of = nameOf(authority);
   try {
     checkAuthority(authority.facts, below, search.id, of);
     checkDates(authority.x509, search.now, of);

@@ -3,6 +3,7 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { SpiffeId } from '../model/spiffe-id.ts';
+import { hasRevocations } from './revocation.ts';
 import { checkLeaf, peerProblem } from './svid.ts';
 import {
   checkDates,
@@ -28,7 +29,7 @@ export interface PeerIdentity {
 
 /**
  * Verifies a peer's certificates, leaf first: the SPIFFE X509-SVID rules for leaves, dates, and a
- * chain to a root of the bundle of the leaf's own trust domain.
+ * chain to a root of the bundle of the leaf's own trust domain, on which nothing is revoked.
  *
  * @param now milliseconds since the epoch
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` naming what was expected and what was presented.
@@ -140,6 +141,8 @@ function judge(
  */
 function tlsProvesDomain({ trustDomain }: SpiffeId, bundles: TrustBundles, before: KnownPeer | undefined): boolean {
   const roots = bundles.get(trustDomain) ?? [];
+  // TLS knows no revocation lists: who issued the certificate has to be seen.
+  if (hasRevocations(bundles, trustDomain)) return false;
   if (before === undefined) return roots.length > 0 && bundles.size === 1;
   return (before.bundles.get(trustDomain) ?? []).every((root) => roots.includes(root));
 }

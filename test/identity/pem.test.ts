@@ -1,6 +1,7 @@
 import t from 'tap';
-import { credentialsOf, sameBundles } from '../../src/identity/credentials.ts';
+import { credentialsOf } from '../../src/identity/credentials.ts';
 import { maxPemCertificates, readPemCertificates } from '../../src/identity/pem.ts';
+import { sameBundles } from '../../src/identity/trust-renewal.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
 
 const key = makeKey();

@@ -101,7 +101,7 @@ export function makeCertificate(key: KeyObject, options: TestCertificateOptions 
     derUnsigned(options.serial ?? Buffer.concat([Buffer.from([0x40]), randomBytes(15)])),
     algorithm.identifier,
     commonName(issuer.name),
-    derSequence(time(options.notBefore ?? now - 60_000), time(options.notAfter ?? now + 3_600_000)),
+    derSequence(derTime(options.notBefore ?? now - 60_000), derTime(options.notAfter ?? now + 3_600_000)),
     commonName(name),
     subjectPublicKey,
     derContext(3, true, derSequence(...extensions(options, subjectPublicKey, publicDer(issuer.key)))),
@@ -166,12 +166,14 @@ function generalName(san: TestSan): Buffer {
   return Buffer.from(san.raw);
 }
 
-function commonName(name: string): Buffer {
+/** A name with one common name, or the empty name. */
+export function commonName(name: string): Buffer {
   if (name === '') return derSequence();
   return derSequence(derSet(derSequence(derOid('2.5.4.3'), derUtf8(name))));
 }
 
-function time(ms: number): Buffer {
+/** UTCTime or GeneralizedTime, by the year. */
+export function derTime(ms: number): Buffer {
   const text = new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '');
   // RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
   return Number(text.slice(0, 4)) < 2050
@@ -183,7 +185,8 @@ function publicDer(key: KeyObject): Buffer {
   return (key.type === 'public' ? key : createPublicKey(key)).export({ type: 'spki', format: 'der' });
 }
 
-function signatureAlgorithm(key: KeyObject): { identifier: Buffer; hash: string | null } {
+/** The algorithm that a key signs with here, and its hash. */
+export function signatureAlgorithm(key: KeyObject): { identifier: Buffer; hash: string | null } {
   if (key.asymmetricKeyType === 'ec') return { identifier: derSequence(derOid('1.2.840.10045.4.3.2')), hash: 'sha256' };
   if (key.asymmetricKeyType === 'ed25519') return { identifier: derSequence(derOid('1.3.101.112')), hash: null };
   return { identifier: derSequence(derOid('1.2.840.113549.1.1.11'), derNull()), hash: 'sha256' };
