@@ -19,6 +19,8 @@ export interface OutboundService {
   readonly anonymous?: boolean;
   readonly requestsPerConnection?: number;
   readonly route?: Message;
+  /** Further fields of the cluster. */
+  readonly cluster?: Message;
 }
 
 export interface OutboundSidecar {
@@ -48,6 +50,7 @@ export function outboundSidecar({ secrets, services }: OutboundSidecar, folder: 
       cluster(clusterName(service), service.endpoints, {
         ...(service.protocol === 'TCP' ? {} : httpOptions(service)),
         ...(service.tls === 'DISABLE' ? {} : { transport_socket: mutualTls(service, secrets) }),
+        ...service.cluster,
       }),
     ),
     secrets,
