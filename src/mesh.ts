@@ -7,6 +7,7 @@ import { MeshError } from './errors.ts';
 import { createLiveExplain } from './explain-live.ts';
 import { caSource } from './identity/ca-source.ts';
 import { fileIdentitySource } from './identity/file-source.ts';
+import { createTrustingSink } from './identity/mesh-trust.ts';
 import { createIdentityStore } from './identity/rotation.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { ActiveIdentity } from './identity/store.ts';
@@ -46,6 +47,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   // Where nobody chose a trust domain, the certificate says which it is.
   const trustDomain = settings.trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain };
   const identity = identitySource && createIdentityStore({ clock, logger, ...trustDomain });
+  const trusting = identity && createTrustingSink(identity, logger);
   const stop = new AbortController();
 
   const outbound = createOutbound({
@@ -85,6 +87,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
 
   config.subscribe({
     update(snapshot, report) {
+      trusting?.use(snapshot.trust);
       outbound.use(snapshot);
       events.emit('config', { version: snapshot.version, report });
     },
@@ -101,7 +104,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     events.emit('identity', statusOf(active));
   });
   void configSource.run(config.sink, stop.signal);
-  if (identitySource !== undefined && identity !== undefined) void identitySource.run(identity.sink, stop.signal);
+  if (identitySource !== undefined && trusting !== undefined) void identitySource.run(trusting, stop.signal);
 
   const complete = Promise.all([config.ready, identity?.ready]);
   const whatIsMissing = (): string => {

@@ -34,6 +34,40 @@ t.test('the trust domain of the mesh, and its aliases, are those that servers ma
   t.equal(await exchange(t, 'trustDomain: td2', 'td1'), '503 ERR_MESH_PEER_IDENTITY');
 });
 
+t.test('the own roots speak for an alias that has none of its own, in both directions', async (t) => {
+  const mesh = makeAuthority({ trustDomain: 'td1' });
+  const anotherRoot = makeAuthority({ trustDomain: 'td2' });
+  const identity = (spiffeId: string): IdentitySource => ({
+    name: 'test',
+    run: async (sink) => sink.update({ ...mesh.issue(spiffeId), trustBundles: new Map([['td1', [mesh.rootPem]]]) }),
+  });
+  const callsOrders = async (spec: string): Promise<string> => {
+    const net = testMesh(t, strict + meshConfig(spec));
+    const web = await net.join('web', { identity: identity('spiffe://td1/ns/shop/sa/web') });
+    // The same authority still gives some processes the name of before: they are of td1 all the same.
+    const old = {
+      name: 'test',
+      run: async (sink) =>
+        sink.update({
+          ...mesh.issue('spiffe://td2/ns/shop/sa/orders'),
+          trustBundles: new Map([
+            ['td1', [mesh.rootPem]],
+            ['td2', [mesh.rootPem]],
+          ]),
+        }),
+    } satisfies IdentitySource;
+    const orders = await net.join('orders', { identity: old });
+    await net.serve(orders, (_, response) => void response.end('orders'));
+    const answer = await web.fetch('http://orders/');
+    return answer.ok ? answer.text() : `${answer.status} ${answer.headers.get('x-inmesh-error')}`;
+  };
+  t.equal(await callsOrders('trustDomain: td1, trustDomainAliases: [td2]'), 'orders');
+  t.equal(await callsOrders('trustDomain: td1'), '503 ERR_MESH_PEER_IDENTITY');
+  const pem = JSON.stringify(anotherRoot.rootPem);
+  const bound = `trustDomain: td1, trustDomainAliases: [td2], caCertificates: [{pem: ${pem}, trustDomains: [td2]}]`;
+  t.equal(await callsOrders(bound), '503 ERR_MESH_PEER_IDENTITY', 'one that has roots of its own is not');
+});
+
 t.test('policies mean callers of every alias', async (t) => {
   const policy = `
 ---

@@ -19,7 +19,7 @@ import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
-import type { MeshSettings } from './mesh-settings.ts';
+import { type MeshSettings, meshTrustOf } from './mesh-settings.ts';
 import { compileOverloadPolicy, type OverloadPolicyBody } from './overload-policies.ts';
 import { type CompileState, recompile } from './recompile.ts';
 import { createRegistry } from './registry.ts';
@@ -176,6 +176,8 @@ function compileAll(
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
   const zones = mesh.zoneAware?.enabled === true || destinationRules.some(knowsZones);
   const callers = zones ? stages.run('callers', [services, workload], () => callersOf(services, workload)) : undefined;
+  const chosen = !trustDomainIsDefault || mesh.trustDomain !== undefined;
+  const trust = meshTrustOf(chosen ? workload.trustDomain : undefined, mesh);
   const content = {
     hosts,
     wildcardHosts,
@@ -190,6 +192,7 @@ function compileAll(
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
     ...(callers === undefined ? {} : { callers }),
+    ...(trust === undefined ? {} : { trust }),
   };
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });

@@ -16,6 +16,7 @@ import {
   openObject,
   required,
   string,
+  text,
 } from './schema.ts';
 
 const noProxy = 'there is no proxy process';
@@ -53,7 +54,10 @@ const meshFields: Readonly<Record<string, Field>> = object({
     trustDomain,
     'a trust domain among the settings overrides it; the labels of metrics follow the settings alone',
   ),
-  trustDomainAliases: enforced(list(trustDomain), 'for servers that are called, and in authorization policies'),
+  trustDomainAliases: enforced(
+    list(trustDomain),
+    'for servers that are called, for callers, and in authorization policies; the own roots speak for an alias unless it has roots of its own',
+  ),
   rootNamespace: enforced(
     string({ pattern: /^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$/, mustBe: 'a namespace of a-z, 0-9 and -' }),
   ),
@@ -113,7 +117,24 @@ const meshFields: Readonly<Record<string, Field>> = object({
     enableEnvoyAccessLogService: boolean,
     disableEnvoyListenerLog: boolean,
   }),
-  ...allIgnored(fromIdentitySource, { caCertificates: list(any), certificates: list(any), ca: any }),
+  caCertificates: list(
+    object(
+      {
+        pem: enforced(text, 'roots besides those of the identity source'),
+        spiffeBundleUrl: ignored(string(), 'bundles of other trust domains come from the identity source'),
+        certSigners: approximated(
+          list(string()),
+          'such roots are not used: it cannot be seen who signed for Kubernetes',
+        ),
+        trustDomains: enforced(
+          list(trustDomain),
+          'these alone are spoken for; absent: the own trust domain and its aliases, where Istio trusts them for all',
+        ),
+      },
+      ['pem', 'spiffeBundleUrl'],
+    ),
+  ),
+  ...allIgnored(fromIdentitySource, { certificates: list(any), ca: any }),
   verifyCertificateAtClient: ignored(boolean, 'servers are always verified'),
   ...allIgnored(statNames, { inboundClusterStatName: string(), outboundClusterStatName: string() }),
   enablePrometheusMerge: ignored(boolean, noProxy),

@@ -1,6 +1,7 @@
 import type { PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
+import { type CertificateDataSpec, compileTrustAnchors } from './ca-certificates.ts';
 import { unknownField } from './check.ts';
 import type { Collector } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
@@ -22,6 +23,7 @@ export interface MeshSpec {
   readonly outboundTrafficPolicy?: { readonly mode?: OutboundPolicy };
   readonly trustDomain?: string;
   readonly trustDomainAliases?: readonly string[];
+  readonly caCertificates?: readonly CertificateDataSpec[];
   readonly rootNamespace?: string;
   readonly connectTimeout?: string;
   readonly defaultHttpRetryPolicy?: RetrySpec;
@@ -95,11 +97,13 @@ export function compileMeshConfig(
     checkZones(first, zoneAwareLbSetting, true, [...path, 'zoneAwareLbSetting'], collector);
   }
   reportOverrides(first, spec, path, overrides, collector);
+  const trustAnchors = compileTrustAnchors(first, spec.caCertificates, [...path, 'caCertificates'], collector);
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
   return {
     rootNamespace: spec.rootNamespace || defaultMeshSettings.rootNamespace,
     ...(spec.trustDomain === undefined || overrides.trustDomain !== undefined ? {} : { trustDomain: spec.trustDomain }),
     trustDomainAliases: spec.trustDomainAliases ?? [],
+    ...(trustAnchors.length === 0 ? {} : { trustAnchors }),
     outboundPolicy: spec.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundPolicy,
     retry: meshRetry(first, spec, [...path, 'defaultHttpRetryPolicy'], collector),
     connectTimeoutMs: connectTimeout(first, spec, [...path, 'connectTimeout'], collector),

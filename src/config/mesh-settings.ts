@@ -3,6 +3,7 @@ import type { ForwardClientCert, PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
+import type { MeshTrust, TrustAnchor } from '../model/trust.ts';
 import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
 
 /** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
@@ -13,6 +14,8 @@ export interface MeshSettings {
   readonly trustDomain?: string;
   /** Identities of these trust domains count as identities of the own one. */
   readonly trustDomainAliases: readonly string[];
+  /** Roots besides those of the identity source; absent: none. */
+  readonly trustAnchors?: readonly TrustAnchor[];
   readonly outboundPolicy: OutboundPolicy;
   /** Retries of routes that say nothing about them. Nothing: none at all. */
   readonly retry: RetryPolicy | undefined;
@@ -57,4 +60,15 @@ export const defaultMeshSettings: MeshSettings = {
 /** The own trust domain first, then its aliases. */
 export function trustDomainsOf(own: string, { trustDomainAliases }: MeshSettings): readonly string[] {
   return trustDomainAliases.length === 0 ? [own] : [...new Set([own, ...trustDomainAliases])];
+}
+
+/**
+ * What the mesh says of trust; nothing where the identity source has said all.
+ *
+ * @param own the own trust domain, if somebody chose it
+ */
+export function meshTrustOf(own: string | undefined, mesh: MeshSettings): MeshTrust | undefined {
+  const { trustAnchors: anchors = [], trustDomainAliases: aliases } = mesh;
+  if (aliases.length === 0 && anchors.length === 0) return undefined;
+  return { ...(own === undefined ? {} : { trustDomain: own }), aliases, anchors };
 }

@@ -6,6 +6,7 @@ import type { SpiffeId } from '../model/spiffe-id.ts';
 import { hasRevocations } from './revocation.ts';
 import { checkLeaf, peerProblem } from './svid.ts';
 import {
+  allRoots,
   checkDates,
   findPath,
   maxChainLength,
@@ -133,8 +134,8 @@ function judge(
 
 /**
  * Whether the verdict of TLS is enough to know that the chain ends at a root of the leaf's own
- * trust domain, without having seen the authorities in between: there is no other trust domain
- * that the roots could belong to, or it was so before and no root was taken away since.
+ * trust domain, without having seen the authorities in between: there are no other roots of another
+ * trust domain, or it was so before and no root was taken away since.
  *
  * Needed because the server side of some releases of Node cannot see them: nodejs/node#65579,
  * in 24.21 and 26.8.
@@ -143,7 +144,8 @@ function tlsProvesDomain({ trustDomain }: SpiffeId, bundles: TrustBundles, befor
   const roots = bundles.get(trustDomain) ?? [];
   // TLS knows no revocation lists: who issued the certificate has to be seen.
   if (hasRevocations(bundles, trustDomain)) return false;
-  if (before === undefined) return roots.length > 0 && bundles.size === 1;
+  // Several names of one trust domain have the same roots.
+  if (before === undefined) return roots.length > 0 && allRoots(bundles).every((root) => roots.includes(root));
   return (before.bundles.get(trustDomain) ?? []).every((root) => roots.includes(root));
 }
 

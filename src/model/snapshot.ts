@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Cluster } from './cluster.ts';
 import type { InboundPolicy } from './inbound.ts';
 import type { VirtualHost } from './route.ts';
+import type { MeshTrust } from './trust.ts';
 
 /**
  * All that the mesh is told, at one moment. Never changed after it was built: a call reads one
@@ -25,6 +26,8 @@ export interface Snapshot {
   readonly inbound: InboundPolicy;
   /** Present where some balancer wants to know who else calls. */
   readonly callers?: Callers;
+  /** Present where the mesh says more of trust than the identity source. */
+  readonly trust?: MeshTrust;
 }
 
 /** How many processes there are of the workload that calls, itself included, by `region/zone/subzone`. */
@@ -54,6 +57,7 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     wildcardHosts,
     inbound: keep(previous.inbound, next.inbound),
     ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
+    ...(next.trust === undefined ? {} : { trust: keep(previous.trust, next.trust) }),
   });
 }
 

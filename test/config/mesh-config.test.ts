@@ -3,6 +3,7 @@ import { compile } from '../../src/config/compile.ts';
 import { meshConfigDocument } from '../../src/config/istio-mesh-config.ts';
 import { describeProblem } from '../../src/config/problem.ts';
 import { defaultRetryPolicy } from '../../src/model/route.ts';
+import { makeAuthority } from '../support/certificates.ts';
 import { good, problems, resourceYaml, serviceYaml, type TestCompileOptions, web } from './support.ts';
 
 const mesh = (spec: string): string => `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {${spec}}}\n---\n`;
@@ -313,6 +314,51 @@ t.test('trustDomainAliases: servers may prove any of the names, and policies mea
     endpoints('reviews|80').map((endpoint) => endpoint.spiffeId),
     [undefined, undefined],
   );
+});
+
+t.test('trustDomainAliases and caCertificates: what the snapshot says of trust', async (t) => {
+  const authority = makeAuthority();
+  const pem = JSON.stringify(authority.rootPem);
+  const trustOf = (spec: string, options?: TestCompileOptions): unknown => good(mesh(spec), options).snapshot.trust;
+  const anchor = { pem: authority.rootPem, trustDomains: [] };
+  const byDefault = { trustDomainIsDefault: true };
+  t.equal(trustOf('trustDomain: td1'), undefined);
+  t.same(trustOf('trustDomainAliases: [td2]', byDefault), { aliases: ['td2'], anchors: [] });
+  t.same(trustOf('trustDomain: td1, trustDomainAliases: [td2]', byDefault), {
+    trustDomain: 'td1',
+    aliases: ['td2'],
+    anchors: [],
+  });
+  t.same(trustOf('trustDomainAliases: [td2]'), { trustDomain: 'cluster.local', aliases: ['td2'], anchors: [] });
+  t.same(trustOf(`caCertificates: [{pem: ${pem}}]`, byDefault), { aliases: [], anchors: [anchor] });
+  t.same(trustOf(`caCertificates: [{pem: ${pem}, trustDomains: [td3]}]`, byDefault), {
+    aliases: [],
+    anchors: [{ ...anchor, trustDomains: ['td3'] }],
+  });
+  const both = good(mesh('trustDomainAliases: [td2]')).snapshot;
+  t.equal(
+    good(mesh('trustDomainAliases: [td2]'), { previous: both }).snapshot.trust,
+    both.trust,
+    'stays the same object',
+  );
+
+  const unused = good(mesh(`caCertificates: [{pem: ${pem}, certSigners: [a]}, {spiffeBundleUrl: "https://x"}]`));
+  t.equal(unused.snapshot.trust, undefined);
+  t.match(unused.remarks().join('\n'), /caCertificates\[0\]\.pem.*roots for certain signers are not used/);
+  t.match(unused.remarks().join('\n'), /caCertificates\[1\]\.spiffeBundleUrl.*come from the identity source/);
+
+  const leaf = JSON.stringify(authority.issue('spiffe://cluster.local/ns/shop/sa/web').certificateChainPem);
+  const broken = JSON.stringify('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+  for (const [spec, why] of [
+    ['{pem: nonsense}', /caCertificates\[0\]\.pem: must be certificates of authorities: there is no certificate in it/],
+    [`{pem: ${leaf}}`, /certificate 1 is not that of an authority/],
+    [`{pem: ${broken}}`, /certificate 1 cannot be read/],
+    [`{pem: ${JSON.stringify(`${authority.rootPem}-----BEGIN X-----`)}}`, /there is something else in it/],
+    [`{pem: ${pem}, spiffeBundleUrl: "https://x"}`, /pem.*spiffeBundleUrl/],
+    [`{pem: ${pem}, trustDomains: [A_b]}`, /trustDomains\[0\]: must be a trust domain/],
+  ] as const) {
+    t.match(problems(mesh(`caCertificates: [${spec}]`)).join('\n'), why, spec);
+  }
 });
 
 t.test('a MeshConfig that a program holds is read as Istio reads it', async (t) => {
