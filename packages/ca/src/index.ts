@@ -1,3 +1,4 @@
+export type { Attestor, Evidence } from './attest.ts';
 export type {
   Attestation,
   Authority,
@@ -12,6 +13,8 @@ export type {
   TokenRequest,
 } from './authority-types.ts';
 export type { KeyType } from './key-type.ts';
+export { type KubernetesCluster, kubernetesAttestor, type SignatureAlgorithm } from './kubernetes.ts';
+export { readKubernetesClusters } from './kubernetes-file.ts';
 export { createAuthority, type InitOptions, initAuthority, openAuthority } from './open-authority.ts';
 export type { AuthorityOptions } from './options.ts';
 export { type Refusal, type RefusalReason, reasonOf, refusals } from './refusal.ts';

@@ -3,11 +3,12 @@ import { type AddressInfo, isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
-import { certificateAttestor, joinTokenAttestor } from './attest.ts';
+import { type Attestor, certificateAttestor, joinTokenAttestor } from './attest.ts';
 import type { Authority } from './authority-types.ts';
 import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-unary.ts';
 import { createHandler } from './handler.ts';
 import { istioService } from './istio-service.ts';
+import { type KubernetesCluster, kubernetesAttestor } from './kubernetes.ts';
 import { checkRange, invalid } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
 
@@ -22,6 +23,10 @@ export interface ServeOptions {
   /** Requests a second from one address. Default 20, with bursts of 100. */
   readonly requestsPerSecond?: number;
   readonly burst?: number;
+  /** Clusters whose service accounts may have certificates, by their projected tokens. Default none. */
+  readonly kubernetes?: readonly KubernetesCluster[];
+  /** Further ways to prove an identity, asked after all others. */
+  readonly attestors?: readonly Attestor[];
   readonly clock?: Clock;
   readonly logger?: Logger;
 }
@@ -59,7 +64,13 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   const names = options.names ?? defaultNames(host);
   const limiter = createRateLimiter(requestsPerSecond, burst, clock);
 
-  const attestors = [certificateAttestor(authority, clock), joinTokenAttestor(authority)];
+  const { attestors: further = [], kubernetes = [] } = options;
+  const attestors = [
+    certificateAttestor(authority, clock),
+    joinTokenAttestor(authority),
+    ...(kubernetes.length === 0 ? [] : [kubernetesAttestor(kubernetes, authority.trustDomain, clock)]),
+    ...further,
+  ];
   const parts = { authority, attestors, limiter, clock, logger };
 
   let current = authority.issueServer(names);

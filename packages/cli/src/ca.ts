@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type AuthorityOptions, initAuthority, openAuthority, runAuthority } from '@inmesh/ca';
+import { type AuthorityOptions, initAuthority, openAuthority, readKubernetesClusters, runAuthority } from '@inmesh/ca';
 import { type Arguments, describeOptions, type OptionTable, readArguments } from './arguments.ts';
 import type { Surroundings } from './load.ts';
 import type { Output } from './output.ts';
@@ -25,6 +25,11 @@ const tables: Readonly<Record<string, OptionTable>> = {
       multiple: true,
       value: '<name>',
       help: 'Host name or address by which clients call it. May be repeated.',
+    },
+    kubernetes: {
+      type: 'string',
+      value: '<file>',
+      help: 'JSON: clusters whose service accounts get certificates by their tokens.',
     },
   },
   token: {
@@ -96,6 +101,7 @@ function init(dir: string, args: Arguments, output: Output): number {
 async function serve(dir: string, args: Arguments, output: Output, { signal }: Surroundings): Promise<number> {
   const host = args.text('host');
   const names = args.texts('name');
+  const kubernetes = args.text('kubernetes');
   const message = (fields: object, text: string): void => output.note(`${text} ${JSON.stringify(fields)}`);
   const running = await runAuthority({
     ...authorityOptions(args),
@@ -103,6 +109,7 @@ async function serve(dir: string, args: Arguments, output: Output, { signal }: S
     port: args.integer('port', 0, 65_535) ?? 8_443,
     ...(host === undefined ? {} : { host }),
     ...(names.length === 0 ? {} : { names }),
+    ...(kubernetes === undefined ? {} : { kubernetes: readKubernetesClusters(readFileSync(kubernetes, 'utf8')) }),
     logger: { debug: () => {}, info: message, warn: message, error: message },
   });
   output.line(`✓ certificate authority of ${running.authority.trustDomain} serves on ${running.url}`);

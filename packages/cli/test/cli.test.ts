@@ -283,6 +283,18 @@ t.test('ca: a folder that holds no authority is an answer of no, not a wrong com
   t.match(missing.notes, /^inmesh: ENOENT/);
 });
 
+t.test('ca serve --kubernetes: a list of clusters that can never work says why', async (t) => {
+  const dir = folder(t, {
+    'clusters.json': '{"cluster":"east","issuer":"kubernetes/serviceaccount"}',
+    'typo.json': '{"a":"b"}',
+  });
+  const serve = (file: string) =>
+    inmesh(['ca', 'serve', '--dir', join(dir, 'ca'), '--port', '0', '--kubernetes', join(dir, file)]);
+  t.match(await serve('clusters.json'), { code: 2, notes: /kubernetes east: issuer: expected an https URL/ });
+  t.match(await serve('typo.json'), { code: 2, notes: /kubernetes: a: expected one of cluster, issuer/ });
+  t.match(await serve('none.json'), { code: 1, notes: /ENOENT/ });
+});
+
 t.test('as a program: exit code and streams', async (t) => {
   const path = folder(t, { 'a.yaml': route('timeout: soon') });
   const child = spawn(process.execPath, ['--conditions=@inmesh/source', main, 'check', path], {
