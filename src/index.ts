@@ -7,6 +7,7 @@ export type { ExplainRequest } from './explain/request.ts';
 export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 export type { FaultStatus } from './fault/active.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
+export type { IdentityHealth } from './identity/store.ts';
 export {
   type ForwardedClientCert,
   parseForwardedClientCert,
@@ -28,6 +29,7 @@ export type {
   ListenOptions,
   Mesh,
   MeshEvents,
+  MeshHealth,
   MeshOptions,
   MeshServer,
   MeshStats,

@@ -8,6 +8,7 @@ import type { InboundExplanation, OutboundExplanation } from './explain/result.t
 import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
+import type { IdentityHealth } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
@@ -224,11 +225,26 @@ export interface BreakerStatus {
   readonly refusals: number;
 }
 
+/** Whether a mesh can do its work, for readiness probes and people. */
+export interface MeshHealth {
+  /** There are a configuration and, where this process has one, a certificate that is valid now; and it is not closing. */
+  readonly ready: boolean;
+  /** Why it is not ready. */
+  readonly reasons: readonly string[];
+  /** What is wrong while it is ready: a certificate that was not renewed in time, a source that is out of reach. */
+  readonly warnings: readonly string[];
+  /** Absent: this process has no identity. */
+  readonly identity: IdentityHealth | undefined;
+}
+
 /** Counters and state, taken at one moment. */
 export interface MeshStats {
   readonly workload: Workload;
   readonly configVersion: string | undefined;
+  /** The certificate in use; nothing before the first one, and nothing once it has expired. */
   readonly identity: IdentityStatus | undefined;
+  /** How the identity is doing, also when there is none; absent where this process has none at all. */
+  readonly identityHealth: IdentityHealth | undefined;
   readonly requests: readonly SeriesSnapshot[];
   readonly endpoints: readonly EndpointStatus[];
   readonly clusters: readonly ClusterStatus[];
@@ -249,6 +265,8 @@ export interface MeshEvents {
   'config-rejected': { readonly problems: readonly ConfigProblem[] };
   /** A certificate was accepted. */
   identity: IdentityStatus;
+  /** The certificate has expired, and there is no other: no calls and no connections that need one. */
+  'identity-expired': IdentityHealth;
   /** An endpoint was ejected or failed its health checks (`healthy: false`), or came back. */
   endpoint: EndpointStatus;
   /** A circuit breaker opened (`open`), lets one call try (`halfOpen`), or closed (`closed`). */
@@ -286,8 +304,21 @@ export interface Mesh {
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
   /** The scope of this request: peer identity, request id, deadline. */
   scopeOf(request: IncomingMessage): Scope | undefined;
-  /** Resolves when configuration and identity are complete. Rejects when `timeoutMs` passes (default: waits). */
+  /**
+   * Resolves when configuration and identity are complete, and the certificate is valid now. Rejects
+   * when `timeoutMs` passes (default: waits).
+   */
   ready(timeoutMs?: number): Promise<void>;
+  /**
+   * Whether it can do its work just now, and why not: for a readiness probe. Unlike {@link Mesh.ready}
+   * it changes back: when the certificate has expired, and from the moment that {@link Mesh.close} is called.
+   *
+   * @example
+   * const mesh = createMesh();
+   * const { ready, reasons } = mesh.health();
+   * console.log(ready ? 200 : 503, reasons.join('; '));
+   */
+  health(): MeshHealth;
   /** Drains both directions and ends; nothing keeps the process alive afterwards. */
   close(): Promise<void>;
   /** What each configured field does: enforced, approximated or ignored. */

@@ -16,6 +16,7 @@ import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import type { IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -46,7 +47,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const identitySource = identitySourceOf(options, settings, clock, random);
   // Where nobody chose a trust domain, the certificate says which it is.
   const trustDomain = settings.trustDomainIsDefault ? {} : { trustDomain: workload.trustDomain };
-  const identity = identitySource && createIdentityStore({ clock, logger, ...trustDomain });
+  const identity =
+    identitySource && createIdentityStore({ clock, logger, ...trustDomain, expired: () => identityExpired() });
   const trusting = identity && createTrustingSink(identity, logger);
   const stop = new AbortController();
 
@@ -103,23 +105,21 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     if (active.generation > 1) outbound.recycle(Math.min(30_000, (notAfter - clock.wallNow()) / 10));
     events.emit('identity', statusOf(active));
   });
+  const identityExpired = (): void => {
+    // Connections that there are finish what they carry; new ones need a certificate.
+    outbound.recycle(0);
+    if (identity !== undefined) events.emit('identity-expired', identity.health());
+  };
   void configSource.run(config.sink, stop.signal);
   if (identitySource !== undefined && trusting !== undefined) void identitySource.run(trusting, stop.signal);
 
-  const complete = Promise.all([config.ready, identity?.ready]);
-  const whatIsMissing = (): string => {
-    const missing: string[] = [];
-    if (config.current() === undefined) {
-      const [problem] = config.problems();
-      const reason = problem === undefined ? config.lostReason()?.message : describeProblem(problem);
-      missing.push(`configuration from ${configSource.name}${reason === undefined ? '' : ` (${reason})`}`);
-    }
-    if (identity !== undefined && identity.current() === undefined) {
-      const reason = identity.lastProblem()?.message;
-      missing.push(`identity from ${identitySource?.name}${reason === undefined ? '' : ` (${reason})`}`);
-    }
-    return missing.join(' and ');
-  };
+  const view = createHealthView({
+    config,
+    configName: configSource.name,
+    identity,
+    identityName: identitySource?.name,
+    closing: () => closing !== undefined,
+  });
 
   const ready = async (timeoutMs?: number): Promise<void> => {
     if (stop.signal.aborted) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
@@ -131,10 +131,10 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       timeoutMs === undefined
         ? undefined
         : clock.after(timeoutMs, () =>
-            reject(new MeshError('ERR_MESH_NOT_READY', `not ready after ${timeoutMs} ms: no ${whatIsMissing()}`)),
+            reject(new MeshError('ERR_MESH_NOT_READY', `not ready after ${timeoutMs} ms: no ${view.missing()}`)),
           );
     try {
-      await Promise.race([complete, ended]);
+      await Promise.race([view.complete(), ended]);
     } finally {
       cancel?.();
       stop.signal.removeEventListener('abort', onClose);
@@ -180,6 +180,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     handle: inbound.handle,
     scopeOf: inbound.scopeOf,
     ready,
+    health: view.health,
     close,
     report: () => config.report(),
     stats() {
@@ -188,6 +189,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         workload,
         configVersion: config.current()?.version,
         identity: active && statusOf(active),
+        identityHealth: identity?.health(),
         requests: metrics.snapshot(),
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),

@@ -29,6 +29,7 @@ import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
+import { lifeOf } from './transport/connection-life.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createProber } from './transport/probe.ts';
 
@@ -215,7 +216,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
       connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
     }),
-    { clock },
+    { clock, lifeMs: (socket) => lifeOf(socket, Number.POSITIVE_INFINITY, clock) },
   );
 
   return {

@@ -44,7 +44,7 @@ export {
   parseSpiffeBundleMap,
   type SpiffeBundle,
 } from '../identity/spiffe-bundle.ts';
-export type { ActiveIdentity, IdentityStore } from '../identity/store.ts';
+export type { ActiveIdentity, IdentityHealth, IdentityStore } from '../identity/store.ts';
 export { meshCiphers, meshTlsOptions } from '../identity/tls-options.ts';
 export type { TrustBundles } from '../identity/trust.ts';
 export {

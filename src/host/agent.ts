@@ -20,6 +20,8 @@ export interface AgentSettings {
   readonly maxSocketsPerKey?: number;
   /** Idle sockets kept per target key. Default 256. */
   readonly maxIdleSocketsPerKey?: number;
+  /** How long this socket may take requests, milliseconds; 0 or less: no longer. Default: for ever. */
+  lifeMs?(socket: Socket): number;
 }
 
 /** A node:http Agent for http: and https: URLs alike, routed request by request. */
@@ -71,6 +73,7 @@ class RoutingAgent extends Agent {
   readonly #router: AgentRouter;
   readonly #clock: Clock;
   readonly #idleTimeoutMs: number;
+  readonly #lifeMs: (socket: Socket) => number;
   /** Absent without a limit. */
   readonly #slots = new Slots();
   readonly #atOnce: number | undefined;
@@ -88,6 +91,7 @@ class RoutingAgent extends Agent {
     this.#router = router;
     this.#clock = settings.clock;
     this.#idleTimeoutMs = settings.idleTimeoutMs ?? 4_000;
+    this.#lifeMs = settings.lifeMs ?? forEver;
     this.#atOnce = settings.maxSocketsPerKey;
     this.#direct = new Agent({ ...options, timeout: this.#idleTimeoutMs });
     this.#directSecure = new SecureAgent({ ...options, timeout: this.#idleTimeoutMs });
@@ -272,7 +276,7 @@ class RoutingAgent extends Agent {
     const announced = /^timeout=(\d+)/.exec(socket._httpMessage?.res?.headers['keep-alive'] ?? '')?.[1];
     // A second less than the server announces, so that a request does not meet its close.
     const allowed = announced === undefined ? Number.POSITIVE_INFINITY : Number(announced) * 1_000 - 1_000;
-    const idleMs = Math.min(this.#idleTimeoutMs, allowed);
+    const idleMs = Math.min(this.#idleTimeoutMs, allowed, this.#lifeMs(socket));
     if (this.#draining || idleMs <= 0) return false;
     socket.setKeepAlive(true, 1_000);
     socket.unref();
@@ -292,6 +296,10 @@ class RoutingAgent extends Agent {
 
 interface IncomingHead {
   readonly headers: Readonly<Record<string, string | undefined>>;
+}
+
+function forEver(): number {
+  return Number.POSITIVE_INFINITY;
 }
 
 function neverFull(): Error {

@@ -4,9 +4,10 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import { checkCredentials } from './credentials.ts';
+import { watchExpiry } from './expiry-watch.ts';
 import { readPemCertificates } from './pem.ts';
 import type { Credentials } from './source.ts';
-import type { ActiveIdentity, IdentityStore } from './store.ts';
+import type { ActiveIdentity, IdentityHealth, IdentityStore } from './store.ts';
 import { meshTlsOptions } from './tls-options.ts';
 import { rememberIntermediates } from './trust.ts';
 import { renewTrust } from './trust-renewal.ts';
@@ -20,10 +21,9 @@ export interface IdentityStoreOptions {
   readonly trustDomain?: string;
   /** SPIFFE ID that this process must have. Default: whatever the certificate says. */
   readonly spiffeId?: string;
+  /** The certificate has expired, and there is no other. */
+  expired?(): void;
 }
-
-/** Shares of the life that is left at which a certificate that was not renewed is reported. */
-const warningShares = [0.5, 0.25, 0.1] as const;
 
 /**
  * Holds the newest good credentials. What arrives is checked before it replaces anything: the key
@@ -43,7 +43,10 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
   let active: ActiveIdentity | undefined;
   let problem: Error | undefined;
   let generation = 0;
-  let cancelTimers = (): void => {};
+  let acceptedAt = 0;
+  let rejected = 0;
+  let lost = 0;
+  let stopWatching = (): void => {};
   let closed = false;
 
   /** Whether this trouble is news: a source that tries again and again must not fill the log. */
@@ -54,6 +57,7 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
   };
 
   const refuse = (error: Error): void => {
+    rejected++;
     if (!isNews(error)) return;
     logger.error(
       { error: error.message, inForce: active?.credentials.spiffeId },
@@ -82,7 +86,11 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
     active = { credentials, id: parseSpiffeId(credentials.spiffeId), generation: ++generation, clientContext };
     problem = problems[0];
     checkOwnChain(credentials);
-    schedule(active);
+    // Other roots for the same certificate make it no younger.
+    if (before?.certificateChainPem !== credentials.certificateChainPem) {
+      acceptedAt = clock.wallNow();
+      schedule(active);
+    }
     logger.info(
       { spiffeId: credentials.spiffeId, notAfter: new Date(credentials.notAfter).toISOString(), generation },
       'identity accepted',
@@ -113,28 +121,37 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
   };
 
   const schedule = ({ credentials }: ActiveIdentity): void => {
-    cancelTimers();
-    const now = clock.wallNow();
-    const life = credentials.notAfter - now;
     const { spiffeId } = credentials;
     const notAfter = new Date(credentials.notAfter).toISOString();
-    const timers = warningShares.map((share) =>
-      atWallTime(clock, now + life * (1 - share), () =>
-        logger.warn({ spiffeId, notAfter, percentLeft: share * 100 }, 'the certificate was not renewed yet'),
-      ),
-    );
-    timers.push(
-      atWallTime(clock, credentials.notAfter, () =>
-        logger.error({ spiffeId, notAfter }, 'the certificate has expired; there is no identity until it is renewed'),
-      ),
-    );
-    cancelTimers = () => {
-      for (const cancel of timers) cancel();
-    };
+    stopWatching();
+    stopWatching = watchExpiry(clock, credentials.notAfter, (shareLeft) => {
+      if (shareLeft > 0) {
+        const fields = { spiffeId, notAfter, percentLeft: shareLeft * 100, problem: problem?.message };
+        logger.warn(fields, 'the certificate was not renewed yet');
+        return;
+      }
+      const message = 'the certificate has expired; there is no identity until it is renewed';
+      logger.error({ spiffeId, notAfter, problem: problem?.message }, message);
+      options.expired?.();
+    });
+  };
+
+  const valid = (): ActiveIdentity | undefined =>
+    active !== undefined && clock.wallNow() < active.credentials.notAfter ? active : undefined;
+
+  const health = (): IdentityHealth => {
+    const counts = { updates: generation, rejected, lost };
+    const trouble = problem === undefined ? counts : { ...counts, problem: problem.message };
+    if (active === undefined) return { state: 'none', ...trouble };
+    const { notAfter, spiffeId } = active.credentials;
+    const leftMs = notAfter - clock.wallNow();
+    const state = leftMs <= 0 ? 'expired' : leftMs <= (notAfter - acceptedAt) / 2 ? 'due' : 'valid';
+    return { state, spiffeId, expirySeconds: Math.floor(leftMs / 1_000), rotatedAt: acceptedAt, ...trouble };
   };
 
   return {
-    current: () => (active !== undefined && clock.wallNow() < active.credentials.notAfter ? active : undefined),
+    current: valid,
+    health,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => {
@@ -156,7 +173,9 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
         if (!closed) refuse(error);
       },
       lost: (reason) => {
-        if (closed || !isNews(reason)) return;
+        if (closed) return;
+        lost++;
+        if (!isNews(reason)) return;
         logger.warn({ error: reason.message }, 'the source of identities is out of reach; the last one stays');
       },
       warn: (warning) => {
@@ -165,22 +184,8 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
     },
     close: () => {
       closed = true;
-      cancelTimers();
+      stopWatching();
       listeners.clear();
     },
   };
-}
-
-/** Runs `action` once the wall clock says `dueMs`, however far away that is, and whatever happens to the clock. */
-function atWallTime(clock: Clock, dueMs: number, action: () => void): () => void {
-  // Timers cannot wait longer than 2^31-1 ms, and a suspended machine or a corrected clock moves the
-  // wall clock against the timer: so look again, at least once a day.
-  let cancel = (): void => {};
-  const wait = (): void => {
-    const left = dueMs - clock.wallNow();
-    if (left <= 0) action();
-    else cancel = clock.after(Math.min(left, 86_400_000), wait);
-  };
-  cancel = clock.after(Math.min(Math.max(dueMs - clock.wallNow(), 0), 86_400_000), wait);
-  return () => cancel();
 }

@@ -107,6 +107,16 @@ export function peerOfSocket(socket: TLSSocket, bundles: TrustBundles, clock: Cl
   return peer;
 }
 
+/**
+ * Until when the certificates that the other end of a connection proved itself with are valid,
+ * milliseconds since the epoch: as {@link peerOfSocket} found when it was asked last. Infinity where
+ * it never was, or found nobody.
+ */
+export function trustedUntil(socket: object): number {
+  const peer = peers.get(socket as TLSSocket)?.peer;
+  return peer === undefined || peer instanceof MeshError ? Number.POSITIVE_INFINITY : peer.notAfter;
+}
+
 function judge(
   socket: TLSSocket,
   chain: readonly X509Certificate[],

@@ -164,6 +164,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       lastIdentity === undefined ? undefined : peerOfSocket(socket, lastIdentity.credentials.trustBundles, clock);
     // Throws when the certificate proves no identity; the caller ends the connection.
     const peer = identity();
+    // It may have expired during the handshake.
+    if (options.identity() === undefined) throw new Error('there is no valid certificate to show any more');
     if (peer === undefined) throw new Error('no client certificate');
     const own = lastIdentity?.credentials.spiffeId ?? '';
     const carrier: Carrier = {
@@ -172,6 +174,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       clientCert: rememberClientCert(socket, own),
       clock,
       identity,
+      ownNotAfter: () => lastIdentity?.credentials.notAfter ?? 0,
       goAway: undefined,
     };
     drain.add(socket);
@@ -257,6 +260,7 @@ function plaintextCarrier(socket: Socket, clock: Clock): Carrier {
     clientCert: () => '',
     clock,
     identity: () => undefined,
+    ownNotAfter: () => Number.POSITIVE_INFINITY,
     goAway: undefined,
   };
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { DeadlineClass } from '../lib/deadlines.ts';
 import type { Http2Keepalive } from '../model/cluster.ts';
 import type { Passenger } from './connection.ts';
+import { lifeOf } from './connection-life.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
 import { Exchange, type ExchangeCarrier } from './http2-exchange.ts';
 
@@ -248,7 +249,8 @@ export class Http2Connection implements ExchangeCarrier {
 
   #arm(): void {
     const { clock, maxConnectionMs, pings } = this.#options;
-    if (Number.isFinite(maxConnectionMs)) this.#cancelAge = clock.after(maxConnectionMs, () => this.retire());
+    const lifeMs = lifeOf(this.#socket as Socket, maxConnectionMs, clock);
+    if (Number.isFinite(lifeMs)) this.#cancelAge = clock.after(lifeMs, () => this.retire());
     if (pings?.intervalMs !== undefined) this.#keepAsking(pings.intervalMs);
     this.#rest();
   }

@@ -2,6 +2,7 @@ import { type Dispatcher, errors } from 'undici';
 import { admitWaiting, type ConnectionBudget } from './budget.ts';
 import { ClosingDispatcher } from './closing-dispatcher.ts';
 import { ConnectionClient, type ConnectionOwner, type Passenger } from './connection.ts';
+import { lifeOf } from './connection-life.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
 import { originOf } from './origin.ts';
 import { WaitingLine } from './waiting-line.ts';
@@ -197,8 +198,6 @@ export function createPool(options: PoolOptions): ConnectionPool {
   const { budget, clock, cluster, maxConnectionMs, maxRequestsPerConnection } = options;
   const origin = originOf(options.host);
   const clientOptions = {
-    connect: (_: unknown, callback: unknown) =>
-      openConnection(options, callback as Parameters<typeof openConnection>[1]),
     // A server that says how long it keeps idle connections is believed; for one that does not,
     // stay below the 60 s that is the shortest of common defaults.
     keepAliveTimeout: Math.min(idleTimeoutMs, 55_000),
@@ -209,16 +208,20 @@ export function createPool(options: PoolOptions): ConnectionPool {
     ...(Number.isFinite(maxRequestsPerConnection) ? { maxRequestsPerClient: maxRequestsPerConnection } : {}),
   };
   const open = (owner: ConnectionPool): ConnectionClient => {
-    const connection = new ConnectionClient(origin, clientOptions as never, owner);
-    if (Number.isFinite(maxConnectionMs)) {
-      let cancel = (): void => {};
-      connection.on('connect', () => {
-        cancel();
-        connection.old = false;
-        cancel = clock.after(maxConnectionMs, () => owner.retire(connection));
+    let lifeMs = Number.POSITIVE_INFINITY;
+    let cancel = (): void => {};
+    const connect = (_: unknown, callback: Parameters<typeof openConnection>[1]): void =>
+      openConnection(options, (error, socket) => {
+        if (socket !== null) lifeMs = lifeOf(socket, maxConnectionMs, clock);
+        callback(error, socket);
       });
-      connection.on('disconnect', () => cancel());
-    }
+    const connection = new ConnectionClient(origin, { ...clientOptions, connect } as never, owner);
+    connection.on('connect', () => {
+      cancel();
+      connection.old = false;
+      if (Number.isFinite(lifeMs)) cancel = clock.after(lifeMs, () => owner.retire(connection));
+    });
+    connection.on('disconnect', () => cancel());
     return connection;
   };
   return new ConnectionPool(open, cluster, budget);

@@ -14,6 +14,8 @@ export interface Carrier {
   readonly clock: Clock;
   /** Verified again when the trust bundle changed; throws when it is no longer trusted. */
   readonly identity: () => PeerIdentity | undefined;
+  /** End of the life of our own newest certificate, milliseconds since the epoch. */
+  readonly ownNotAfter: () => number;
   /** Ends the real connection after its running requests; only HTTP/2 needs to. */
   goAway: (() => void) | undefined;
 }
@@ -57,8 +59,10 @@ export class ServedConnection implements Connection {
       this.retire();
       throw new MeshError('ERR_MESH_MTLS_REQUIRED', 'the identity of this connection is no longer trusted', { cause });
     }
-    // Expired since the handshake: requests on their way are served, the next connection brings a new certificate.
-    if (identity !== undefined && this.#carrier.clock.wallNow() > identity.notAfter) this.retire();
+    // Expired since the handshake, theirs or ours: requests on their way are served, the next
+    // connection brings a new certificate.
+    const now = this.#carrier.clock.wallNow();
+    if (identity !== undefined && (now > identity.notAfter || now > this.#carrier.ownNotAfter())) this.retire();
     return identity;
   }
 

@@ -62,6 +62,24 @@ t.test('a socket is kept for less than the server announces', async (t) => {
   t.same(idleSockets(mesh.agent), [], 'no time left to use it safely');
 });
 
+t.test('a socket is kept no longer than it may take requests', async (t) => {
+  const clock = fakeClock();
+  const { port } = await listening(t, (_incoming, outgoing) => outgoing.end());
+  const until = clock.now() + 700;
+  const mesh = fakeMesh(t, port, () => ({}), { clock, lifeMs: () => until - clock.now() });
+  await roundTrip(mesh.agent);
+  clock.advance(500);
+  await roundTrip(mesh.agent);
+  t.equal(mesh.connections(), 1);
+  const [socket] = idleSockets(mesh.agent) as [Socket];
+  clock.advance(199);
+  t.equal(socket.destroyed, false);
+  clock.advance(1);
+  t.equal(socket.destroyed, true);
+  await roundTrip(mesh.agent);
+  t.same(idleSockets(mesh.agent), [], 'one that is old already is not kept');
+});
+
 t.test('no more idle sockets are kept than allowed', async (t) => {
   const { port, server } = await listening(t, () => {});
   const held: { end(): void }[] = [];

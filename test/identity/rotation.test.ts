@@ -168,6 +168,56 @@ t.test('says when its own certificate would be trusted by nobody, but takes the 
   store.close();
 });
 
+t.test('says how it is doing, and counts what went wrong', async (t) => {
+  let expired = 0;
+  const clock = fakeClock(Math.ceil(Date.now() / 1_000) * 1_000);
+  const logger = recordingLogger();
+  const store = createIdentityStore({ clock, logger, expired: () => expired++ });
+  const authority = makeAuthority();
+  t.same(store.health(), { state: 'none', updates: 0, rejected: 0, lost: 0 });
+  store.sink.lost(new Error('no route'));
+  store.sink.lost(new Error('no route'));
+  store.sink.reject(new Error('bad answer'));
+  t.same(store.health(), { state: 'none', updates: 0, rejected: 1, lost: 2, problem: 'bad answer' });
+  t.equal(logger.messages('warn').length, 1, 'the same trouble is said once');
+  store.sink.lost(new Error('no route'));
+  t.equal(logger.messages('warn').length, 2, 'and again after something else');
+
+  const first = authority.issue(web, { notAfter: clock.wallNow() + hour });
+  store.sink.update(first);
+  const rotatedAt = clock.wallNow();
+  const counts = { updates: 1, rejected: 1, lost: 3 };
+  t.same(store.health(), { state: 'valid', spiffeId: web, expirySeconds: 3_600, rotatedAt, ...counts });
+  clock.advance(hour / 2);
+  t.match(store.health(), { state: 'due', expirySeconds: 1_800, rotatedAt });
+  const roots = [authority.rootPem, makeAuthority().rootPem];
+  store.sink.update({ ...first, trustBundles: new Map([['cluster.local', roots]]) });
+  t.match(store.health(), { state: 'due', rotatedAt, updates: 2 }, 'other roots make the certificate no younger');
+  clock.advance(hour / 2);
+  t.match(store.health(), { state: 'expired', expirySeconds: 0, spiffeId: web });
+  t.equal(expired, 1);
+  clock.advance(1_500);
+  t.match(store.health(), { state: 'expired', expirySeconds: -2 });
+  const percents = logger.lines.flatMap(({ fields }) => ('percentLeft' in fields ? [fields.percentLeft] : []));
+  t.same(percents, [50, 25, 10], 'each once');
+  store.sink.update(authority.issue(web, { notAfter: clock.wallNow() + hour }));
+  t.match(store.health(), { state: 'valid', updates: 3, rotatedAt: clock.wallNow() });
+  clock.advance(hour / 2);
+  t.equal(logger.messages('warn').filter((message) => /not renewed/.test(message)).length, 4, 'an update begins anew');
+  store.close();
+  clock.advance(hour);
+  t.equal(expired, 1, 'nothing is told after the end');
+});
+
+t.test('tells of what should be kept better', async (t) => {
+  const { store, logger } = setUp();
+  store.sink.warn?.(new Error('every user can read the key'));
+  t.match(logger.lines, [{ level: 'warn', fields: { warning: 'every user can read the key' } }]);
+  store.close();
+  store.sink.warn?.(new Error('late'));
+  t.equal(logger.lines.length, 1);
+});
+
 t.test('survives a listener that throws', async (t) => {
   const { store, logger, authority } = setUp();
   store.subscribe(() => {
