@@ -6,6 +6,7 @@ export {
   type WorkloadApiClient,
   type WorkloadApiOptions,
 } from './client.ts';
+export type { RevocationLists } from './crls.ts';
 export { type JwtAuthority, type JwtBundles, parseJwtBundle } from './jwt-bundles.ts';
 export { type JwtSvid, type VerifyJwtOptions, verifyJwtSvid } from './jwt-svid.ts';
 export { type WorkloadApiSourceOptions, workloadApiSource } from './source.ts';

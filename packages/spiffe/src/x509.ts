@@ -8,6 +8,7 @@ import {
   readDerList,
 } from 'inmesh/identity';
 import { bounds } from './bounds.ts';
+import { attributeCrls, crlPem, type RevocationLists } from './crls.ts';
 import type { RawX509Svid, X509BundlesMessage, X509SvidMessage } from './messages.ts';
 import { badAnswer, quoted, reasonOf } from './problem.ts';
 
@@ -34,19 +35,16 @@ export interface X509Context {
   readonly svids: readonly X509Svid[];
   /** Of the own trust domains, and of those that are federated with. */
   readonly bundles: X509Bundles;
-  /** Certificate revocation lists, DER, of any trust domain. */
-  readonly crls: readonly Buffer[];
+  /** Where a trust domain has lists, its certificates are checked against them. */
+  readonly crls: RevocationLists;
 }
 
 /** The trust bundles that a workload without an identity of its own gets. */
 export interface X509BundleSet {
   readonly bundles: X509Bundles;
-  /** Certificate revocation lists, DER, of any trust domain. */
-  readonly crls: readonly Buffer[];
+  /** Where a trust domain has lists, its certificates are checked against them. */
+  readonly crls: RevocationLists;
 }
-
-/** Largest certificate revocation list, bytes. */
-const maxCrlBytes = 1_048_576;
 
 /**
  * Verifies a whole answer: every SVID has the ID that is announced, a key that is its own, valid
@@ -73,7 +71,13 @@ export function x509ContextOf(message: X509SvidMessage, now: number): X509Contex
       bundles.set(trustDomain, certificatesOf(bytes, bounds.bundleCertificates));
     });
   }
-  return { svids, bundles, crls: crlsOf(message.crls) };
+  const known = new Map([...bundles].map(([domain, roots]) => [domain, [...roots, ...intermediatesOf(svids, domain)]]));
+  return { svids, bundles, crls: crlsOf(message.crls, known) };
+}
+
+/** What signs in a trust domain as far as the own chains show it. */
+function intermediatesOf(svids: readonly X509Svid[], domain: string): readonly X509Certificate[] {
+  return svids.filter(({ trustDomain }) => trustDomain === domain).flatMap(({ certificates }) => certificates.slice(1));
 }
 
 /** The same for bundles alone. */
@@ -87,7 +91,7 @@ export function x509BundlesOf(message: X509BundlesMessage): X509BundleSet {
       bundles.set(trustDomain, certificatesOf(bytes, bounds.bundleCertificates));
     });
   }
-  return { bundles, crls: crlsOf(message.crls) };
+  return { bundles, crls: crlsOf(message.crls, bundles) };
 }
 
 function svidOf(raw: RawX509Svid, now: number): { svid: X509Svid; bundle: readonly X509Certificate[] } {
@@ -163,8 +167,8 @@ function keyOf(bytes: Uint8Array): KeyObject {
   }
 }
 
-function crlsOf(crls: readonly Uint8Array[]): readonly Buffer[] {
-  return crls.map((bytes, i) => inField(`crl[${i}]`, () => Buffer.from(readDer(bytes, maxCrlBytes).bytes)));
+function crlsOf(crls: readonly Uint8Array[], authorities: X509Bundles): RevocationLists {
+  return inField('crl', () => attributeCrls(crls, authorities));
 }
 
 function pem(certificates: readonly X509Certificate[]): string {
@@ -210,7 +214,8 @@ export function selectSvid<S extends { readonly hint: string; readonly spiffeId:
 }
 
 /**
- * Credentials as inmesh and its TLS helpers take them: one SVID, with the roots of all trust domains.
+ * Credentials as inmesh and its TLS helpers take them: one SVID, with the roots and revocation
+ * lists of all trust domains.
  *
  * @example
  * const context = await client.fetchX509Svids();
@@ -222,6 +227,9 @@ export function credentialsOfSvid(context: X509Context, choice?: SvidChoice): Cr
     spiffeId,
     certificateChainPem: pem(certificates),
     privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    ...(context.crls.size === 0
+      ? {}
+      : { crlsByTrustDomain: new Map([...context.crls].map(([domain, lists]) => [domain, lists.map(crlPem)])) }),
     trustBundles: new Map([...context.bundles].map(([domain, roots]) => [domain, [...new Set(roots.map(String))]])),
     notBefore,
     notAfter,

@@ -1,8 +1,16 @@
 import { X509Certificate } from 'node:crypto';
 import { inspect } from 'node:util';
-import { type Credentials, createIdentityStore, silentLogger, systemClock } from 'inmesh/identity';
+import {
+  type Credentials,
+  createIdentityStore,
+  readPemCertificates,
+  silentLogger,
+  systemClock,
+  verifyPeer,
+} from 'inmesh/identity';
 import t from 'tap';
 import { keyPem, makeAuthority, makeKey, type TestCertificateOptions } from '../../../test/support/certificates.ts';
+import { makeCrlDer } from '../../../test/support/crls.ts';
 import { readX509BundlesMessage, readX509SvidMessage } from '../src/messages.ts';
 import { credentialsOfSvid, selectSvid, type X509Context, x509BundlesOf, x509ContextOf } from '../src/x509.ts';
 import {
@@ -34,11 +42,10 @@ const good = svidOf(authority.issue(web));
 const read = (sent: SentX509Svids): X509Context => x509ContextOf(readX509SvidMessage(encodeX509Svids(sent)), now);
 const leaf = (options: TestCertificateOptions): SentX509Svid => svidOf(authority.issue(web, options));
 
-t.test('an answer becomes SVIDs, bundles by trust domain, and revocation lists', async (t) => {
+t.test('an answer becomes SVIDs and bundles by trust domain', async (t) => {
   const second = authority.issue(job);
   const context = read({
     svids: [good, svidOf(second, { hint: 'internal' })],
-    crls: [Buffer.from('3003020101', 'hex')],
     federated: { 'spiffe://partner.example': derOf(partner.rootPem), 'spiffe://empty.example': Buffer.alloc(0) },
   });
   t.same(
@@ -54,7 +61,7 @@ t.test('an answer becomes SVIDs, bundles by trust domain, and revocation lists',
   t.same([...context.bundles.keys()].sort(), ['cluster.local', 'empty.example', 'partner.example']);
   t.same(context.bundles.get('partner.example')?.map(String), [partner.rootPem]);
   t.same(context.bundles.get('empty.example'), [], 'known, and nobody of it trusted');
-  t.same(context.crls, [Buffer.from('3003020101', 'hex')]);
+  t.equal(context.crls.size, 0);
 });
 
 const refused: readonly (readonly [name: string, sent: SentX509Svids, message: RegExp])[] = [
@@ -162,7 +169,7 @@ const refused: readonly (readonly [name: string, sent: SentX509Svids, message: R
     { svids: [good], federated: { 'spiffe://partner.example': Buffer.from('x') } },
     /federated_bundles\[.*malformed DER/,
   ],
-  ['a revocation list that is none', { svids: [good], crls: [Buffer.from('x')] }, /crl\[0\]: malformed DER/],
+  ['a revocation list that is none', { svids: [good], crls: [Buffer.from('x')] }, /crl: malformed DER/],
 ];
 
 for (const [name, sent, message] of refused) {
@@ -175,8 +182,8 @@ for (const [name, sent, message] of refused) {
 
 t.test('bundles alone', async (t) => {
   const readBundles = (...entries: (readonly [string, Uint8Array])[]) =>
-    x509BundlesOf(readX509BundlesMessage(encodeX509Bundles(entries, [Buffer.from('3003020101', 'hex')])));
-  const { bundles, crls } = readBundles(
+    x509BundlesOf(readX509BundlesMessage(encodeX509Bundles(entries)));
+  const { bundles } = readBundles(
     ['spiffe://cluster.local', derOf(authority.rootPem)],
     ['spiffe://partner.example', derOf(partner.rootPem, authority.rootPem)],
   );
@@ -187,12 +194,55 @@ t.test('bundles alone', async (t) => {
       ['partner.example', 2],
     ],
   );
-  t.equal(crls.length, 1);
   t.throws(() => readBundles(), { code: 'ERR_MESH_WORKLOAD_API', message: /bundles is empty/ });
   t.throws(() => readBundles(['cluster.local', good.bundle]), {
     message: /bundles\["cluster\.local"\]: not a SPIFFE ID/,
   });
   t.throws(() => readBundles(['spiffe://cluster.local/', good.bundle]), { message: /not a SPIFFE ID/ });
+});
+
+t.test('revocation lists go to the trust domain that signed them', async (t) => {
+  const federated = { 'spiffe://partner.example': derOf(partner.rootPem) };
+  const own = makeCrlDer(authority.root);
+  const byIntermediate = makeCrlDer(authority.signer);
+  const theirs = makeCrlDer(partner.root);
+  const stranger = makeCrlDer(makeAuthority().root);
+  const { crls } = read({ svids: [good], federated, crls: [own, theirs, byIntermediate] });
+  t.same(
+    [...crls],
+    [
+      ['cluster.local', [own, byIntermediate]],
+      ['partner.example', [theirs]],
+    ],
+  );
+  t.same([...read({ svids: [good], crls: [stranger] }).crls.keys()], ['cluster.local'], 'there is one it can be for');
+  t.throws(() => read({ svids: [good], federated, crls: [own, stranger] }), {
+    code: 'ERR_MESH_WORKLOAD_API',
+    message: /crl: list 2 is signed by no authority of the trust domains cluster\.local, partner\.example/,
+  });
+  const bundles = [
+    ['spiffe://cluster.local', derOf(authority.rootPem)],
+    ['spiffe://partner.example', derOf(partner.rootPem)],
+  ] as const;
+  const alone = x509BundlesOf(readX509BundlesMessage(encodeX509Bundles(bundles, [theirs])));
+  t.same([...alone.crls], [['partner.example', [theirs]]]);
+});
+
+t.test('a certificate that is on a list is refused by whoever uses the credentials', async (t) => {
+  const caller = authority.issue(job);
+  const [leaf, ...rest] = readPemCertificates(caller.certificateChainPem, 'chain');
+  const serial = Buffer.from(leaf?.serialNumber ?? '', 'hex');
+  const verified = (...crls: readonly Uint8Array[]): string => {
+    const store = createIdentityStore({ clock: systemClock, logger: silentLogger });
+    store.sink.update(credentialsOfSvid(read({ svids: [good], crls })));
+    const trustBundles = store.current()?.credentials.trustBundles ?? new Map();
+    store.close();
+    return verifyPeer([leaf as X509Certificate, ...rest], trustBundles, Date.now()).spiffeId;
+  };
+  t.equal(verified(), job);
+  t.equal(verified(makeCrlDer(authority.root), makeCrlDer(authority.signer)), job);
+  const revoked = [makeCrlDer(authority.root), makeCrlDer(authority.signer, { revoked: [serial] })];
+  t.throws(() => verified(...revoked), { code: 'ERR_MESH_PEER_IDENTITY', message: /revoked/ });
 });
 
 t.test('the first SVID is the default; a hint or an ID selects another, and never a wrong one', async (t) => {
