@@ -25,6 +25,7 @@ import { changesHeaders } from './route/plan.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
+import { dropAssertions, withoutAssertions } from './sanitize/outbound.ts';
 import type { Known, Selector } from './select.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
@@ -77,9 +78,11 @@ export function agentRouter(options: {
     cors: HeaderChanges | undefined,
   ): Edited => {
     const { plan } = known.destination;
+    const dropped = dropAssertions(headers);
     const view = viewOf(request, headers, known);
     const startTimeMs = clock.wallNow();
-    const changes = requestChanges(plan, view, known.path, startTimeMs);
+    const own = requestChanges(plan, view, known.path, startTimeMs);
+    const changes = dropped ? [withoutAssertions, ...own] : own;
     const response = responseChanges(plan, view, startTimeMs, cors);
     return {
       path: known.path,

@@ -35,6 +35,7 @@ import { announceChoice, changesHeaders } from './route/plan.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { Clusters } from './runtime/clusters.ts';
 import { EndpointState } from './runtime/endpoint.ts';
+import { dropAssertions } from './sanitize/outbound.ts';
 import { createSelector, type Destination, type Selector } from './select.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
@@ -210,6 +211,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.route = route.name;
     call.cluster = destination.plan.cluster;
     call.path = known.path;
+    dropAssertions(headers);
     addOutboundHeaders(headers, call.scope);
     if (route.sticky !== undefined) announceChoice(destination.plan, headers);
     // A connection to the address that the caller named sends the right Host header by itself.

@@ -11,7 +11,7 @@ import type { MtlsMode } from '../model/inbound.ts';
 import { setConnection } from '../pipeline/connection.ts';
 import { rememberClientCert } from './client-cert.ts';
 import { createDrain } from './drain.ts';
-import { createHttp1Server } from './http1-server.ts';
+import { createHttp1Server, type Http1Hooks } from './http1-server.ts';
 import { acceptHttp2 } from './http2-session.ts';
 import { type AcceptorLimits, resolveLimits } from './limits.ts';
 import { type Carrier, ServedConnection } from './served-connection.ts';
@@ -68,13 +68,14 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   const limits = resolveLimits(options.limits);
   const counters = { accepted: 0, plaintextRefused: 0, tlsRefused: 0, handshakesFailed: 0 };
   const drain = createDrain(clock);
-  const http1 = createHttp1Server(limits, {
+  const hooks: Http1Hooks = {
     onRequest: (request, response) => {
       if (drain.started()) response.shouldKeepAlive = false;
       options.onRequest(request, response);
     },
     onProtocolError: (error) => options.onProtocolError?.(error),
-  });
+  };
+  const http1 = createHttp1Server(limits, hooks, clock);
   let tls: TlsServer | undefined;
   let lastIdentity: ActiveIdentity | undefined;
   let lastLogged = Number.NEGATIVE_INFINITY;

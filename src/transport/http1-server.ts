@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { MeshError } from '../errors.ts';
+import type { Clock } from '../lib/clock.ts';
 import { connectionOf } from '../pipeline/connection.ts';
 import type { AcceptorLimits } from './limits.ts';
 
@@ -16,7 +17,7 @@ export interface Http1Hooks {
  * The HTTP/1 server behind the acceptor: it never listens, connections are given to it with
  * `emit('connection', socket)`.
  */
-export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks): Server {
+export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clock: Clock): Server {
   const server = createServer({
     insecureHTTPParser: false,
     // The pipeline refuses a missing Host itself, so that the refusal is counted.
@@ -46,12 +47,13 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks): Se
     if (connection !== undefined) connection.awaitsContinue = response;
     accept(request, response);
   });
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(error, socket, hooks));
+  const end = createEnding(clock);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(error, socket, hooks, end));
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
     socket.on('error', ignore);
     const failure = new MeshError('ERR_MESH_METHOD', 'CONNECT asks for a proxy, and this is none');
     hooks.onProtocolError(failure);
-    end(socket, 405, 'Method Not Allowed', failure);
+    end.say(socket, 405, 'Method Not Allowed', failure);
   });
   server.on('timeout', (socket) => onIdle(socket, limits));
   // Node starts its checks of header and request timeouts only for servers that listen.
@@ -71,7 +73,9 @@ const refusals: Readonly<Record<string, Refusal>> = {
 };
 const badRequest: Refusal = { status: 400, reason: 'Bad Request' };
 
-function refuse(error: NodeJS.ErrnoException, socket: Duplex, { onProtocolError }: Http1Hooks): void {
+function refuse(error: NodeJS.ErrnoException, socket: Duplex, { onProtocolError }: Http1Hooks, end: Ending): void {
+  // More of what was refused already.
+  if (end.has(socket)) return;
   const response = connectionOf(socket)?.response;
   const answering = response?.headersSent === true && !response.writableFinished;
   // A dead connection, or one in the middle of a response: nothing more can be said on it.
@@ -83,16 +87,44 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex, { onProtocolError 
   const code = status === 431 ? 'ERR_MESH_HEADERS_TOO_LARGE' : 'ERR_MESH_BAD_REQUEST';
   const failure = new MeshError(code, `not an acceptable HTTP request: ${error.message}`, { cause: error });
   onProtocolError(failure);
-  end(socket, status, reason, failure);
+  end.say(socket, status, reason, failure);
 }
 
-function end(socket: Duplex, status: number, reason: string, { code }: MeshError): void {
-  const body = reason.toLowerCase();
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: text/plain\r\n` +
-      `content-length: ${body.length}\r\nx-inmesh-error: ${code}\r\n\r\n${body}`,
-    () => socket.destroy(),
-  );
+/** How connections end on which nothing more will be read. */
+interface Ending {
+  has(socket: Duplex): boolean;
+  /** Answers, and closes when the client has, at most {@link lingerMs} later. */
+  say(socket: Duplex, status: number, reason: string, failure: MeshError): void;
+}
+
+/** How long a refused client may take to read why (Envoy `delayed_close_timeout`), milliseconds. */
+const lingerMs = 1_000;
+
+/**
+ * A connection that is closed with bytes of the client unread is reset, and the reset takes the answer
+ * along that the client has not read yet (RFC 9112 section 9.6): what still comes is read, and dropped.
+ */
+function createEnding(clock: Clock): Ending {
+  const ending = new WeakSet<Duplex>();
+  return {
+    has: (socket) => ending.has(socket),
+    say(socket, status, reason, { code }) {
+      ending.add(socket);
+      const body = reason.toLowerCase();
+      const text =
+        `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: text/plain\r\n` +
+        `content-length: ${body.length}\r\nx-inmesh-error: ${code}\r\n\r\n${body}`;
+      if (connectionOf(socket)?.overHttp2 === true) {
+        socket.end(text, () => socket.destroy());
+        return;
+      }
+      socket.once(
+        'close',
+        clock.after(lingerMs, () => socket.destroy()),
+      );
+      socket.end(text);
+    },
+  };
 }
 
 /**
