@@ -4,11 +4,13 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { type Random, systemRandom } from '../lib/random.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import { type Workload, workloadSpiffeId } from '../model/workload.ts';
-import { type CertificateAnswer, requestCertificate } from './ca-client.ts';
-import { checkCredentials } from './credentials.ts';
+import { watchBundle } from './ca-bundle.ts';
+import { type AuthorityTrust, type CertificateAnswer, requestCertificate } from './ca-client.ts';
+import { checkCredentials, credentialsOf } from './credentials.ts';
 import { createCsr, generateIdentityKey } from './csr.ts';
 import { readPemCertificates } from './pem.ts';
 import type { Credentials, IdentitySink, IdentitySource } from './source.ts';
+import { verifyPeer } from './verify-peer.ts';
 import { waitFor } from './wait.ts';
 
 /** Options of {@link caSource}. */
@@ -26,6 +28,11 @@ export interface CaSourceOptions {
   readonly tokenFile?: string;
   /** Share of a certificate's life after which it is renewed, less up to a tenth at random. Default 0.5. */
   readonly renewAtShare?: number;
+  /**
+   * Whether to hear of changes of the trust bundle at once: with a request that the authority holds
+   * until there is one. Default true. Without, they come with the next certificate.
+   */
+  readonly watchBundle?: boolean;
   /** Time for one request, milliseconds. Default 30,000. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;
@@ -41,6 +48,9 @@ const maxBackoffWithoutMs = 2_000;
  * token, and renews well before expiry with the certificate in hand; when that has expired, with
  * the token again. The key is made anew every time and never leaves the process. Failures are
  * reported and tried again, after 50 ms at first and up to a minute later on.
+ *
+ * Changes of the trust bundle and of revocation lists are heard of within about a second. When the
+ * root of the certificate in hand is gone from the bundle, a new certificate is asked for at once.
  *
  * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that can never work.
  *
@@ -61,14 +71,19 @@ export function caSource(options: CaSourceOptions): IdentitySource {
   const usable = (held: Credentials | undefined): held is Credentials =>
     held !== undefined && clock.wallNow() < held.notAfter;
 
-  const ask = async (held: Credentials | undefined, signal: AbortSignal): Promise<CertificateAnswer> => {
+  /** With the certificate in hand, or with a token; either way the roots that came with it count. */
+  const ask = async (
+    by: 'certificate' | 'token',
+    held: Credentials | undefined,
+    signal: AbortSignal,
+  ): Promise<CertificateAnswer> => {
     const key = generateIdentityKey();
     const answer = await requestCertificate({
       url,
       trustRoots: await readRoots(options.trustRoot, held),
       csrPem: createCsr(spiffeId, key),
       privateKeyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      proof: held === undefined ? { token: await readToken(options) } : { credentials: held },
+      proof: by === 'certificate' && held !== undefined ? { credentials: held } : { token: await readToken(options) },
       timeoutMs,
       clock,
       signal,
@@ -78,17 +93,64 @@ export function caSource(options: CaSourceOptions): IdentitySource {
   };
 
   const obtain = async (held: Credentials | undefined, signal: AbortSignal): Promise<CertificateAnswer> => {
-    if (!usable(held)) return ask(undefined, signal);
-    const answer = await ask(held, signal);
+    if (!usable(held)) return ask('token', held, signal);
+    const answer = await ask('certificate', held, signal);
     // An authority that lost its root knows our certificate no longer; a token may still serve.
     if (!('status' in answer) || (answer.status !== 401 && answer.status !== 403)) return answer;
-    const second = await ask(undefined, signal);
+    const second = await ask('token', held, signal);
     return 'credentials' in second ? second : answer;
   };
 
   const run = async (sink: IdentitySink, signal: AbortSignal): Promise<void> => {
     let held: Credentials | undefined;
     let failures = 0;
+    /** The newest bundle that was heard of: an answer to a request for a certificate may be older. */
+    let heard: AuthorityTrust | undefined;
+    let wakeUp = (): void => {};
+    const sleep = async (ms: number): Promise<void> => {
+      const nap = new AbortController();
+      wakeUp = () => nap.abort();
+      signal.addEventListener('abort', wakeUp);
+      if (!signal.aborted) await waitFor(clock, ms, nap.signal);
+      signal.removeEventListener('abort', wakeUp);
+    };
+
+    let watching: Promise<void> | undefined;
+    const watch = (): Promise<void> => {
+      let trouble = false;
+      return watchBundle(
+        {
+          url,
+          trustRoots: () => readRoots(options.trustRoot, held),
+          timeoutMs,
+          clock,
+          random,
+          heard: (trust) => {
+            heard = trust;
+            if (held === undefined) return;
+            const before = held;
+            try {
+              held = withTrust(before, trust);
+              checkCredentials(held, { now: clock.wallNow(), spiffeId });
+            } catch (error) {
+              held = before;
+              sink.reject(error instanceof Error ? error : new MeshError('ERR_MESH_CA', String(error)));
+              return;
+            }
+            if (!trouble && sameTrust(before, held)) return;
+            trouble = false;
+            sink.update(held);
+            if (chains(before, clock) && !chains(held, clock)) wakeUp();
+          },
+          troubled: (problem) => {
+            trouble = true;
+            heard = undefined;
+            sink.lost(problem);
+          },
+        },
+        signal,
+      );
+    };
     /** Reports what happened and says how long to wait until the next attempt. */
     const attempt = async (): Promise<number> => {
       let transient = true;
@@ -96,9 +158,10 @@ export function caSource(options: CaSourceOptions): IdentitySource {
         const answer = await obtain(held, signal);
         if (signal.aborted) return 0;
         if ('credentials' in answer) {
-          held = answer.credentials;
+          held = heard === undefined ? answer.credentials : withTrust(answer.credentials, heard);
           failures = 0;
           sink.update(held);
+          if (options.watchBundle !== false) watching ??= watch();
           // Jitter only ever renews earlier: a healthy process is done before half of the life is over.
           return (held.notAfter - clock.wallNow()) * renewAtShare * (1 - random() / 10);
         }
@@ -121,10 +184,32 @@ export function caSource(options: CaSourceOptions): IdentitySource {
       const ceiling = Math.max(firstBackoffMs, Math.min(maxBackoffMs, left));
       return Math.min(ceiling, firstBackoffMs * 2 ** Math.min(failures++, 20)) * (0.5 + random() / 2);
     };
-    while (!signal.aborted) await waitFor(clock, await attempt(), signal);
+    while (!signal.aborted) await sleep(await attempt());
+    await watching;
   };
 
   return { name: `ca:${url.origin}`, run };
+}
+
+/** The same certificate with another bundle. @throws MeshError when the bundle cannot be read */
+function withTrust({ certificateChainPem, privateKeyPem }: Credentials, trust: AuthorityTrust): Credentials {
+  return credentialsOf({ certificateChainPem, privateKeyPem, ...trust });
+}
+
+function sameTrust(a: Credentials, b: Credentials): boolean {
+  const text = ({ trustBundles, crlsByTrustDomain }: Credentials): string =>
+    JSON.stringify([[...trustBundles], [...(crlsByTrustDomain ?? [])]]);
+  return text(a) === text(b);
+}
+
+/** Whether those who have this bundle accept this certificate. */
+function chains({ certificateChainPem, trustBundles }: Credentials, clock: Clock): boolean {
+  try {
+    verifyPeer(readPemCertificates(certificateChainPem, 'certificate chain'), trustBundles, clock.wallNow());
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function authorityUrl(text: string): URL {

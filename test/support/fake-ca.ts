@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -30,12 +30,13 @@ export interface FakeCa {
   close(): Promise<void>;
 }
 
-/** Starts one. `now` is the time by which certificates are made, so that a fake clock fits; `port` 0 is a free one. */
+/** Starts one. `now` is the time by which certificates are made, so that a fake clock fits; `port` 0 is a free one; `get` answers for bundles. */
 export async function fakeCa(
   authority: TestAuthority,
   now: () => number,
   answer: (request: CaRequest, index: number) => CaAnswer,
   port = 0,
+  get: (incoming: IncomingMessage, response: ServerResponse) => void = (_, response) => response.writeHead(404).end(),
 ): Promise<FakeCa> {
   const requests: CaRequest[] = [];
   const key = makeKey();
@@ -49,6 +50,7 @@ export async function fakeCa(
       rejectUnauthorized: false,
     },
     (incoming, response) => {
+      if (incoming.method === 'GET') return get(incoming, response);
       let text = '';
       incoming.on('data', (chunk) => {
         text += chunk.toString();

@@ -9,6 +9,7 @@ import type {
   TokenRequest,
 } from './authority-types.ts';
 import { crlsAreDue, publishCrls } from './crl.ts';
+import { withoutCrl } from './crl-coverage.ts';
 import { checkNoAuthority, checkRequested, readCsr } from './csr.ts';
 import { type Holdings, type HoldingsStore, signing } from './holdings.ts';
 import type { IssuanceLog } from './issuance-log.ts';
@@ -27,6 +28,8 @@ export interface AuthorityState {
   readonly store: HoldingsStore;
   /** Revocation lists that were made elsewhere, PEM: those of a root whose key is not here. */
   readonly extraCrls: readonly string[];
+  /** Roots of other trust domains to hand out; the same object until they change. */
+  readonly federated?: () => TrustBundles;
 }
 
 const maxTokenTtlMs = 2_592_000_000;
@@ -48,26 +51,46 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     return [current.root.certificate.toString(), ...next];
   };
 
-  let known: { readonly holdings: Holdings; readonly bundle: AuthorityBundle } | undefined;
+  /** Lists for members: while there is something on them, and only when none that they want is missing. */
+  const listsFor = (holdings: Holdings): readonly string[] => {
+    const { certificates, crls } = holdings.revocations;
+    const now = clock.wallNow();
+    if (crls === undefined || !certificates.some(({ notAfter }) => now < notAfter)) return [];
+    const lists = [...crls.pems, ...state.extraCrls];
+    return withoutCrl(holdings, lists).length === 0 ? lists : [];
+  };
+
+  interface Known {
+    readonly holdings: Holdings;
+    readonly federated: TrustBundles | undefined;
+    /** When the last revoked certificate expires, so that lists are wanted no longer. */
+    readonly listsUntil: number;
+    readonly bundle: AuthorityBundle;
+  }
+  let known: Known | undefined;
   /** The same object until its content changes: connections remember by it what they verified against. */
   const bundle = (): AuthorityBundle => {
     const holdings = store.read();
-    const now = clock.wallNow();
-    const { certificates, crls } = holdings.revocations;
-    const listed = certificates.some(({ notAfter }) => now < notAfter) && crls !== undefined;
-    const lists = listed ? [...crls.pems, ...state.extraCrls] : [];
-    if (known !== undefined && known.holdings === holdings && known.bundle.crls.length === lists.length) {
+    const federated = state.federated?.();
+    if (known?.holdings === holdings && known.federated === federated && clock.wallNow() < known.listsUntil) {
       return known.bundle;
     }
+    const crls = listsFor(holdings);
     const roots = [...new Set([...ownRoots(holdings), ...extraRoots])];
+    const entries = [...(federated ?? [])].filter(([domain]) => domain !== trustDomain);
+    const trust = JSON.stringify([[trustDomain, roots], ...entries]);
+    const before = known?.bundle;
+    const trustBundles: TrustBundles =
+      before !== undefined && JSON.stringify([...before.trustBundles]) === trust
+        ? before.trustBundles
+        : new Map([[trustDomain, roots], ...entries]);
     const tag = createHash('sha256')
-      .update(JSON.stringify([roots, lists]))
+      .update(JSON.stringify([trust, crls]))
       .digest('hex')
       .slice(0, 32);
-    const before = known?.bundle;
-    const same = before?.trustBundles.get(trustDomain)?.join('') === roots.join('') ? before?.trustBundles : undefined;
-    const trustBundles: TrustBundles = same ?? new Map([[trustDomain, roots]]);
-    known = { holdings, bundle: before?.tag === tag ? before : { trustBundles, crls: lists, tag } };
+    const ends = holdings.revocations.certificates.map(({ notAfter }) => notAfter);
+    const listsUntil = crls.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...ends);
+    known = { holdings, federated, listsUntil, bundle: before?.tag === tag ? before : { trustBundles, crls, tag } };
     return known.bundle;
   };
 
@@ -138,7 +161,7 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     };
   };
 
-  const keeper = createKeeper({ settings, store, log, changed: tell });
+  const keeper = createKeeper({ settings, store, log, extraCrls: state.extraCrls, changed: tell });
 
   const refresh = (): void => {
     const holdings = store.read();
@@ -200,6 +223,7 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
         rootsInBundle: bundle().trustBundles.get(trustDomain)?.length ?? 0,
         log: log.all(),
         check: log.check(),
+        withoutCrl: withoutCrl(holdings, [...(holdings.revocations.crls?.pems ?? []), ...state.extraCrls]),
         ofOther: keeper.validOfOther(holdings),
         now: clock.wallNow(),
       });

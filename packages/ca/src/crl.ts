@@ -22,8 +22,11 @@ import { backdateMs, type Signer } from './material.ts';
 import { refusal } from './refusal.ts';
 import { type Revocations, type RevokedCertificate, revocationReasons } from './revocation.ts';
 
-/** How long a list is valid. It is replaced when half of that is over. */
-export const crlLifeMs = 86_400_000;
+/**
+ * How long a list is valid. It is replaced when half of that is over, so that a list never ends
+ * before a certificate of whoever has it: those live for a day at most.
+ */
+export const crlLifeMs = 172_800_000;
 
 const reasonCode = '2.5.29.21';
 const crlNumber = '2.5.29.20';
@@ -78,7 +81,7 @@ export function crlsAreDue({ crls }: Revocations, now: number): boolean {
 }
 
 /** Lists nothing that expired more than this before, so that each is on one list after its expiry (RFC 5280 3.3). */
-const keptMs = 2 * crlLifeMs;
+const keptMs = crlLifeMs;
 
 /**
  * Holdings with new lists: one for each authority whose key is there, roots included, because

@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Logger } from 'inmesh/identity';
 import { type Attestor, attest } from './attest.ts';
-import type { Authority } from './authority-types.ts';
+import type { Authority, AuthorityBundle } from './authority-types.ts';
+import type { BundleRoute } from './bundle-route.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { reasonOf, refusal, refusals } from './refusal.ts';
 
@@ -13,12 +14,13 @@ const maxBodyBytes = 24_576;
 export interface HandlerParts {
   readonly authority: Authority;
   readonly attestors: readonly Attestor[];
+  readonly bundles: BundleRoute;
   readonly limiter: RateLimiter;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** Answers `POST /v1/certificates`, `GET /v1/bundle` and `GET /healthz`, in JSON, also when it refuses. */
+/** Answers what {@link serveAuthority} lists, in JSON, also when it refuses. */
 export function createHandler(parts: HandlerParts): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
     answer(parts, request, response).catch((error: unknown) => {
@@ -32,7 +34,7 @@ export function createHandler(parts: HandlerParts): (request: IncomingMessage, r
 async function answer(parts: HandlerParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const remote = request.socket.remoteAddress ?? 'unknown';
   try {
-    send(response, 200, await route(parts, request, remote));
+    await route(parts, request, response, remote);
   } catch (error) {
     const reason = reasonOf(error) ?? 'internal';
     const message = reason === 'internal' ? 'the authority failed; see its log' : (error as Error).message;
@@ -46,29 +48,65 @@ async function answer(parts: HandlerParts, request: IncomingMessage, response: S
   }
 }
 
-async function route(parts: HandlerParts, request: IncomingMessage, remote: string): Promise<object> {
-  const { authority, limiter } = parts;
+async function route(
+  parts: HandlerParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  remote: string,
+): Promise<void> {
   const [path] = (request.url ?? '').split('?', 1);
   const handler = path === undefined || !Object.hasOwn(routes, path) ? undefined : routes[path];
-  if (handler === undefined)
-    throw refusal('not_found', 'there is POST /v1/certificates, GET /v1/bundle and GET /healthz');
+  if (handler === undefined) {
+    throw refusal('not_found', 'there is POST /v1/certificates, GET /v1/bundle, GET /v1/crl and GET /healthz');
+  }
   if (request.method !== handler.method) throw refusal('method_not_allowed', `${path} takes ${handler.method}`);
-  if (!limiter.take(remote)) throw refusal('rate_limited', 'too many requests; try again in a second');
-  if (handler.run === 'certificates') return certificates(parts, request, remote);
-  const trustBundles = Object.fromEntries(authority.trustBundles);
-  if (handler.run === 'bundle') return { trustDomain: authority.trustDomain, trustBundles };
-  if (parts.clock.wallNow() >= authority.signsUntil())
-    throw refusal('unavailable', 'the authority cannot sign any more');
-  return { status: 'ok', trustDomain: authority.trustDomain };
+  if (!parts.limiter.take(remote)) throw refusal('rate_limited', 'too many requests; try again in a second');
+  await handler.run(parts, request, response, remote);
 }
 
-const routes: Readonly<
-  Record<string, { readonly method: string; readonly run: 'certificates' | 'bundle' | 'health' }>
-> = {
-  '/v1/certificates': { method: 'POST', run: 'certificates' },
-  '/v1/bundle': { method: 'GET', run: 'bundle' },
-  '/healthz': { method: 'GET', run: 'health' },
+type Run = (
+  parts: HandlerParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  remote: string,
+) => Promise<void> | void;
+
+const routes: Readonly<Record<string, { readonly method: string; readonly run: Run }>> = {
+  '/v1/certificates': {
+    method: 'POST',
+    run: async (parts, request, response, remote) => send(response, 200, await certificates(parts, request, remote)),
+  },
+  '/v1/bundle': { method: 'GET', run: bundle },
+  '/v1/crl': {
+    method: 'GET',
+    run: ({ authority }, _request, response) =>
+      sendText(response, 200, 'application/x-pem-file', authority.crls().join('')),
+  },
+  '/healthz': {
+    method: 'GET',
+    run: ({ authority, clock }, _request, response) => {
+      if (clock.wallNow() >= authority.signsUntil()) throw refusal('unavailable', 'the authority cannot sign any more');
+      send(response, 200, { status: 'ok', trustDomain: authority.trustDomain });
+    },
+  },
 };
+
+async function bundle({ authority, bundles }: HandlerParts, request: IncomingMessage, response: ServerResponse) {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  const answered = await bundles.answer(request.headers, gone.signal);
+  for (const [name, value] of Object.entries(answered.headers)) response.setHeader(name, value);
+  if (answered.status === 304) response.writeHead(304).end();
+  else send(response, 200, { trustDomain: authority.trustDomain, ...trustOf(authority, answered.bundle) });
+}
+
+/** What members trust and no longer trust: by trust domain, as they check it. */
+function trustOf({ trustDomain }: Authority, { trustBundles, crls }: AuthorityBundle): object {
+  return {
+    trustBundles: Object.fromEntries(trustBundles),
+    ...(crls.length === 0 ? {} : { crls: { [trustDomain]: crls } }),
+  };
+}
 
 async function certificates(parts: HandlerParts, request: IncomingMessage, remote: string): Promise<object> {
   const { authority, logger } = parts;
@@ -82,7 +120,7 @@ async function certificates(parts: HandlerParts, request: IncomingMessage, remot
   return {
     spiffeId,
     certificateChain: issued.certificateChainPem,
-    trustBundles: Object.fromEntries(authority.trustBundles),
+    ...trustOf(authority, authority.bundle()),
     notBefore,
     notAfter,
   };
@@ -113,9 +151,12 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 function send(response: ServerResponse, status: number, body: object): void {
-  const text = JSON.stringify(body);
+  sendText(response, status, 'application/json', JSON.stringify(body));
+}
+
+function sendText(response: ServerResponse, status: number, type: string, text: string): void {
   response.writeHead(status, {
-    'content-type': 'application/json',
+    'content-type': type,
     'content-length': Buffer.byteLength(text),
     'cache-control': 'no-store',
   });

@@ -1,6 +1,7 @@
 import { parseSpiffeId } from 'inmesh/identity';
 import type { Authority } from './authority-types.ts';
 import { publishCrls } from './crl.ts';
+import { withoutCrl } from './crl-coverage.ts';
 import { type Holdings, type HoldingsStore, replaceGeneration, signing } from './holdings.ts';
 import type { IssuanceEntry, IssuanceLog } from './issuance-log.ts';
 import { makeGeneration } from './material.ts';
@@ -16,6 +17,7 @@ export interface KeeperParts {
   readonly settings: AuthoritySettings;
   readonly store: HoldingsStore;
   readonly log: IssuanceLog;
+  readonly extraCrls: readonly string[];
   /** Called after every change. */
   changed(): void;
 }
@@ -26,7 +28,7 @@ export type Keeper = Pick<Authority, 'rotation' | 'importIntermediate' | 'revoke
   validOfOther(holdings: Holdings): ValidCertificates;
 };
 
-export function createKeeper({ settings, store, log, changed }: KeeperParts): Keeper {
+export function createKeeper({ settings, store, log, extraCrls, changed }: KeeperParts): Keeper {
   const { trustDomain, keyType, nameConstraints, leafTtlMs, passphrase, clock, logger } = settings;
 
   /** Every change of who signs, or of what is revoked, comes with its lists. */
@@ -132,6 +134,7 @@ export function createKeeper({ settings, store, log, changed }: KeeperParts): Ke
         return { ...before, revocations: addRevoked(before.revocations, found, identity) };
       });
       logger.warn({ ...(spiffeId === undefined ? { serial } : { spiffeId }), reason, count: added.length }, 'revoked');
+      warnOfMissingCrls();
       return added;
     },
     reinstate: (spiffeId) => {
@@ -139,6 +142,17 @@ export function createKeeper({ settings, store, log, changed }: KeeperParts): Ke
       logger.warn({ spiffeId }, 'a revoked identity may have certificates again');
     },
   };
+
+  function warnOfMissingCrls(): void {
+    const holdings = store.read();
+    const missing = withoutCrl(holdings, [...(holdings.revocations.crls?.pems ?? []), ...extraCrls]);
+    if (missing.length === 0) return;
+    const names = missing.map(({ subject }) => subject.replaceAll('\n', ', '));
+    logger.warn(
+      { missing: names },
+      'members get no revocation lists, because one of these is missing; what is revoked is not renewed. Put theirs into extra-crls.pem',
+    );
+  }
 
   function checked(spiffeId: string): string {
     const id = parseSpiffeId(spiffeId);

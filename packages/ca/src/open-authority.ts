@@ -73,6 +73,7 @@ export function initAuthority(dir: string, options: InitOptions = {}): Authority
     const plugged = readPlugged(options.from, { trustDomain, passphrase, now: clock.wallNow() });
     for (const warning of plugged.warnings) logger.warn({ from: options.from }, warning);
     holdings = { current: plugged.generation, revocations: noRevocations };
+    if (plugged.crls !== undefined) more.set('extra-crls.pem', plugged.crls);
     if (plugged.otherRoots.length > 0) more.set('extra-roots.pem', plugged.otherRoots.join(''));
   }
   makePrivateFolder(dir);

@@ -1,6 +1,6 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { readPemCertificates, verifyPeer } from 'inmesh/identity';
+import { readCertificate, readPemCertificates, verifyPeer } from 'inmesh/identity';
 import { issuerPartsOf, signatureOidOf } from './certificate-parts.ts';
 import { mayPublish } from './crl.ts';
 import { readPrivateKey } from './encrypted-key.ts';
@@ -10,8 +10,8 @@ import { backdateMs, type Generation, issue } from './material.ts';
 import { refusal } from './refusal.ts';
 
 /**
- * File names of an intermediate that another authority made: those of Istio's `cacerts` secret,
- * and `cross-cert.pem`, the new root signed by the old one, when roots are exchanged.
+ * File names of an intermediate that another authority made: those of Istio's `cacerts` secret
+ * (`ca-crl.pem` has the revocation lists of the authorities above it), and `cross-cert.pem`, the new root signed by the old one, when roots are exchanged.
  */
 const names = {
   certificate: 'ca-cert.pem',
@@ -19,6 +19,7 @@ const names = {
   chain: 'cert-chain.pem',
   roots: 'root-cert.pem',
   cross: 'cross-cert.pem',
+  crls: 'ca-crl.pem',
 } as const;
 
 /** An intermediate that was made elsewhere. */
@@ -27,6 +28,8 @@ export interface Plugged {
   /** Further roots of `root-cert.pem`: to hand out, not above this intermediate. */
   readonly otherRoots: readonly X509Certificate[];
   readonly cross?: X509Certificate;
+  /** Revocation lists of the authorities above, PEM. */
+  readonly crls?: string;
   /** What the operator should know: it will expire soon, it must not sign revocation lists. */
   readonly warnings: readonly string[];
 }
@@ -69,6 +72,9 @@ export function readPlugged(folder: string, { trustDomain, passphrase, now }: Pl
     const name = at === 0 ? names.certificate : at <= more.length + chain.length ? names.chain : names.roots;
     checkStrength(folder, name, each, !roots.some((root) => root.raw.equals(each.raw)));
   }
+  const { ca, keyUsage } = readCertificate(certificate.raw);
+  if (!ca) throw bad(folder, names.certificate, 'it is not the certificate of an authority (cA is false)');
+  if (keyUsage?.keyCertSign !== true) throw bad(folder, names.certificate, 'it lacks keyCertSign');
   const path = pathUp(certificate, [...more, ...chain], roots);
   if (path === undefined) {
     throw bad(folder, names.certificate, `it does not chain to a root of ${names.roots} (with ${names.chain})`);
@@ -76,7 +82,9 @@ export function readPlugged(folder: string, { trustDomain, passphrase, now }: Pl
   const { root, above } = path;
   checkByTrial({ certificate, key, above, root }, folder, { trustDomain, now });
   const cross = readIfThere(join(folder, names.cross)) === undefined ? undefined : certificates(names.cross)[0];
+  const crls = readIfThere(join(folder, names.crls));
   return {
+    ...(crls === undefined ? {} : { crls }),
     generation: {
       root: { certificate: root },
       intermediate: { certificate, key, ...(above.length === 0 ? {} : { above }) },

@@ -5,12 +5,17 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
 import { type Attestor, certificateAttestor, joinTokenAttestor } from './attest.ts';
 import type { Authority } from './authority-types.ts';
+import { createBundleRoute } from './bundle-route.ts';
 import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-unary.ts';
 import { createHandler } from './handler.ts';
 import { istioService } from './istio-service.ts';
 import { type KubernetesCluster, kubernetesAttestor } from './kubernetes.ts';
 import { checkRange, invalid } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
+
+const maxConnections = 10_000;
+/** How often the authority looks for what other processes changed in its folder, and for what is due. */
+const lookMs = 1_000;
 
 /** Options of {@link serveAuthority}. */
 export interface ServeOptions {
@@ -49,7 +54,8 @@ export interface AuthorityServer {
  * | request | answer |
  * |---|---|
  * | `POST /v1/certificates` `{"csr": "…", "token": "…"}` | `{"spiffeId", "certificateChain", "trustBundles", "notBefore", "notAfter"}` |
- * | `GET /v1/bundle` | `{"trustDomain", "trustBundles"}` |
+ * | `GET /v1/bundle` | `{"trustDomain", "trustBundles", "crls"}`; waits for a change when asked to (`prefer: wait=…`) |
+ * | `GET /v1/crl` | revocation lists, PEM |
  * | `GET /healthz` | `{"status": "ok", "trustDomain"}` |
  *
  * gRPC on the same port (HTTP/2 by ALPN) is Istio's `istio.v1.auth.IstioCertificateService`.
@@ -71,7 +77,8 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     ...(kubernetes.length === 0 ? [] : [kubernetesAttestor(kubernetes, authority.trustDomain, clock)]),
     ...further,
   ];
-  const parts = { authority, attestors, limiter, clock, logger };
+  const bundles = createBundleRoute(authority, clock);
+  const parts = { authority, attestors, bundles, limiter, clock, logger };
 
   let current = authority.issueServer(names);
   const tlsOptions = (): SecureContextOptions => {
@@ -101,7 +108,8 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     },
     createHandler(parts),
   );
-  server.maxConnections = 1_000;
+  // One for every member that waits to hear of a new bundle, and room for those that ask for certificates.
+  server.maxConnections = maxConnections;
   const grpc = serveGrpc(server, istioService(parts));
   server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'a TLS handshake failed'));
   server.on('clientError', (_error, socket) => {
@@ -111,20 +119,32 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   await listen(server, host, port);
 
   let cancel = (): void => {};
-  const rotateLater = (delayMs: number): void => {
-    cancel = clock.after(delayMs, () => {
-      try {
-        current = authority.issueServer(names);
-        server.setSecureContext(tlsOptions());
-        rotateLater(halfOf(current.notAfter));
-      } catch (error) {
-        logger.error({ error: (error as Error).message }, 'the server certificate could not be renewed; trying again');
-        rotateLater(60_000);
-      }
-    });
+  const rotate = (): void => {
+    cancel();
+    let nextMs = 60_000;
+    try {
+      current = authority.issueServer(names);
+      server.setSecureContext(tlsOptions());
+      nextMs = halfOf(current.notAfter);
+    } catch (error) {
+      logger.error({ error: (error as Error).message }, 'the server certificate could not be renewed; trying again');
+    }
+    cancel = clock.after(nextMs, rotate);
   };
   const halfOf = (notAfter: number): number => Math.max(1_000, (notAfter - clock.wallNow()) / 2);
-  rotateLater(halfOf(current.notAfter));
+  cancel = clock.after(halfOf(current.notAfter), rotate);
+  // Another root signs, or is trusted: the own certificate and whose certificates count here change with it.
+  const unsubscribe = authority.subscribe(rotate);
+  let stopLooking = (): void => {};
+  const look = (): void => {
+    try {
+      authority.refresh();
+    } catch (error) {
+      logger.error({ error: (error as Error).message }, 'the authority could not do what was due; trying again');
+    }
+    stopLooking = clock.after(lookMs, look);
+  };
+  stopLooking = clock.after(lookMs, look);
 
   const address = server.address() as AddressInfo;
   const shown = isUnspecified(host) ? '127.0.0.1' : host;
@@ -136,6 +156,9 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     port: address.port,
     close: () => {
       cancel();
+      stopLooking();
+      unsubscribe();
+      bundles.close();
       return close(server, grpc, clock);
     },
   };

@@ -47,7 +47,13 @@ export interface AuthorityStatus {
     readonly certificates: number;
     readonly identities: readonly string[];
   };
-  readonly crl?: { readonly number: number; readonly thisUpdate: string; readonly nextUpdate: string };
+  readonly crl?: {
+    readonly number: number;
+    readonly thisUpdate: string;
+    readonly nextUpdate: string;
+    /** Authorities without a list here; while there is one, members get no lists at all. */
+    readonly missing: readonly string[];
+  };
 }
 
 /** What status is made of. */
@@ -58,6 +64,8 @@ export interface StatusParts {
   readonly rootsInBundle: number;
   readonly log: Iterable<IssuanceEntry>;
   readonly check: LogCheck;
+  /** Authorities of which there is no revocation list. */
+  readonly withoutCrl: readonly X509Certificate[];
   readonly ofOther: { readonly count: number; readonly until: number };
   readonly now: number;
 }
@@ -108,6 +116,7 @@ export function statusOf(parts: StatusParts): AuthorityStatus {
             number: revocations.number,
             thisUpdate: iso(revocations.crls.thisUpdate),
             nextUpdate: iso(revocations.crls.nextUpdate),
+            missing: parts.withoutCrl.map(({ subject }) => subject.replaceAll('\n', ', ')),
           },
         }),
   };

@@ -13,6 +13,8 @@ export interface Call {
   readonly cert?: string;
   readonly key?: string;
   readonly host?: string;
+  /** Whether the answer is text, not JSON. */
+  readonly text?: boolean;
 }
 
 /** What came back. */
@@ -20,6 +22,7 @@ export interface Reply {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   readonly json: Record<string, unknown>;
+  readonly text: string;
 }
 
 /** One request over a connection of its own. */
@@ -36,5 +39,6 @@ export async function call(url: string, options: Call): Promise<Reply> {
   const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
   let text = '';
   for await (const chunk of answer) text += String(chunk);
-  return { status: answer.statusCode ?? 0, headers: answer.headers, json: JSON.parse(text) as Record<string, unknown> };
+  const json = options.text === true || text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+  return { status: answer.statusCode ?? 0, headers: answer.headers, json, text };
 }
