@@ -20,6 +20,7 @@ import { createServerPipeline, type ServerPipelineDependencies } from './server-
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
+import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface InboundDependencies {
   readonly workload: Workload;
@@ -34,6 +35,8 @@ export interface InboundDependencies {
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */
   readonly loadReports?: 'asked' | 'always' | 'never';
+  /** Cuts connections of clients that are no longer trusted. */
+  readonly trustWatch?: TrustWatch | undefined;
   snapshot(): Snapshot | undefined;
 }
 
@@ -79,6 +82,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         onProtocolError: pipeline.countRefusal,
         logger,
         clock,
+        trustWatch: dependencies.trustWatch,
       });
       const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
       acceptors.add(acceptor);

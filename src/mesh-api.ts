@@ -90,6 +90,13 @@ export interface MeshOptions {
    */
   readonly mirrorCredentials?: 'own' | 'all';
   /**
+   * What becomes of open connections when their other end is no longer trusted: its root was taken
+   * away, its certificate or an authority was revoked, or has expired. `refuse` (default): requests
+   * on them are refused, and new calls go elsewhere; what is under way finishes. `close`: they are cut
+   * within a second, idle or not.
+   */
+  readonly untrustedConnections?: 'refuse' | 'close';
+  /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
    *

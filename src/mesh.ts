@@ -9,8 +9,9 @@ import { caSource } from './identity/ca-source.ts';
 import { fileIdentitySource } from './identity/file-source.ts';
 import { createTrustingSink } from './identity/mesh-trust.ts';
 import { createIdentityStore } from './identity/rotation.ts';
-import type { IdentitySource } from './identity/source.ts';
+import type { Credentials, IdentitySource } from './identity/source.ts';
 import type { ActiveIdentity } from './identity/store.ts';
+import { narrowsTrust } from './identity/trust-renewal.ts';
 import { createInbound } from './inbound.ts';
 import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
@@ -20,6 +21,7 @@ import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import { createTrustWatch } from './transport/trust-watch.ts';
 
 /**
  * The mesh of this process: reads its configuration, obtains its identity, and hands out what
@@ -50,11 +52,13 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const identity =
     identitySource && createIdentityStore({ clock, logger, ...trustDomain, expired: () => identityExpired() });
   const trusting = identity && createTrustingSink(identity, logger);
+  const trustWatch = settings.untrustedConnections === 'close' ? createTrustWatch(clock, logger) : undefined;
   const stop = new AbortController();
 
   const outbound = createOutbound({
     workload,
     clock,
+    trustWatch,
     random,
     metrics,
     onFailure: settings.onFailure,
@@ -77,6 +81,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const inbound = createInbound({
     workload,
     clock,
+    trustWatch,
     random,
     metrics,
     logger,
@@ -99,10 +104,16 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     },
     lost: (reason) => logger.warn({ source: configSource.name, error: reason.message }, 'configuration out of reach'),
   });
+  let trusted: Credentials | undefined;
   identity?.subscribe((active) => {
     const { notAfter } = active.credentials;
-    // Connections made with the old certificate are replaced while it is still good for them.
-    if (active.generation > 1) outbound.recycle(Math.min(30_000, (notAfter - clock.wallNow()) / 10));
+    const narrower = trusted !== undefined && narrowsTrust(trusted, active.credentials);
+    trusted = active.credentials;
+    // Connections made with the old certificate are replaced while it is still good for them; those to
+    // servers that may not be trusted any more get no more calls.
+    const spreadMs = narrower ? 0 : Math.min(30_000, (notAfter - clock.wallNow()) / 10);
+    if (active.generation > 1) outbound.recycle(spreadMs);
+    trustWatch?.review();
     events.emit('identity', statusOf(active));
   });
   const identityExpired = (): void => {
@@ -153,6 +164,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     } finally {
       stop.abort();
       identity?.close();
+      trustWatch?.close();
       for (const signal of settings.closeOn) process.off(signal, onSignal);
       release();
     }

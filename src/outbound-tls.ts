@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Dispatcher } from 'undici';
 import { MeshError } from './errors.ts';
 import type { ActiveIdentity } from './identity/store.ts';
-import { peerOfSocket } from './identity/verify-peer.ts';
+import { type PeerIdentity, peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Cluster, Endpoint, OriginatedTls, ServiceProtocol } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
@@ -12,12 +12,15 @@ import type { Workload } from './model/workload.ts';
 import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
 import { createOriginalDispatcher, type OriginalHttp2 } from './transport/original.ts';
 import { createTlsOrigin, filesOf, type TlsOrigin } from './transport/originate.ts';
+import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface OutboundTlsDependencies {
   readonly workload: Workload;
   readonly clock: Clock;
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
+  /** Cuts connections to servers that are no longer trusted. */
+  readonly trustWatch?: TrustWatch | undefined;
   /** A file that TLS of a cluster needs cannot be read. */
   fileUnreadable?(cluster: string, file: string, error: Error): void;
 }
@@ -199,7 +202,7 @@ function bracketed(hostname: string): string {
  * certificate, there is no connection; plaintext is never the way out.
  */
 function meshSecurity(
-  { clock, identity }: OutboundTlsDependencies,
+  { clock, identity, trustWatch }: OutboundTlsDependencies,
   cluster: Cluster,
   endpoint: Pick<Endpoint, 'address' | 'port' | 'speaksMtls' | 'spiffeId'>,
 ): ConnectionSecurity {
@@ -212,8 +215,13 @@ function meshSecurity(
     const message = `mTLS to ${cluster.host} needs a certificate, and there is no valid one`;
     throw new MeshError('ERR_MESH_NO_IDENTITY', message, { cluster: cluster.name });
   }
+  // Trust may have changed since the connection was begun, or may while it is open.
+  const peerOf = (socket: TLSSocket): PeerIdentity | undefined => {
+    const { credentials } = (identity === 'none' ? undefined : identity()) ?? own;
+    return peerOfSocket(socket, credentials.trustBundles, clock);
+  };
   const verify = (socket: TLSSocket): void => {
-    const peer = peerOfSocket(socket, own.credentials.trustBundles, clock);
+    const peer = peerOf(socket);
     const { serverIdentities } = cluster;
     // Stricter than Istio, which lets every account of a service stand for every endpoint: where it
     // is known whose endpoint this is, it must be that one.
@@ -222,7 +230,10 @@ function meshSecurity(
     const domains = cluster.trustDomains ?? [own.id.trustDomain];
     const expected =
       allowed.length === 0 ? domains.includes(peer?.trustDomain ?? '') : allowed.includes(peer?.spiffeId ?? '');
-    if (expected) return;
+    if (expected) {
+      trustWatch?.add(socket, () => peerOf(socket));
+      return;
+    }
     const wanted = allowed.length === 0 ? `an identity of ${domains.join(' or ')}` : allowed.join(' or ');
     const message = `${cluster.host} must be ${wanted}, but ${endpoint.address}:${endpoint.port} is ${peer?.spiffeId ?? 'nobody'}`;
     throw new MeshError('ERR_MESH_PEER_IDENTITY', message, { cluster: cluster.name });

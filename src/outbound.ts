@@ -32,6 +32,7 @@ import { createConnectionBudgets } from './transport/budget.ts';
 import { lifeOf } from './transport/connection-life.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
 import { createProber } from './transport/probe.ts';
+import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface OutboundDependencies {
   readonly workload: Workload;
@@ -47,6 +48,8 @@ export interface OutboundDependencies {
   readonly mirrorCredentials?: 'own' | 'all';
   /** `none`: this process has no identity and makes plaintext connections only. */
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
+  /** Cuts connections to servers that are no longer trusted. */
+  readonly trustWatch?: TrustWatch | undefined;
   endpointChanged(status: EndpointStatus): void;
   /** Answers of the application for calls that a breaker refuses, by service. Default none. */
   readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
@@ -62,7 +65,7 @@ export interface Outbound {
   readonly agent: MeshAgent;
   readonly connect: Connector['connect'];
   use(snapshot: Snapshot): void;
-  /** A new certificate: connections made with the old one are replaced, none is cut. */
+  /** A new certificate, or other trust: connections made with the old one are replaced, none is cut. 0: at once. */
   recycle(spreadMs: number): void;
   endpoints(): readonly EndpointStatus[];
   clusters(): readonly ClusterStatus[];
@@ -231,6 +234,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       hosts = createHostTable(snapshot);
     },
     recycle(spreadMs) {
+      if (spreadMs === 0) agent.recycle();
       for (const state of clusters.all()) state.recycle(spreadMs);
       tls.recycle();
     },

@@ -36,6 +36,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   replayBodyBytes: like(settingsTable.replayBodyBytes),
   overrideHeaders: like(settingsTable.overrideHeaders),
   mirrorCredentials: like(settingsTable.mirrorCredentials),
+  untrustedConnections: like(settingsTable.untrustedConnections),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

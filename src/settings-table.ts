@@ -144,6 +144,7 @@ interface SettingValues {
   readonly replayBodyBytes: number;
   readonly overrideHeaders: 'ignore' | 'obey';
   readonly mirrorCredentials: 'own' | 'all';
+  readonly untrustedConnections: 'refuse' | 'close';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -197,6 +198,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   replayBodyBytes: { ...milliseconds('INMESH_REPLAY_BODY_BYTES'), mustBe: 'a whole number of bytes' },
   overrideHeaders: oneOf('INMESH_OVERRIDE_HEADERS', 'ignore', 'obey'),
   mirrorCredentials: oneOf('INMESH_MIRROR_CREDENTIALS', 'own', 'all'),
+  untrustedConnections: oneOf('INMESH_UNTRUSTED_CONNECTIONS', 'refuse', 'close'),
 };
 
 /** Names the settings file; not a setting itself. */

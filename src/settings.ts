@@ -56,6 +56,7 @@ export interface ResolvedSettings {
   readonly loadReports: 'asked' | 'always' | 'never';
   readonly retries: RetrySettings;
   readonly mirrorCredentials: 'own' | 'all';
+  readonly untrustedConnections: 'refuse' | 'close';
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -111,6 +112,7 @@ export function resolveSettings(
       overrides: (options.overrideHeaders ?? value('overrideHeaders')) === 'obey',
     },
     mirrorCredentials: options.mirrorCredentials ?? value('mirrorCredentials') ?? 'own',
+    untrustedConnections: options.untrustedConnections ?? value('untrustedConnections') ?? 'refuse',
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

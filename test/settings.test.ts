@@ -55,6 +55,7 @@ t.test('without anything there are defaults', async (t) => {
       overrides: false,
     },
     mirrorCredentials: 'own',
+    untrustedConnections: 'refuse',
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -136,6 +137,7 @@ t.test('every setting can come from the environment', async (t) => {
       overrides: true,
     },
     mirrorCredentials: 'own',
+    untrustedConnections: 'refuse',
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -169,6 +171,7 @@ nestedRetries: stop
 replayBodyBytes: 0
 overrideHeaders: obey
 mirrorCredentials: all
+untrustedConnections: close
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -195,6 +198,7 @@ mirrorCredentials: all
     loadReports: 'never',
     retries: { budget: 'unlimited', nested: false, replayBytes: 0, overrides: true },
     mirrorCredentials: 'all',
+    untrustedConnections: 'close',
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

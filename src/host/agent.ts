@@ -28,6 +28,8 @@ export interface AgentSettings {
 export interface MeshAgent extends Agent {
   /** There in every Agent; with it this is also an Agent of node:https, for `httpsAgent` and the like. */
   readonly options: AgentOptions;
+  /** Closes idle sockets, and those with a request after that one. New ones are made for the next. */
+  recycle(): void;
   /** Closes idle sockets, keeps none any more, resolves when the last request has ended. */
   drain(): Promise<void>;
 }
@@ -82,6 +84,8 @@ class RoutingAgent extends Agent {
   /** Requests that have not ended, with the key of the slot that they hold. */
   readonly #active = new Map<ClientRequest, string | undefined>();
   readonly #idleClocks = new WeakMap<Duplex, () => void>();
+  /** Sockets that get no more requests. */
+  readonly #stale = new WeakSet<Duplex>();
   #drained: (() => void)[] = [];
   #draining = false;
 
@@ -102,6 +106,11 @@ class RoutingAgent extends Agent {
     this.#active.set(request, undefined);
     request.on('close', () => this.#end(request));
     process.nextTick(() => this.#start(request, options));
+  }
+
+  recycle(): void {
+    for (const busy of Object.values(this.sockets)) for (const socket of busy ?? []) this.#stale.add(socket);
+    for (const idle of Object.values(this.freeSockets)) for (const socket of idle ?? []) this.#drop(socket);
   }
 
   drain(): Promise<void> {
@@ -277,7 +286,7 @@ class RoutingAgent extends Agent {
     // A second less than the server announces, so that a request does not meet its close.
     const allowed = announced === undefined ? Number.POSITIVE_INFINITY : Number(announced) * 1_000 - 1_000;
     const idleMs = Math.min(this.#idleTimeoutMs, allowed, this.#lifeMs(socket));
-    if (this.#draining || idleMs <= 0) return false;
+    if (this.#draining || idleMs <= 0 || this.#stale.has(socket)) return false;
     socket.setKeepAlive(true, 1_000);
     socket.unref();
     this.#idleClocks.set(

@@ -55,15 +55,17 @@ export interface RevocationQuestion {
  * Refuses a certificate that is revoked, and one of which it cannot be known: its trust domain has
  * revocation lists, but none of its issuer that is signed and has not expired. As Envoy, which sets
  * `X509_V_FLAG_CRL_CHECK_ALL`, and as gRFC A69 when undetermined means revoked.
+ *
+ * @returns until when this is known, milliseconds since the epoch
  */
 export function checkRevocation(
   bundles: TrustBundles,
   trustDomain: string,
   { certificate, issuer, of }: RevocationQuestion,
   now: number,
-): void {
+): number {
   const lists = listsOf.get(bundles)?.get(trustDomain);
-  if (lists === undefined || lists.length === 0) return;
+  if (lists === undefined || lists.length === 0) return Number.POSITIVE_INFINITY;
   const names = namesOf(certificate);
   const issuerName = namesOf(issuer).subject;
   let newest: RevocationList | undefined;
@@ -81,6 +83,7 @@ export function checkRevocation(
     const expired = new Date(newest.nextUpdate).toISOString();
     throw peerProblem(`${of} may be revoked: the revocation list of its issuer ${shown(issuer)} expired at ${expired}`);
   }
+  return newest.nextUpdate;
 }
 
 /**

@@ -64,6 +64,16 @@ export function sameBundles(a: Crls, b: Crls): boolean {
   return true;
 }
 
+/** Whether somebody whom the former credentials trust may not be trusted any more: a root has gone, or lists are others. */
+export function narrowsTrust(before: Credentials, after: Credentials): boolean {
+  if (!sameBundles(before.crlsByTrustDomain ?? new Map(), after.crlsByTrustDomain ?? new Map())) return true;
+  for (const [trustDomain, roots] of before.trustBundles) {
+    const kept = after.trustBundles.get(trustDomain) ?? [];
+    if (!roots.every((root) => kept.includes(root))) return true;
+  }
+  return false;
+}
+
 function judge(domain: string, texts: readonly string[], offered: Credentials, now: number): readonly RevocationList[] {
   const lists = readLists(domain, texts);
   const roots = offered.trustBundles.get(domain) ?? [];

@@ -67,6 +67,13 @@ export function validityOf(x509: X509Certificate): { readonly notBefore: number;
   return { notBefore: x509.validFromDate.getTime(), notAfter: x509.validToDate.getTime() };
 }
 
+/** Refuses chains that are too long to follow. */
+export function checkLength(chain: readonly unknown[]): void {
+  if (chain.length > maxChainLength) {
+    throw peerProblem(`a chain of more than ${maxChainLength} certificates was presented`);
+  }
+}
+
 /** Refuses a certificate that is expired or not valid yet. */
 export function checkDates(x509: X509Certificate, now: number, of: string): void {
   const { notBefore, notAfter } = validityOf(x509);
@@ -95,9 +102,6 @@ export function findPath(
   if (roots === undefined || roots.length === 0) {
     const known = [...bundles.keys()].join(', ') || 'none';
     throw peerProblem(`trust domain ${id.trustDomain} of ${id.uri} is not trusted (trusted: ${known})`);
-  }
-  if (presented.length + 1 > maxChainLength) {
-    throw peerProblem(`a chain of more than ${maxChainLength} certificates was presented for ${id.uri}`);
   }
   const search: Search = { bundles, roots, id, now, problem: undefined, revoked: undefined };
   const path = climb(search, leaf, 0, [...presented.map(withFacts), ...(hints.get(bundles) ?? [])]);

@@ -3,11 +3,12 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { SpiffeId } from '../model/spiffe-id.ts';
-import { hasRevocations } from './revocation.ts';
+import { checkRevocation, hasRevocations } from './revocation.ts';
 import { checkLeaf, peerProblem } from './svid.ts';
 import {
   allRoots,
   checkDates,
+  checkLength,
   findPath,
   maxChainLength,
   type ReadCertificate,
@@ -23,7 +24,7 @@ export interface PeerIdentity {
   /** From Istio's `/ns/<namespace>/sa/<service account>`; absent for other SPIFFE IDs. */
   readonly namespace?: string;
   readonly serviceAccount?: string;
-  /** While the leaf and every authority above it are valid, milliseconds since the epoch. */
+  /** While the leaf, every authority above it and their revocation lists are valid, milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -36,9 +37,29 @@ export interface PeerIdentity {
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` naming what was expected and what was presented.
  */
 export function verifyPeer(chain: readonly X509Certificate[], bundles: TrustBundles, now: number): PeerIdentity {
-  const leaf = checkLeafOf(chain, now);
-  const path = findPath(leaf.certificate, chain.slice(1), leaf.id, bundles, now);
-  return identityOf(leaf, path);
+  const leaf = chain[0];
+  if (leaf !== undefined) checkLength(chain);
+  const known = leaf && proven.get(bundles)?.get(leaf.fingerprint256);
+  if (known !== undefined && known.notBefore <= now && now <= known.notAfter) return known;
+  const checked = checkLeafOf(chain, now);
+  const path = findPath(checked.certificate, chain.slice(1), checked.id, bundles, now);
+  const peer = identityOf(checked, path, bundles, now);
+  remember(bundles, (leaf as X509Certificate).fingerprint256, peer);
+  return peer;
+}
+
+/**
+ * What was proven stays proven under the same bundles and lists while it is valid, whoever presents
+ * it: the key is proven in each handshake. Many connections of few peers cost few signatures.
+ */
+const proven = new WeakMap<TrustBundles, Map<string, PeerIdentity>>();
+const maxProven = 1_024;
+
+function remember(bundles: TrustBundles, fingerprint: string, peer: PeerIdentity): void {
+  let known = proven.get(bundles);
+  if (known === undefined) proven.set(bundles, (known = new Map()));
+  if (known.size >= maxProven) known.clear();
+  known.set(fingerprint, peer);
 }
 
 interface CheckedLeaf {
@@ -54,8 +75,19 @@ function checkLeafOf([first]: readonly X509Certificate[], now: number): CheckedL
   return { certificate, id };
 }
 
-function identityOf({ certificate, id }: CheckedLeaf, path: readonly ReadCertificate[]): PeerIdentity {
+function identityOf(
+  { certificate, id }: CheckedLeaf,
+  path: readonly ReadCertificate[],
+  bundles: TrustBundles,
+  now: number,
+): PeerIdentity {
   const spans = [certificate, ...path].map(({ x509 }) => validityOf(x509));
+  let below = certificate;
+  const listsEnd = path.map((issuer) => {
+    const question = { certificate: below.x509, issuer: issuer.x509, of: id.uri };
+    below = issuer;
+    return checkRevocation(bundles, id.trustDomain, question, now);
+  });
   const { uri: spiffeId, trustDomain, namespace, serviceAccount } = id;
   return {
     spiffeId,
@@ -63,7 +95,7 @@ function identityOf({ certificate, id }: CheckedLeaf, path: readonly ReadCertifi
     ...(namespace === undefined ? {} : { namespace }),
     ...(serviceAccount === undefined ? {} : { serviceAccount }),
     notBefore: Math.max(...spans.map((span) => span.notBefore)),
-    notAfter: Math.min(...spans.map((span) => span.notAfter)),
+    notAfter: Math.min(...spans.map((span) => span.notAfter), ...listsEnd),
   };
 }
 
@@ -135,7 +167,7 @@ function judge(
   try {
     const leaf = checkLeafOf(chain, at);
     return chain.length === 1 && tlsProvesDomain(leaf.id, bundles, before)
-      ? identityOf(leaf, pathIfAny(leaf, bundles, at))
+      ? identityOf(leaf, pathIfAny(leaf, bundles, at), bundles, at)
       : verifyPeer(chain, bundles, at);
   } catch (error) {
     return asMeshError(error);

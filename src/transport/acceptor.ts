@@ -17,6 +17,7 @@ import { type AcceptorLimits, resolveLimits } from './limits.ts';
 import { type Carrier, ServedConnection } from './served-connection.ts';
 import { sniff } from './sniff.ts';
 import { createTlsServer, useIdentity } from './tls-server.ts';
+import type { TrustWatch } from './trust-watch.ts';
 
 /** Options of {@link createAcceptor}. */
 export interface AcceptorOptions {
@@ -32,6 +33,8 @@ export interface AcceptorOptions {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly limits?: Partial<AcceptorLimits>;
+  /** Cuts connections of clients that are no longer trusted. Absent: their requests are refused. */
+  readonly trustWatch?: TrustWatch | undefined;
 }
 
 /** What happened to connections, since the start. */
@@ -179,6 +182,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       goAway: undefined,
     };
     drain.add(socket);
+    options.trustWatch?.add(socket, identity);
     if (socket.alpnProtocol === 'h2') serve(socket, socket, true, carrier);
     else if (socket.alpnProtocol === 'http/1.1') serve(socket, socket, false, carrier);
     else {

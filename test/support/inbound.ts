@@ -13,6 +13,7 @@ import { createServerPipeline, type ServerPipeline } from '../../src/server-pipe
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from '../../src/transport/acceptor.ts';
 import type { AcceptorLimits } from '../../src/transport/limits.ts';
+import { createTrustWatch } from '../../src/transport/trust-watch.ts';
 import type { TestAuthority } from './certificates.ts';
 import { type RecordingLogger, recordingLogger } from './recording-logger.ts';
 import { snapshot } from './snapshot.ts';
@@ -76,6 +77,8 @@ export interface TestInboundOptions {
   readonly policy?: Partial<InboundPolicy>;
   readonly limits?: Partial<AcceptorLimits>;
   readonly clock?: Clock;
+  /** Cut connections of clients that are no longer trusted. */
+  readonly closeUntrusted?: boolean;
 }
 
 /** A whole inbound side on a port of loopback: acceptor, pipeline, `app`. */
@@ -96,7 +99,9 @@ export async function testInbound(app: RequestListener, options: TestInboundOpti
     const trustBundles = new Map([...authority.trustBundles, ...(federated?.trustBundles ?? [])]);
     store.sink.update({ ...authority.issue('spiffe://cluster.local/ns/shop/sa/web'), trustBundles });
   }
+  const trustWatch = options.closeUntrusted === true ? createTrustWatch(clock, parts.logger) : undefined;
   const acceptor = createAcceptor({
+    trustWatch,
     identity: store.current,
     subscribe: store.subscribe,
     mode: (port) => (current === undefined ? 'STRICT' : mtlsModeOf(current.inbound.mtls, port)),
