@@ -54,7 +54,7 @@ export function assembleCrl(plan: CrlPlan, { certificate, key }: Signer): string
     time(plan.thisUpdate),
     time(plan.nextUpdate),
     // RFC 5280 5.1.2.6: absent when there are none.
-    ...(plan.entries.length === 0 ? [] : [sequence(...plan.entries.map(entry))]),
+    ...(plan.entries.length === 0 ? [] : [sequence(...plan.entries.map((each) => entry(each, plan.thisUpdate)))]),
     context(0, [sequence(authorityKeyIdentifier(issuer), extension(crlNumber, false, whole(plan.number)))]),
   );
   const text = encode(tbs);
@@ -65,11 +65,12 @@ export function assembleCrl(plan: CrlPlan, { certificate, key }: Signer): string
   return pem('X509 CRL', encode(sequence(tbs, identifier, bitString(0, signature))));
 }
 
-function entry({ serial, reason, revokedAt }: CrlPlan['entries'][number]): Element {
+function entry({ serial, reason, revokedAt }: CrlPlan['entries'][number], thisUpdate: number): Element {
   const code = revocationReasons[reason];
   return sequence(
     integer(Buffer.from(serial, 'hex')),
-    time(revokedAt),
+    // A list speaks of its `thisUpdate`, which for the sake of other clocks is a little in the past.
+    time(Math.min(revokedAt, thisUpdate)),
     // RFC 5280 5.3.1: absent rather than `unspecified`.
     ...(code === 0 ? [] : [sequence(extension(reasonCode, false, enumerated(code)))]),
   );
