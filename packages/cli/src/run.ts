@@ -3,22 +3,29 @@ import { analyze, analyzeHelp } from './analyze.ts';
 import { ca, helpForCa } from './ca.ts';
 import { check, checkHelp } from './check.ts';
 import { explain, explainHelp } from './explain.ts';
+import { identity, identityHelp } from './identity.ts';
 import type { Surroundings } from './load.ts';
 import type { Output } from './output.ts';
 import { UsageError } from './usage-error.ts';
 
 type Command = (args: readonly string[], output: Output, surroundings: Surroundings) => Promise<number>;
 
-const commands: Readonly<Record<string, Command>> = { check, analyze, explain, ca };
+const commands: Readonly<Record<string, Command>> = { check, analyze, explain, ca, identity };
 
-const helps: Readonly<Record<string, string>> = { check: checkHelp, analyze: analyzeHelp, explain: explainHelp };
+const helps: Readonly<Record<string, string>> = {
+  check: checkHelp,
+  analyze: analyzeHelp,
+  explain: explainHelp,
+  identity: identityHelp,
+};
 
 const help = `Usage: inmesh <command> [options]
 
-  check    Says whether mesh configuration would be accepted, and why not.
-  analyze  Says what is wrong with mesh configuration, and what inmesh does with it.
-  explain  Says what would happen to a request, and why, without sending it.
-  ca       The embedded certificate authority: init, serve, token.
+  check     Says whether mesh configuration would be accepted, and why not.
+  analyze   Says what is wrong with mesh configuration, and what inmesh does with it.
+  explain   Says what would happen to a request, and why, without sending it.
+  ca        The embedded certificate authority: init, serve, token.
+  identity  Says what a SPIFFE Workload API gives this process.
 
 \`inmesh <command> --help\` shows the options of a command.`;
 
