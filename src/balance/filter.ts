@@ -38,8 +38,9 @@ export function balanceFilter(
 ): Filter<ClientCall, Reply> {
   const send = (call: ClientCall, next: Service<ClientCall, Reply>): Promise<Reply> => {
     const { failedEndpoints: failed } = call;
+    const { impostors } = call;
     const endpoint = chooser.pick(
-      anywhere === true ? undefined : failed,
+      anywhere === true ? impostors?.endpoints : failed,
       call.hash,
       otherPriorities ? failed : undefined,
     );
@@ -47,6 +48,7 @@ export function balanceFilter(
       const message = `cluster ${cluster} has no healthy endpoint`;
       return call.failTry(new MeshError('ERR_MESH_NO_HEALTHY_ENDPOINT', message, { cluster, route: call.route }));
     }
+    if (impostors?.endpoints.includes(endpoint)) return call.failTry(impostors.error);
     call.endpoint = endpoint;
     endpoint.inFlight++;
     call.watchTry(endpoint);

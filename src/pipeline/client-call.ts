@@ -7,6 +7,12 @@ import type { Scope } from './scope.ts';
 export type Handler = Dispatcher.DispatchHandler;
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
 
+/** Endpoints with another identity than they must have, and the newest finding. */
+export interface Impostors {
+  readonly endpoints: readonly CallEndpoint[];
+  readonly error: Error;
+}
+
 /** What one try became once its response headers are there. The body follows on delivery. */
 export interface Reply {
   readonly status: number;
@@ -139,6 +145,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   stalled: boolean;
   /** Endpoints that failed this call, so that the next try goes elsewhere. */
   failedEndpoints: CallEndpoint[] | undefined;
+  /** Endpoints that proved to be somebody else: this call does not ask them again. */
+  impostors: Impostors | undefined;
   /** Monotonic time at which the call is over in any case; Infinity when nothing limits it. */
   deadline: number;
   /** Envoy response flag, '' when all went well. */
@@ -177,6 +185,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.activity = undefined;
     this.stalled = false;
     this.failedEndpoints = undefined;
+    this.impostors = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';
     this.rawHeaders = null;

@@ -40,6 +40,7 @@ export class TwinCall extends ClientCall {
     this.hash = parent.hash;
     this.deadline = parent.deadline;
     this.failedEndpoints = parent.failedEndpoints?.slice();
+    this.impostors = parent.impostors;
   }
 
   /** From now on this is what the application gets. */

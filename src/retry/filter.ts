@@ -1,3 +1,4 @@
+import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
@@ -117,6 +118,9 @@ export function retryFilter(options: {
           limit.leave(retry);
           outOfTime(call);
         }
+        // Nobody else was left to ask.
+        if (error === call.impostors?.error) throw error;
+        noteImpostor(call, error);
         // What has not left is still whole, whatever it is.
         const { sent } = call;
         const whole = !sent || isReplayable(call.request.body);
@@ -132,6 +136,12 @@ export function retryFilter(options: {
     if (keeps && typeof body === 'object' && body !== null) keepBody(call, options.replayBytes ?? 0);
     return attempt(call, next, undefined);
   };
+}
+
+/** Who is not who it must be will not be so the next time. */
+function noteImpostor(call: ClientCall, error: unknown): void {
+  if (!(error instanceof MeshError) || error.code !== 'ERR_MESH_PEER_IDENTITY' || call.endpoint === undefined) return;
+  call.impostors = { endpoints: [...(call.impostors?.endpoints ?? []), call.endpoint], error };
 }
 
 /** A call whose time ended among its retries has spent them, too. */

@@ -429,6 +429,26 @@ attack('OUT-010', 'who sends our headers back to us is still who its socket says
   t.notMatch(seen['x-forwarded-client-cert'], 'admin');
 });
 
+attack('IDH-008', 'a request does not change how the calls that it causes are tried', async (lab, t) => {
+  const upstream = await httpServer(lab, answer(503));
+  const mesh = await lab.mesh({ endpoints: [upstream.port], retries: noRetries });
+  const front = await mesh.listen(
+    async (_, outgoing) => void outgoing.end(String((await mesh.fetch('http://shop/')).status)),
+    { host: '127.0.0.1' },
+  );
+  const headers = {
+    'x-envoy-max-retries': '100',
+    'x-envoy-retry-on': '5xx',
+    'x-envoy-retry-grpc-on': 'unavailable',
+    'x-envoy-upstream-rq-timeout-ms': '3600000',
+    'x-envoy-upstream-rq-per-try-timeout-ms': '1',
+    'x-envoy-hedge-on-per-try-timeout': 'true',
+  };
+  const reply = await request(`http://127.0.0.1:${front.port}/`, { headers });
+  t.equal(await reply.body.text(), '503');
+  t.equal(upstream.seen.heads, 1);
+});
+
 attack('OUT-012', 'a flood of response headers ends the call, not the process', async (lab, t) => {
   for (const [name, head] of [
     ['2,000 headers', Array.from({ length: 2_000 }, (_, i) => `x-header-${i}: ${'v'.repeat(20)}\r\n`).join('')],
