@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseSpiffeId, readPemCertificates, type TrustBundles } from 'inmesh/identity';
+import { parseSpiffeId, readPemCertificates, readPemCrls, type TrustBundles } from 'inmesh/identity';
 import type {
   Attestation,
   Authority,
@@ -57,13 +57,13 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     const now = clock.wallNow();
     if (crls === undefined || !certificates.some(({ notAfter }) => now < notAfter)) return [];
     const lists = [...crls.pems, ...state.extraCrls];
-    return withoutCrl(holdings, lists).length === 0 ? lists : [];
+    return withoutCrl(holdings, lists, now).length === 0 ? lists : [];
   };
 
   interface Known {
     readonly holdings: Holdings;
     readonly federated: TrustBundles | undefined;
-    /** When the last revoked certificate expires, so that lists are wanted no longer. */
+    /** When the last revoked certificate expires, so that lists are wanted no longer, or one of the lists does. */
     readonly listsUntil: number;
     readonly bundle: AuthorityBundle;
   }
@@ -89,7 +89,8 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
       .digest('hex')
       .slice(0, 32);
     const ends = holdings.revocations.certificates.map(({ notAfter }) => notAfter);
-    const listsUntil = crls.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...ends);
+    const listsEnd = crls.flatMap((pem) => readPemCrls(pem, 'revocation lists')).map(({ nextUpdate }) => nextUpdate);
+    const listsUntil = crls.length === 0 ? Number.POSITIVE_INFINITY : Math.min(maximum(ends), ...listsEnd);
     known = { holdings, federated, listsUntil, bundle: before?.tag === tag ? before : { trustBundles, crls, tag } };
     return known.bundle;
   };
@@ -223,7 +224,11 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
         rootsInBundle: bundle().trustBundles.get(trustDomain)?.length ?? 0,
         log: log.all(),
         check: log.check(),
-        withoutCrl: withoutCrl(holdings, [...(holdings.revocations.crls?.pems ?? []), ...state.extraCrls]),
+        withoutCrl: withoutCrl(
+          holdings,
+          [...(holdings.revocations.crls?.pems ?? []), ...state.extraCrls],
+          clock.wallNow(),
+        ),
         ofOther: keeper.validOfOther(holdings),
         now: clock.wallNow(),
       });
@@ -255,4 +260,9 @@ function subjectOf(request: TokenRequest, trustDomain: string): string {
     throw invalid('namespace and serviceAccount', 'expected one path segment each', uri);
   }
   return id.uri;
+}
+
+// Not `Math.max(...)`: there may be more than fit into a call.
+function maximum(numbers: readonly number[]): number {
+  return numbers.reduce((most, number) => Math.max(most, number), 0);
 }

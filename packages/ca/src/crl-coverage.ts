@@ -8,10 +8,11 @@ import { generationsOf, type Holdings } from './holdings.ts';
  * Authorities above a leaf (below or at the root) of which there is no revocation list. Whoever
  * checks any list wants one of each of them, and refuses everybody as long as one is missing.
  *
- * @param pems the lists that there are
+ * @param pems the lists that there are; those that have expired do not count
  */
-export function withoutCrl(holdings: Holdings, pems: readonly string[]): readonly X509Certificate[] {
-  const listed = new Set(pems.flatMap((pem) => readPemCrls(pem, 'revocation lists')).map(({ issuer }) => issuer));
+export function withoutCrl(holdings: Holdings, pems: readonly string[], now: number): readonly X509Certificate[] {
+  const lists = pems.flatMap((pem) => readPemCrls(pem, 'revocation lists'));
+  const listed = new Set(lists.filter(({ nextUpdate }) => now < nextUpdate).map(({ issuer }) => issuer));
   const needed = generationsOf(holdings).flatMap(({ root, intermediate: { certificate, above = [] } }) => [
     certificate,
     ...above,

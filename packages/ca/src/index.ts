@@ -12,7 +12,7 @@ export type {
   ServerCertificate,
   TokenRequest,
 } from './authority-types.ts';
-export type { KeyType } from './key-type.ts';
+export { type KeyType, keyTypes } from './key-type.ts';
 export { type KubernetesCluster, kubernetesAttestor, type SignatureAlgorithm } from './kubernetes.ts';
 export { readKubernetesClusters } from './kubernetes-file.ts';
 export { createAuthority, type InitOptions, initAuthority, openAuthority } from './open-authority.ts';

@@ -145,7 +145,7 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
 
   function warnOfMissingCrls(): void {
     const holdings = store.read();
-    const missing = withoutCrl(holdings, [...(holdings.revocations.crls?.pems ?? []), ...extraCrls]);
+    const missing = withoutCrl(holdings, [...(holdings.revocations.crls?.pems ?? []), ...extraCrls], clock.wallNow());
     if (missing.length === 0) return;
     const names = missing.map(({ subject }) => subject.replaceAll('\n', ', '));
     logger.warn(

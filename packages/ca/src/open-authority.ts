@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { systemClock } from 'inmesh/identity';
+import { readPemCrls, systemClock } from 'inmesh/identity';
 import { buildAuthority } from './authority.ts';
 import type { Authority } from './authority-types.ts';
 import { makePrivateFolder, readIfThere } from './files.ts';
@@ -104,7 +104,7 @@ export function openAuthority(dir: string, options: AuthorityOptions = {}): Auth
   const extraRoots = [settings.extraRoots, readIfThere(join(dir, 'extra-roots.pem'))].filter(
     (pem) => pem !== undefined,
   );
-  const extraCrls = readIfThere(join(dir, 'extra-crls.pem'));
+  const extraCrls = readLists(join(dir, 'extra-crls.pem'));
   return buildAuthority(
     { ...settings, extraRoots: extraRoots.length === 0 ? undefined : extraRoots.join('\n') },
     {
@@ -114,6 +114,16 @@ export function openAuthority(dir: string, options: AuthorityOptions = {}): Auth
       extraCrls: extraCrls === undefined ? [] : [extraCrls],
     },
   );
+}
+
+function readLists(path: string): string | undefined {
+  const text = readIfThere(path);
+  try {
+    if (text !== undefined) readPemCrls(text, 'extra-crls.pem');
+    return text;
+  } catch (cause) {
+    throw refusal('unavailable', `${path}: ${(cause as Error).message}`, cause);
+  }
 }
 
 function readConfig(path: string): RememberedOptions {

@@ -24,7 +24,7 @@ const help = `Usage: inmesh <command> [options]
   check     Says whether mesh configuration would be accepted, and why not.
   analyze   Says what is wrong with mesh configuration, and what inmesh does with it.
   explain   Says what would happen to a request, and why, without sending it.
-  ca        The embedded certificate authority: init, serve, token.
+  ca        The embedded certificate authority: init, serve, token, status, rotate, revoke, import.
   identity  Says what a SPIFFE Workload API gives this process.
 
 \`inmesh <command> --help\` shows the options of a command.`;
