@@ -9,7 +9,7 @@ import { compile } from '../../src/config/compile.ts';
 import type { ConfigSink } from '../../src/config/source.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
 import { meshTlsOptions } from '../../src/identity/tls-options.ts';
-import { createMesh, type Mesh, requestContext } from '../../src/index.ts';
+import { createMesh, type Mesh, type MeshOptions, requestContext } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
 import type { TestAuthority } from './certificates.ts';
 import { shopWeb } from './inbound.ts';
@@ -125,7 +125,11 @@ export const adapters: readonly Adapter[] = [
 ];
 
 /** Puts the application behind a mesh whose policies the test says. */
-export async function guard(adapter: Adapter, authority: TestAuthority): Promise<GuardedServer> {
+export async function guard(
+  adapter: Adapter,
+  authority: TestAuthority,
+  options: Partial<MeshOptions> = {},
+): Promise<GuardedServer> {
   const workload = shopWeb;
   let sink: ConfigSink | undefined;
   const use = (yaml: string): void => {
@@ -145,6 +149,7 @@ export async function guard(adapter: Adapter, authority: TestAuthority): Promise
     },
     identity: { name: 'test', run: async (to) => to.update(authority.issue(identity)) },
     logger: recordingLogger(),
+    ...options,
   });
   const release = holdProcess();
   await mesh.ready();
