@@ -101,6 +101,10 @@ function connectionRefusal({ snapshot }: InboundContext, port: number, tls: Expl
   if (mode === 'DISABLE' && tls !== 'plaintext') {
     return { ...reject(undefined, `port ${port} accepts plaintext only (PeerAuthentication DISABLE)`), ...policy };
   }
+  if (tls === 'tls') {
+    const why = 'PERMISSIVE takes plaintext or mTLS, and this is TLS without a client certificate';
+    return { ...reject(undefined, `port ${port}: ${why}`), ...policy };
+  }
   return undefined;
 }
 

@@ -50,7 +50,8 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
   const end = createEnding(clock);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(error, socket, hooks, end));
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => {
-    socket.on('error', ignore);
+    // Nobody reads from it any more; its end would not be noticed.
+    socket.on('error', ignore).resume();
     const failure = new MeshError('ERR_MESH_METHOD', 'CONNECT asks for a proxy, and this is none');
     hooks.onProtocolError(failure);
     end.say(socket, 405, 'Method Not Allowed', failure);

@@ -78,7 +78,11 @@ t.test('PeerAuthentication decides about connections', async (t) => {
     t.equal(said.decision, decision, JSON.stringify(request));
     if (decision === 'reject') t.match(said, { policy: 'shop/peers', status: undefined });
   }
-  t.equal(explain(peers('{mtls: {mode: PERMISSIVE}}'), { tls: 'plaintext' }).decision, 'allow');
+  const permissive = peers('{mtls: {mode: PERMISSIVE}}');
+  t.equal(explain(permissive, { tls: 'plaintext' }).decision, 'allow');
+  t.equal(explain(permissive, { tls: 'mtls', from: orders }).decision, 'allow');
+  const without = explain(permissive, { tls: 'tls' });
+  t.match(without, { decision: 'reject', policy: 'shop/peers', reason: /TLS without a client certificate/ });
 });
 
 t.test('malformed requests are rejected with the status that they would get', async (t) => {
