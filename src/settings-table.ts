@@ -131,6 +131,7 @@ interface SettingValues {
   readonly caTokenFile: string;
   readonly certDir: string;
   readonly certLayout: FileLayout;
+  readonly crlFile: string;
   readonly onFailure: 'response' | 'throw';
   readonly logLevel: LogLevel;
   readonly drainDelayMs: number;
@@ -182,6 +183,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   caTokenFile: path('INMESH_CA_TOKEN_FILE', 'the path of a file'),
   certDir: path('INMESH_CERT_DIR', 'the path of a folder'),
   certLayout: oneOf('INMESH_CERT_LAYOUT', ...fileLayouts),
+  crlFile: path('INMESH_CRL_FILE', 'the path of a PEM file'),
   onFailure: oneOf('INMESH_ON_FAILURE', 'response', 'throw'),
   logLevel: oneOf('INMESH_LOG_LEVEL', ...logLevels),
   drainDelayMs: milliseconds('INMESH_DRAIN_DELAY_MS'),

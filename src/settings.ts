@@ -29,6 +29,7 @@ export type IdentitySettings =
       /** At least one of the two. */
       readonly directory?: string;
       readonly layout?: FileLayout;
+      readonly crlFile?: string;
     }
   | { readonly kind: 'none' };
 
@@ -156,7 +157,9 @@ function resolveIdentity(
       if (found === undefined) problems.push(missing(key, reason));
       return found ?? '';
     });
+  const lists = find('crlFile');
   if (kind === 'files') {
+    const crlFile = lists?.values.crlFile;
     const directory = find('certDir')?.values.certDir;
     const layout = find('certLayout')?.values.certLayout;
     if (directory === undefined && layout === undefined) {
@@ -166,8 +169,11 @@ function resolveIdentity(
       kind,
       ...(directory === undefined ? {} : { directory }),
       ...(layout === undefined ? {} : { layout }),
+      ...(crlFile === undefined ? {} : { crlFile }),
     };
   }
+  // Who asks for revocations must not go without in silence.
+  if (lists !== undefined) problems.push(`${lists.name('crlFile')}: is for identity files, and identity is ${kind}`);
   if (kind === 'none') return { kind };
   const [url = '', trustRoot = ''] = need('identity is ca', 'caUrl', 'caRoot');
   const proof = find('caToken', 'caTokenFile');

@@ -300,6 +300,14 @@ t.test('what names a CA or a folder says which identity is meant', async (t) => 
       ],
     ],
     ['files', { INMESH_CERT_LAYOUT: 'gke' }, undefined, []],
+    ['files', { INMESH_CERT_DIR: '/certs', INMESH_CRL_FILE: '/crl/ca-crl.pem' }, undefined, []],
+    ['', { ...ca, INMESH_CRL_FILE: '/crl' }, undefined, ['INMESH_CRL_FILE: is for identity files, and identity is ca']],
+    [
+      '',
+      { INMESH_IDENTITY: 'none' },
+      'crlFile: a.pem',
+      ['inmesh.yaml:1:10: crlFile: is for identity files, and identity is none'],
+    ],
     ['files', { INMESH_CERT_DIR: '/certs', INMESH_CERT_LAYOUT: 'cert-manager' }, undefined, []],
     [
       '',

@@ -3,6 +3,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { MeshError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { checkCredentials, credentialsOf } from './credentials.ts';
+import { readPemCrls } from './crl.ts';
 import { watchFolders } from './file-hints.ts';
 import { type FileLayout, filesOfLayout } from './file-layouts.ts';
 import { permissionWarnings } from './file-permissions.ts';
@@ -28,6 +29,11 @@ export interface FileIdentityOptions {
   readonly federatedRootFiles?: Readonly<Record<string, string>>;
   /** Roots of all trust domains, the own one among them, in place of the two above: JSON as in gRFC A87. */
   readonly spiffeBundleMapFile?: string;
+  /**
+   * Certificate revocation lists of the own trust domain, PEM: Istio's `ca-crl.pem`. An empty file is
+   * none. A broken one leaves the last good lists in force, and does not hold up certificates.
+   */
+  readonly crlFile?: string;
   /** How often the files are looked at when the system does not say that they changed, milliseconds. Default 500. */
   readonly pollMs?: number;
   readonly clock?: Clock;
@@ -52,7 +58,8 @@ const shrinkMs = 200;
 export function fileIdentitySource(options: FileIdentityOptions = {}): IdentitySource {
   const { clock = systemClock, pollMs = 500 } = options;
   const files = filesOf(options);
-  const all = [files.certificate, files.key, ...files.roots.map(({ file }) => file)];
+  const lists = files.crl === undefined ? [] : [files.crl];
+  const all = [files.certificate, files.key, ...files.roots.map(({ file }) => file), ...lists];
 
   const run = async (sink: IdentitySink, signal: AbortSignal): Promise<void> => {
     const hints = watchFolders(all);
@@ -99,6 +106,8 @@ export function fileIdentitySource(options: FileIdentityOptions = {}): IdentityS
         if (age >= patienceMs) report(print, () => sink.reject(loaded));
         return Math.min(pollMs, patienceMs);
       }
+      // The store refuses a broken list and takes the rest; one that is being written is waited for.
+      if (age < patienceMs && !isReadable(loaded)) return Math.min(pollMs, shrinkMs);
       if (accepted !== undefined && age < shrinkMs && shrank(accepted.bundles, loaded.trustBundles)) {
         return Math.min(pollMs, shrinkMs);
       }
@@ -126,6 +135,7 @@ interface Files {
   readonly directory: string;
   readonly certificate: string;
   readonly key: string;
+  readonly crl: string | undefined;
   /** `bundleMap`: of all trust domains. Without a trust domain: of the own one. */
   readonly roots: readonly {
     readonly file: string;
@@ -155,6 +165,7 @@ function filesOf(options: FileIdentityOptions): Files {
     directory: options.directory ?? layout.directory,
     certificate: place(options.certificateFile ?? layout.certificateFile),
     key: place(options.keyFile ?? layout.keyFile),
+    crl: options.crlFile === undefined ? undefined : place(options.crlFile),
     roots:
       spiffeBundleMapFile === undefined
         ? [own, ...others]
@@ -189,7 +200,13 @@ async function load(files: Files, now: number): Promise<Credentials | Error> {
     const { trustDomain } = checkLeaf(withFacts(chain[0] as (typeof chain)[number]).facts);
     const privateKeyPem = await readFile(files.key, 'utf8');
     const trustBundles = await loadRoots(files, trustDomain);
-    const credentials = credentialsOf({ certificateChainPem, privateKeyPem, trustBundles });
+    const crl = files.crl === undefined ? '' : await readFile(files.crl, 'utf8');
+    const credentials = credentialsOf({
+      certificateChainPem,
+      privateKeyPem,
+      trustBundles,
+      ...(crl.trim() === '' ? {} : { crlsByTrustDomain: new Map([[trustDomain, [crl]]]) }),
+    });
     checkCredentials(credentials, { now });
     return credentials;
   } catch (error) {
@@ -211,6 +228,15 @@ async function loadRoots(files: Files, ownTrustDomain: string): Promise<TrustBun
     }
   }
   return bundles;
+}
+
+function isReadable({ crlsByTrustDomain }: Credentials): boolean {
+  try {
+    for (const texts of crlsByTrustDomain?.values() ?? []) for (const text of texts) readPemCrls(text, 'crlFile');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a root is gone that was there. */

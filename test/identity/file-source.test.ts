@@ -5,6 +5,7 @@ import { type FileIdentityOptions, fileIdentitySource } from '../../src/identity
 import type { Credentials } from '../../src/identity/source.ts';
 import { identitySourceSuite } from '../suites/identity-source.ts';
 import { keyPem, makeAuthority, makeKey } from '../support/certificates.ts';
+import { makeCrl } from '../support/crls.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
@@ -310,4 +311,40 @@ t.test('refuses options that can never work', (t) => {
     t.throws(() => fileIdentitySource(options), { code: 'ERR_MESH_OPTION_INVALID', message });
   }
   t.end();
+});
+
+t.test('revocation lists come from a file of their own, and a broken one holds nothing up', async (t) => {
+  const folder = t.testdir({ certs: {}, crl: { 'ca-crl.pem': '' } });
+  const [certs, crlFile] = [join(folder, 'certs'), join(folder, 'crl', 'ca-crl.pem')];
+  const clock = fakeClock();
+  const authority = makeAuthority({ intermediate: false });
+  write(certs, authority.issue(web), authority.rootPem);
+  const { told, look, stop } = start({ directory: certs, crlFile }, clock);
+  await look();
+  t.equal(told.updates.at(-1)?.crlsByTrustDomain, undefined, 'an empty file is no lists');
+
+  const list = makeCrl(authority.root);
+  writeFileSync(crlFile, list);
+  await look();
+  await look();
+  t.same(told.updates.at(-1)?.crlsByTrustDomain, new Map([['cluster.local', [list]]]));
+
+  const count = told.updates.length;
+  writeFileSync(crlFile, list.slice(0, 100));
+  await look(200);
+  t.equal(told.updates.length, count, 'one that is being written is waited for');
+  const renewed = authority.issue(web);
+  write(certs, renewed, authority.rootPem);
+  for (let i = 0; i < 5; i++) await look(500);
+  t.equal(
+    told.updates.at(-1)?.certificateChainPem,
+    renewed.certificateChainPem,
+    'the store is told, and keeps the last list',
+  );
+  t.same(told.rejected, []);
+
+  unlinkSync(crlFile);
+  await look();
+  t.match(told.lost.at(-1), /certificate files cannot be read: .*ca-crl\.pem/);
+  await stop();
 });
