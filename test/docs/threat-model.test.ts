@@ -1,0 +1,43 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+import t from 'tap';
+import { root } from '../support/source-files.ts';
+
+const page = readFileSync(`${root}docs/threat-model.md`, 'utf8');
+const section = (heading: string): string => page.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
+const rows = (text: string): readonly string[] => text.split('\n').filter((line) => /^\| (?!-|[a-z]+ \|)/.test(line));
+const fixtures = readdirSync(`${root}test/fixtures`).map((file) =>
+  readFileSync(`${root}test/fixtures/${file}`, 'utf8'),
+);
+
+t.test('every defence names a test that is there, and cases that the test has', async (t) => {
+  for (const heading of ['What is defended', 'What fails closed']) {
+    const claims = rows(section(heading)).filter((row) => row.includes('](../'));
+    t.ok(claims.length > 10);
+    for (const claim of claims) {
+      const shown = [...claim.matchAll(/\]\(\.\.\/((?:test|packages)\/[^)]+\.ts)\)/g)].map(([, file = '']) => file);
+      t.ok(shown.length > 0, claim.slice(0, 60));
+      for (const file of shown) t.ok(existsSync(`${root}${posix.normalize(file)}`), file);
+      const texts = [...shown.map((file) => readFileSync(`${root}${file}`, 'utf8')), ...fixtures];
+      for (const [id = ''] of claim.matchAll(/\b[A-Z]+-\d{3}\b/g)) {
+        t.ok(
+          texts.some((text) => text.includes(id)),
+          `${id} is run`,
+        );
+      }
+    }
+    const unshown = rows(section(heading)).filter((row) => !claims.includes(row) && !/^\| (threat|event) /.test(row));
+    t.same(unshown, [], 'no claim without a test');
+  }
+});
+
+t.test('every room and every package has a posture', async (t) => {
+  const posture = section('Posture');
+  const folders = (path: string): readonly string[] =>
+    readdirSync(`${root}${path}`, { withFileTypes: true }).flatMap((each) => (each.isDirectory() ? [each.name] : []));
+  for (const room of folders('src')) {
+    if (room === 'exports') continue;
+    t.match(posture, new RegExp(`\`${room}\``), room);
+  }
+  for (const name of folders('packages')) t.match(posture, new RegExp(`\`@inmesh/${name}\``), name);
+});
