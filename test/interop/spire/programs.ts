@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { root } from '../../support/source-files.ts';
 import { peerFolder } from '../peers.ts';
 
-/** The newest release of SPIRE that the Go module proxy serves everywhere. */
-const version = 'v1.13.0';
+/** Newer ones are not on every module proxy. */
+const version = 'v1.13.3';
 
 /** Where the programs are. */
 export interface SpirePrograms {
@@ -33,7 +33,7 @@ function build(folder: string): string | undefined {
     // Its module tree is large; here it goes when the cache goes.
     GOMODCACHE: join(root, '.cache/go/mod'),
     GOCACHE: join(root, '.cache/go/build'),
-    GOFLAGS: '-modcacherw -buildvcs=false',
+    GOFLAGS: `${process.env['GOFLAGS'] ?? ''} -modcacherw -buildvcs=false`.trim(),
   };
   const go = (args: readonly string[], cwd: string): { out: string } | { why: string } => {
     const { error, status, stderr, stdout } = spawnSync('go', args, {

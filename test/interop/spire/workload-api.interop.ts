@@ -2,12 +2,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { linkSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createWorkloadApiClient, verifyJwtSvid, workloadApiSource, type X509Context } from '@inmesh/spiffe';
 import { createMesh } from 'inmesh';
-import { verifyPeer } from 'inmesh/identity';
+import { type Credentials, checkServerSpiffe, meshTlsOptions, systemClock, verifyPeer } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { makeAuthority } from '../../support/certificates.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
@@ -47,6 +48,20 @@ function programLike(t: Test, name: string): string {
   const path = join(folder, name);
   linkSync(self, path);
   return path;
+}
+
+/** One request over mutual TLS with these credentials, on a connection of its own: `200`'s body, or another status. */
+function callOver(port: number, credentials: Credentials): Promise<string> {
+  const checkServerIdentity = checkServerSpiffe([id('web')], credentials.trustBundles, systemClock);
+  return new Promise((resolve, reject) => {
+    const options = { ...meshTlsOptions(credentials), host: '127.0.0.1', port, agent: false, checkServerIdentity };
+    const call = request(options, async (response) => {
+      let body = '';
+      for await (const chunk of response) body += String(chunk);
+      resolve(response.statusCode === 200 ? body : `${response.statusCode} ${body}`);
+    });
+    call.on('error', reject).end();
+  });
 }
 
 withSpire(
@@ -168,7 +183,11 @@ withSpire('JWT-SVIDs: fetched, validated by SPIRE and here, and refused by both'
 
 withSpire('two processes of a mesh call each other by their SPIRE identities, through rotations', async (t, spire) => {
   const program = programLike(t, 'web');
-  spire.entry(id('web'), program, { ttl: 20 });
+  const partner = makeAuthority({ trustDomain: 'partner.example', intermediate: false });
+  const partnerId = 'spiffe://partner.example';
+  writeFileSync(join(spire.folder, 'partner.pem'), partner.rootPem);
+  spire.server('bundle', 'set', '-id', partnerId, '-path', join(spire.folder, 'partner.pem'));
+  spire.entry(id('web'), program, { ttl: 20, federatesWith: partnerId });
   spire.entry(id('job'), self, { ttl: 20 });
   const folder = t.testdir({
     'strict.yaml': `
@@ -235,5 +254,19 @@ spec:
   t.ok(calls > 3, `${calls} calls, not one lost`);
   const refused = await mesh.fetch('http://impostor.shop/');
   t.equal(refused.headers.get('x-inmesh-error'), 'ERR_MESH_PEER_IDENTITY', 'a server is known by its identity alone');
-  t.rejects(fetch(`http://127.0.0.1:${port}/`), 'without a certificate nobody gets in');
+  await t.rejects(fetch(`http://127.0.0.1:${port}/`), 'without a certificate nobody gets in');
+
+  t.comment('a caller of a trust domain that SPIRE says is federated, and then no longer');
+  const roots = (await createWorkloadApiClient({ address: spire.address }).fetchX509Bundles()).bundles;
+  const trustBundles = new Map([...roots].map(([domain, list]) => [domain, list.map(String)] as const));
+  const abroad = 'spiffe://partner.example/ns/a/sa/b';
+  const callAs = (credentials: Credentials): Promise<string> =>
+    callOver(port, { ...credentials, trustBundles }).catch((error: Error) => `refused: ${error.message}`);
+  t.equal(await callAs(partner.issue(abroad)), abroad);
+  const forger = makeAuthority({ trustDomain: 'partner.example', intermediate: false });
+  t.match(await callAs(forger.issue(abroad)), /^refused: /, 'by its own roots only');
+  t.match(await callAs(partner.issue(id('job'))), /^refused: |^403/, 'for its own trust domain only');
+  spire.server('bundle', 'delete', '-id', partnerId, '-mode', 'dissociate');
+  await until('the trust to end', async () => /^refused: /.test(await callAs(partner.issue(abroad))));
+  t.equal((await mesh.fetch('http://web.shop/')).status, 200, 'callers of the own trust domain go on');
 });
