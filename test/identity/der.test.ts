@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import {
   derChildren,
@@ -7,6 +8,7 @@ import {
   readBitString,
   readBoolean,
   readDer,
+  readDerList,
   readOid,
   readPrintableAscii,
   readSmallInteger,
@@ -132,4 +134,33 @@ t.test('survives any input: truncated, flipped or random bytes give an answer or
     walk(flipped);
   }
   t.pass('nothing else was thrown');
+});
+
+t.test('elements in a row are split where they were put together, and nowhere else', async (t) => {
+  const element = fc.uint8Array({ maxLength: 300 }).map((content) => derElement(0x04, content));
+  fc.assert(
+    fc.property(fc.array(element, { maxLength: 8 }), (row) => {
+      const read = readDerList(Buffer.concat(row), 8);
+      t.strictSame(
+        read.map(({ bytes }) => bytes),
+        row,
+      );
+    }),
+    { numRuns: 50 },
+  );
+  t.same(readDerList(Buffer.alloc(0), 8), []);
+});
+
+t.test('elements in a row are bounded, and none may end early', async (t) => {
+  const one = derElement(0x04, Buffer.alloc(10));
+  const three = Buffer.concat([one, one, one]);
+  t.equal(readDerList(three, 3).length, 3);
+  t.throws(() => readDerList(three, 2), { code: 'ERR_MESH_PEER_IDENTITY', message: /more than 2 elements in a row/ });
+  t.equal(readDerList(three, 3, one.length).length, 3);
+  t.throws(() => readDerList(three, 3, one.length - 1), { message: /12 bytes, at most 11 are read/ });
+  for (let length = 1; length < three.length; length++) {
+    const cut = three.subarray(0, length);
+    if (length % one.length === 0) t.equal(readDerList(cut, 3).length, length / one.length);
+    else t.throws(() => readDerList(cut, 3), { message: /malformed DER/ }, `${length} bytes`);
+  }
 });
