@@ -65,7 +65,7 @@ const maxRequestBytes = 65_536;
  * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that cannot work, or when the path is taken
  *
  * @example
- * const sds = await serveSds({ path: '/run/inmesh/sds.sock', source: caSource({ … }) });
+ * const sds = await serveSds({ path: '/run/inmesh/sds.sock', source: caSource(options) });
  * const mesh = createMesh({ identity: sds.source });
  */
 export async function serveSds(options: ServeSdsOptions): Promise<SdsServer> {
