@@ -36,13 +36,21 @@ export interface Parts {
 
 /** Secrets that do not change, in the bootstrap itself. */
 export function fixedSecrets(credentials: Credentials): Secrets {
-  const roots = [...credentials.trustBundles.values()].flat().join('');
+  const text = (lists: ReadonlyMap<string, readonly string[]> | undefined): string =>
+    [...(lists?.values() ?? [])].flat().join('');
+  const crl = text(credentials.crlsByTrustDomain);
   return {
     certificate: { name: 'default' },
     roots: { name: 'ROOTCA' },
     inBootstrap: [
       { name: 'default', tls_certificate: certificateMessage(credentials) },
-      { name: 'ROOTCA', validation_context: { trusted_ca: { inline_string: roots } } },
+      {
+        name: 'ROOTCA',
+        validation_context: {
+          trusted_ca: { inline_string: text(credentials.trustBundles) },
+          ...(crl === '' ? {} : { crl: { inline_string: crl } }),
+        },
+      },
     ],
     clusters: [],
   };

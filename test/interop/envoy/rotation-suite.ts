@@ -162,22 +162,27 @@ export function rotationSuite(test: Test, how: string, place: MakePlace): void {
       ...withEnvoy(
         `${how}: a root is exchanged in three steps, and no request is lost: ${direction}`,
         async (t, program) => {
-          const old = createAuthority();
-          const next = createAuthority();
-          // The next one first: an Envoy tells of the first only.
-          const both = [next.rootPem, old.rootPem];
-          const of = (authority: typeof old, roots: readonly string[]): [Credentials, Credentials] => [
-            issued(authority, webId, roots),
-            issued(authority, reviewsId, roots),
-          ];
-          const { exchange, handshakes, load } = await start(t, program, place, ...of(old, [old.rootPem]));
+          const authority = createAuthority();
+          const next = async (...roots: readonly string[]): Promise<void> =>
+            exchange(issued(authority, webId, roots), issued(authority, reviewsId, roots));
+          const rootsNow = (): readonly string[] => authority.trustBundles.get('cluster.local') ?? [];
+          const [old = ''] = rootsNow();
+          const first = [issued(authority, webId), issued(authority, reviewsId)] as const;
+          const { exchange, handshakes, load } = await start(t, program, place, ...first);
           await load.more(200);
-          await exchange(...of(old, both));
+          authority.rotation.prepare();
+          const fresh = rootsNow().find((root) => root !== old) ?? '';
+          authority.rotation.activate({ force: true });
+          // Nobody has heard of the new root yet, and goes by the cross certificate.
+          await next(old);
           await load.more(200);
-          await exchange(...of(next, both));
+          // The new one first: an Envoy tells of the first only.
+          await next(fresh, old);
           // Every connection is another one by then.
           await load.more(400);
-          await exchange(...of(next, [next.rootPem]));
+          authority.rotation.finish({ force: true });
+          t.same(rootsNow(), [fresh]);
+          await next(fresh);
           await load.more(200);
           await load.stop();
           t.same(load.lost, []);
