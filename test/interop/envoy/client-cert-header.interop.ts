@@ -133,12 +133,9 @@ t.test(
         for (const [how, credentials] of Object.entries({ mTLS: web, plaintext: undefined })) {
           const both = servers[i];
           const expected = await both?.envoy(credentials, headers);
-          // Two lines are one value for everybody; what is between the elements nobody reads.
-          t.equal(
-            (await both?.ours(credentials, headers))?.replaceAll(', ', ','),
-            expected,
-            `${mode}, ${how}, ${what}`,
-          );
+          const own = (await both?.ours(credentials, headers)) ?? '';
+          // Node joins lines with a comma and a space, an Envoy with a comma; to readers it is the same.
+          t.equal(what === 'two lines' ? own.replaceAll(', ', ',') : own, expected, `${mode}, ${how}, ${what}`);
         }
       }
     }

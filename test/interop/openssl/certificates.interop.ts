@@ -3,53 +3,79 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCsr, generateIdentityKey } from 'inmesh/identity';
-import t from 'tap';
-import { everyAuthority } from '../ca-certificates.ts';
+import t, { type Test } from 'tap';
+import { everyAuthority, type MadeByAuthority } from '../ca-certificates.ts';
 import { openssl, withOpenssl } from './openssl.ts';
+
+let made: readonly MadeByAuthority[] | undefined;
+/** Made once: RSA keys take their time. */
+const authorities = (t: Test): readonly MadeByAuthority[] => (made ??= everyAuthority(t));
+
+/** What openssl says of each certificate, by the name of its file: `OK`, or why not. */
+type Verify = (names: readonly string[], ...args: readonly string[]) => Readonly<Record<string, string>>;
+
+/** Writes the certificates of an authority into files and verifies them there. */
+function verifier(t: Test, { crls, revoked, roots, servers, workloads }: MadeByAuthority) {
+  const folder = t.testdir({});
+  const write = (name: string, pems: readonly string[]): string => {
+    writeFileSync(join(folder, name), pems.join(''));
+    return name;
+  };
+  const chains = (of: Readonly<Record<string, readonly string[]>>): readonly string[] =>
+    Object.entries(of).map(([what, [leaf = '']]) => write(what, [leaf]));
+  const all = [...Object.values(workloads), ...Object.values(servers), revoked];
+  const above = write('above', [...new Set(all.flatMap(([, ...issuers]) => issuers))]);
+  const only = ['-x509_strict', '-no-CAfile', '-no-CApath', '-no-CAstore'];
+  const run = (
+    trusted: string,
+    names: readonly string[],
+    args: readonly string[],
+  ): Readonly<Record<string, string>> => {
+    const { text } = openssl(['verify', ...only, '-CAfile', trusted, ...args, ...names], '', folder);
+    // One line for a certificate that is good, several for each other one, the last of them with its name.
+    const resultOf = (name: string): string => {
+      if (text.includes(`${name}: OK\n`)) return 'OK';
+      return text.includes(`error ${name}: verification failed\n`) ? text : `nothing: ${text}`;
+    };
+    return Object.fromEntries(names.map((name) => [name, resultOf(name)]));
+  };
+  const trusted = write('roots', roots);
+  const verify: Verify = (names, ...args) => run(trusted, names, ['-untrusted', above, ...args]);
+  return {
+    verify,
+    alone: (name: string) => run(trusted, [name], [])[name],
+    root: (pem: string) => run(write('root', [pem]), ['root'], [])['root'],
+    lists: ['-CRLfile', write('lists', crls), '-crl_check_all'],
+    workloads: chains(workloads),
+    servers: chains(servers),
+    revoked: chains({ revoked }),
+  };
+}
 
 t.test(
   ...withOpenssl('every chain is good for what it is for, and for nothing else', async (t) => {
-    const folder = t.testdir({});
-    const write = (name: string, pems: readonly string[]): string => {
-      const file = join(folder, name);
-      writeFileSync(file, pems.join(''));
-      return file;
-    };
-    for (const { crls, name, revoked, roots, servers, workloads } of everyAuthority(t)) {
-      const trusted = write('roots.pem', roots);
-      const lists = write('crls.pem', crls);
-      const verify = ([leaf = '', ...above]: readonly string[], ...more: string[]): string => {
-        const chain = above.length === 0 ? [] : ['-untrusted', write('above.pem', above)];
-        const ca = ['-x509_strict', '-no-CApath', '-no-CAstore', '-CAfile', trusted];
-        const { status, text } = openssl(['verify', ...ca, ...chain, ...more, write('leaf.pem', [leaf])]);
-        return status === 0 ? 'good' : text;
-      };
-      const withLists = ['-CRLfile', lists, '-crl_check_all'];
-      for (const [what, chain] of Object.entries(workloads)) {
-        t.equal(verify(chain, '-purpose', 'sslclient'), 'good', `${name}: ${what}, as a client`);
-        t.equal(verify(chain, '-purpose', 'sslserver'), 'good', `${name}: ${what}, as a server`);
-        t.equal(verify(chain, '-purpose', 'sslserver', ...withLists), 'good', `${name}: ${what}, on no list`);
-        t.match(verify(chain, '-purpose', 'smimesign'), /unsuitable certificate purpose/, `${name}: ${what}, for mail`);
-        t.match(verify(chain.slice(0, 1)), /unable to get local issuer/, `${name}: ${what}, without what is above`);
-        for (const root of roots) {
-          const only = write('root.pem', [root]);
-          const { status } = openssl(['verify', '-no-CAfile', '-no-CApath', '-no-CAstore', '-CAfile', only, only]);
-          t.equal(status, 0, `${name}: a root verifies itself`);
-        }
-      }
-      for (const [what, chain] of Object.entries(servers)) {
-        const named = ['-purpose', 'sslserver', '-verify_hostname', 'ca.mesh.test'];
-        t.equal(verify(chain, ...named), 'good', `${name}: server, ${what}`);
-        t.equal(verify(chain, '-purpose', 'sslserver', '-verify_ip', '127.0.0.1'), 'good', `${name}: server, ${what}`);
-        t.match(verify(chain, '-verify_hostname', 'other.test'), /hostname mismatch/i, `${name}: of another name`);
-        t.match(
-          verify(chain, '-purpose', 'sslclient'),
-          /unsuitable certificate purpose/,
-          `${name}: ${what}, as a client`,
-        );
-      }
-      t.equal(verify(revoked), 'good', `${name}: revoked, but nobody looks`);
-      t.match(verify(revoked, ...withLists), /certificate revoked/, `${name}: revoked`);
+    for (const authority of authorities(t)) {
+      const { alone, lists, revoked, root, servers, verify, workloads } = verifier(t, authority);
+      const { name } = authority;
+      const allOf = (names: readonly string[], result: string | RegExp): Readonly<Record<string, string | RegExp>> =>
+        Object.fromEntries(names.map((each) => [each, result]));
+      const purpose = /unsuitable certificate purpose/;
+      t.same(verify(workloads, '-purpose', 'sslclient'), allOf(workloads, 'OK'), `${name}: workloads as clients`);
+      t.same(verify(workloads, '-purpose', 'sslserver'), allOf(workloads, 'OK'), `${name}: workloads as servers`);
+      t.same(verify(workloads, ...lists), allOf(workloads, 'OK'), `${name}: workloads that are on no list`);
+      t.match(verify(workloads, '-purpose', 'smimesign'), allOf(workloads, purpose), `${name}: workloads, for mail`);
+      for (const each of workloads) t.match(alone(each), /unable to get local issuer/, `${name}: ${each}, alone`);
+      for (const pem of authority.roots) t.equal(root(pem), 'OK', `${name}: a root verifies itself`);
+
+      const named = ['-purpose', 'sslserver', '-verify_hostname', 'ca.mesh.test'];
+      t.same(verify(servers, ...named), allOf(servers, 'OK'), `${name}: servers by name`);
+      t.same(verify(servers, '-verify_ip', '127.0.0.1'), allOf(servers, 'OK'), `${name}: servers by address`);
+      const mismatch = allOf(servers, /hostname mismatch/i);
+      t.match(verify(servers, '-verify_hostname', 'other.test'), mismatch, `${name}: servers by another name`);
+      t.match(verify(servers, '-purpose', 'sslclient'), allOf(servers, purpose), `${name}: servers as clients`);
+
+      t.same(verify(revoked), allOf(revoked, 'OK'), `${name}: revoked, but nobody looks`);
+      t.match(verify(revoked, ...lists), allOf(revoked, /certificate revoked/), `${name}: revoked`);
     }
   }),
 );
@@ -57,12 +83,11 @@ t.test(
 t.test(
   ...withOpenssl('revocation lists: signed by their authority, numbered, with reasons', async (t) => {
     const folder = t.testdir({});
-    for (const { crls, name, roots, workloads } of everyAuthority(t)) {
+    for (const { crls, name, roots, workloads } of authorities(t)) {
       const all = join(folder, 'all.pem');
       writeFileSync(all, [...roots, ...Object.values(workloads).flatMap(([, ...above]) => above)].join(''));
-      const texts = crls.map((crl) =>
-        openssl(['crl', '-noout', '-text', '-CAfile', all, '-no-CApath', '-no-CAstore'], crl),
-      );
+      const read = ['crl', '-noout', '-text', '-CAfile', all, '-no-CApath', '-no-CAstore'];
+      const texts = crls.map((crl) => openssl(read, crl));
       for (const { status, text } of texts) {
         t.equal(status, 0, name);
         t.match(text, /verify OK/, name);

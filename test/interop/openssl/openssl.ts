@@ -11,8 +11,9 @@ export interface Ran {
 }
 
 /** Runs openssl to its end; no longer than 20 s. */
-export function openssl(args: readonly string[], input = ''): Ran {
-  const { error, status, stderr, stdout } = spawnSync('openssl', args, { input, encoding: 'utf8', timeout: 20_000 });
+export function openssl(args: readonly string[], input = '', cwd = '.'): Ran {
+  const options = { input, cwd, encoding: 'utf8', timeout: 20_000 } as const;
+  const { error, status, stderr, stdout } = spawnSync('openssl', args, options);
   return { status: status ?? -1, text: `${stdout}${stderr}${error?.message ?? ''}` };
 }
 
