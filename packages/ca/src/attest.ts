@@ -67,7 +67,7 @@ export function certificateAttestor(authority: Authority, clock: Clock): Attesto
 
 function peerOf(socket: TLSSocket, authority: Authority, clock: Clock): ReturnType<typeof peerOfSocket> {
   try {
-    return peerOfSocket(socket, authority.trustBundles, clock);
+    return peerOfSocket(socket, authority.ownBundles, clock);
   } catch (cause) {
     throw refusal('unauthenticated', (cause as Error).message, cause);
   }

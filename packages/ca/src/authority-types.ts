@@ -110,6 +110,8 @@ export interface Authority {
   readonly rootPem: string;
   /** The roots that members of the mesh trust, by trust domain. The same object until they change. */
   readonly trustBundles: TrustBundles;
+  /** The roots of the own trust domain alone: what callers are held against, and what others are told. The same object until they change. */
+  readonly ownBundles: TrustBundles;
   /** Trust bundles and revocation lists together. The same object until they change. */
   bundle(): AuthorityBundle;
   /** Until when it can sign without a new intermediate, milliseconds since the epoch. */

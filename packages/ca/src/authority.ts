@@ -28,8 +28,6 @@ export interface AuthorityState {
   readonly store: HoldingsStore;
   /** Revocation lists that were made elsewhere, PEM: those of a root whose key is not here. */
   readonly extraCrls: readonly string[];
-  /** Roots of other trust domains to hand out; the same object until they change. */
-  readonly federated?: () => TrustBundles;
 }
 
 const maxTokenTtlMs = 2_592_000_000;
@@ -51,6 +49,13 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     return [current.root.certificate.toString(), ...next];
   };
 
+  let own: TrustBundles = new Map();
+  const ownBundles = (): TrustBundles => {
+    const roots = [...new Set([...ownRoots(store.read()), ...extraRoots])];
+    if (own.get(trustDomain)?.join('') !== roots.join('')) own = new Map([[trustDomain, roots]]);
+    return own;
+  };
+
   /** Lists for members: while there is something on them, and only when none that they want is missing. */
   const listsFor = (holdings: Holdings): readonly string[] => {
     const { certificates, crls } = holdings.revocations;
@@ -62,7 +67,7 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
 
   interface Known {
     readonly holdings: Holdings;
-    readonly federated: TrustBundles | undefined;
+    readonly federated: TrustBundles;
     /** When the last revoked certificate expires, so that lists are wanted no longer, or one of the lists does. */
     readonly listsUntil: number;
     readonly bundle: AuthorityBundle;
@@ -71,13 +76,15 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
   /** The same object until its content changes: connections remember by it what they verified against. */
   const bundle = (): AuthorityBundle => {
     const holdings = store.read();
-    const federated = state.federated?.();
+    const federated = settings.federated();
     if (known?.holdings === holdings && known.federated === federated && clock.wallNow() < known.listsUntil) {
       return known.bundle;
     }
     const crls = listsFor(holdings);
-    const roots = [...new Set([...ownRoots(holdings), ...extraRoots])];
-    const entries = [...(federated ?? [])].filter(([domain]) => domain !== trustDomain);
+    // Another authority of the own trust domain may have roots of its own.
+    const shared = federated.get(trustDomain) ?? [];
+    const roots = [...new Set([...ownRoots(holdings), ...extraRoots, ...shared])];
+    const entries = [...federated].filter(([domain]) => domain !== trustDomain);
     const trust = JSON.stringify([[trustDomain, roots], ...entries]);
     const before = known?.bundle;
     const trustBundles: TrustBundles =
@@ -179,6 +186,9 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     leafTtlMs,
     get rootPem() {
       return ownRoots(store.read()).join('');
+    },
+    get ownBundles() {
+      return ownBundles();
     },
     get trustBundles() {
       return bundle().trustBundles;

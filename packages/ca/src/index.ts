@@ -12,10 +12,25 @@ export type {
   ServerCertificate,
   TokenRequest,
 } from './authority-types.ts';
+export { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
+export {
+  createFederation,
+  type Federation,
+  type FederationOptions,
+  type FederationStatus,
+} from './federation.ts';
+export type { CheckedRelation, FederationRelation } from './federation-relation.ts';
+export {
+  type FederationStore,
+  folderFederationStore,
+  memoryFederationStore,
+  type StoredBundle,
+} from './federation-store.ts';
 export { type KeyType, keyTypes } from './key-type.ts';
 export { type KubernetesCluster, kubernetesAttestor, type SignatureAlgorithm } from './kubernetes.ts';
 export { readKubernetesClusters } from './kubernetes-file.ts';
 export { createAuthority, type InitOptions, initAuthority, openAuthority } from './open-authority.ts';
+export { openFederation } from './open-federation.ts';
 export type { AuthorityOptions } from './options.ts';
 export { type Refusal, type RefusalReason, reasonOf, refusals } from './refusal.ts';
 export { type RevocationReason, revocationReasons } from './revocation.ts';

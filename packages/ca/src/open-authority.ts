@@ -126,7 +126,8 @@ function readLists(path: string): string | undefined {
   }
 }
 
-function readConfig(path: string): RememberedOptions {
+/** What the folder of an authority remembers. @throws Refusal */
+export function readConfig(path: string): RememberedOptions {
   try {
     const config = JSON.parse(readIfThere(path) ?? '') as Record<string, unknown>;
     const { version, trustDomain, leafTtlMs, keyType, nameConstraints } = config;

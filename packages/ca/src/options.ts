@@ -1,4 +1,12 @@
-import { type Clock, type Logger, MeshError, parseSpiffeId, silentLogger, systemClock } from 'inmesh/identity';
+import {
+  type Clock,
+  type Logger,
+  MeshError,
+  parseSpiffeId,
+  silentLogger,
+  systemClock,
+  type TrustBundles,
+} from 'inmesh/identity';
 import { type KeyType, keyTypes } from './key-type.ts';
 
 /** Options of an authority. */
@@ -21,6 +29,11 @@ export interface AuthorityOptions {
   readonly extraRoots?: string;
   /** Refuse a key that was certified for another identity before. Default true. */
   readonly refuseKeyReuse?: boolean;
+  /**
+   * Roots of other trust domains to hand out, and further ones of the own. The same object until
+   * they change; the authority looks at it in `refresh()`.
+   */
+  readonly federated?: () => TrustBundles;
   readonly clock?: Clock;
   readonly logger?: Logger;
 }
@@ -34,10 +47,12 @@ export interface AuthoritySettings {
   readonly passphrase: string | undefined;
   readonly extraRoots: string | undefined;
   readonly refuseKeyReuse: boolean;
+  readonly federated: () => TrustBundles;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
+const none: TrustBundles = new Map();
 const maxLeafTtlMs = 86_400_000;
 
 /** What the folder of an authority remembers of its options. */
@@ -68,6 +83,7 @@ export function resolveOptions(options: AuthorityOptions, remembered: Remembered
     passphrase: options.passphrase,
     extraRoots: options.extraRoots,
     refuseKeyReuse: options.refuseKeyReuse ?? true,
+    federated: options.federated ?? (() => none),
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
   };

@@ -1,5 +1,9 @@
-import { type Clock, type Logger, silentLogger, systemClock } from 'inmesh/identity';
+import { join } from 'node:path';
+import { type Clock, type Logger, silentLogger, systemClock, type TrustBundles } from 'inmesh/identity';
 import type { Authority } from './authority-types.ts';
+import { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
+import { createFederation, type Federation } from './federation.ts';
+import { folderFederationStore, memoryFederationStore } from './federation-store.ts';
 import { createAuthority } from './open-authority.ts';
 import type { AuthorityOptions } from './options.ts';
 import { type AuthorityServer, type ServeOptions, serveAuthority } from './server.ts';
@@ -8,6 +12,8 @@ import { type AuthorityServer, type ServeOptions, serveAuthority } from './serve
 export interface RunOptions extends AuthorityOptions, ServeOptions {
   /** Folder of the authority; made when there is none. Without one it lives in memory. */
   readonly dir?: string;
+  /** Serves the bundle to other trust domains. Default: it does not. */
+  readonly bundleEndpoint?: BundleEndpointOptions;
   readonly clock?: Clock;
   readonly logger?: Logger;
   /** Closes the server when it aborts. */
@@ -17,7 +23,14 @@ export interface RunOptions extends AuthorityOptions, ServeOptions {
 /** An authority that serves. */
 export interface RunningAuthority extends AuthorityServer {
   readonly authority: Authority;
+  /** Whom the authority trusts beside itself; its members trust them too. */
+  readonly federation: Federation;
+  readonly bundleEndpoint?: BundleEndpoint;
 }
+
+const none: TrustBundles = new Map();
+/** How often the folder is looked at for relations that another process added or removed. */
+const followMs = 1_000;
 
 /**
  * Opens or makes an authority and serves it: what `inmesh ca serve` does.
@@ -27,12 +40,56 @@ export interface RunningAuthority extends AuthorityServer {
  * process.once('SIGTERM', () => running.close());
  */
 export async function runAuthority(options: RunOptions = {}): Promise<RunningAuthority> {
-  const { clock = systemClock, logger = silentLogger, signal } = options;
-  const authority = createAuthority({ ...options, clock, logger });
+  const { clock = systemClock, dir, logger = silentLogger, signal } = options;
+  let federation: Federation | undefined;
+  const federated = (): TrustBundles => federation?.bundles() ?? none;
+  const authority = createAuthority({ ...options, clock, logger, federated });
+  const { trustDomain } = authority;
+  const ownRoots = (): readonly string[] => authority.ownBundles.get(trustDomain) ?? [];
+  const store =
+    dir === undefined ? memoryFederationStore() : folderFederationStore(join(dir, 'federation'), trustDomain);
+  const following = createFederation({ store, trustDomain, ownRoots, clock, logger });
+  federation = following;
+  // What is stored counts before the first member asks.
+  authority.refresh();
+  following.subscribe(() => authority.refresh());
+
   const server = await serveAuthority(authority, { ...options, clock, logger });
+  const where = { clock, logger, ...(dir === undefined ? {} : { dir }) };
+  let bundleEndpoint: BundleEndpoint | undefined;
+  if (options.bundleEndpoint !== undefined) {
+    try {
+      bundleEndpoint = await serveBundleEndpoint(authority, { ...where, ...options.bundleEndpoint });
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+  let stopFollowing = (): void => {};
+  const follow = (): void => {
+    try {
+      following.sync();
+    } catch (error) {
+      logger.error({ error: (error as Error).message }, 'the relations could not be looked at; trying again');
+    }
+    stopFollowing = clock.after(followMs, follow);
+  };
+  follow();
+
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= server.close());
+  const closeAll = async (): Promise<void> => {
+    stopFollowing();
+    following.close();
+    await Promise.all([server.close(), bundleEndpoint?.close()]);
+  };
+  const close = (): Promise<void> => (closing ??= closeAll());
   if (signal?.aborted === true) await close();
   else signal?.addEventListener('abort', () => void close(), { once: true });
-  return { ...server, close, authority };
+  return {
+    ...server,
+    close,
+    authority,
+    federation: following,
+    ...(bundleEndpoint === undefined ? {} : { bundleEndpoint }),
+  };
 }

@@ -1,6 +1,5 @@
 import { createServer, type Server } from 'node:https';
-import { type AddressInfo, isIP } from 'node:net';
-import { hostname, networkInterfaces } from 'node:os';
+import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type Clock, type Logger, meshTlsOptions, silentLogger, systemClock } from 'inmesh/identity';
 import { type Attestor, certificateAttestor, joinTokenAttestor } from './attest.ts';
@@ -10,8 +9,9 @@ import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-una
 import { createHandler } from './handler.ts';
 import { istioService } from './istio-service.ts';
 import { type KubernetesCluster, kubernetesAttestor } from './kubernetes.ts';
-import { checkRange, invalid } from './options.ts';
+import { checkRange } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
+import { closeServer, defaultNames, listenOn, type OtherConnections, urlOf } from './server-address.ts';
 
 const maxConnections = 10_000;
 /** How often the authority looks for what other processes changed in its folder, and for what is due. */
@@ -88,7 +88,8 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
       spiffeId: '',
       certificateChainPem,
       privateKeyPem,
-      trustBundles: authority.trustBundles,
+      // What TLS verifies against is what the callers are held against: never roots of others.
+      trustBundles: authority.ownBundles,
       notBefore: 0,
       notAfter,
     });
@@ -116,7 +117,7 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
     else socket.destroy();
   });
-  await listen(server, host, port);
+  await listenOn(server, host, port);
 
   let cancel = (): void => {};
   const rotate = (): void => {
@@ -147,8 +148,7 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   stopLooking = clock.after(lookMs, look);
 
   const address = server.address() as AddressInfo;
-  const shown = isUnspecified(host) ? '127.0.0.1' : host;
-  const url = `https://${isIP(shown) === 6 ? `[${shown}]` : shown}:${address.port}`;
+  const url = urlOf(host, address.port);
   logger.info({ url, trustDomain: authority.trustDomain }, 'the certificate authority serves');
   return {
     url,
@@ -159,19 +159,13 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
       stopLooking();
       unsubscribe();
       bundles.close();
-      return close(server, grpc, clock);
+      return closeServer(server, clock, grpc);
     },
   };
 }
 
-interface GrpcConnections {
-  /** Lets running calls finish. */
-  end(): void;
-  destroy(): void;
-}
-
 /** Hands connections that agreed on HTTP/2 to the service, all others stay with HTTP/1. */
-function serveGrpc(server: Server, service: UnaryService): GrpcConnections {
+function serveGrpc(server: Server, service: UnaryService): OtherConnections {
   const open = new Map<TLSSocket, UnaryConnection>();
   const [http1] = server.listeners('secureConnection');
   server.removeAllListeners('secureConnection');
@@ -192,46 +186,4 @@ function serveGrpc(server: Server, service: UnaryService): GrpcConnections {
       for (const socket of open.keys()) socket.destroy();
     },
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(invalid('host and port', `cannot listen: ${error.message}`, `${host}:${port}`)),
-    );
-    server.listen(port, host, resolve);
-  });
-}
-
-function close(server: Server, grpc: GrpcConnections, clock: Clock): Promise<void> {
-  return new Promise((resolve) => {
-    const stopWaiting = clock.after(5_000, () => {
-      server.closeAllConnections();
-      grpc.destroy();
-    });
-    server.close(() => {
-      stopWaiting();
-      resolve();
-    });
-    server.closeIdleConnections();
-    grpc.end();
-  });
-}
-
-function isUnspecified(host: string): boolean {
-  return host === '0.0.0.0' || host === '::' || host === '';
-}
-
-/** What clients on this machine and beside it would put into a URL. */
-function defaultNames(host: string): readonly string[] {
-  const loopback = ['localhost', '127.0.0.1', '::1'];
-  if (loopback.includes(host)) return loopback;
-  if (!isUnspecified(host)) return [host];
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
-  // Link-local addresses carry a zone and mean nothing to others.
-  return [
-    ...loopback,
-    hostname(),
-    ...addresses.filter((address) => !address.includes('%') && !address.startsWith('fe80:')),
-  ];
 }

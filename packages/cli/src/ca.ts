@@ -1,5 +1,6 @@
 import { describeOptions, readArguments } from './arguments.ts';
 import type { CaCommand } from './ca-command.ts';
+import { federate, helpForFederate } from './ca-federate.ts';
 import { importIntermediate } from './ca-import.ts';
 import { init } from './ca-init.ts';
 import { revoke } from './ca-revoke.ts';
@@ -20,7 +21,7 @@ const commands: Readonly<Record<string, CaCommand>> = {
   revoke,
   import: importIntermediate,
 };
-const names = Object.keys(commands);
+const names = [...Object.keys(commands), 'federate'];
 
 export const caHelp: string = `Usage: inmesh ca ${names.join('|')} [options]
 
@@ -29,11 +30,13 @@ The embedded certificate authority.
 ${Object.entries(commands)
   .map(([name, { introduction }]) => `  ${name.padEnd(8)} ${introduction}`)
   .join('\n')}
+  federate Whom the authority trusts beside itself: add, remove, list, fetch, show.
 
 \`inmesh ca <command> --help\` shows the options.`;
 
 /** Help of `inmesh ca`, or of one of its commands. */
-export function helpForCa(name: string): string {
+export function helpForCa(name: string, sub = ''): string {
+  if (name === 'federate') return helpForFederate(sub);
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) return caHelp;
   const { introduction, operand, explanation, options } = command;
@@ -46,6 +49,7 @@ export function helpForCa(name: string): string {
 /** `inmesh ca`. */
 export async function ca(args: readonly string[], output: Output, surroundings: Surroundings): Promise<number> {
   const [name = '', ...rest] = args;
+  if (name === 'federate') return await federate(rest, output);
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
     throw new UsageError(name === '' ? `name one of ${names.join(', ')}` : `unknown command ca ${name}`, 'ca');

@@ -24,7 +24,7 @@ const help = `Usage: inmesh <command> [options]
   check     Says whether mesh configuration would be accepted, and why not.
   analyze   Says what is wrong with mesh configuration, and what inmesh does with it.
   explain   Says what would happen to a request, and why, without sending it.
-  ca        The embedded certificate authority: init, serve, token, status, rotate, revoke, import.
+  ca        The embedded certificate authority: init, serve, token, status, rotate, revoke, import, federate.
   identity  Says what a SPIFFE Workload API gives this process.
 
 \`inmesh <command> --help\` shows the options of a command.`;
@@ -54,8 +54,8 @@ export async function run(args: readonly string[], output: Output, surroundings:
   }
 }
 
-function helpFor([name = '', sub = '']: readonly string[]): string {
-  if (name === 'ca') return helpForCa(sub);
+function helpFor([name = '', sub = '', more = '']: readonly string[]): string {
+  if (name === 'ca') return helpForCa(sub, more);
   return Object.hasOwn(helps, name) ? (helps[name] ?? help) : help;
 }
 
