@@ -107,6 +107,18 @@ interface KnownPeer {
 }
 const peers = new WeakMap<TLSSocket, KnownPeer>();
 
+/** Chains that were seen as soon as the handshake was done: see {@link seeChain}. */
+const seen = new WeakMap<TLSSocket, readonly X509Certificate[]>();
+
+/**
+ * Keeps the chain that the other end presents, for {@link peerOfSocket}. Call it before the server
+ * of Node has looked at the connection, in a listener for its `secure` that is ahead of all others:
+ * some releases of Node take the chain away when they do (nodejs/node#65579).
+ */
+export function seeChain(socket: TLSSocket): void {
+  seen.set(socket, chainOf(socket.getPeerCertificate(true)));
+}
+
 /**
  * How long a connection may go on after the certificate that opened it has expired, milliseconds.
  * A handshake has no such grace; this is for the requests that are on their way when it happens.
@@ -127,7 +139,8 @@ export function peerOfSocket(socket: TLSSocket, bundles: TrustBundles, clock: Cl
   const now = clock.wallNow();
   let known = peers.get(socket);
   if (known === undefined || known.bundles !== bundles) {
-    const chain = known?.chain ?? chainOf(socket.getPeerCertificate(true));
+    const chain = known?.chain ?? seen.get(socket) ?? chainOf(socket.getPeerCertificate(true));
+    seen.delete(socket);
     if (chain.length === 0) return undefined;
     peers.set(socket, (known = { chain, bundles, peer: judge(socket, chain, bundles, now, known) }));
   }

@@ -1,6 +1,7 @@
-import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, TLSSocket } from 'node:tls';
 import type { ActiveIdentity } from '../identity/store.ts';
 import { meshTlsOptions } from '../identity/tls-options.ts';
+import { seeChain } from '../identity/verify-peer.ts';
 import { chooseAlpn } from './alpn.ts';
 
 /** What the TLS server tells the acceptor. */
@@ -21,7 +22,16 @@ export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: nu
     requestCert: true,
     rejectUnauthorized: true,
     handshakeTimeout: handshakeTimeoutMs,
-    ALPNCallback: ({ protocols }) => guarded(() => chooseAlpn(protocols), hooks),
+    ALPNCallback(this: unknown, { protocols }: { readonly protocols: readonly string[] }) {
+      return guarded(() => {
+        seeChainEarly(this);
+        return chooseAlpn([...protocols]);
+      }, hooks);
+    },
+    SNICallback(this: unknown, _name: string, done: (error: null, context: undefined) => void) {
+      guarded(() => seeChainEarly(this), hooks);
+      done(null, undefined);
+    },
   });
   server.on('secureConnection', (socket) => guarded(() => hooks.onSecure(socket), hooks, socket));
   server.on('tlsClientError', (error, socket) => {
@@ -31,6 +41,26 @@ export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: nu
     hooks.onFailure(reason ? new Error(`client certificate: ${String(reason)}`, { cause: error }) : error);
   });
   return server;
+}
+
+const watched = new WeakSet<TLSSocket>();
+
+/**
+ * Sees the chain of the client before the server of Node does, which takes it away in some releases.
+ * The connection is not handed out before its handshake is done, except as the `this` of callbacks
+ * that Node calls during it: for the name or the protocol that the client asks for. For a client
+ * that asks for neither, or a Node that calls them otherwise, the chain is seen later.
+ */
+function seeChainEarly(socket: unknown): void {
+  if (!(socket instanceof TLSSocket) || watched.has(socket)) return;
+  watched.add(socket);
+  socket.prependOnceListener('secure', () => {
+    try {
+      seeChain(socket);
+    } catch {
+      // A certificate that cannot be read is refused when the connection is judged.
+    }
+  });
 }
 
 /** From the next handshake on. */
