@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { type Clock, formatSpiffeBundle } from 'inmesh/identity';
+import { type Clock, formatSpiffeBundle, systemClock } from 'inmesh/identity';
 import type { Authority } from './authority-types.ts';
 import { readIfThere, writePrivately } from './files.ts';
 
@@ -14,9 +14,9 @@ export interface BundleDocument {
 export interface BundleDocumentOptions {
   /** Folder of the authority, where the sequence is kept. Without one it begins anew with each start, but not lower. */
   readonly dir?: string;
-  /** `spiffe_refresh_hint`, milliseconds. */
-  readonly refreshMs: number;
-  readonly clock: Clock;
+  /** `spiffe_refresh_hint`, milliseconds. Default five minutes. */
+  readonly refreshMs?: number;
+  readonly clock?: Clock;
 }
 
 /** The number of a content. */
@@ -32,8 +32,8 @@ const fileName = 'bundle-sequence.json';
  * `spiffe_sequence` grows with every change, also over restarts: it counts seconds, or one more
  * where that would be too few, so that a number that was lost is not given twice.
  */
-export function bundleDocument(authority: Authority, options: BundleDocumentOptions): BundleDocument {
-  const { clock, dir, refreshMs } = options;
+export function bundleDocument(authority: Authority, options: BundleDocumentOptions = {}): BundleDocument {
+  const { clock = systemClock, dir, refreshMs = 300_000 } = options;
   let last = dir === undefined ? undefined : stored(join(dir, fileName));
   let written: { readonly digest: string; readonly text: string } | undefined;
   return {

@@ -12,6 +12,7 @@ export type {
   ServerCertificate,
   TokenRequest,
 } from './authority-types.ts';
+export { type BundleDocument, type BundleDocumentOptions, bundleDocument } from './bundle-document.ts';
 export { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
 export {
   createFederation,

@@ -405,7 +405,7 @@ t.test('the document of an endpoint has the own roots, a sequence that grows, an
   const second = await read();
   t.ok(second.sequence > first.sequence, 'more when the roots have changed, within one second as well');
   t.equal(second.roots?.length, 2);
-  clock.jump(-86_400_000);
+  clock.jump(-3_600_000);
   authority.rotation.abort();
   t.ok((await read()).sequence > second.sequence, 'also when the clock was set back');
   t.equal(parseSpiffeBundle(formatSpiffeBundle({ x509Authorities: [], jwtAuthorities: [] }), 'x').sequence, undefined);

@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { type Federation, type FederationRelation, type FederationStatus, openFederation } from '@inmesh/ca';
+import {
+  bundleDocument,
+  type Federation,
+  type FederationRelation,
+  type FederationStatus,
+  openAuthority,
+  openFederation,
+} from '@inmesh/ca';
 import { type Arguments, describeOptions, type OptionTable, readArguments } from './arguments.ts';
 import type { Output } from './output.ts';
 import { UsageError } from './usage-error.ts';
@@ -23,6 +30,10 @@ const tables: Readonly<Record<string, OptionTable>> = {
   remove: dir,
   list: { ...dir, json: { type: 'boolean', help: 'Print the relations as JSON.' } },
   fetch: dir,
+  show: {
+    ...dir,
+    'passphrase-file': { type: 'string', value: '<file>', help: 'Its first line decrypts the keys on disk.' },
+  },
 };
 
 const introductions: Readonly<Record<string, string>> = {
@@ -30,9 +41,10 @@ const introductions: Readonly<Record<string, string>> = {
   remove: 'Trusts it no longer: inmesh ca federate remove <name>',
   list: 'Shows whom the authority trusts beside itself.',
   fetch: 'Fetches bundles now: all, or inmesh ca federate fetch <name>',
+  show: 'Prints the own bundle: what others give to `federate add --bundle`.',
 };
 
-export const federateHelp: string = `Usage: inmesh ca federate add|remove|list|fetch [options]
+export const federateHelp: string = `Usage: inmesh ca federate add|remove|list|fetch|show [options]
 
 Federation with other trust domains. A running \`inmesh ca serve\` follows what changes here.
 
@@ -54,13 +66,15 @@ export async function federate(args: readonly string[], output: Output): Promise
   const [command = '', ...rest] = args;
   const table = Object.hasOwn(tables, command) ? tables[command] : undefined;
   if (table === undefined) {
-    const problem = command === '' ? 'name one of add, remove, list, fetch' : `unknown command ca federate ${command}`;
+    const problem =
+      command === '' ? 'name one of add, remove, list, fetch, show' : `unknown command ca federate ${command}`;
     throw new UsageError(problem, 'ca federate');
   }
   const parsed = readArguments(`ca federate ${command}`, rest, table);
   const [name, extra] = parsed.positionals;
   const unexpected = command === 'remove' || command === 'fetch' ? extra : name;
   if (unexpected !== undefined) throw new UsageError(`unexpected argument ${unexpected}`, `ca federate ${command}`);
+  if (command === 'show') return show(parsed, output);
   const quiet = (): void => {};
   const note = (fields: object, text: string): void => output.note(`${text} ${JSON.stringify(fields)}`);
   const logger = { debug: quiet, info: quiet, warn: quiet, error: note };
@@ -72,6 +86,15 @@ export async function federate(args: readonly string[], output: Output): Promise
   } finally {
     federation.close();
   }
+}
+
+function show(args: Arguments, output: Output): number {
+  const dir = args.text('dir') ?? 'ca';
+  const file = args.text('passphrase-file');
+  const passphrase = file === undefined ? undefined : readFileSync(file, 'utf8').split(/\r?\n/, 1)[0];
+  const authority = openAuthority(dir, passphrase === undefined ? {} : { passphrase });
+  output.line(bundleDocument(authority, { dir }).text());
+  return 0;
 }
 
 function add(federation: Federation, args: Arguments, output: Output): number {

@@ -64,7 +64,10 @@ function bundleOptions(args: Arguments, host: string | undefined): BundleEndpoin
   const port = args.integer('bundle-port', 0, 65_535);
   const profile = args.text('bundle-profile') ?? 'https_spiffe';
   if (profile !== 'https_spiffe' && profile !== 'https_web') {
-    throw new UsageError(`--bundle-profile must be https_spiffe or https_web, got ${JSON.stringify(profile)}`, 'ca serve');
+    throw new UsageError(
+      `--bundle-profile must be https_spiffe or https_web, got ${JSON.stringify(profile)}`,
+      'ca serve',
+    );
   }
   const certFile = args.text('bundle-cert');
   const keyFile = args.text('bundle-key');
@@ -72,7 +75,8 @@ function bundleOptions(args: Arguments, host: string | undefined): BundleEndpoin
   const names = args.texts('name');
   if (port === undefined) {
     const given = certFile ?? keyFile ?? refreshMs ?? args.text('bundle-profile');
-    if (given !== undefined) throw new UsageError('--bundle-port is needed for the other options of the bundle', 'ca serve');
+    if (given !== undefined)
+      throw new UsageError('--bundle-port is needed for the other options of the bundle', 'ca serve');
     return undefined;
   }
   return {

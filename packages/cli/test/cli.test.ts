@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Output, run } from '../src/index.ts';
@@ -152,11 +152,20 @@ t.test('a wrong command line says what is wrong, where help is, and exits with 2
     [['check', empty], /no \*\.yaml, \*\.yml or \*\.json file in /],
     [['check', '--labels', 'app', empty], /--labels must be <key>=<value>,<key>=<value>, got "app"/],
     [['check', '--namespace'], /--namespace/],
-    [['ca'], /name one of init, serve, token, status, rotate, revoke, import\n`inmesh ca --help` shows how/],
+    [['ca'], /name one of init, serve, token, status, rotate, revoke, import, federate\n`inmesh ca --help` shows how/],
     [['ca', 'destroy'], /unknown command ca destroy/],
     [['ca', 'init', 'here'], /unexpected argument here\n`inmesh ca init --help` shows how/],
     [['ca', 'init', '--leaf-ttl', 'soon'], /--leaf-ttl must be a duration such as 90s, 10m or 24h, got "soon"/],
     [['ca', 'init', '--leaf-ttl', '30h', '--dir', join(empty, 'ca')], /leafTtlMs/],
+    [['ca', 'federate'], /name one of add, remove, list, fetch, show\n`inmesh ca federate --help` shows how/],
+    [['ca', 'federate', 'trust'], /unknown command ca federate trust/],
+    [['ca', 'federate', 'list', 'x'], /unexpected argument x/],
+    [['ca', 'federate', 'remove', 'x', 'y'], /unexpected argument y/],
+    [['ca', 'serve', '--bundle-refresh', '1m'], /--bundle-port is needed/],
+    [
+      ['ca', 'serve', '--bundle-port', '0', '--bundle-profile', 'web'],
+      /--bundle-profile must be https_spiffe or https_web/,
+    ],
     [['ca', 'serve', '--port', '70000'], /--port must be an integer from 0 to 65535, got "70000"/],
     [['ca', 'token', '--namespace', 'a'], /name the workload by --namespace and --service-account, or by --spiffe-id/],
     [['ca', 'token', '--uses', '0', '--spiffe-id', 'spiffe://a/b'], /--uses must be an integer from 1 to 1000/],
@@ -281,6 +290,56 @@ t.test('ca: a folder that holds no authority is an answer of no, not a wrong com
   const missing = await inmesh(['ca', 'init', '--passphrase-file', '/nowhere/pass']);
   t.equal(missing.code, 1);
   t.match(missing.notes, /^inmesh: ENOENT/);
+});
+
+t.test('ca federate: two authorities that learn of each other, on the command line', async (t) => {
+  const top = folder(t, {});
+  const [east, west] = [join(top, 'east'), join(top, 'west')];
+  for (const dir of [east, west]) {
+    const domain = dir === east ? 'east.example' : 'west.example';
+    t.equal((await inmesh(['ca', 'init', '--dir', dir, '--trust-domain', domain])).code, 0);
+  }
+  const bundle = join(top, 'west.json');
+  const shown = await inmesh(['ca', 'federate', 'show', '--dir', west]);
+  writeFileSync(bundle, shown.out);
+  t.match(JSON.parse(shown.out), { keys: [{ use: 'x509-svid' }], spiffe_refresh_hint: 300 });
+
+  const controller = new AbortController();
+  const lines: string[] = [];
+  const serving = run(
+    ['ca', 'serve', '--dir', west, '--port', '0', '--bundle-port', '0', '--bundle-refresh', '1s'],
+    { line: (text) => void lines.push(text), note: () => {} },
+    { env: {}, cwd: top, stdin: process.stdin, signal: controller.signal },
+  );
+  while (!lines.some((line) => line.includes('serves its bundle')))
+    await new Promise((resolve) => setImmediate(resolve));
+  const [, url = '', spiffeId = ''] = /bundle on (\S+) as (\S+)/.exec(lines.join('\n')) ?? [];
+  const federate = (...args: readonly string[]) => inmesh(['ca', 'federate', ...args, '--dir', east]);
+  const relation = ['--trust-domain', 'west.example', '--url', url, '--endpoint-spiffe-id', spiffeId];
+  t.match(await federate('list'), { code: 0, out: 'no relations' });
+  t.match(await federate('add', ...relation), { code: 2, notes: /needs a bundle of the trust domain/ });
+  t.match(await federate('add', '--url', url), { code: 2, notes: /--trust-domain is needed/ });
+  t.match(await federate('add', ...relation, '--profile', 'http'), { code: 2, notes: /--profile must be/ });
+  t.match(await federate('add', ...relation, '--bundle', bundle), {
+    code: 0,
+    out: /follows https:.* of west\.example/,
+  });
+  t.match(await federate('fetch'), { code: 0, out: '✓ west.example' });
+  t.match(await federate('list'), {
+    code: 0,
+    out: /^west\.example {2}https_spiffe .* 1 root, sequence \d+, fetched 20/,
+  });
+  const [listed] = JSON.parse((await federate('list', '--json')).out) as readonly Record<string, unknown>[];
+  t.match(listed, { name: 'west.example', roots: 1, endpointSpiffeId: spiffeId, fetchedAt: /^20/ });
+
+  controller.abort();
+  t.equal(await serving, 0);
+  t.match(await federate('fetch', 'west.example'), { code: 1, out: /✗ west\.example: .*ECONNREFUSED/ });
+  t.match(await federate('fetch', 'south.example'), { code: 1, out: /no relation "south\.example"/ });
+  t.match(await federate('remove', 'west.example'), { code: 0, out: /trusted no longer/ });
+  t.match(await federate('remove', 'west.example'), { code: 1, notes: /no relation "west\.example"/ });
+  t.match(await inmesh(['ca', 'federate', 'list', '--dir', top]), { code: 1, notes: /not the configuration/ });
+  t.match((await inmesh(['ca', 'federate', 'add', '--help'])).out, /--endpoint-spiffe-id <id>/);
 });
 
 t.test('ca serve --kubernetes: a list of clusters that can never work says why', async (t) => {
