@@ -43,6 +43,26 @@ export function hasRevocations(bundles: TrustBundles, trustDomain: string): bool
   return (listsOf.get(bundles)?.get(trustDomain)?.length ?? 0) > 0;
 }
 
+/**
+ * Whether somebody who stands under the lists of `before` may not stand under those of `after`: more
+ * is listed, or an issuer has a list no more, or lists are asked for where none were. A list that is
+ * only newer is no such thing.
+ */
+export function revokesMore(before: TrustBundles, after: TrustBundles): boolean {
+  const [old, fresh] = [listsOf.get(before), listsOf.get(after)];
+  for (const [trustDomain, lists] of fresh ?? []) {
+    const known = old?.get(trustDomain);
+    if (lists.length === 0) continue;
+    if (known === undefined || known.length === 0) return true;
+    if (known.some(({ issuer }) => !lists.some((list) => list.issuer === issuer))) return true;
+    for (const { issuer, revoked } of lists) {
+      const listed = known.filter((list) => list.issuer === issuer);
+      for (const serial of revoked) if (!listed.some((list) => list.revoked.has(serial))) return true;
+    }
+  }
+  return false;
+}
+
 /** One step of a path. */
 export interface RevocationQuestion {
   readonly certificate: X509Certificate;

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.ts';
 import { namesOf, type RevocationList } from './crl.ts';
 import { readPemCertificates } from './pem.ts';
-import { attachLists, type Crls, readLists, shown } from './revocation.ts';
+import { attachLists, type Crls, readLists, revokesMore, shown } from './revocation.ts';
 import type { Credentials } from './source.ts';
 import type { TrustBundles } from './trust.ts';
 
@@ -64,9 +64,9 @@ export function sameBundles(a: Crls, b: Crls): boolean {
   return true;
 }
 
-/** Whether somebody whom the former credentials trust may not be trusted any more: a root has gone, or lists are others. */
+/** Whether somebody whom the former credentials trust may not be trusted any more: a root has gone, or more is revoked. */
 export function narrowsTrust(before: Credentials, after: Credentials): boolean {
-  if (!sameBundles(before.crlsByTrustDomain ?? new Map(), after.crlsByTrustDomain ?? new Map())) return true;
+  if (revokesMore(before.trustBundles, after.trustBundles)) return true;
   for (const [trustDomain, roots] of before.trustBundles) {
     const kept = after.trustBundles.get(trustDomain) ?? [];
     if (!roots.every((root) => kept.includes(root))) return true;

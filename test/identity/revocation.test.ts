@@ -6,6 +6,7 @@ import { createIdentityStore } from '../../src/identity/rotation.ts';
 import type { Credentials } from '../../src/identity/source.ts';
 import { meshTlsOptions } from '../../src/identity/tls-options.ts';
 import { rememberIntermediates, type TrustBundles } from '../../src/identity/trust.ts';
+import { narrowsTrust } from '../../src/identity/trust-renewal.ts';
 import { checkServerSpiffe, peerOfSocket, verifyPeer } from '../../src/identity/verify-peer.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { makeAuthority, makeCertificate, makeKey, type TestAuthority, toPem } from '../support/certificates.ts';
@@ -262,6 +263,36 @@ t.test('the store takes lists over with credentials, and keeps the last good one
     'a source may reuse its map',
   );
   store.close();
+});
+
+t.test('knows when somebody may have lost trust, and when a list is only newer', async (t) => {
+  const authority = makeAuthority();
+  const { root, signer, trustBundles } = authority;
+  const [one, two] = [Buffer.from([0x11]), Buffer.from([0x22])];
+  const now = Date.now();
+  const of = (...lists: readonly string[]): Credentials => ({
+    ...authority.issue(web),
+    trustBundles: withRevocations(trustBundles, lists.length === 0 ? undefined : listed(...lists)),
+  });
+  const rootList = makeCrl(root);
+  const first = of(rootList, makeCrl(signer, { revoked: [one] }));
+  const cases: readonly (readonly [string, Credentials, Credentials, boolean])[] = [
+    ['the same', first, first, false],
+    ['only newer', first, of(rootList, makeCrl(signer, { revoked: [one], thisUpdate: now })), false],
+    ['one more', first, of(rootList, makeCrl(signer, { revoked: [one, two] })), true],
+    ['one less', first, of(rootList, makeCrl(signer)), false],
+    ['another one', first, of(rootList, makeCrl(signer, { revoked: [two] })), true],
+    ['the same number of another issuer', first, of(makeCrl(root, { revoked: [one] }), makeCrl(signer)), true],
+    ['an issuer without', first, of(rootList), true],
+    ['a further issuer', of(rootList), first, true],
+    ['no lists any more', first, of(), false],
+    ['lists where none were', of(), of(rootList), true],
+    ['none before, none after', of(), of(), false],
+    ['a root more', of(), { ...of(), trustBundles: new Map([['cluster.local', [authority.rootPem, 'x']]]) }, false],
+    ['a root less', of(), { ...of(), trustBundles: new Map([['cluster.local', ['x']]]) }, true],
+    ['a trust domain less', of(), { ...of(), trustBundles: new Map() }, true],
+  ];
+  for (const [what, before, after, expected] of cases) t.equal(narrowsTrust(before, after), expected, what);
 });
 
 t.test('a first list that is broken does not replace having none', async (t) => {
