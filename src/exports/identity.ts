@@ -10,6 +10,7 @@ export {
   readCertificate,
   readExtensions,
 } from '../identity/certificate.ts';
+export { withoutRoots } from '../identity/chain.ts';
 export {
   type CredentialParts,
   type CredentialRules,

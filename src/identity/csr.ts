@@ -4,6 +4,7 @@ import { parseSpiffeId } from '../model/spiffe-id.ts';
 import {
   derBitString,
   derContext,
+  derNull,
   derOctetString,
   derOid,
   derSequence,
@@ -22,7 +23,7 @@ export function generateIdentityKey(): KeyObject {
  * name in a critical subjectAltName, signed with `key`. Istio's CA takes the identity from the
  * caller and not from here, other authorities need it.
  *
- * @param key an EC (P-256, P-384) or Ed25519 private key
+ * @param key an EC (P-256, P-384), Ed25519 or RSA (2,048 bits or more) private key
  * @returns PEM
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` for what is not a SPIFFE ID, `ERR_MESH_OPTION_INVALID` for another key
  */
@@ -38,19 +39,24 @@ export function createCsr(spiffeId: string, key: KeyObject): string {
     createPublicKey(key).export({ type: 'spki', format: 'der' }),
     derContext(0, true, attribute),
   );
-  const { oid, hash } = signatureOf(key);
-  const request = derSequence(information, derSequence(derOid(oid)), derBitString(sign(hash, information, key)));
+  const { algorithm, hash } = signatureOf(key);
+  const request = derSequence(information, derSequence(...algorithm), derBitString(sign(hash, information, key)));
   const base64 = request.toString('base64').replaceAll(/.{64}/g, '$&\n').trimEnd();
   return `-----BEGIN CERTIFICATE REQUEST-----\n${base64}\n-----END CERTIFICATE REQUEST-----\n`;
 }
 
-function signatureOf(key: KeyObject): { readonly oid: string; readonly hash: string | null } {
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (key.asymmetricKeyType === 'ed25519') return { oid: '1.3.101.112', hash: null };
-  if (curve === 'prime256v1') return { oid: '1.2.840.10045.4.3.2', hash: 'sha256' };
-  if (curve === 'secp384r1') return { oid: '1.2.840.10045.4.3.3', hash: 'sha384' };
+function signatureOf(key: KeyObject): { readonly algorithm: readonly Buffer[]; readonly hash: string | null } {
+  const { modulusLength = 0, namedCurve: curve } = key.asymmetricKeyDetails ?? {};
+  if (key.asymmetricKeyType === 'ed25519') return { algorithm: [derOid('1.3.101.112')], hash: null };
+  if (curve === 'prime256v1') return { algorithm: [derOid('1.2.840.10045.4.3.2')], hash: 'sha256' };
+  if (curve === 'secp384r1') return { algorithm: [derOid('1.2.840.10045.4.3.3')], hash: 'sha384' };
+  if (key.asymmetricKeyType === 'rsa' && modulusLength >= 2_048) {
+    // RFC 4055 section 5: sha256WithRSAEncryption has NULL for its parameters.
+    return { algorithm: [derOid('1.2.840.113549.1.1.11'), derNull()], hash: 'sha256' };
+  }
+  const given = curve ?? (key.asymmetricKeyType === 'rsa' ? `rsa of ${modulusLength} bits` : key.asymmetricKeyType);
   throw new MeshError(
     'ERR_MESH_OPTION_INVALID',
-    `a certificate request needs a P-256, P-384 or Ed25519 key, not ${curve ?? key.asymmetricKeyType ?? key.type}`,
+    `a certificate request needs a P-256, P-384, Ed25519 or RSA key (2,048 bits or more), not ${given ?? key.type}`,
   );
 }

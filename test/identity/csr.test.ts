@@ -16,6 +16,7 @@ t.test(
       'P-256': generateIdentityKey(),
       'P-384': generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey,
       Ed25519: generateKeyPairSync('ed25519').privateKey,
+      RSA: generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey,
     };
     for (const [kind, key] of Object.entries(keys)) {
       const { status, stdout, stderr } = spawnSync('openssl', ['req', '-verify', '-noout', '-text'], {
@@ -40,8 +41,10 @@ t.test('is PEM with lines of 64 characters', async (t) => {
 
 t.test('refuses what is not a SPIFFE ID, and other keys', async (t) => {
   t.throws(() => createCsr('https://x/y', generateIdentityKey()), { code: 'ERR_MESH_PEER_IDENTITY' });
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
-  t.throws(() => createCsr(web, privateKey), { code: 'ERR_MESH_OPTION_INVALID', message: /not rsa/ });
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1_024 });
+  t.throws(() => createCsr(web, privateKey), { code: 'ERR_MESH_OPTION_INVALID', message: /not rsa of 1024 bits/ });
+  const short = generateKeyPairSync('rsa-pss', { modulusLength: 2_048 }).privateKey;
+  t.throws(() => createCsr(web, short), { code: 'ERR_MESH_OPTION_INVALID', message: /not rsa-pss/ });
   const curve = generateKeyPairSync('ec', { namedCurve: 'secp521r1' }).privateKey;
   t.throws(() => createCsr(web, curve), { code: 'ERR_MESH_OPTION_INVALID', message: /not secp521r1/ });
 });

@@ -29,13 +29,13 @@ export function peerFolder(
 export function runOnce(
   program: string,
   args: readonly string[],
-  options: { cwd: string; env?: NodeJS.ProcessEnv },
+  options: { cwd: string; env?: NodeJS.ProcessEnv; timeoutMs?: number },
 ): string | undefined {
   const { error, status, stderr, stdout } = spawnSync(program, args, {
-    ...options,
+    cwd: options.cwd,
     env: { ...process.env, ...options.env },
     encoding: 'utf8',
-    timeout: 400_000,
+    timeout: options.timeoutMs ?? 400_000,
   });
   if (status === 0) return undefined;
   return `${program} ${args.join(' ')}: ${error?.message ?? `${stdout}${stderr}`.trim().slice(-500)}`;

@@ -9,6 +9,7 @@ import {
   parseSpiffeId,
   readPemCertificates,
   verifyPeer,
+  withoutRoots,
 } from 'inmesh/identity';
 import type { DataSource, ReadRoots, ReadSecret } from './secret.ts';
 
@@ -21,7 +22,7 @@ export interface HeldCertificate {
 
 /** Roots of a trust domain that the secret did not name, or of those that it named. */
 export type HeldRoots =
-  | { readonly kind: 'own'; readonly pem: string }
+  | { readonly kind: 'own'; readonly pem: string; readonly crl?: string }
   | { readonly kind: 'domains'; readonly pems: ReadonlyMap<string, string> };
 
 /** Largest file or inline text that is taken. */
@@ -44,8 +45,10 @@ export async function takeCertificate({ name, certificate, refused }: ReadSecret
 export async function takeRoots({ name, refused, roots }: ReadSecret): Promise<HeldRoots> {
   checkFields(name, refused);
   if (roots === undefined) throw problem(name, 'expected validation_context');
-  // Without this a revoked certificate would be as good as any.
-  if (roots.crl !== undefined) throw problem(name, 'validation_context.crl is not enforced');
+  if (roots.crl !== undefined && roots.trustedCa === undefined) {
+    // Envoy's SPIFFE validator does not look at it, and it does not say whose it is.
+    throw problem(name, 'validation_context.crl is supported beside trusted_ca only');
+  }
   if (roots.bundleMap !== undefined) {
     const bundles = parseSpiffeBundleMap(await textOf(roots.bundleMap, name, 'trust_bundles'), `secret ${name}`);
     return {
@@ -59,7 +62,8 @@ export async function takeRoots({ name, refused, roots }: ReadSecret): Promise<H
   }
   const pem = await textOf(roots.trustedCa, name, 'validation_context.trusted_ca');
   readPemCertificates(pem, `secret ${name}`);
-  return { kind: 'own', pem };
+  if (roots.crl === undefined) return { kind: 'own', pem };
+  return { kind: 'own', pem, crl: await textOf(roots.crl, name, 'validation_context.crl') };
 }
 
 async function takeDomains(
@@ -98,17 +102,12 @@ export function combine(
       ? [own, ...trustDomains].map((domain) => [domain, [roots.pem]] as const)
       : [...roots.pems].filter(([, pem]) => pem !== '').map(([domain, pem]) => [domain, [pem]] as const),
   );
-  const credentials = withoutRoots(credentialsOf({ ...parts, trustBundles }), own);
+  const crl = roots.kind === 'own' ? roots.crl : undefined;
+  const crls =
+    crl === undefined ? {} : { crlsByTrustDomain: new Map([...trustBundles.keys()].map((id) => [id, [crl]])) };
+  const credentials = withoutRoots(credentialsOf({ ...parts, trustBundles, ...crls }));
   checkCredentials(credentials, { now });
   return credentials;
-}
-
-/** Istio puts the root at the end of the chain. Peers have it; sending it along is of no use. */
-function withoutRoots(credentials: Credentials, trustDomain: string): Credentials {
-  const roots = credentials.trustBundles.get(trustDomain) ?? [];
-  const chain = readPemCertificates(credentials.certificateChainPem, 'certificate chain');
-  const sent = chain.filter((one, i) => i === 0 || !(one.checkIssued(one) && roots.includes(one.toString())));
-  return { ...credentials, certificateChainPem: sent.map((one) => one.toString()).join('') };
 }
 
 /** Whether peers that have these roots would accept this certificate. */

@@ -45,7 +45,8 @@ export function secretsOf(credentials: Credentials, names: SecretNames): Readonl
     add(name, roots, federatedSecret(name, new Map([[trustDomain, roots]])));
   }
   const own = trustBundles.get(trustDomainOf(spiffeId)) ?? [];
-  add(names.roots, own, rootsSecret(names.roots, own));
+  const crls = credentials.crlsByTrustDomain?.get(trustDomainOf(spiffeId)) ?? [];
+  add(names.roots, [...own, ...crls], rootsSecret(names.roots, own, crls));
   const all = [...trustBundles].sort(([a], [b]) => (a < b ? -1 : 1));
   add(
     names.allRoots,

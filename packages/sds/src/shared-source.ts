@@ -23,6 +23,7 @@ export function sharedSource(source: IdentitySource): SharedSource {
     },
     reject: (problem) => tell((trouble = (sink) => sink.reject(problem))),
     lost: (reason) => tell((trouble = (sink) => sink.lost(reason))),
+    warn: (warning) => tell((sink) => sink.warn?.(warning)),
   };
   return {
     start: (sink, signal) => {

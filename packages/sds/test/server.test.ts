@@ -6,6 +6,7 @@ import { status } from '@grpc/grpc-js';
 import { type ActiveIdentity, type Credentials, createIdentityStore, type IdentitySource } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { makeAuthority } from '../../../test/support/certificates.ts';
+import { makeCrl } from '../../../test/support/crls.ts';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
 import { recordingLogger } from '../../../test/support/recording-logger.ts';
 import { type ServeSdsOptions, sdsSource, serveSds } from '../src/index.ts';
@@ -77,6 +78,21 @@ t.test('a stream for one secret hears of that one only', async (t) => {
   const pushed = secretsIn(await next());
   t.equal(text(pushed.secrets[0]?.roots?.trustedCa), authority.rootPem + extra);
   t.equal(pushed.secrets.length, 1);
+});
+
+t.test('revocation lists of the own trust domain go with its roots, and a new one is pushed', async (t) => {
+  const { authority, client, issue } = await begin(t);
+  const lists = (...revoked: readonly Buffer[]) =>
+    new Map([['cluster.local', [makeCrl(authority.root) + makeCrl(authority.signer, { revoked })]]]);
+  const [first, second] = [lists(), lists(Buffer.from('41', 'hex'))];
+  const issued = issue({ crlsByTrustDomain: first });
+  const { next, stream } = client.stream();
+  stream.write(ask(['ROOTCA']));
+  const answer = secretsIn(await next());
+  t.equal(text(answer.secrets[0]?.roots?.crl), first.get('cluster.local')?.[0]);
+  stream.write(ask(['ROOTCA'], { versionInfo: answer.versionInfo, responseNonce: answer.nonce }));
+  issue({ ...issued, crlsByTrustDomain: second });
+  t.equal(text(secretsIn(await next()).secrets[0]?.roots?.crl), second.get('cluster.local')?.[0]);
 });
 
 t.test('a client that is slow gets the newest, and what it refused is not sent again', async (t) => {

@@ -6,6 +6,7 @@ import type { Credentials } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { identitySourceSuite } from '../../../test/suites/identity-source.ts';
 import { keyPem, makeAuthority, makeKey } from '../../../test/support/certificates.ts';
+import { makeCrl } from '../../../test/support/crls.ts';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
 import { recordingLogger } from '../../../test/support/recording-logger.ts';
 import { secretType } from '../src/discovery.ts';
@@ -192,6 +193,30 @@ t.test('roots that come without a trust domain speak for those that the option n
   t.same([...(updates[0]?.trustBundles.keys() ?? [])], ['cluster.local', 'old.example']);
 });
 
+t.test('revocation lists beside the roots count for the trust domains of the roots', async (t) => {
+  const { agent, problems, until, updates } = await begin(t, { trustDomains: ['old.example'] });
+  const own = makeAuthority();
+  const crl = makeCrl(own.root) + makeCrl(own.signer);
+  const { certificateChainPem, privateKeyPem } = own.issue(web);
+  await until(() => agent.requests.length === 1);
+  agent.set([
+    certificateSecret('default', certificateChainPem, privateKeyPem),
+    rootsSecret('ROOTCA', [own.rootPem], [crl]),
+  ]);
+  await until(() => updates.length === 1);
+  t.same(
+    [...(updates[0]?.crlsByTrustDomain ?? [])],
+    [
+      ['cluster.local', [crl]],
+      ['old.example', [crl]],
+    ],
+  );
+  agent.set([rootsSecret('ROOTCA', [own.rootPem])]);
+  await until(() => updates.length === 2);
+  t.equal(updates[1]?.crlsByTrustDomain, undefined, 'roots without lists end them');
+  t.same(problems, []);
+});
+
 t.test('roots from a file that the secret names', async (t) => {
   const { agent, problems, until, updates } = await begin(t);
   const own = makeAuthority();
@@ -246,6 +271,11 @@ const refusedSecrets = [
     'nothing at all',
     { typeUrl: secretType, value: message((w) => writeString(w, 1, 'default')) },
     /expected tls_certificate/,
+  ],
+  [
+    'revocation lists for the SPIFFE validator, which does not say whose they are',
+    secret('ROOTCA', 4, (w) => writeMessage(w, 7, (crl) => writeString(crl, 3, 'x'))),
+    /validation_context\.crl is supported beside trusted_ca only/,
   ],
   ['no roots', secret('ROOTCA', 4, () => {}), /expected validation_context with trusted_ca/],
   ['roots that are none', rootsSecret('ROOTCA', ['hello']), /no certificate in it/],

@@ -1,0 +1,3 @@
+export type { Environment, IstiodKeyType } from './environment.ts';
+export type { IstiodSourceOptions } from './options.ts';
+export { istiodSource } from './source.ts';
