@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import t, { type Test } from 'tap';
 import { type ClientCertDetails, defaultClientCertDetails } from '../../src/lib/forwarded-client-cert.ts';
 import type { ForwardClientCertMode } from '../../src/model/inbound.ts';
+import { peerFilter } from '../../src/mtls/peer-filter.ts';
+import { headerHints } from '../../src/pipeline/server-call.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { inboundSnapshot, rawExchange, shopWeb, testInbound } from '../support/inbound.ts';
 
@@ -71,6 +73,22 @@ t.test('APPEND_FORWARD adds an element, whatever came before', async (t) => {
   t.match(await ask(['URI=a', 'URI=b'], true), /^URI=a, URI=b,By=/, 'of two headers one is made');
   for (const broken of ['Subject="a', 'URI=a"', 'nonsense', 'Subject="a"URI=b']) {
     t.match(await ask([broken], true), ours, `${broken}: would swallow or change what is appended, and is removed`);
+  }
+});
+
+t.test('where nothing is known of the certificate, nothing is said of it', async (t) => {
+  for (const [mode, seen] of [
+    ['SANITIZE_SET', undefined],
+    ['APPEND_FORWARD', 'URI=a'],
+  ] as const) {
+    const headers: Record<string, string> = mode === 'APPEND_FORWARD' ? { 'x-forwarded-client-cert': 'URI=a' } : {};
+    const rawHeaders = Object.entries(headers).flat();
+    const call = { hints: headerHints.clientCert, request: { headers, rawHeaders, socket: {} }, peer: undefined };
+    const peerOf = () => ({ spiffeId: cart.spiffeId, trustDomain: 'cluster.local' });
+    const filter = peerFilter({ peerOf }, { mode, details: defaultClientCertDetails });
+    await filter(call as never, async () => {});
+    t.equal(headers['x-forwarded-client-cert'], seen, mode);
+    t.match(call.peer, { spiffeId: cart.spiffeId });
   }
 });
 

@@ -86,6 +86,14 @@ t.test('leaf and chain, each only if asked for', async (t) => {
   t.equal(read?.chain, leaf.toString() + above, 'without the root');
 });
 
+t.test('of a client without a certificate there is nothing to say', (t) => {
+  for (const shown of [{}, null, undefined]) {
+    const socket = { getPeerCertificate: () => shown } as unknown as TLSSocket;
+    t.equal(clientCertElement(socket, own, defaultClientCertDetails), '');
+  }
+  t.end();
+});
+
 t.test('made once for a connection, and again when something else is asked for', async (t) => {
   const { socket, hash } = await serverSide(t);
   let asked = 0;
