@@ -18,9 +18,14 @@ export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'current'
   let accepted: Credentials | undefined;
   let trust: MeshTrust | undefined;
   const offer = (credentials: Credentials): void => {
-    sink.update(withMeshTrust(credentials, trust));
-    const current = store.current()?.credentials;
-    if (current?.certificateChainPem !== credentials.certificateChainPem) return;
+    try {
+      sink.update(withMeshTrust(credentials, trust));
+    } catch (error) {
+      // A source is told nothing of it: it has done nothing wrong.
+      sink.reject(error as Error);
+      return;
+    }
+    if (!inForce(store.current()?.credentials, credentials)) return;
     accepted = credentials;
     const own = trustDomainOf(credentials);
     if (trust === undefined || own === undefined || familyOf(own, trust).length > 1 || trust.aliases.length === 0)
@@ -32,6 +37,7 @@ export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'current'
     update: offer,
     reject: (problem) => sink.reject(problem),
     lost: (reason) => sink.lost(reason),
+    warn: (warning) => sink.warn?.(warning),
     use: (next) => {
       if (next === trust) return;
       trust = next;
@@ -76,6 +82,16 @@ export function withMeshTrust(credentials: Credentials, trust: MeshTrust | undef
 function familyOf(own: string, { aliases, trustDomain = own }: MeshTrust): readonly string[] {
   const names = [trustDomain, ...aliases];
   return names.includes(own) ? [...new Set([own, ...names])] : [own];
+}
+
+/** Whether these are what the store has now, whatever the mesh has added. */
+function inForce(current: Credentials | undefined, offered: Credentials): boolean {
+  if (current?.certificateChainPem !== offered.certificateChainPem) return false;
+  for (const [trustDomain, roots] of offered.trustBundles) {
+    const known = current.trustBundles.get(trustDomain) ?? [];
+    if (!roots.every((root) => known.includes(root))) return false;
+  }
+  return true;
 }
 
 function trustDomainOf({ spiffeId }: Credentials): string | undefined {

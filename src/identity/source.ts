@@ -12,7 +12,8 @@ export interface Credentials {
    * Certificate revocation lists (PEM, any number in each text) by trust domain. Where a domain has
    * one, the issuer of every certificate of a chain below its root must have a list that is signed by
    * it and has not expired, or the chain is refused: Envoy's `crl`, which Istio gives its sidecars.
-   * A domain without is not checked for revocations.
+   * A domain without is not checked for revocations. In those of an `IdentityStore` the lists count
+   * wherever `trustBundles` are given; elsewhere see `withRevocations`.
    */
   readonly crlsByTrustDomain?: ReadonlyMap<string, readonly string[]>;
   /** Validity of the leaf, milliseconds since the epoch. */

@@ -134,6 +134,27 @@ t.test('trust changes without new credentials, and credentials without new trust
   t.match(store.lastProblem(), { message: 'bad' });
   sink.lost(new Error('away'));
   t.match(store.lastProblem(), { message: 'away' });
+  sink.warn?.(new Error('a key that everybody can read'));
+  t.match(logger.lines.at(-1), { level: 'warn', fields: { warning: 'a key that everybody can read' } });
+  store.close();
+});
+
+t.test('what the store refuses is not offered again, and nothing reaches the source', async (t) => {
+  const logger = recordingLogger();
+  const store = createIdentityStore({ clock: fakeClock(), logger });
+  const sink = createTrustingSink(store, logger);
+  sink.update(own);
+  sink.update({ ...own, trustBundles: new Map([['td1', ['rubbish']]]) });
+  t.match(store.lastProblem()?.message, /trust bundle of td1/);
+  sink.use(of({ aliases: ['td2'] }));
+  t.same(
+    [...(store.current()?.credentials.trustBundles.keys() ?? [])],
+    ['td1', 'td2'],
+    'the last good ones, with the new trust',
+  );
+  sink.use(of({ anchors: [{ pem: 'rubbish', trustDomains: [] }] }));
+  t.match(store.lastProblem()?.message, /caCertificates for td1: no certificate in it/);
+  t.same([...(store.current()?.credentials.trustBundles.keys() ?? [])], ['td1', 'td2']);
   store.close();
 });
 
