@@ -3,6 +3,8 @@ import {
   type Credentials,
   checkCredentials,
   credentialsOf,
+  derTag,
+  expectTag,
   parseSpiffeId,
   readDer,
   readDerList,
@@ -148,11 +150,17 @@ export function checkHint(hint: string): string {
 /** Certificates that follow each other, DER. */
 function certificatesOf(bytes: Uint8Array, max: number): readonly X509Certificate[] {
   return readDerList(bytes, max).map((node, i) => {
+    const what = `certificate ${i + 1}`;
+    expectTag(node, derTag.sequence, what);
+    let certificate: X509Certificate;
     try {
-      return new X509Certificate(node.bytes);
+      certificate = new X509Certificate(node.bytes);
     } catch (cause) {
-      throw badAnswer(`certificate ${i + 1} cannot be read`, cause);
+      throw badAnswer(`${what} cannot be read`, cause);
     }
+    // Node looks for PEM first, wherever in the bytes it is.
+    if (!certificate.raw.equals(node.bytes)) throw badAnswer(`${what} is not DER`);
+    return certificate;
   });
 }
 

@@ -9,6 +9,7 @@ import {
   verifyPeer,
 } from 'inmesh/identity';
 import t from 'tap';
+import { derSequence } from '../../../src/identity/der-write.ts';
 import { keyPem, makeAuthority, makeKey, type TestCertificateOptions } from '../../../test/support/certificates.ts';
 import { makeCrlDer } from '../../../test/support/crls.ts';
 import { readX509BundlesMessage, readX509SvidMessage } from '../src/messages.ts';
@@ -123,6 +124,11 @@ const refused: readonly (readonly [name: string, sent: SentX509Svids, message: R
     /x509_svid: malformed DER/,
   ],
   ['a chain in PEM', { svids: [{ ...good, chain: Buffer.from(authority.rootPem) }] }, /x509_svid: malformed DER/],
+  [
+    'a chain in PEM, wrapped in DER',
+    { svids: [{ ...good, chain: derSequence(Buffer.from(`\n${authority.issue(web).certificateChainPem}`)) }] },
+    /x509_svid: certificate 1 is not DER/,
+  ],
   [
     'a chain that is too long',
     {
