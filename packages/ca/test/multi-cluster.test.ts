@@ -2,10 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMesh, type Mesh } from 'inmesh';
-import { type Credentials, caSource, type IdentitySource } from 'inmesh/identity';
+import { type Credentials, caSource, createCsr, type IdentitySource } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { holdProcess } from '../../../src/lib/clock.ts';
+import { keyPem, makeKey } from '../../../test/support/certificates.ts';
 import { bundleDocument, type FederationRelation, type RunningAuthority, runAuthority } from '../src/index.ts';
+import { call } from './support/call.ts';
+import { callIstio } from './support/istio-client.ts';
 
 /** A cluster: an authority with its bundle endpoint, and workloads that get their certificates there. */
 interface Cluster {
@@ -211,6 +214,31 @@ t.test('a root is exchanged on one side and the other learns of it, without a ca
   t.same(failures, [], `0 of ${calls} calls were lost`);
   t.ok(calls > 100);
   t.notOk(web.held().trustBundles.get('west.example')?.includes(old), 'the old root is forgotten');
+});
+
+t.test('a certificate of a federated domain, or of another root of the own one, does not renew', async (t) => {
+  const [east, west, twin] = [
+    await startCluster(t, 'east.example'),
+    await startCluster(t, 'west.example'),
+    await startCluster(t, 'east.example'),
+  ];
+  trust(east, west);
+  trust(east, twin, { shared: true, name: 'twin' });
+  const { authority, port, url } = east.running;
+  t.equal(authority.trustBundles.get('east.example')?.length, 2);
+  for (const [what, other, id] of [
+    ['a federated domain', west, 'spiffe://west.example/ns/shop/sa/web'],
+    ['another root of the own domain', twin, 'spiffe://east.example/ns/shop/sa/web'],
+  ] as const) {
+    const key = makeKey();
+    const { certificateChainPem: cert } = other.running.authority.signCsr(createCsr(id, key), id);
+    const client = { cert, key: keyPem(key), ca: authority.rootPem };
+    const csr = createCsr(id, makeKey());
+    const body = JSON.stringify({ csr });
+    const reply = await call(url, { method: 'POST', path: '/v1/certificates', body, ...client });
+    t.match(reply, { status: 401, json: { error: 'unauthenticated', message: /TLS did not verify/ } }, what);
+    t.match(await callIstio(port, { csr, ...client }), { code: 16, details: /TLS did not verify/ }, what);
+  }
 });
 
 t.test('a federation that ends cuts off who came by it', async (t) => {

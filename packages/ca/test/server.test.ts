@@ -7,7 +7,7 @@ import t from 'tap';
 import { keyPem, makeAuthority, makeKey } from '../../../test/support/certificates.ts';
 import { type FakeClock, fakeClock } from '../../../test/support/fake-clock.ts';
 import { recordingLogger } from '../../../test/support/recording-logger.ts';
-import { type Authority, createAuthority, type ServeOptions, serveAuthority } from '../src/index.ts';
+import { type Attestor, type Authority, createAuthority, type ServeOptions, serveAuthority } from '../src/index.ts';
 import { call } from './support/call.ts';
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
@@ -195,6 +195,29 @@ t.test('slows down who asks too often', async (t) => {
   clock.advance(500);
   t.equal((await ask()).status, 200);
   t.equal((await ask()).status, 429);
+});
+
+t.test('an attestor of the application is asked after all others, and says who the caller is', async (t) => {
+  const asked: unknown[] = [];
+  const attestor: Attestor = {
+    name: 'badge',
+    attest: async ({ token }) => {
+      asked.push(token);
+      if (token === 'badge:other') return { spiffeId: 'spiffe://other.example/ns/a/sa/b', by: 'badge' };
+      return token === 'badge:web' ? { spiffeId: web, by: 'badge' } : undefined;
+    },
+  };
+  const started = await start(t, { attestors: [attestor] });
+  const ask = (token: string) => post(started, { csr: createCsr(web, makeKey()), token });
+  t.match(await ask('badge:web'), { status: 200, json: { spiffeId: web } });
+  t.match(await ask('badge:none'), {
+    status: 401,
+    json: { error: 'token_invalid', message: /no kind that is accepted/ },
+  });
+  const foreign = await ask('badge:other');
+  t.match(foreign, { status: 403, json: { error: 'identity_mismatch' } }, 'no attestor can name another trust domain');
+  t.match(await ask(started.authority.createToken({ spiffeId: web }).token), { status: 200 });
+  t.same(asked, ['badge:web', 'badge:none', 'badge:other'], 'a join token was known before');
 });
 
 t.test('hides what went wrong inside, and logs it', async (t) => {
