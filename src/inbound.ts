@@ -20,6 +20,7 @@ import { createServerPipeline, type ServerPipelineDependencies } from './server-
 import type { Metrics } from './telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
+import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
 import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface InboundDependencies {
@@ -47,6 +48,7 @@ export interface Inbound {
   scopeOf(request: IncomingMessage): Scope | undefined;
   rateLimits(): readonly RateLimitStatus[];
   overload(): OverloadStatus | undefined;
+  connections(): InboundConnections;
   /** Serves on for `delayMs`, then turns connections away, and ends after at most `graceMs` more. */
   close(options: { readonly delayMs: number; readonly graceMs: number }): Promise<void>;
 }
@@ -54,6 +56,7 @@ export interface Inbound {
 export function createInbound(dependencies: InboundDependencies): Inbound {
   const { clock, identity, logger, snapshot } = dependencies;
   const acceptors = new Set<Acceptor>();
+  const counts = createConnectionCounts();
   let closed = false;
   const pipeline = createServerPipeline({
     ...dependencies,
@@ -83,6 +86,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         logger,
         clock,
         trustWatch: dependencies.trustWatch,
+        counts,
       });
       const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
       acceptors.add(acceptor);
@@ -97,6 +101,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     },
     handle: pipeline.handle,
     overload: pipeline.overload,
+    connections: () => counts.snapshot(),
     scopeOf: pipeline.scopeOf,
     rateLimits: pipeline.rateLimits,
     async close({ delayMs, graceMs }) {

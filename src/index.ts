@@ -49,3 +49,4 @@ export type {
 } from './ratelimit/service.ts';
 export type { RateLimitStatus } from './server-limits.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';
+export type { InboundConnections } from './transport/connection-counts.ts';

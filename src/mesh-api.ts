@@ -19,6 +19,7 @@ import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import type { SeriesSnapshot } from './telemetry/metrics.ts';
+import type { InboundConnections } from './transport/connection-counts.ts';
 
 /** Options of `createMesh`. Everything is optional; what is absent comes from the environment. */
 export interface MeshOptions {
@@ -262,6 +263,8 @@ export interface MeshStats {
   readonly rateLimits: readonly RateLimitStatus[];
   /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
   readonly overload: OverloadStatus | undefined;
+  /** Of the ports that `mesh.listen` opened. */
+  readonly connections: InboundConnections;
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */

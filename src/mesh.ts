@@ -209,6 +209,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         faults: outbound.faults(),
         rateLimits: inbound.rateLimits(),
         overload: inbound.overload(),
+        connections: inbound.connections(),
       };
     },
     explain: createLiveExplain(workload, () => config.current()),

@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Dispatcher } from 'undici';
 import { MeshError } from './errors.ts';
+import { rootNames } from './identity/root-names.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import { type PeerIdentity, peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
@@ -241,6 +242,8 @@ function meshSecurity(
   return {
     kind: 'mutual',
     context: own.clientContext,
+    notAfter: own.credentials.notAfter,
+    trusted: () => rootNames(own.credentials.trustBundles).join('; '),
     serverName: cluster.serverName ?? `outbound_.${cluster.port}_.${cluster.subset}_.${cluster.host}`,
     verify,
   };

@@ -41,7 +41,8 @@ export interface CaSourceOptions {
 
 const firstBackoffMs = 50;
 const maxBackoffMs = 60_000;
-const maxBackoffWithoutMs = 2_000;
+/** A process that has no certificate starts within two seconds of the authority. */
+const maxBackoffWithoutMs = 1_500;
 
 /**
  * Certificates from an inmesh certificate authority (`@inmesh/ca`). Makes a key, asks with a join

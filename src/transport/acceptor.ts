@@ -3,6 +3,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import type { MeshError } from '../errors.ts';
+import { rootNames } from '../identity/root-names.ts';
 import type { ActiveIdentity } from '../identity/store.ts';
 import { type PeerIdentity, peerOfSocket } from '../identity/verify-peer.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -10,6 +11,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { MtlsMode } from '../model/inbound.ts';
 import { setConnection } from '../pipeline/connection.ts';
 import { rememberClientCert } from './client-cert.ts';
+import { type ConnectionCounts, createConnectionCounts, type InboundConnections } from './connection-counts.ts';
 import { createDrain } from './drain.ts';
 import { createHttp1Server, type Http1Hooks } from './http1-server.ts';
 import { acceptHttp2 } from './http2-session.ts';
@@ -35,17 +37,8 @@ export interface AcceptorOptions {
   readonly limits?: Partial<AcceptorLimits>;
   /** Cuts connections of clients that are no longer trusted. Absent: their requests are refused. */
   readonly trustWatch?: TrustWatch | undefined;
-}
-
-/** What happened to connections, since the start. */
-export interface AcceptorCounters {
-  readonly accepted: number;
-  /** Plaintext on a STRICT port. */
-  readonly plaintextRefused: number;
-  /** TLS on a DISABLE port, or without an identity of our own to show. */
-  readonly tlsRefused: number;
-  /** TLS handshakes that failed, SPIFFE checks included. */
-  readonly handshakesFailed: number;
+  /** Counts of several acceptors together. Default: its own. */
+  readonly counts?: ConnectionCounts;
 }
 
 /** One port that speaks TLS or plaintext, HTTP/1.1 and HTTP/2. */
@@ -59,7 +52,7 @@ export interface Acceptor {
   drain(graceMs: number): Promise<void>;
   /** Closes everything at once. */
   close(): Promise<void>;
-  counters(): AcceptorCounters;
+  counters(): InboundConnections;
 }
 
 /** How often at most one kind of refusal is logged, milliseconds: strangers must not fill the disk. */
@@ -69,7 +62,7 @@ const logEveryMs = 1_000;
 export function createAcceptor(options: AcceptorOptions): Acceptor {
   const { clock, logger } = options;
   const limits = resolveLimits(options.limits);
-  const counters = { accepted: 0, plaintextRefused: 0, tlsRefused: 0, handshakesFailed: 0 };
+  const counters = options.counts ?? createConnectionCounts();
   const drain = createDrain(clock);
   const hooks: Http1Hooks = {
     onRequest: (request, response) => {
@@ -87,7 +80,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const now = clock.now();
     if (now - lastLogged < logEveryMs) return;
     lastLogged = now;
-    logger.warn({ ...fields, counters: { ...counters } }, message);
+    logger.warn({ ...fields, counters: counters.snapshot() }, message);
   };
 
   const tlsServer = (identity: ActiveIdentity): TlsServer => {
@@ -95,8 +88,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     tls ??= createTlsServer(identity, limits.handshakeTimeoutMs, {
       onSecure,
       onFailure: (error) => {
-        counters.handshakesFailed++;
-        warn({ error: error.message }, 'a TLS handshake failed');
+        counters.handshakeFailed((error as NodeJS.ErrnoException).code ?? 'unknown');
+        warn(
+          { error: error.message, trusted: rootNames(lastIdentity?.credentials.trustBundles ?? new Map()) },
+          'a TLS handshake failed',
+        );
       },
     });
     return tls;
@@ -254,7 +250,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       drain.destroyAll();
       return (ended ??= end(0));
     },
-    counters: () => ({ ...counters }),
+    counters: () => counters.snapshot(),
   };
 }
 

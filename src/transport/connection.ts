@@ -40,6 +40,8 @@ export class ConnectionClient extends Client implements Connection, Place {
   awaited: boolean;
   /** It has lived long enough: no more requests after this one. */
   old: boolean;
+  /** It takes no requests after this moment, milliseconds since the epoch: certificates end. */
+  until: number;
   /** Is there a socket? */
   up: boolean;
   readonly #owner: ConnectionOwner;
@@ -49,6 +51,7 @@ export class ConnectionClient extends Client implements Connection, Place {
     super(origin, options);
     this.awaited = false;
     this.old = false;
+    this.until = Number.POSITIVE_INFINITY;
     this.up = false;
     this.#owner = owner;
     this.#requests = 0;

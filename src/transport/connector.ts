@@ -3,6 +3,7 @@ import { checkServerIdentity, connect as connectTls, type SecureContext, type TL
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { TcpKeepalive } from '../model/cluster.ts';
+import { madeWith } from './connection-life.ts';
 import { checkServerNames } from './server-names.ts';
 
 /** How to speak on one new connection. */
@@ -14,6 +15,10 @@ export type ConnectionSecurity =
       readonly context: SecureContext;
       /** `outbound_.9080_.v1_.reviews.bookinfo.svc.cluster.local`. */
       readonly serverName: string;
+      /** End of the own certificate, milliseconds since the epoch: the connection takes no requests after it. */
+      readonly notAfter?: number;
+      /** Which roots servers are checked against, for messages. */
+      trusted?(): string;
       /** Checks the identity that the server proved; throws `ERR_MESH_PEER_IDENTITY`. */
       verify(socket: TLSSocket): void;
     }
@@ -106,7 +111,11 @@ export function openConnection(
     const inTls = secure && connected;
     const code = inTls ? 'ERR_MESH_TLS_FAILED' : 'ERR_MESH_CONNECT_FAILED';
     const what = inTls ? 'TLS handshake with' : 'connection to';
-    settle(new MeshError(code, `${what} ${endpoint} failed: ${messageOf(cause)}`, { cause, cluster, endpoint }));
+    // Whoever reads this has to know which root is missing here.
+    const { code: reason = '' } = cause as NodeJS.ErrnoException;
+    const trusted = security.kind === 'mutual' && unknownIssuer.has(reason) ? security.trusted?.() : undefined;
+    const why = trusted === undefined ? messageOf(cause) : `${messageOf(cause)} (trusted: ${trusted})`;
+    settle(new MeshError(code, `${what} ${endpoint} failed: ${why}`, { cause, cluster, endpoint }));
   };
   const expire = (): void => {
     const message = `connection to ${endpoint} was not ready within ${target.timeoutMs} ms`;
@@ -127,7 +136,10 @@ export function openConnection(
   if (security.kind !== 'plaintext') {
     socket.once('secureConnect', () => {
       try {
-        if (security.kind === 'mutual') security.verify(socket as TLSSocket);
+        if (security.kind === 'mutual') {
+          security.verify(socket as TLSSocket);
+          if (security.notAfter !== undefined) madeWith(socket, security.notAfter);
+        }
         settle(null);
       } catch (error) {
         settle(error as Error);
@@ -135,6 +147,15 @@ export function openConnection(
     });
   }
 }
+
+/** What OpenSSL says of chains that end in none of the roots. */
+const unknownIssuer: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
 
 /** `10.0.0.7:9080`, `[::1]:9080`, `unix:///run/reviews.sock`. */
 function nameOf({ address, port }: ConnectTarget): string {

@@ -6,7 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { DeadlineClass } from '../lib/deadlines.ts';
 import type { Http2Keepalive } from '../model/cluster.ts';
 import type { Passenger } from './connection.ts';
-import { lifeOf } from './connection-life.ts';
+import { hasEnded, lifeOf, usableUntil } from './connection-life.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
 import { Exchange, type ExchangeCarrier } from './http2-exchange.ts';
 
@@ -75,6 +75,8 @@ export class Http2Connection implements ExchangeCarrier {
   #doubted: boolean;
   #lastOfGoAway: number;
   #idleSince: number;
+  /** It takes no requests after this moment, milliseconds since the epoch. */
+  #until: number;
   #idleArmed: boolean;
   #cancelIdle: () => void;
   #cancelAge: () => void;
@@ -97,6 +99,7 @@ export class Http2Connection implements ExchangeCarrier {
     this.#doubted = false;
     this.#lastOfGoAway = Number.POSITIVE_INFINITY;
     this.#idleSince = 0;
+    this.#until = Number.POSITIVE_INFINITY;
     this.#idleArmed = false;
     this.#cancelIdle = nothing;
     this.#cancelAge = nothing;
@@ -120,7 +123,13 @@ export class Http2Connection implements ExchangeCarrier {
 
   /** Can it take one more request now? */
   get hasRoom(): boolean {
-    return this.#open && this.#session !== undefined && !this.#doubted && this.streams < this.allowed;
+    return (
+      this.#open &&
+      this.#session !== undefined &&
+      !this.#doubted &&
+      this.streams < this.allowed &&
+      !hasEnded(this.#until, this.#options.clock)
+    );
   }
 
   get broken(): boolean {
@@ -249,6 +258,7 @@ export class Http2Connection implements ExchangeCarrier {
 
   #arm(): void {
     const { clock, maxConnectionMs, pings } = this.#options;
+    this.#until = usableUntil(this.#socket as Socket);
     const lifeMs = lifeOf(this.#socket as Socket, maxConnectionMs, clock);
     if (Number.isFinite(lifeMs)) this.#cancelAge = clock.after(lifeMs, () => this.retire());
     if (pings?.intervalMs !== undefined) this.#keepAsking(pings.intervalMs);

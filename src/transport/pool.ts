@@ -1,8 +1,9 @@
 import { type Dispatcher, errors } from 'undici';
+import type { Clock } from '../lib/clock.ts';
 import { admitWaiting, type ConnectionBudget } from './budget.ts';
 import { ClosingDispatcher } from './closing-dispatcher.ts';
 import { ConnectionClient, type ConnectionOwner, type Passenger } from './connection.ts';
-import { lifeOf } from './connection-life.ts';
+import { hasEnded, lifeOf, usableUntil } from './connection-life.ts';
 import { type ConnectTarget, openConnection } from './connector.ts';
 import { originOf } from './origin.ts';
 import { WaitingLine } from './waiting-line.ts';
@@ -31,6 +32,7 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
   readonly #open: (owner: ConnectionPool) => ConnectionClient;
   readonly #budget: ConnectionBudget | undefined;
   readonly #cluster: string;
+  readonly #clock: Clock;
   readonly #all: Set<ConnectionClient>;
   /** Ready for a request, last used last. */
   readonly #idle: ConnectionClient[];
@@ -44,8 +46,10 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
     open: (owner: ConnectionPool) => ConnectionClient,
     cluster: string,
     budget: ConnectionBudget | undefined,
+    clock: Clock,
   ) {
     super();
+    this.#clock = clock;
     this.#open = open;
     this.#cluster = cluster;
     this.#budget = budget;
@@ -63,7 +67,7 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
       handler.onResponseError?.(null as never, new errors.ClientClosedError());
       return false;
     }
-    let connection = handler.fresh === true && !this.#full() ? undefined : this.#idle.pop();
+    let connection = handler.fresh === true && !this.#full() ? undefined : this.#newestIdle();
     if (connection === undefined) {
       if (this.#budget !== undefined && !admitWaiting(this.#budget, this.#cluster, handler)) return false;
       connection = this.#another();
@@ -143,6 +147,15 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
     if (!connection.destroyed) void connection.close();
   }
 
+  #newestIdle(): ConnectionClient | undefined {
+    let connection = this.#idle.pop();
+    while (connection !== undefined && hasEnded(connection.until, this.#clock)) {
+      this.#remove(connection);
+      connection = this.#idle.pop();
+    }
+    return connection;
+  }
+
   readonly #wake = (): void => {
     const connections = this.#resting;
     this.#resting = this.#rested;
@@ -154,7 +167,7 @@ export class ConnectionPool extends ClosingDispatcher implements ConnectionOwner
   #reuse(given: ConnectionClient): void {
     let connection = given;
     // Without a socket it takes no place from others: an endpoint that cannot be reached has none.
-    if (given.old || (this.#budget !== undefined && !given.up)) {
+    if (given.old || hasEnded(given.until, this.#clock) || (this.#budget !== undefined && !given.up)) {
       this.#remove(given);
       // Who waits needs another one in its place.
       const fresh = this.#waiting.length > 0 ? this.#another() : undefined;
@@ -208,21 +221,26 @@ export function createPool(options: PoolOptions): ConnectionPool {
     ...(Number.isFinite(maxRequestsPerConnection) ? { maxRequestsPerClient: maxRequestsPerConnection } : {}),
   };
   const open = (owner: ConnectionPool): ConnectionClient => {
-    let lifeMs = Number.POSITIVE_INFINITY;
+    let socketLifeMs = Number.POSITIVE_INFINITY;
+    let until = Number.POSITIVE_INFINITY;
     let cancel = (): void => {};
     const connect = (_: unknown, callback: Parameters<typeof openConnection>[1]): void =>
       openConnection(options, (error, socket) => {
-        if (socket !== null) lifeMs = lifeOf(socket, maxConnectionMs, clock);
+        if (socket !== null) {
+          socketLifeMs = lifeOf(socket, maxConnectionMs, clock);
+          until = usableUntil(socket);
+        }
         callback(error, socket);
       });
     const connection = new ConnectionClient(origin, { ...clientOptions, connect } as never, owner);
     connection.on('connect', () => {
       cancel();
       connection.old = false;
-      if (Number.isFinite(lifeMs)) cancel = clock.after(lifeMs, () => owner.retire(connection));
+      connection.until = until;
+      if (Number.isFinite(socketLifeMs)) cancel = clock.after(socketLifeMs, () => owner.retire(connection));
     });
     connection.on('disconnect', () => cancel());
     return connection;
   };
-  return new ConnectionPool(open, cluster, budget);
+  return new ConnectionPool(open, cluster, budget, clock);
 }

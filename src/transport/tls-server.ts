@@ -38,7 +38,9 @@ export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: nu
     socket.destroy();
     // Of a chain that does not verify, the error itself only says that the connection is gone.
     const reason: unknown = socket.authorizationError;
-    hooks.onFailure(reason ? new Error(`client certificate: ${String(reason)}`, { cause: error }) : error);
+    if (!reason) return hooks.onFailure(error);
+    const failure = new Error(`client certificate: ${String(reason)}`, { cause: error });
+    hooks.onFailure(Object.assign(failure, { code: String(reason) }));
   });
   return server;
 }

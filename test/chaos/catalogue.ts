@@ -1,4 +1,7 @@
 import type { ChaosCase } from './case.ts';
+import { certAuthorityCases } from './cases/cert-authority.ts';
+import { certClockCases } from './cases/cert-clock.ts';
+import { certRotationCases } from './cases/cert-rotation.ts';
 import { connectionCases } from './cases/ep-connections.ts';
 import { healthCases } from './cases/ep-health.ts';
 import { http2Cases } from './cases/ep-http2.ts';
@@ -17,6 +20,9 @@ import { threeTiers } from './scenarios/three-tiers.ts';
 
 /** Every case. */
 const written: readonly ChaosCase[] = [
+  ...certAuthorityCases,
+  ...certClockCases,
+  ...certRotationCases,
   ...connectionCases,
   ...healthCases,
   ...http2Cases,

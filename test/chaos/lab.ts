@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { compile } from '../../src/config/compile.ts';
 import { documentOf } from '../../src/config/document.ts';
 import type { ConfigSink } from '../../src/config/source.ts';
@@ -72,6 +75,13 @@ export class Lab {
 
   async close(): Promise<void> {
     for (const end of this.#ends.splice(0).reverse()) await end();
+  }
+
+  /** An empty folder that is removed at the end of the case. */
+  folder(): string {
+    const folder = mkdtempSync(join(tmpdir(), 'chaos-'));
+    this.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    return folder;
   }
 
   async proxy(target: number, fate?: Fate): Promise<ChaosProxy> {
