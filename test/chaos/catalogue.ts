@@ -16,6 +16,7 @@ import { sideCases } from './cases/pol-side.ts';
 import { churn } from './scenarios/churn.ts';
 import { oneBad } from './scenarios/one-bad.ts';
 import { reload } from './scenarios/reload.ts';
+import { rootCut } from './scenarios/root-cut.ts';
 import { threeTiers } from './scenarios/three-tiers.ts';
 
 /** Every case. */
@@ -43,4 +44,5 @@ export const allCases: readonly ChaosCase[] = [
   threeTiers,
   churn,
   reload,
+  rootCut,
 ];
