@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createTcp, type ListenOptions, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcp, type ListenOptions, type Socket } from 'node:net';
 
 export interface Owner {
   teardown(end: () => unknown): unknown;
@@ -100,12 +100,16 @@ async function listen(owner: Owner, server: Server | ReturnType<typeof createTcp
   return { port, accepted: () => accepted, open: () => sockets.size, close };
 }
 
-/** A port of loopback on which nobody listens. */
+/**
+ * A port of loopback on which nobody listens, nor will: a client holds it, for as long as this process
+ * lives. A port that is merely free may be somebody else's a moment later.
+ */
 export async function refusingPort(): Promise<number> {
-  const server = createTcp().listen(0, '127.0.0.1');
+  const server = createTcp((socket) => void socket.on('error', () => {}).unref()).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  const holder = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  await once(holder, 'connect');
+  holder.on('error', () => {}).unref();
+  server.unref();
+  return holder.localPort as number;
 }
