@@ -7,8 +7,10 @@ import { type BenchOptions, parseOptions, usage } from './arguments.ts';
 import { processors, startWorker, type Worker } from './child.ts';
 import type { Round } from './measure.ts';
 import { formatTable, type Row, type Summary, summarize } from './report.ts';
+import type { SecureTarget } from './secure.ts';
 import { inboundVariants } from './variants/inbound.ts';
 import { outboundVariants } from './variants/outbound.ts';
+import { secureVariants } from './variants/secure.ts';
 
 interface Lane {
   readonly name: string;
@@ -43,12 +45,31 @@ async function outboundLanes(options: BenchOptions, start: (core: 0 | 1) => Work
   return lanes;
 }
 
+/** The same over mutual TLS: connections that stay, and connections made anew for each call. */
+async function secureLanes(options: BenchOptions, start: (core: 0 | 1) => Worker): Promise<readonly Lane[]> {
+  const variants = select(secureVariants, options.only);
+  if (variants.length === 0) return [];
+  const { target } = await start(1).ask({ do: 'secure target' });
+  const lanes: Lane[] = [];
+  for (const { name, base } of variants) {
+    const worker = start(0);
+    await worker.ask({ do: 'call over TLS', variant: name, target: target as SecureTarget });
+    lanes.push({
+      name,
+      base,
+      round: async (concurrency) => (await worker.ask({ do: 'round', ...options, concurrency })).round as Round,
+    });
+  }
+  return lanes;
+}
+
 /** The server under test on one core; the processor time is the server's. */
 async function inboundLanes(options: BenchOptions, start: (core: 0 | 1) => Worker): Promise<readonly Lane[]> {
   const lanes: Lane[] = [];
   for (const { name, base } of select(inboundVariants, options.only)) {
     const server = start(1);
-    const { ports = [] } = await server.ask({ do: 'serve', variant: name });
+    const { folder, ports = [] } = await server.ask({ do: 'serve', variant: name });
+    const credentials = folder === undefined ? {} : { folder };
     lanes.push({
       name,
       base,
@@ -56,7 +77,7 @@ async function inboundLanes(options: BenchOptions, start: (core: 0 | 1) => Worke
         // Connected anew each time: a server closes connections that idle while others have their turn.
         const load = start(0);
         try {
-          await load.ask({ do: 'load', port: ports[0] as number, connections: concurrency });
+          await load.ask({ do: 'load', port: ports[0] as number, connections: concurrency, ...credentials });
           await load.ask({ do: 'round', ...options, durationMs: options.warmUpMs, warmUpMs: 0, concurrency });
           const before = await server.ask({ do: 'cpu' });
           const { round } = await load.ask({ do: 'round', ...options, warmUpMs: 0, concurrency });
@@ -109,6 +130,9 @@ function verdict(summaries: readonly Summary[]): string {
   return `\ninmesh through mesh.dispatcher ÷ bare undici.request, ${of.concurrency} at a time: ${ratio} (budget: 0.80 now, 0.90 later)\n`;
 }
 
+const lanesOf = { outbound: outboundLanes, 'outbound, TLS': secureLanes, inbound: inboundLanes } as const;
+const directions = Object.keys(lanesOf) as (keyof typeof lanesOf)[];
+
 async function bench(options: BenchOptions): Promise<void> {
   const cores = processors();
   const pinned = cores.length >= 2;
@@ -120,8 +144,8 @@ async function bench(options: BenchOptions): Promise<void> {
   };
   const rows: Row[] = [];
   try {
-    for (const direction of options.rate === undefined ? (['outbound', 'inbound'] as const) : (['outbound'] as const)) {
-      const lanes = await (direction === 'outbound' ? outboundLanes : inboundLanes)(options, start);
+    for (const direction of options.rate === undefined ? directions : (['outbound'] as const)) {
+      const lanes = await lanesOf[direction](options, start);
       if (lanes.length === 0) continue;
       for (const concurrency of options.rate === undefined ? options.concurrencies : [options.rate]) {
         const measured = await measure(lanes, direction, concurrency, options.rounds);

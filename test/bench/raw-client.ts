@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 
 const endOfHead = '\r\n\r\n';
 
@@ -18,9 +19,11 @@ export class RawConnection {
     socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
-  static async open(port: number, path: string): Promise<RawConnection> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    await once(socket, 'connect');
+  /** `secure`: over TLS, with these. */
+  static async open(port: number, path: string, secure?: ConnectionOptions): Promise<RawConnection> {
+    const where = { port, host: '127.0.0.1', noDelay: true };
+    const socket = secure === undefined ? connect(where) : connectTls({ ...where, ...secure });
+    await once(socket, secure === undefined ? 'connect' : 'secureConnect');
     return new RawConnection(socket, Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`));
   }
 

@@ -4,7 +4,7 @@ import type { Round } from './measure.ts';
 export interface Row {
   readonly name: string;
   readonly base: string;
-  readonly direction: 'outbound' | 'inbound';
+  readonly direction: 'outbound' | 'outbound, TLS' | 'inbound';
   /** Calls at a time, or a second where {@link isSteady}. */
   readonly concurrency: number;
   readonly isSteady?: boolean;
@@ -15,7 +15,7 @@ export interface Row {
 export interface Summary {
   readonly name: string;
   readonly base: string;
-  readonly direction: 'outbound' | 'inbound';
+  readonly direction: 'outbound' | 'outbound, TLS' | 'inbound';
   readonly concurrency: number;
   readonly isSteady?: boolean;
   readonly callsPerSecond: number;

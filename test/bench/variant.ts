@@ -25,6 +25,8 @@ export interface InboundVariant {
 
 export interface PreparedServer {
   readonly port: number;
+  /** It demands client certificates, and these are here. Absent: plaintext. */
+  readonly folder?: string;
   close(): Promise<void>;
 }
 

@@ -3,17 +3,20 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { Agent, setGlobalDispatcher } from 'undici';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
+import { readCredentials, startSecureTarget } from './secure.ts';
 import { inboundVariants } from './variants/inbound.ts';
 import { outboundVariants } from './variants/outbound.ts';
+import { secureVariants } from './variants/secure.ts';
 
 t.test('every base is a variant and comes first', async (t) => {
-  for (const variants of [outboundVariants, inboundVariants]) {
+  for (const variants of [outboundVariants, secureVariants, inboundVariants]) {
     const names = variants.map(({ name }) => name);
     t.equal(new Set(names).size, names.length, 'names are different');
     for (const { name, base } of variants)
@@ -42,18 +45,42 @@ t.test('every way of calling calls, and the mesh uses both endpoints', async (t)
   }
 });
 
+t.test('every way of calling over TLS calls', async (t) => {
+  const { close: end, ...target } = await startSecureTarget();
+  t.teardown(end);
+  for (const { name, prepare } of secureVariants) {
+    const { call, close } = await prepare(target);
+    await Promise.all(Array.from({ length: 5 }, call));
+    await call();
+    await close();
+    t.pass(name);
+  }
+});
+
 t.test('every way of serving serves', async (t) => {
   for (const { name, serve } of inboundVariants) {
-    const { port, close } = await serve();
-    const connection = await RawConnection.open(port, '/hello');
+    const { port, close, folder } = await serve();
+    const secure = folder === undefined ? undefined : clientOptions(folder);
+    const connection = await RawConnection.open(port, '/hello', secure);
     await connection.call();
     await connection.call();
     connection.close();
+    if (secure !== undefined) {
+      t.pass(name);
+      await close();
+      continue;
+    }
     const response = await fetch(`http://127.0.0.1:${port}/hello`, { headers: { connection: 'close' } });
     t.same(await response.json(), { hello: 'world' }, name);
     await close();
   }
 });
+
+function clientOptions(folder: string): ConnectionOptions {
+  const { certificateChainPem: cert, privateKeyPem: key, trustBundles } = readCredentials(folder, 'client', 'p256');
+  const ca = [...trustBundles.values()].flat();
+  return { cert, key, ca, servername: 'bench', ALPNProtocols: ['http/1.1'], checkServerIdentity: () => undefined };
+}
 
 t.test('the program prints a table and writes the figures', async (t) => {
   const json = join(t.testdir(), 'deep/bench.json');

@@ -2,16 +2,20 @@
 // over IPC what to do and answers each message with one.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { type ConnectionOptions, createSecureContext } from 'node:tls';
 import { type Round, type RoundOptions, runRound, runSteadily } from './measure.ts';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
+import type { SecureTarget } from './secure.ts';
 
 /** What the parent asks for. */
 export type Order =
   | { readonly do: 'target' }
+  | { readonly do: 'secure target' }
   | { readonly do: 'call'; readonly variant: string; readonly ports: readonly [number, number] }
+  | { readonly do: 'call over TLS'; readonly variant: string; readonly target: SecureTarget }
   | { readonly do: 'serve'; readonly variant: string }
-  | { readonly do: 'load'; readonly port: number; readonly connections: number }
+  | { readonly do: 'load'; readonly port: number; readonly connections: number; readonly folder?: string }
   | ({ readonly do: 'round' } & RoundOptions)
   | { readonly do: 'cpu' }
   | { readonly do: 'close' };
@@ -20,6 +24,9 @@ export type Order =
 export interface Answer {
   readonly error?: string;
   readonly ports?: readonly number[];
+  readonly target?: SecureTarget;
+  /** Where client certificates for a server are. */
+  readonly folder?: string;
   readonly round?: Round;
   /** Processor time of this process so far, microseconds. */
   readonly cpuMicros?: number;
@@ -45,16 +52,32 @@ async function obey(order: Order): Promise<Answer> {
       close = prepared.close;
       return {};
     }
+    case 'secure target': {
+      const { startSecureTarget } = await import('./secure.ts');
+      const { close: end, ...target } = await startSecureTarget();
+      close = async () => end();
+      return { target };
+    }
+    case 'call over TLS': {
+      const { secureVariants } = await import('./variants/secure.ts');
+      const variant = secureVariants.find(({ name }) => name === order.variant);
+      if (variant === undefined) throw new Error(`no variant ${order.variant}`);
+      const prepared = await variant.prepare(order.target);
+      call = () => prepared.call;
+      close = prepared.close;
+      return {};
+    }
     case 'serve': {
       const { inboundVariants } = await import('./variants/inbound.ts');
       const variant = inboundVariants.find(({ name }) => name === order.variant);
       if (variant === undefined) throw new Error(`no variant ${order.variant}`);
       const prepared = await variant.serve();
       close = prepared.close;
-      return { ports: [prepared.port] };
+      return { ports: [prepared.port], ...(prepared.folder === undefined ? {} : { folder: prepared.folder }) };
     }
     case 'load': {
-      const opening = Array.from({ length: order.connections }, () => RawConnection.open(order.port, '/hello'));
+      const secure = order.folder === undefined ? undefined : await clientOptions(order.folder);
+      const opening = Array.from({ length: order.connections }, () => RawConnection.open(order.port, '/hello', secure));
       const connections = await Promise.all(opening);
       // Each of the loops takes a connection that no other one uses.
       call = () => {
@@ -85,6 +108,13 @@ async function obey(order: Order): Promise<Answer> {
     default:
       throw new Error(`unknown order ${JSON.stringify(order satisfies never)}`);
   }
+}
+
+async function clientOptions(folder: string): Promise<ConnectionOptions> {
+  const { readCredentials } = await import('./secure.ts');
+  const { certificateChainPem: cert, privateKeyPem: key, trustBundles } = readCredentials(folder, 'client', 'p256');
+  const secureContext = createSecureContext({ cert, key, ca: [...trustBundles.values()].flat() });
+  return { secureContext, servername: 'bench', ALPNProtocols: ['http/1.1'], checkServerIdentity: () => undefined };
 }
 
 function roundOf(order: RoundOptions): Promise<Round> {

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Credentials, IdentitySource } from '../../../src/identity/source.ts';
 import type { Application } from '../../../src/mesh-api.ts';
+import { readCredentials, writeCredentials } from '../secure.ts';
 import type { InboundVariant, PreparedServer } from '../variant.ts';
 
 const answer = { hello: 'world' };
@@ -22,12 +24,12 @@ const policy = {
   spec: { action: 'ALLOW', rules: [{ to: [{ operation: { methods: ['GET'], paths: ['/hello'] } }] }] },
 };
 
-async function meshed(app: Application): Promise<PreparedServer> {
+async function meshed(app: Application, identity: IdentitySource | false = false): Promise<PreparedServer> {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
   const mesh = createMesh({
     workload,
-    identity: false,
+    identity,
     config: staticSource([policy], { workload, outboundPolicy: 'ALLOW_ANY' }),
   });
   const { port } = await mesh.listen(app, { port: 0, host: '127.0.0.1' });
@@ -68,6 +70,35 @@ async function fastifyApp() {
   return app;
 }
 
+/** Both sides of the rows with TLS; the load reads what it needs from the folder. */
+async function overTls(serve: (own: Credentials) => Promise<PreparedServer>): Promise<PreparedServer> {
+  const { folder, remove } = writeCredentials();
+  const server = await serve(readCredentials(folder, 'server', 'p256'));
+  return {
+    ...server,
+    folder,
+    async close() {
+      await server.close();
+      remove();
+    },
+  };
+}
+
+async function bareTls(own: Credentials): Promise<PreparedServer> {
+  const { createServer: createSecureServer } = await import('node:https');
+  const { meshTlsOptions } = await import('../../../src/identity/tls-options.ts');
+  const options = { ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
+  const server = createSecureServer(options, plain).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
 /** In the order of the table: a base comes before what is compared with it. */
 export const inboundVariants: readonly InboundVariant[] = [
   { name: 'node:http server', base: 'node:http server', serve: () => bare(plain) },
@@ -76,4 +107,14 @@ export const inboundVariants: readonly InboundVariant[] = [
   { name: 'inmesh: Fastify', base: 'Fastify', serve: async () => meshed(await fastifyApp()) },
   { name: 'Express', base: 'Express', serve: async () => bare(await expressApp()) },
   { name: 'inmesh: Express', base: 'Express', serve: async () => meshed(await expressApp()) },
+  {
+    name: "Node's server over TLS, client certificates",
+    base: "Node's server over TLS, client certificates",
+    serve: () => overTls(bareTls),
+  },
+  {
+    name: "inmesh: Node's server, mutual TLS",
+    base: "Node's server over TLS, client certificates",
+    serve: () => overTls((own) => meshed(plain, { name: 'bench', run: async (sink) => sink.update(own) })),
+  },
 ];

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { IdentitySource } from '../../../src/identity/source.ts';
+import type { Mesh } from '../../../src/mesh-api.ts';
 import { expectOk, type OutboundVariant, type PreparedCalls } from '../variant.ts';
 import { getWith } from './node-http.ts';
 
@@ -12,13 +14,26 @@ const workload = {
   clusterDomain: 'cluster.local',
 };
 
+function described(account: string | undefined): object {
+  const labels = { version: 'v1' };
+  if (account === undefined) return { labels };
+  return { labels: { ...labels, 'security.istio.io/tlsMode': 'istio' }, serviceAccount: account };
+}
+
+interface ResourceOptions {
+  /** The endpoints speak mutual TLS, as this service account. */
+  readonly mutual?: string;
+  readonly policy?: object;
+  readonly rule?: object;
+}
+
 /**
  * What a mesh does for a call: a route found by path and header, retries, a total timeout,
  * least-request balancing over two endpoints, outlier detection, metrics.
  */
-const resources = (
+export const resources = (
   [first, second]: readonly [number, number],
-  { policy = {}, rule = {} }: { readonly policy?: object; readonly rule?: object } = {},
+  { mutual, policy = {}, rule = {} }: ResourceOptions = {},
 ): readonly object[] => [
   {
     apiVersion: 'networking.istio.io/v1',
@@ -28,9 +43,10 @@ const resources = (
       hosts: ['reviews.bench'],
       ports: [{ number: 9080, name: 'http', protocol: 'HTTP' }],
       resolution: 'STATIC',
+      ...(mutual === undefined ? {} : { location: 'MESH_INTERNAL' }),
       endpoints: [
-        { address: '127.0.0.1', ports: { http: first }, labels: { version: 'v1' } },
-        { address: '127.0.0.1', ports: { http: second }, labels: { version: 'v1' } },
+        { address: '127.0.0.1', ports: { http: first }, ...described(mutual) },
+        { address: '127.0.0.1', ports: { http: second }, ...described(mutual) },
       ],
     },
   },
@@ -71,7 +87,7 @@ const resources = (
   },
 ];
 
-const url = 'http://reviews.bench:9080/hello';
+export const url = 'http://reviews.bench:9080/hello';
 
 /** All calls are mirrored to this service, too. */
 const shadow = (port: number): object => ({
@@ -135,13 +151,13 @@ const resilience = (ports: readonly [number, number]): readonly object[] => [
   },
 ];
 
-/** A mesh in front of the target. Without identity: mTLS has a benchmark of its own. */
-async function meshTo(config: readonly object[]) {
+/** A mesh in front of the target. Without identity: mutual TLS has rows of its own. */
+export async function meshTo(config: readonly object[], identity: IdentitySource | false = false): Promise<Mesh> {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
   const mesh = createMesh({
     workload,
-    identity: false,
+    identity,
     // Nothing slips past the mesh unnoticed.
     outboundPolicy: 'REGISTRY_ONLY',
     config: staticSource(config, { workload, outboundPolicy: 'REGISTRY_ONLY' }),
