@@ -22,8 +22,15 @@ export interface HeldCertificate {
 
 /** Roots of a trust domain that the secret did not name, or of those that it named. */
 export type HeldRoots =
-  | { readonly kind: 'own'; readonly pem: string; readonly crl?: string }
-  | { readonly kind: 'domains'; readonly pems: ReadonlyMap<string, string> };
+  | ({ readonly kind: 'own' } & RootsWithLists)
+  | { readonly kind: 'domains'; readonly domains: ReadonlyMap<string, RootsWithLists> };
+
+/** What one text has: certificates, and revocation lists among them. PEM. */
+interface RootsWithLists {
+  readonly pem: string;
+  /** '' for none. */
+  readonly crl: string;
+}
 
 /** Largest file or inline text that is taken. */
 const maxBytes = 1_048_576;
@@ -51,35 +58,41 @@ export async function takeRoots({ name, refused, roots }: ReadSecret): Promise<H
   }
   if (roots.bundleMap !== undefined) {
     const bundles = parseSpiffeBundleMap(await textOf(roots.bundleMap, name, 'trust_bundles'), `secret ${name}`);
-    return {
-      kind: 'domains',
-      pems: new Map([...bundles].map(([domain, one]) => [domain, one.x509Authorities.join('')])),
-    };
+    const domains = [...bundles].map(([id, one]) => [id, { pem: one.x509Authorities.join(''), crl: '' }] as const);
+    return { kind: 'domains', domains: new Map(domains) };
   }
-  if (roots.domains !== undefined) return { kind: 'domains', pems: await takeDomains(name, roots.domains) };
+  if (roots.domains !== undefined) return { kind: 'domains', domains: await takeDomains(name, roots.domains) };
   if (roots.trustedCa === undefined) {
     throw problem(name, 'expected validation_context with trusted_ca or the SPIFFE validator');
   }
-  const pem = await textOf(roots.trustedCa, name, 'validation_context.trusted_ca');
-  readPemCertificates(pem, `secret ${name}`);
-  if (roots.crl === undefined) return { kind: 'own', pem };
-  return { kind: 'own', pem, crl: await textOf(roots.crl, name, 'validation_context.crl') };
+  const own = splitLists(await textOf(roots.trustedCa, name, 'validation_context.trusted_ca'), `secret ${name}`);
+  if (roots.crl === undefined) return { kind: 'own', ...own };
+  return { kind: 'own', pem: own.pem, crl: own.crl + (await textOf(roots.crl, name, 'validation_context.crl')) };
 }
 
 async function takeDomains(
   name: string,
-  domains: NonNullable<ReadRoots['domains']>,
-): Promise<ReadonlyMap<string, string>> {
-  const pems = new Map<string, string>();
-  for (const [domain, source] of domains) {
+  sources: NonNullable<ReadRoots['domains']>,
+): Promise<ReadonlyMap<string, RootsWithLists>> {
+  const domains = new Map<string, RootsWithLists>();
+  for (const [domain, source] of sources) {
     // As a trust domain by itself, so that a name with a slash is none.
-    if (parseSpiffeId(`spiffe://${domain}`).path !== '')
+    if (parseSpiffeId(`spiffe://${domain}`).path !== '') {
       throw problem(name, `${JSON.stringify(domain)} is no trust domain`);
-    const pem = await textOf(source, name, `the roots of ${domain}`);
-    readPemCertificates(pem, `secret ${name}, ${domain}`);
-    pems.set(domain, pem);
+    }
+    const text = await textOf(source, name, `the roots of ${domain}`);
+    domains.set(domain, splitLists(text, `secret ${name}, ${domain}`));
   }
-  return pems;
+  return domains;
+}
+
+/** Envoy takes revocation lists out of the text of the roots as well. @throws MeshError when the rest is no roots */
+function splitLists(text: string, what: string): RootsWithLists {
+  const list = /-----BEGIN X509 CRL-----[A-Za-z0-9+/=\s]*-----END X509 CRL-----\r?\n?/g;
+  const crl = (text.match(list) ?? []).map((one) => `${one.trimEnd()}\n`).join('');
+  const pem = text.replaceAll(list, '');
+  readPemCertificates(pem, what);
+  return { pem, crl };
 }
 
 /**
@@ -97,14 +110,11 @@ export function combine(
   const parts = { certificateChainPem: chainPem, privateKeyPem: keyPem };
   const { spiffeId } = credentialsOf({ ...parts, trustBundles: new Map() });
   const own = parseSpiffeId(spiffeId).trustDomain;
-  const trustBundles = new Map<string, readonly string[]>(
-    roots.kind === 'own'
-      ? [own, ...trustDomains].map((domain) => [domain, [roots.pem]] as const)
-      : [...roots.pems].filter(([, pem]) => pem !== '').map(([domain, pem]) => [domain, [pem]] as const),
-  );
-  const crl = roots.kind === 'own' ? roots.crl : undefined;
-  const crls =
-    crl === undefined ? {} : { crlsByTrustDomain: new Map([...trustBundles.keys()].map((id) => [id, [crl]])) };
+  const domains: readonly (readonly [string, RootsWithLists])[] =
+    roots.kind === 'own' ? [own, ...trustDomains].map((domain) => [domain, roots]) : [...roots.domains];
+  const trustBundles = new Map(domains.filter(([, { pem }]) => pem !== '').map(([domain, { pem }]) => [domain, [pem]]));
+  const lists = domains.filter(([, { crl }]) => crl !== '').map(([domain, { crl }]) => [domain, [crl]] as const);
+  const crls = lists.length === 0 ? {} : { crlsByTrustDomain: new Map(lists) };
   const credentials = withoutRoots(credentialsOf({ ...parts, trustBundles, ...crls }));
   checkCredentials(credentials, { now });
   return credentials;

@@ -54,13 +54,21 @@ export function rootsSecret(name: string, roots: readonly string[], crls: readon
   });
 }
 
-/** Roots by trust domain, for Envoy's SPIFFE validator: a root speaks for its own trust domain only. */
-export function federatedSecret(name: string, bundles: ReadonlyMap<string, readonly string[]>): Any {
+/**
+ * Roots by trust domain, for Envoy's SPIFFE validator: a root speaks for its own trust domain only.
+ * Revocation lists stand among the roots of their domain, where the validator looks for them.
+ */
+export function federatedSecret(
+  name: string,
+  bundles: ReadonlyMap<string, readonly string[]>,
+  crls: ReadonlyMap<string, readonly string[]> = new Map(),
+): Any {
   const config = message((writer) => {
     for (const [trustDomain, roots] of bundles) {
+      const pem = [...roots, ...(crls.get(trustDomain) ?? [])].join('');
       writeMessage(writer, 1, (domain) => {
         writeString(domain, 1, trustDomain);
-        writeMessage(domain, 2, (source) => writeBytes(source, 2, Buffer.from(roots.join(''))));
+        writeMessage(domain, 2, (source) => writeBytes(source, 2, Buffer.from(pem)));
       });
     }
   });
@@ -86,7 +94,7 @@ export function readSecret({ typeUrl, value }: Any): ReadSecret {
   let name = '';
   let certificate: ReadSecret['certificate'];
   let roots: ReadRoots | undefined;
-  const fields = new Fields();
+  const fields: Fields = { refused: [], passedOver: [] };
   eachField(
     value,
     {
@@ -94,7 +102,7 @@ export function readSecret({ typeUrl, value }: Any): ReadSecret {
       2: (reader) => void (certificate = readCertificate(reader.bytes(), fields)),
       4: (reader) => void (roots = readRoots(reader.bytes(), fields)),
     },
-    fields.of('', { 3: ['session_ticket_keys', 'refuse'], 5: ['generic_secret', 'refuse'] }),
+    noting(fields, '', { 3: ['session_ticket_keys', 'refuse'], 5: ['generic_secret', 'refuse'] }),
   );
   return {
     name,
@@ -105,24 +113,30 @@ export function readSecret({ typeUrl, value }: Any): ReadSecret {
   };
 }
 
-class Fields {
-  readonly refused: string[] = [];
-  readonly passedOver: string[] = [];
-  note(field: string, refuse: boolean): void {
-    const list = refuse ? this.refused : this.passedOver;
-    if (!list.includes(field)) pushBounded(list, field, maxResources, 'fields');
-  }
-  /** For {@link eachField}: what else is set, by name. A field that nobody here knows might restrict something. */
-  of(message: string, names: Readonly<Record<number, readonly [string, 'refuse' | 'pass']>>): (field: number) => void {
-    return (field) => {
-      const [name, what] = names[field] ?? [`${field}`, 'refuse'];
-      this.note(message === '' ? name : `${message}.${name}`, what === 'refuse');
-    };
-  }
+/** What becomes of a field that is not read: by number, its name, and whether the secret is refused for it. */
+type FieldTable = Readonly<Record<number, readonly [name: string, verdict: 'refuse' | 'pass']>>;
+
+/** Fields of a secret that are set and not read. */
+interface Fields {
+  readonly refused: string[];
+  readonly passedOver: string[];
+}
+
+function note({ passedOver, refused }: Fields, field: string, verdict: 'refuse' | 'pass'): void {
+  const list = verdict === 'refuse' ? refused : passedOver;
+  if (!list.includes(field)) pushBounded(list, field, maxResources, 'fields');
+}
+
+/** For {@link eachField}: notes what else is set, by name. A field that nobody here knows might restrict something. */
+function noting(fields: Fields, prefix: string, table: FieldTable): (field: number) => void {
+  return (number) => {
+    const [name, verdict] = table[number] ?? [`${number}`, 'refuse'];
+    note(fields, prefix === '' ? name : `${prefix}.${name}`, verdict);
+  };
 }
 
 /** Without these a certificate is not what was meant, or cannot be used. */
-const certificateFields: Parameters<Fields['of']>[1] = {
+const certificateFields: FieldTable = {
   3: ['password', 'refuse'],
   4: ['ocsp_staple', 'pass'],
   5: ['signed_certificate_timestamp', 'pass'],
@@ -133,7 +147,7 @@ const certificateFields: Parameters<Fields['of']>[1] = {
 };
 
 /** What restricts who is trusted is refused; what would only allow more has no effect. */
-const contextFields: Parameters<Fields['of']>[1] = {
+const contextFields: FieldTable = {
   2: ['verify_certificate_hash', 'refuse'],
   3: ['verify_certificate_spki', 'refuse'],
   6: ['require_signed_certificate_timestamp', 'refuse'],
@@ -158,7 +172,7 @@ function readCertificate(bytes: Uint8Array, fields: Fields): ReadSecret['certifi
       1: (reader) => void (chain = readDataSource(reader)),
       2: (reader) => void (key = readDataSource(reader)),
     },
-    fields.of('tls_certificate', certificateFields),
+    noting(fields, 'tls_certificate', certificateFields),
   );
   return chain === undefined || key === undefined ? undefined : { chain, key };
 }
@@ -174,7 +188,7 @@ function readRoots(bytes: Uint8Array, fields: Fields): ReadRoots {
       7: (reader) => void (crl = readDataSource(reader)),
       12: (reader) => void (validator = readValidator(reader.bytes(), fields)),
     },
-    fields.of('validation_context', contextFields),
+    noting(fields, 'validation_context', contextFields),
   );
   return { ...validator, ...(trustedCa === undefined ? {} : { trustedCa }), ...(crl === undefined ? {} : { crl }) };
 }
@@ -185,7 +199,7 @@ function readValidator(bytes: Uint8Array, fields: Fields): Pick<ReadRoots, 'doma
   let bundleMap: DataSource | undefined;
   eachField(bytes, { 2: (reader) => void (config = readAny(reader.bytes())) });
   if (config?.typeUrl !== spiffeValidatorType) {
-    fields.note('validation_context.custom_validator_config', true);
+    note(fields, 'validation_context.custom_validator_config', 'refuse');
     return {};
   }
   const domains = new Map<string, DataSource>();
@@ -199,7 +213,7 @@ function readValidator(bytes: Uint8Array, fields: Fields): Pick<ReadRoots, 'doma
         eachField(
           reader.bytes(),
           { 1: (inner) => void (name = inner.string()), 2: (inner) => void (roots = readDataSource(inner)) },
-          fields.of(`${prefix}.trust_domains`, { 3: ['workload_trust_domain', 'refuse'] }),
+          noting(fields, `${prefix}.trust_domains`, { 3: ['workload_trust_domain', 'refuse'] }),
         );
         if (domains.size >= maxResources) throw new Error(`more than ${maxResources} trust domains`);
         if (domains.has(name)) throw new Error(`trust domain ${JSON.stringify(name.slice(0, 255))} appears twice`);
@@ -207,7 +221,7 @@ function readValidator(bytes: Uint8Array, fields: Fields): Pick<ReadRoots, 'doma
       },
       2: (reader) => void (bundleMap = readDataSource(reader)),
     },
-    fields.of(prefix, {}),
+    noting(fields, prefix, {}),
   );
   return bundleMap === undefined ? { domains } : { bundleMap };
 }

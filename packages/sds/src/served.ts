@@ -30,6 +30,8 @@ export const usualNames: SecretNames = { certificate: 'default', roots: 'ROOTCA'
  */
 export function secretsOf(credentials: Credentials, names: SecretNames): ReadonlyMap<string, ServedSecret> {
   const { certificateChainPem, privateKeyPem, spiffeId, trustBundles } = credentials;
+  const crls = credentials.crlsByTrustDomain ?? new Map<string, readonly string[]>();
+  const listsOf = (trustDomain: string): readonly string[] => crls.get(trustDomain) ?? [];
   const served = new Map<string, ServedSecret>();
   // The key is left out of the version: it goes with the certificate, and versions are in logs.
   const add = (name: string, content: readonly string[], resource: Any): void => {
@@ -42,17 +44,14 @@ export function secretsOf(credentials: Credentials, names: SecretNames): Readonl
   certificate(names.certificate);
   for (const [trustDomain, roots] of trustBundles) {
     const name = `spiffe://${trustDomain}`;
-    add(name, roots, federatedSecret(name, new Map([[trustDomain, roots]])));
+    add(name, [...roots, ...listsOf(trustDomain)], federatedSecret(name, new Map([[trustDomain, roots]]), crls));
   }
   const own = trustBundles.get(trustDomainOf(spiffeId)) ?? [];
-  const crls = credentials.crlsByTrustDomain?.get(trustDomainOf(spiffeId)) ?? [];
-  add(names.roots, [...own, ...crls], rootsSecret(names.roots, own, crls));
+  const lists = listsOf(trustDomainOf(spiffeId));
+  add(names.roots, [...own, ...lists], rootsSecret(names.roots, own, lists));
   const all = [...trustBundles].sort(([a], [b]) => (a < b ? -1 : 1));
-  add(
-    names.allRoots,
-    all.flatMap(([domain, roots]) => [domain, ...roots]),
-    federatedSecret(names.allRoots, new Map(all)),
-  );
+  const contents = all.flatMap(([domain, roots]) => [domain, ...roots, ...listsOf(domain)]);
+  add(names.allRoots, contents, federatedSecret(names.allRoots, new Map(all), crls));
   return served;
 }
 

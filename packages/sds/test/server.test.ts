@@ -93,6 +93,12 @@ t.test('revocation lists of the own trust domain go with its roots, and a new on
   stream.write(ask(['ROOTCA'], { versionInfo: answer.versionInfo, responseNonce: answer.nonce }));
   issue({ ...issued, crlsByTrustDomain: second });
   t.equal(text(secretsIn(await next()).secrets[0]?.roots?.crl), second.get('cluster.local')?.[0]);
+  const { secrets } = secretsIn(await client.fetch(ask(['ALL'])));
+  t.equal(
+    text(secrets[0]?.roots?.domains?.get('cluster.local')),
+    authority.rootPem + second.get('cluster.local')?.[0],
+    'for the SPIFFE validator they stand among the roots',
+  );
 });
 
 t.test('a client that is slow gets the newest, and what it refused is not sent again', async (t) => {

@@ -160,6 +160,7 @@ t.test('the root at the end of the chain, as Istio sends it, is not sent on', as
 t.test('roots by trust domain, from the SPIFFE validator', async (t) => {
   const { agent, until, updates } = await begin(t, { roots: 'ALL' });
   const [own, other] = [makeAuthority(), makeAuthority({ trustDomain: 'partner.example' })];
+  const lists = makeCrl(other.root) + makeCrl(other.signer);
   const { certificateChainPem, privateKeyPem } = own.issue(web);
   await until(() => agent.requests.length === 1);
   t.same(agent.requests[0]?.resourceNames, ['default', 'ALL']);
@@ -171,6 +172,7 @@ t.test('roots by trust domain, from the SPIFFE validator', async (t) => {
         ['cluster.local', [own.rootPem]],
         ['partner.example', [other.rootPem]],
       ]),
+      new Map([['partner.example', [lists]]]),
     ),
   ]);
   await until(() => updates.length === 1);
@@ -181,6 +183,7 @@ t.test('roots by trust domain, from the SPIFFE validator', async (t) => {
       ['partner.example', [other.rootPem]],
     ],
   );
+  t.same([...(updates[0]?.crlsByTrustDomain ?? [])], [['partner.example', [lists]]]);
 });
 
 t.test('roots that come without a trust domain speak for those that the option names', async (t) => {
@@ -214,6 +217,10 @@ t.test('revocation lists beside the roots count for the trust domains of the roo
   agent.set([rootsSecret('ROOTCA', [own.rootPem])]);
   await until(() => updates.length === 2);
   t.equal(updates[1]?.crlsByTrustDomain, undefined, 'roots without lists end them');
+  agent.set([rootsSecret('ROOTCA', [crl, own.rootPem])]);
+  await until(() => updates.length === 3);
+  t.same(updates[2]?.crlsByTrustDomain?.get('cluster.local'), [crl], 'among the roots, as Envoy takes them too');
+  t.same(updates[2]?.trustBundles.get('cluster.local'), [own.rootPem]);
   t.same(problems, []);
 });
 
