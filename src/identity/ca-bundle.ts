@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Random } from '../lib/random.ts';
 import { type AuthorityTrust, parseObject, readTrust } from './ca-client.ts';
 import { askAuthority, printable } from './ca-http.ts';
+import type { Credentials } from './source.ts';
 import { waitFor } from './wait.ts';
 
 /** How long the authority is asked to hold a request until the bundle changes, seconds. */
@@ -15,6 +16,8 @@ export interface BundleWatch {
   readonly url: URL;
   /** PEM; read anew for every request. */
   trustRoots(): Promise<readonly string[]>;
+  /** Shown to the authority, which holds requests of members only. */
+  credentials(): Credentials | undefined;
   /** For one request that need not wait, milliseconds. */
   readonly timeoutMs: number;
   readonly clock: Clock;
@@ -41,12 +44,15 @@ export async function watchBundle(watch: BundleWatch, signal: AbortSignal): Prom
 
   /** Says how long to wait before asking again; nothing when there is no use in it. */
   const ask = async (): Promise<number | undefined> => {
+    const credentials = watch.credentials();
     const answer = await askAuthority({
-      ...watch,
+      url: watch.url,
+      clock,
       path: 'v1/bundle',
       trustRoots: await watch.trustRoots(),
       timeoutMs: known === undefined ? watch.timeoutMs : watch.timeoutMs + waitSeconds * 1_000,
       headers: known === undefined ? {} : { 'if-none-match': known.tag, prefer: `wait=${waitSeconds}` },
+      ...(credentials === undefined ? {} : { credentials }),
       signal,
     });
     if (signal.aborted) return undefined;

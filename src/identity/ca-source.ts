@@ -123,6 +123,7 @@ export function caSource(options: CaSourceOptions): IdentitySource {
         {
           url,
           trustRoots: () => readRoots(options.trustRoot, held),
+          credentials: () => held,
           timeoutMs,
           clock,
           random,

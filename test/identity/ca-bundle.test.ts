@@ -52,6 +52,7 @@ async function watching(t: Test, answers: readonly Answer[]) {
     {
       url: new URL(ca.url),
       trustRoots: async () => [authority.rootPem],
+      credentials: () => authority.issue(web),
       timeoutMs: limitMs,
       clock: hastyClock(pauses),
       random: () => 0,

@@ -5,7 +5,7 @@ import type { Authority, AuthorityBundle } from './authority-types.ts';
 /** Longest time that a request for the bundle is held, seconds. Below what proxies and firewalls cut off. */
 export const maxWaitSeconds = 55;
 /** Most requests that are held at once; further ones are answered at once. */
-const maxWaiting = 5_000;
+const maxWaiting = 2_000;
 
 /** An answer to `GET /v1/bundle`. */
 export interface BundleAnswer {
@@ -21,9 +21,10 @@ export interface BundleRoute {
    * With `if-none-match` (RFC 9110 13.1.2) of the present bundle the answer is 304; with `prefer:
    * wait=<seconds>` (RFC 7240 4.3) beside it, it comes when the bundle changes or the time is over.
    *
+   * @param isMember whether the client has proven to be of the mesh: nobody else may keep a request here
    * @param gone aborts when the client goes away
    */
-  answer(headers: IncomingHttpHeaders, gone: AbortSignal): Promise<BundleAnswer>;
+  answer(headers: IncomingHttpHeaders, isMember: boolean, gone: AbortSignal): Promise<BundleAnswer>;
   /** Answers all that wait, and lets nobody wait any more. */
   close(): void;
 }
@@ -50,11 +51,11 @@ export function createBundleRoute(authority: Authority, clock: Clock): BundleRou
     });
 
   return {
-    answer: async (headers, gone) => {
+    answer: async (headers, isMember, gone) => {
       const known = headers['if-none-match'];
       const seconds = waitOf(headers);
       const isKnown = ({ tag }: AuthorityBundle): boolean => known === quoted(tag);
-      const waits = seconds > 0 && !closed && waiting.size < maxWaiting;
+      const waits = isMember && seconds > 0 && !closed && waiting.size < maxWaiting;
       let bundle = authority.bundle();
       if (waits && isKnown(bundle) && !gone.aborted) {
         await wait(seconds, gone);

@@ -42,10 +42,16 @@ async function answer(parts: HandlerParts, request: IncomingMessage, response: S
     if (refusals[reason] >= 500) parts.logger.error(fields, 'a request failed');
     else parts.logger.warn(fields, 'a request was refused');
     if (reason === 'rate_limited') response.setHeader('retry-after', '1');
-    // The rest of a body that is too large is not read: the connection cannot be used again.
-    if (reason === 'too_large' || !request.complete) response.setHeader('connection', 'close');
+    // The rest of a body that is too large is not read: the connection cannot be used again. A small one is, because
+    // another handshake costs more than that.
+    if (reason === 'too_large' || !(request.complete || isSmall(request))) response.setHeader('connection', 'close');
     send(response, refusals[reason], { error: reason, message });
   }
+}
+
+function isSmall({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  return length === undefined ? headers['transfer-encoding'] === undefined : Number(length) <= maxBodyBytes;
 }
 
 async function route(
@@ -94,7 +100,7 @@ const routes: Readonly<Record<string, { readonly method: string; readonly run: R
 async function bundle({ authority, bundles }: HandlerParts, request: IncomingMessage, response: ServerResponse) {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
-  const answered = await bundles.answer(request.headers, gone.signal);
+  const answered = await bundles.answer(request.headers, (request.socket as TLSSocket).authorized, gone.signal);
   for (const [name, value] of Object.entries(answered.headers)) response.setHeader(name, value);
   if (answered.status === 304) response.writeHead(304).end();
   else send(response, 200, { trustDomain: authority.trustDomain, ...trustOf(authority, answered.bundle) });

@@ -1,4 +1,4 @@
-import type { KeyObject, X509Certificate } from 'node:crypto';
+import { createHash, type KeyObject, type X509Certificate } from 'node:crypto';
 import { readPemCertificates } from 'inmesh/identity';
 import { isEncrypted, privateKeyPem, readPrivateKey } from './encrypted-key.ts';
 import type { Holdings, Rotation } from './holdings.ts';
@@ -25,35 +25,48 @@ export const holdingsFiles: readonly string[] = [
   stateFile,
 ];
 
-/** Turns keys into text and back, each once: with a passphrase either direction takes a quarter of a second. */
+/**
+ * Turns keys into text and back. Encrypted texts are kept, because making or opening one takes a
+ * quarter of a second; texts of keys that lie open are not: a key is in memory as a KeyObject only,
+ * where no dump of the heap shows it.
+ */
 export interface KeyTexts {
   textOf(key: KeyObject): string;
   keyOf(text: string, path: string): KeyObject;
 }
 
 export function createKeyTexts(passphrase: string | undefined): KeyTexts {
-  const texts = new WeakMap<KeyObject, string>();
+  const encrypted = new WeakMap<KeyObject, string>();
   const keys = new Map<string, KeyObject>();
   return {
     textOf: (key) => {
-      let text = texts.get(key);
+      let text = encrypted.get(key);
       if (text === undefined) {
         text = privateKeyPem(key, passphrase);
-        texts.set(key, text);
-        keys.set(text, key);
+        if (passphrase !== undefined) encrypted.set(key, text);
+        keys.set(digestOf(text), key);
       }
       return text;
     },
     keyOf: (text, path) => {
-      const known = keys.get(text);
+      const known = keys.get(digestOf(text));
       if (known !== undefined) return known;
       const key = readPrivateKey(text, path, passphrase);
       // One that lies open although there is a passphrase is written anew with the next change.
-      if (passphrase === undefined || isEncrypted(text)) texts.set(key, text);
-      keys.set(text, key);
+      if (isEncrypted(text)) encrypted.set(key, text);
+      keys.set(digestOf(text), key);
       return key;
     },
   };
+}
+
+/** What is remembered of the text of a file: itself, or its SHA-256 where it holds a key. */
+export function traceOf(name: string, text: string): string {
+  return name.endsWith('-key.pem') ? digestOf(text) : text;
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** The files that holdings are kept in. */

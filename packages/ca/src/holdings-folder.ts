@@ -12,6 +12,7 @@ import {
   parseHoldings,
   renderHoldings,
   stateFile,
+  traceOf,
 } from './holdings-files.ts';
 import { commit, isInterrupted, recover } from './journal.ts';
 import type { Root, Signer } from './material.ts';
@@ -66,16 +67,16 @@ export function folderHoldings(folder: string, options: FolderOptions): Holdings
 
   /** Under the lock. */
   function save(holdings: Holdings): void {
-    const before = loaded.files;
+    const before = loaded.traces;
     const after = renderHoldings(holdings, loaded.revision + 1, keys);
     const changes = new Map<string, string | undefined>();
     for (const name of holdingsFiles) {
       const text = after.get(name);
-      if (text !== before.get(name)) changes.set(name, text);
+      if ((text && traceOf(name, text)) !== before.get(name)) changes.set(name, text);
     }
     if (changes.size === 1 && changes.has(stateFile)) return;
     commit(folder, changes);
-    loaded = { files: after, holdings, revision: loaded.revision + 1, stamp: stampOf(folder) };
+    loaded = { traces: tracesOf(after), holdings, revision: loaded.revision + 1, stamp: stampOf(folder) };
   }
 
   return {
@@ -106,7 +107,8 @@ export function folderHoldings(folder: string, options: FolderOptions): Holdings
 }
 
 interface Loaded {
-  readonly files: Files;
+  /** What the files hold, by name; of keys a digest. */
+  readonly traces: Files;
   readonly holdings: Holdings;
   readonly revision: number;
   readonly stamp: string;
@@ -119,7 +121,11 @@ function load(folder: string, keys: KeyTexts, at: (name: string) => string, rema
     const text = name.endsWith('-key.pem') ? readSecret(at(name)) : readIfThere(at(name));
     if (text !== undefined) files.set(name, text);
   }
-  return { files, ...parseHoldings(files, keys, at, remake), stamp };
+  return { traces: tracesOf(files), ...parseHoldings(files, keys, at, remake), stamp };
+}
+
+function tracesOf(files: Files): Files {
+  return new Map([...files].map(([name, text]) => [name, traceOf(name, text)]));
 }
 
 /** Changes whenever holdings were written. */

@@ -69,12 +69,14 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
     rotation: {
       prepare: ({ from } = {}) => {
         const given = from === undefined ? undefined : plugged(from);
-        change((before, now) => {
-          // Before keys are made: RSA takes its time, and a wrong order is refused anyway.
-          if (before.rotation !== undefined) return prepare(before, before.current, undefined, now);
-          const next = given?.generation ?? makeGeneration({ trustDomain, keyType, nameConstraints, now });
-          return prepare(before, next, given?.cross, now);
-        });
+        const { current, rotation } = store.read();
+        // A wrong order is refused before keys are made, and keys are made before the folder is locked: RSA takes long.
+        const now = clock.wallNow();
+        const next =
+          rotation === undefined
+            ? (given?.generation ?? makeGeneration({ trustDomain, keyType, nameConstraints, now }))
+            : current;
+        change((before) => prepare(before, next, given?.cross, now));
         logger.info({ trustDomain }, 'prepared a new root');
       },
       activate: ({ force = false } = {}) => {

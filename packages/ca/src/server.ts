@@ -13,7 +13,7 @@ import { checkRange } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
 import { closeServer, defaultNames, listenOn, type OtherConnections, urlOf } from './server-address.ts';
 
-const maxConnections = 10_000;
+const maxConnections = 4_000;
 /** How often the authority looks for what other processes changed in its folder, and for what is due. */
 const lookMs = 1_000;
 

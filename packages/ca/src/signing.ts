@@ -123,16 +123,17 @@ export function renewIntermediate(
 ): Generation | undefined {
   const now = clock.wallNow();
   try {
-    const holdings = store.change((before) => {
-      const old = signing(before);
-      const { root, intermediate } = old;
-      if (!isDue(old, now) || root.key === undefined) return before;
-      const next = makeIntermediate(
-        { certificate: root.certificate, key: root.key },
-        { trustDomain, keyType, nameConstraints, now },
-      );
-      return publishCrls(replaceGeneration(before, old, { root, intermediate: next, previous: intermediate }), now);
-    });
+    const old = signing(store.read());
+    const { root, intermediate } = old;
+    if (root.key === undefined) return undefined;
+    // Made before the folder is locked: an RSA key takes long.
+    const top = { certificate: root.certificate, key: root.key };
+    const next = makeIntermediate(top, { trustDomain, keyType, nameConstraints, now });
+    const holdings = store.change((before) =>
+      signing(before) === old
+        ? publishCrls(replaceGeneration(before, old, { root, intermediate: next, previous: intermediate }), now)
+        : before,
+    );
     const renewed = signing(holdings);
     const notAfter = renewed.intermediate.certificate.validToDate.toISOString();
     logger.info({ notAfter }, 'made a new intermediate certificate');

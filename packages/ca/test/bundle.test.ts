@@ -12,7 +12,10 @@ async function serve(t: Test, clock: FakeClock, authority: Authority = createAut
   const { url, close } = await serveAuthority(authority, { clock });
   t.teardown(close);
   const ca = authority.rootPem;
-  const ask = (headers: Record<string, string> = {}) => call(url, { path: '/v1/bundle', ca, headers });
+  const key = makeKey();
+  const member = { cert: authority.signCsr(createCsr(web, key), web).certificateChainPem, key: keyPem(key) };
+  const ask = (headers: Record<string, string> = {}, who: object = member) =>
+    call(url, { path: '/v1/bundle', ca, headers, ...who });
   const { headers } = await ask();
   return { authority, url, ask, ca, close, tag: String(headers.etag) };
 }
@@ -60,6 +63,13 @@ t.test('whoever does not want to wait, or has another bundle, is answered at onc
   ]) {
     t.match(await ask(headers), { status: 200, headers: { etag: tag } }, JSON.stringify(headers).slice(0, 80));
   }
+});
+
+t.test('a stranger is answered at once: only members may keep requests here', async (t) => {
+  const { ask, tag } = await serve(t, fakeClock());
+  const reply = await ask({ prefer: 'wait=25', 'if-none-match': tag }, {});
+  t.equal(reply.status, 304);
+  t.equal(reply.headers['preference-applied'], undefined);
 });
 
 t.test('closing answers those who wait', async (t) => {
