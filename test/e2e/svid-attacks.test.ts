@@ -14,8 +14,8 @@ import { meshTlsOptions } from '../../src/identity/tls-options.ts';
 import { createMesh, type Mesh } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
 import { parseSpiffeId } from '../../src/model/spiffe-id.ts';
-import { makeAuthority, makeCertificate, type TestAuthority, toPem } from '../support/certificates.ts';
-import { makeCrl, serialOf } from '../support/crls.ts';
+import { keyPem, makeAuthority, makeCertificate, makeKey, type TestAuthority, toPem } from '../support/certificates.ts';
+import { crlsOf, makeCrl, serialOf } from '../support/crls.ts';
 import { type Adapter, adapters, type GuardedServer, guard, type Seen } from '../support/guarded-servers.ts';
 import { http2Request, http2Session } from '../support/http2-client.ts';
 import { rawExchange, shopWeb } from '../support/inbound.ts';
@@ -43,8 +43,10 @@ metadata: {name: default, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 `;
 
-/** The server side of Node 24.21 sees only the leaf of its caller: so here the roots sign leaves themselves. */
+/** Servers of the application's own see only the leaf of a caller on Node 24.21: so here the roots sign leaves themselves. */
 const world = svidWorld({ meshIntermediate: false });
+/** Where the mesh serves, it sees whole chains everywhere. */
+const deeper = svidWorld({ meshIntermediate: true });
 const { mesh, partner } = world;
 const bundles = new Map([...mesh.trustBundles, ...partner.trustBundles]);
 const certificateOf = ({ id }: Case): SvidCase => world.cases.find((each) => each.id === id) as SvidCase;
@@ -60,8 +62,9 @@ async function ask(
   adapter: Adapter,
   port: number,
   credentials: Credentials,
+  ca = mesh.rootPem,
 ): Promise<{ status: number; peer?: string }> {
-  const tls = { ca: mesh.rootPem, credentials };
+  const tls = { ca, credentials };
   const answer = await (adapter.http2 === true ? overHttp2(port, tls) : overHttp1(port, tls));
   return answer.status === 200
     ? { status: 200, peer: (JSON.parse(answer.body) as Seen).peer ?? 'nobody' }
@@ -113,6 +116,52 @@ for (const adapter of adapters) {
     }
     t.equal((await ask(adapter, server.port, mesh.issue(api))).peer, api, 'and it serves on');
   });
+
+  if (adapter.ownTls !== true) {
+    t.test(`${adapter.name}: chains of callers`, async (t) => {
+      const server = await guard(adapter, {
+        ...deeper.mesh,
+        // Issued by the root, so that nothing is known of authorities in between.
+        issue: (spiffeId) => ({
+          ...makeBelow(deeper.mesh, spiffeId),
+          trustBundles: new Map([...deeper.mesh.trustBundles, ...deeper.partner.trustBundles]),
+        }),
+      });
+      t.teardown(() => server.close());
+      server.use(strict);
+      for (const { id, title, presented, refusedFor } of deeper.cases) {
+        const { status, peer } = await ask(adapter, server.port, presented, deeper.mesh.rootPem);
+        const what = `${id} ${title}: ${refusedFor === undefined ? 'allow' : 'handshake-fail'}`;
+        if (refusedFor === undefined) t.equal(peer, presented.spiffeId, what);
+        else t.not(status, 200, what);
+      }
+    });
+
+    t.test(`${adapter.name}: revoked chains`, async (t) => {
+      const { mesh: issuer } = deeper;
+      const [good, bad] = [issuer.issue(api), issuer.issue(api)];
+      const serving = async (crlsByTrustDomain: ReadonlyMap<string, readonly string[]>): Promise<GuardedServer> => {
+        const own = (spiffeId: string): Credentials => ({
+          ...makeBelow(issuer, spiffeId),
+          trustBundles: issuer.trustBundles,
+          crlsByTrustDomain,
+        });
+        const server = await guard(adapter, { ...issuer, issue: own });
+        t.teardown(() => server.close());
+        server.use(strict);
+        return server;
+      };
+      const status = async ({ port }: GuardedServer, who: Credentials): Promise<number> =>
+        (await ask(adapter, port, who, issuer.rootPem)).status;
+      const leafListed = await serving(crlsOf(issuer, { leaves: [bad.certificateChainPem] }));
+      t.equal(await status(leafListed, good), 200, 'who is not listed is served');
+      t.not(await status(leafListed, bad), 200, named(caseOf('SVID-045')));
+      const aboveListed = await serving(crlsOf(issuer, { authorities: [issuer.intermediatePem] }));
+      t.not(await status(aboveListed, good), 200, named(caseOf('SVID-046')));
+      const rootsOnly = await serving(new Map([['cluster.local', [makeCrl(issuer.root)]]]));
+      t.not(await status(rootsOnly, good), 200, 'an issuer without a list vouches for nobody');
+    });
+  }
 
   t.test(`${adapter.name}: revoked callers`, async (t) => {
     const [good, bad] = [mesh.issue(api), mesh.issue(api)];
@@ -285,6 +334,20 @@ async function handshake(port: number, adapter: Adapter, attempt: Attempt) {
   session ??= socket.getSession();
   socket.destroy();
   return { secured, reused, session };
+}
+
+/** A leaf that the root has signed itself. */
+function makeBelow({ root }: TestAuthority, spiffeId: string): Credentials {
+  const key = makeKey();
+  const leaf = new X509Certificate(makeCertificate(key, { sans: [{ uri: spiffeId }] }, root));
+  return {
+    spiffeId,
+    certificateChainPem: leaf.toString(),
+    privateKeyPem: keyPem(key),
+    trustBundles: new Map(),
+    notBefore: leaf.validFromDate.getTime(),
+    notAfter: leaf.validToDate.getTime(),
+  };
 }
 
 /** An authority below the root of the mesh. */
