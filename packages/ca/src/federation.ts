@@ -1,68 +1,12 @@
 import { randomInt } from 'node:crypto';
-import {
-  type Clock,
-  type Logger,
-  parseSpiffeBundle,
-  type SpiffeBundle,
-  silentLogger,
-  systemClock,
-  type TrustBundles,
-} from 'inmesh/identity';
+import { parseSpiffeBundle, type SpiffeBundle, silentLogger, systemClock, type TrustBundles } from 'inmesh/identity';
 import { fetchBundle } from './bundle-fetch.ts';
-import { type CheckedRelation, checkRelation, endpointDomain, type FederationRelation } from './federation-relation.ts';
-import type { FederationStore, StoredBundle } from './federation-store.ts';
+import { checkLimits, checkOrder } from './bundle-limits.ts';
+import { type CheckedRelation, checkRelation, endpointDomain } from './federation-relation.ts';
+import type { StoredBundle } from './federation-store.ts';
+import type { Federation, FederationOptions } from './federation-types.ts';
 import { invalid } from './options.ts';
 import { refusal } from './refusal.ts';
-
-/** Options of {@link createFederation}. */
-export interface FederationOptions {
-  readonly store: FederationStore;
-  /** That of the authority. */
-  readonly trustDomain: string;
-  /** The roots of the authority itself, for endpoints with SPIFFE IDs of its trust domain. */
-  readonly ownRoots?: () => readonly string[];
-  readonly clock?: Clock;
-  readonly logger?: Logger;
-  /** 0 to 1, for the moment of the next fetch. */
-  readonly random?: () => number;
-}
-
-/** How it stands with one relation. */
-export interface FederationStatus {
-  readonly relation: CheckedRelation;
-  /** How many roots the bundle in force has; nothing without one. */
-  readonly roots?: number;
-  readonly sequence?: bigint;
-  /** Milliseconds since the epoch. */
-  readonly fetchedAt?: number;
-  /** Time until a bundle is fetched again, milliseconds. */
-  readonly refreshMs: number;
-  /** Why the last fetch brought nothing. */
-  readonly problem?: string;
-}
-
-/** The bundles of other trust domains, kept up to date. */
-export interface Federation {
-  /** Roots (PEM) by trust domain. The same object until they change. */
-  bundles(): TrustBundles;
-  status(): readonly FederationStatus[];
-  /**
-   * Adds a relation, or changes the one of its name.
-   *
-   * @param bundle a bundle document for the beginning; `https_spiffe` needs one
-   * @throws MeshError `ERR_MESH_OPTION_INVALID`
-   */
-  add(relation: FederationRelation, bundle?: string): void;
-  /** Ends a relation: what came by it is trusted no longer. False when there is none. */
-  remove(name: string): boolean;
-  /** Fetches now, without waiting for the time. @throws Refusal when there is no such relation, or nothing came. */
-  fetch(name: string): Promise<void>;
-  /** Follows the store: relations that others added, changed or removed; and fetches all on their time from then on. */
-  sync(): void;
-  /** Called when {@link bundles} has changed. Returns a function that ends the subscription. */
-  subscribe(listener: () => void): () => void;
-  close(): void;
-}
 
 /** SPIFFE Federation, 4.1: when a bundle does not say. */
 const defaultRefreshMs = 300_000;
@@ -151,6 +95,14 @@ export function createFederation(options: FederationOptions): Federation {
     return member.running;
   };
 
+  const checkRoom = (name: string, next: SpiffeBundle): void => {
+    const others = [...members.values()].filter(({ relation }) => relation.name !== name);
+    checkLimits(
+      next,
+      others.map(({ bundle }) => bundle),
+    );
+  };
+
   const isMember = (member: Member): boolean => members.get(member.relation.name) === member;
 
   const take = async (member: Member): Promise<void> => {
@@ -161,6 +113,7 @@ export function createFederation(options: FederationOptions): Federation {
       if (!isMember(member)) return;
       const next = parseSpiffeBundle(text, `bundle of ${member.relation.trustDomain}`);
       checkOrder(member.bundle, next);
+      checkRoom(member.relation.name, next);
       store.saveBundle(name, { text, fetchedAt: clock.wallNow() });
       const fields = { relation: name, roots: next.x509Authorities.length, sequence: String(next.sequence ?? 'none') };
       if (member.bundle?.sequence !== next.sequence) logger.info(fields, 'a federated bundle has changed');
@@ -179,6 +132,15 @@ export function createFederation(options: FederationOptions): Federation {
     }
   };
 
+  const checkGiven = ({ name, trustDomain: of }: CheckedRelation, text: string): void => {
+    const bundle = parseSpiffeBundle(text, `bundle of ${of}`);
+    try {
+      checkRoom(name, bundle);
+    } catch (error) {
+      throw invalid('federation: bundle', (error as Error).message);
+    }
+  };
+
   const begin = (relation: CheckedRelation): Member => {
     const stored = store.bundle(relation.name);
     const given = givenIn(stored);
@@ -191,7 +153,9 @@ export function createFederation(options: FederationOptions): Federation {
 
   const restore = (member: Member, { fetchedAt, text }: StoredBundle): void => {
     try {
-      member.bundle = parseSpiffeBundle(text, `bundle of ${member.relation.trustDomain}`);
+      const bundle = parseSpiffeBundle(text, `bundle of ${member.relation.trustDomain}`);
+      checkRoom(member.relation.name, bundle);
+      member.bundle = bundle;
       if (fetchedAt !== undefined) member.fetchedAt = fetchedAt;
     } catch (error) {
       member.problem = (error as Error).message;
@@ -248,7 +212,7 @@ export function createFederation(options: FederationOptions): Federation {
     add: (relation, text) => {
       const checked = checkRelation(relation, trustDomain);
       const domain = endpointDomain(checked);
-      if (text !== undefined) parseSpiffeBundle(text, `bundle of ${checked.trustDomain}`);
+      if (text !== undefined) checkGiven(checked, text);
       else if (domain === checked.trustDomain) {
         throw invalid('federation: bundle', 'https_spiffe needs a bundle of the trust domain for the beginning');
       }
@@ -293,12 +257,6 @@ export function createFederation(options: FederationOptions): Federation {
       listeners.clear();
     },
   };
-}
-
-/** SPIFFE Federation, 4.2: what is older does not replace what is newer. */
-function checkOrder(before: SpiffeBundle | undefined, next: SpiffeBundle): void {
-  if (before?.sequence === undefined || next.sequence === undefined || next.sequence >= before.sequence) return;
-  throw new Error(`it has sequence ${next.sequence}, older than ${before.sequence} in force`);
 }
 
 function givenIn(stored: StoredBundle | undefined): string | undefined {

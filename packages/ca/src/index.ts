@@ -14,12 +14,7 @@ export type {
 } from './authority-types.ts';
 export { type BundleDocument, type BundleDocumentOptions, bundleDocument } from './bundle-document.ts';
 export { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
-export {
-  createFederation,
-  type Federation,
-  type FederationOptions,
-  type FederationStatus,
-} from './federation.ts';
+export { createFederation } from './federation.ts';
 export type { CheckedRelation, FederationRelation } from './federation-relation.ts';
 export {
   type FederationStore,
@@ -27,6 +22,7 @@ export {
   memoryFederationStore,
   type StoredBundle,
 } from './federation-store.ts';
+export type { Federation, FederationOptions, FederationStatus } from './federation-types.ts';
 export { type KeyType, keyTypes } from './key-type.ts';
 export { type KubernetesCluster, kubernetesAttestor, type SignatureAlgorithm } from './kubernetes.ts';
 export { readKubernetesClusters } from './kubernetes-file.ts';

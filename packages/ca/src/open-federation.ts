@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { type Clock, type Logger, readPemCertificates } from 'inmesh/identity';
-import { createFederation, type Federation } from './federation.ts';
+import { createFederation } from './federation.ts';
 import { folderFederationStore } from './federation-store.ts';
+import type { Federation } from './federation-types.ts';
 import { readIfThere } from './files.ts';
 import { readConfig } from './open-authority.ts';
 import { resolveOptions } from './options.ts';

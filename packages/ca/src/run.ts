@@ -2,14 +2,15 @@ import { join } from 'node:path';
 import { type Clock, type Logger, silentLogger, systemClock, type TrustBundles } from 'inmesh/identity';
 import type { Authority } from './authority-types.ts';
 import { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
-import { createFederation, type Federation } from './federation.ts';
+import { createFederation } from './federation.ts';
 import { folderFederationStore, memoryFederationStore } from './federation-store.ts';
+import type { Federation } from './federation-types.ts';
 import { createAuthority } from './open-authority.ts';
 import type { AuthorityOptions } from './options.ts';
 import { type AuthorityServer, type ServeOptions, serveAuthority } from './server.ts';
 
 /** Options of {@link runAuthority}: those of the authority and of its server. */
-export interface RunOptions extends AuthorityOptions, ServeOptions {
+export interface RunOptions extends Omit<AuthorityOptions, 'federated'>, ServeOptions {
   /** Folder of the authority; made when there is none. Without one it lives in memory. */
   readonly dir?: string;
   /** Serves the bundle to other trust domains. Default: it does not. */

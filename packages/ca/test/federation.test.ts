@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatSpiffeBundle, parseSpiffeBundle } from 'inmesh/identity';
 import t, { type Test } from 'tap';
+import { makeAuthority } from '../../../test/support/certificates.ts';
 import { type FakeClock, fakeClock } from '../../../test/support/fake-clock.ts';
 import { recordingLogger } from '../../../test/support/recording-logger.ts';
 import {
@@ -343,6 +344,38 @@ t.test('several relations of one trust domain add up; those of two never do', as
       ['cluster.local', [three.rootPem]],
     ],
   );
+});
+
+t.test('what one partner publishes leaves room for the others', async (t) => {
+  const clock = fakeClock();
+  const site = await startIssuer(t);
+  const { document } = await startPartner(t, clock);
+  const { federation } = makeFederation(t, clock);
+  const roots = Array.from({ length: 1_000 }, () => makeAuthority().rootPem);
+  const length = roots[0]?.length ?? 0;
+  const most = Math.floor(60_000 / length);
+  const relation = (name: string): FederationRelation => ({
+    name,
+    trustDomain: `${name}.example`,
+    url: `${site.url}/bundle`,
+    profile: 'https_web',
+    caPem: site.rootPem,
+  });
+  federation.add(relation('greedy'), document(roots.slice(0, 1)));
+  site.pages.set('/bundle', document(roots.slice(0, 2 * most)));
+  await t.rejects(federation.fetch('greedy'), { code: 'ERR_MESH_CA', message: /the most is 65536 characters of PEM/ });
+  t.equal(rootsOf(federation, 'greedy.example')?.length, 1);
+  const many = document(roots.slice(0, most));
+  t.throws(() => federation.add(relation('other'), document(roots.slice(0, 2 * most))), {
+    code: 'ERR_MESH_OPTION_INVALID',
+    message: /the most is 65536/,
+  });
+  for (let i = 0; i < 8; i++) federation.add(relation(`many-${i}`), many);
+  t.throws(() => federation.add(relation('many-9'), many), { message: /more than 524288 characters of roots/ });
+  site.pages.set('/bundle', many);
+  await t.rejects(federation.fetch('greedy'), { code: 'ERR_MESH_CA', message: /more than 524288 characters of roots/ });
+  await federation.fetch('many-0');
+  t.equal(federation.bundles().size, 9);
 });
 
 t.test('relations that can never work are refused', async (t) => {
