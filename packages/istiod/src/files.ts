@@ -48,16 +48,20 @@ export function subjectOf(token: string): { readonly namespace: string; readonly
 
 async function readText(path: string, what: string): Promise<string> {
   try {
-    await using file = await open(path, 'r');
-    const bytes = Buffer.alloc(65_536);
-    let text = '';
-    for (let position = 0; position <= maxBytes; ) {
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, position);
-      if (bytesRead === 0) return text;
-      text += bytes.toString('latin1', 0, bytesRead);
-      position += bytesRead;
+    const file = await open(path, 'r');
+    try {
+      const bytes = Buffer.alloc(65_536);
+      let text = '';
+      for (let position = 0; position <= maxBytes; ) {
+        const { bytesRead } = await file.read(bytes, 0, bytes.length, position);
+        if (bytesRead === 0) return text;
+        text += bytes.toString('latin1', 0, bytesRead);
+        position += bytesRead;
+      }
+      throw new Error(`larger than ${maxBytes} bytes`);
+    } finally {
+      await file.close();
     }
-    throw new Error(`larger than ${maxBytes} bytes`);
   } catch (cause) {
     throw new FileTrouble(`${what} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }

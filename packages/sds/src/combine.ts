@@ -156,11 +156,15 @@ async function textOf(source: DataSource, name: string, field: string): Promise<
 
 async function readBounded(path: string, name: string, field: string): Promise<string> {
   try {
-    await using file = await open(path, 'r');
-    const bytes = Buffer.alloc(maxBytes + 1);
-    const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-    if (bytesRead > maxBytes) throw new Error(`larger than ${maxBytes} bytes`);
-    return bytes.toString('utf8', 0, bytesRead);
+    const file = await open(path, 'r');
+    try {
+      const bytes = Buffer.alloc(maxBytes + 1);
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+      if (bytesRead > maxBytes) throw new Error(`larger than ${maxBytes} bytes`);
+      return bytes.toString('utf8', 0, bytesRead);
+    } finally {
+      await file.close();
+    }
   } catch (cause) {
     throw problem(name, `${field}.filename cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
