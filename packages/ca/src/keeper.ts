@@ -61,6 +61,13 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
   const plugged = (folder: string): ReturnType<typeof readPlugged> => {
     const found = readPlugged(folder, { trustDomain, passphrase, now: clock.wallNow() });
     for (const warning of found.warnings) logger.warn({ folder }, warning);
+    if (found.otherRoots.length > 0) {
+      const roots = found.otherRoots.map(({ subject }) => subject.replaceAll('\n', ', '));
+      logger.warn({ folder, roots }, 'further roots are not handed out; put them into extra-roots.pem');
+    }
+    if (found.crls !== undefined) {
+      logger.warn({ folder }, 'revocation lists are not taken over; put them into extra-crls.pem');
+    }
     return found;
   };
 

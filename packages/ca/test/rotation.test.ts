@@ -5,6 +5,7 @@ import { createCsr, readPemCertificates, verifyPeer } from 'inmesh/identity';
 import t from 'tap';
 import { makeKey } from '../../../test/support/certificates.ts';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
+import { recordingLogger } from '../../../test/support/recording-logger.ts';
 import { type Authority, createAuthority, initAuthority, openAuthority } from '../src/index.ts';
 import { filesWithModes } from './support/folder.ts';
 import { otherAuthority } from './support/plugged-folder.ts';
@@ -186,6 +187,17 @@ t.test(
     t.notOk(trusts([ours.rootPem], chain, clock.wallNow()));
   },
 );
+
+t.test('says what it leaves aside of a folder that brings the next root', async (t) => {
+  const dir = t.testdir();
+  const logger = recordingLogger();
+  const theirs = otherAuthority('their next root');
+  const files = { 'root-cert.pem': theirs.rootPem + otherAuthority('third').rootPem, 'ca-crl.pem': 'lists' };
+  const authority = initAuthority(join(dir, 'ca'), { logger });
+  authority.rotation.prepare({ from: theirs.write(join(dir, 'next'), { files }) });
+  t.match(logger.messages('warn'), [/further roots are not handed out/, /revocation lists are not taken over/]);
+  t.equal(authority.trustBundles.get('cluster.local')?.length, 2);
+});
 
 t.test('refuses a next root with the key of the present one', async (t) => {
   const dir = t.testdir();
