@@ -224,6 +224,21 @@ for (const [protocol, way] of protocols) {
     t.equal(await call(web.mesh), '200');
   });
 
+  t.test(`${way} over ${protocol}: a clock that jumps past the expiry ends connections before timers do`, async (t) => {
+    // CERT-10
+    const { connections, port } = await serve(t, 10 * hour);
+    const web = start(t, 'web', hour, [entry(port, protocol), noRetries, patient]);
+    await web.mesh.ready();
+    t.equal(await call(web.mesh), '200');
+    web.clock.jump(hour + 1_000);
+    t.equal(web.mesh.health().ready, false);
+    for (let i = 0; i < 2; i++) t.equal(await call(web.mesh), failure('ERR_MESH_NO_IDENTITY'));
+    t.equal(connections(), 1);
+    web.clock.jump(-hour);
+    t.equal(web.mesh.health().ready, true, 'it was not the certificate');
+    t.equal(await call(web.mesh), '200');
+  });
+
   t.test(
     `${way} over ${protocol}: a server whose certificate has expired ends open connections and takes no new ones`,
     async (t) => {

@@ -209,6 +209,7 @@ class RoutingAgent extends Agent {
     watch.limit(target.times);
     const { key, limit = this.#ownLimit(key) } = target;
     const pooled: PoolOptions = { ...options, [poolKey]: key, [baton]: { passage: { request, target, watch } } };
+    this.#dropEnded(key);
     if (limit === undefined) {
       pool.addRequest.call(this, request, pooled);
       return;
@@ -231,6 +232,15 @@ class RoutingAgent extends Agent {
       left();
       withoutSocket(request);
     };
+  }
+
+  /** node:http takes the socket that was used last. Timers are late in a process that is busy. */
+  #dropEnded(key: string): void {
+    const idle = this.freeSockets[key];
+    for (let socket = idle?.at(-1); socket !== undefined && this.#lifeMs(socket) <= 0; socket = idle?.at(-1)) {
+      idle?.pop();
+      this.#drop(socket);
+    }
   }
 
   #ownLimit(key: string): AgentLimit | undefined {
