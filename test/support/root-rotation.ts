@@ -1,5 +1,6 @@
 import type { Test } from 'tap';
 import { request } from 'undici';
+import { createCsr, generateIdentityKey } from '../../src/identity/csr.ts';
 import { readPemCertificates } from '../../src/identity/pem.ts';
 import type { Credentials } from '../../src/identity/source.ts';
 import { embeddedAuthority, type Member } from './embedded-authority.ts';
@@ -26,7 +27,13 @@ const signerOf = ({ certificateChainPem }: { readonly certificateChainPem: strin
  */
 export async function exchangeRootUnderLoad(
   t: Test,
-  options: { readonly calls: number; readonly every: number; readonly leafTtlMs: number },
+  options: {
+    readonly calls: number;
+    readonly every: number;
+    readonly leafTtlMs: number;
+    /** Whether somebody else is revoked before it begins, so that members check revocation lists all the while. */
+    readonly lists?: boolean;
+  },
 ): Promise<RootRotationOutcome> {
   const { authority, member } = await embeddedAuthority(t, options.leafTtlMs);
   const members = [member('client'), member('server')] as const;
@@ -42,6 +49,12 @@ export async function exchangeRootUnderLoad(
       const newest = each.newest();
       return newest !== undefined && wanted(newest);
     });
+  if (options.lists === true) {
+    const stranger = 'spiffe://cluster.local/ns/shop/sa/stranger';
+    authority.signCsr(createCsr(stranger, generateIdentityKey()), stranger);
+    authority.revoke({ spiffeId: stranger });
+    if (authority.bundle().crls.length === 0) throw new Error('there are no lists');
+  }
   const { rotation } = authority;
   /** Each step: whether it may be taken, and what it does. */
   const plan: readonly (readonly [string, () => boolean, () => void])[] = [
