@@ -4,7 +4,7 @@ import { root } from '../../support/source-files.ts';
 import { peerFolder } from '../peers.ts';
 
 /** Newer ones are not on every module proxy. */
-const version = 'v1.13.0';
+const version = 'v1.13.3';
 
 /** Where the programs are. */
 export interface SpirePrograms {
