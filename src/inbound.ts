@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { MeshError } from './errors.ts';
 import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
+import type { TrustBundles } from './identity/trust.ts';
 import { peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
@@ -62,7 +63,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     ...dependencies,
     peerOfSocket: (socket) => {
       const bundles = identity?.current()?.credentials.trustBundles;
-      return bundles && peerOfSocket(socket, bundles, clock);
+      return bundles && peerOfSocket(socket, bundles, clock, unknownRoots);
     },
     clientCertOf: ownClientCerts(() => identity?.current()?.credentials.spiffeId ?? ''),
   });
@@ -117,6 +118,9 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     },
   };
 }
+
+/** Whom a server of the application's own trusts is not known: its TLS has verified nothing of the mesh. */
+const unknownRoots: TrustBundles = new Map();
 
 /** What is told of the clients of servers of the application's own; made once for each connection. */
 function ownClientCerts(own: () => string): NonNullable<ServerPipelineDependencies['clientCertOf']> {

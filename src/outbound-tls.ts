@@ -219,7 +219,7 @@ function meshSecurity(
   // Trust may have changed since the connection was begun, or may while it is open.
   const peerOf = (socket: TLSSocket): PeerIdentity | undefined => {
     const { credentials } = (identity === 'none' ? undefined : identity()) ?? own;
-    return peerOfSocket(socket, credentials.trustBundles, clock);
+    return peerOfSocket(socket, credentials.trustBundles, clock, own.credentials.trustBundles);
   };
   const verify = (socket: TLSSocket): void => {
     const peer = peerOf(socket);

@@ -131,18 +131,27 @@ export const expiryGraceMs = 60_000;
  * called for every request. A connection whose root was removed from the bundle, or whose
  * certificate expired more than {@link expiryGraceMs} ago, is refused from then on.
  *
- * Call it first when the handshake is done, with the bundles that the TLS context was made of.
+ * Call it first when the handshake is done.
  *
+ * @param verifiedBy the bundles that the TLS context of the handshake was made of, where they may be
+ *   others than those of now: roots may have changed meanwhile. An empty map where they are not known,
+ *   as on a server that trusts other authorities too: then TLS has proven nothing of the mesh, and the
+ *   whole chain must be seen. Default: `bundles`.
  * @throws MeshError `ERR_MESH_PEER_IDENTITY` when what was presented does not prove an identity.
  */
-export function peerOfSocket(socket: TLSSocket, bundles: TrustBundles, clock: Clock): PeerIdentity | undefined {
+export function peerOfSocket(
+  socket: TLSSocket,
+  bundles: TrustBundles,
+  clock: Clock,
+  verifiedBy: TrustBundles = bundles,
+): PeerIdentity | undefined {
   const now = clock.wallNow();
   let known = peers.get(socket);
   if (known === undefined || known.bundles !== bundles) {
     const chain = known?.chain ?? seen.get(socket) ?? chainOf(socket.getPeerCertificate(true));
     seen.delete(socket);
     if (chain.length === 0) return undefined;
-    peers.set(socket, (known = { chain, bundles, peer: judge(socket, chain, bundles, now, known) }));
+    peers.set(socket, (known = { chain, bundles, peer: judge(socket, chain, bundles, now, verifiedBy, known) }));
   }
   const { peer } = known;
   if (peer instanceof MeshError) throw peer;
@@ -167,6 +176,7 @@ function judge(
   chain: readonly X509Certificate[],
   bundles: TrustBundles,
   now: number,
+  verifiedBy: TrustBundles,
   before: KnownPeer | undefined,
 ): PeerIdentity | MeshError {
   if (!socket.authorized) {
@@ -179,7 +189,7 @@ function judge(
   const at = before === undefined ? now : Math.min(now, before.peer.notAfter);
   try {
     const leaf = checkLeafOf(chain, at);
-    return chain.length === 1 && tlsProvesDomain(leaf.id, bundles, before)
+    return chain.length === 1 && tlsProvesDomain(leaf.id, bundles, verifiedBy, before)
       ? identityOf(leaf, pathIfAny(leaf, bundles, at), bundles, at)
       : verifyPeer(chain, bundles, at);
   } catch (error) {
@@ -189,18 +199,28 @@ function judge(
 
 /**
  * Whether the verdict of TLS is enough to know that the chain ends at a root of the leaf's own
- * trust domain, without having seen the authorities in between: there are no other roots of another
- * trust domain, or it was so before and no root was taken away since.
+ * trust domain, without having seen the authorities in between: among the roots that TLS knew were
+ * none of another trust domain, or it was so before, and no root was taken away since.
  *
  * Needed because the server side of some releases of Node cannot see them: nodejs/node#65579,
  * in 24.21 and 26.8.
  */
-function tlsProvesDomain({ trustDomain }: SpiffeId, bundles: TrustBundles, before: KnownPeer | undefined): boolean {
+function tlsProvesDomain(
+  { trustDomain }: SpiffeId,
+  bundles: TrustBundles,
+  verifiedBy: TrustBundles,
+  before: KnownPeer | undefined,
+): boolean {
   const roots = bundles.get(trustDomain) ?? [];
   // TLS knows no revocation lists: who issued the certificate has to be seen.
   if (hasRevocations(bundles, trustDomain)) return false;
-  // Several names of one trust domain have the same roots.
-  if (before === undefined) return roots.length > 0 && allRoots(bundles).every((root) => roots.includes(root));
+  if (before === undefined) {
+    // Several names of one trust domain have the same roots.
+    const known = allRoots(verifiedBy);
+    return (
+      known.length > 0 && known.every((root) => verifiedBy.get(trustDomain)?.includes(root) && roots.includes(root))
+    );
+  }
   return (before.bundles.get(trustDomain) ?? []).every((root) => roots.includes(root));
 }
 

@@ -18,7 +18,7 @@ import { acceptHttp2 } from './http2-session.ts';
 import { type AcceptorLimits, resolveLimits } from './limits.ts';
 import { type Carrier, ServedConnection } from './served-connection.ts';
 import { sniff } from './sniff.ts';
-import { createTlsServer, useIdentity } from './tls-server.ts';
+import { createTlsServer } from './tls-server.ts';
 import type { TrustWatch } from './trust-watch.ts';
 
 /** Options of {@link createAcceptor}. */
@@ -84,9 +84,10 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 
   const tlsServer = (identity: ActiveIdentity): TlsServer => {
+    if (tls !== undefined && lastIdentity === identity) return tls;
     lastIdentity = identity;
-    tls ??= createTlsServer(identity, limits.handshakeTimeoutMs, {
-      onSecure,
+    tls = createTlsServer(identity, limits.handshakeTimeoutMs, {
+      onSecure: (socket) => onSecure(socket, identity),
       onFailure: (error) => {
         counters.handshakeFailed((error as NodeJS.ErrnoException).code ?? 'unknown');
         warn(
@@ -101,8 +102,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   let unsubscribe = (): void => {};
   const followIdentity = (): void => {
     unsubscribe = options.subscribe((identity) => {
-      lastIdentity = identity;
-      if (tls !== undefined) useIdentity(tls, identity);
+      if (tls === undefined) lastIdentity = identity;
+      else tlsServer(identity);
     });
   };
 
@@ -156,14 +157,15 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     tlsServer(identity).emit('connection', socket);
   };
 
-  const onSecure = (socket: TLSSocket): void => {
+  const onSecure = (socket: TLSSocket, shown: ActiveIdentity): void => {
     // A TLS record that cannot be read does not close the connection by itself.
     socket.on('error', () => socket.destroy());
     socket.disableRenegotiation();
     const identity = (): PeerIdentity | undefined =>
       lastIdentity === undefined ? undefined : peerOfSocket(socket, lastIdentity.credentials.trustBundles, clock);
     // Throws when the certificate proves no identity; the caller ends the connection.
-    const peer = identity();
+    const { trustBundles } = (lastIdentity ?? shown).credentials;
+    const peer = peerOfSocket(socket, trustBundles, clock, shown.credentials.trustBundles);
     // It may have expired during the handshake.
     if (options.identity() === undefined) throw new Error('there is no valid certificate to show any more');
     if (peer === undefined) throw new Error('no client certificate');

@@ -13,8 +13,8 @@ export interface TlsHooks {
 
 /**
  * A TLS server that does not listen: connections are given to it with `emit('connection', socket)`.
- * Clients must present a certificate that chains to one of the roots. New certificates are taken
- * over with {@link useIdentity}; open connections go on.
+ * Clients must present a certificate that chains to one of the roots. For a new certificate there is
+ * a new server: then it is known under which roots a handshake began. Open connections go on.
  */
 export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: number, hooks: TlsHooks): Server {
   const server = createServer({
@@ -63,11 +63,6 @@ function seeChainEarly(socket: unknown): void {
       // A certificate that cannot be read is refused when the connection is judged.
     }
   });
-}
-
-/** From the next handshake on. */
-export function useIdentity(server: Server, identity: ActiveIdentity): void {
-  server.setSecureContext(meshTlsOptions(identity.credentials));
 }
 
 /** An exception in a TLS callback can take the process down (CVE-2026-21637): it ends one handshake instead. */
