@@ -104,14 +104,16 @@ function serveCall(
     if (answered || stream.destroyed || stream.closed) return;
     answered = true;
     stopWaiting();
-    send(stream, answer);
+    send(stream, answer, service.clock);
   };
 
   const method = service.methods.get(headers[':path'] ?? '');
   const refused = whyRefused(headers, method !== undefined);
   if (typeof refused === 'number') {
     answered = true;
+    stopWaiting();
     stream.respond({ ':status': refused }, { endStream: true });
+    endReading(stream, service.clock);
     return;
   }
   if (refused !== undefined || method === undefined) {
@@ -165,7 +167,7 @@ function unframe(bytes: Buffer): UnaryAnswer {
   return { message: bytes.subarray(frameHead) };
 }
 
-function send(stream: ServerHttp2Stream, answer: UnaryAnswer): void {
+function send(stream: ServerHttp2Stream, answer: UnaryAnswer, clock: Clock): void {
   const head = { ':status': 200, 'content-type': 'application/grpc' };
   if ('message' in answer) {
     stream.respond(head, { waitForTrailers: true });
@@ -178,8 +180,22 @@ function send(stream: ServerHttp2Stream, answer: UnaryAnswer): void {
   const { reason, status } = answer;
   const trailers = { 'grpc-status': String(status), 'grpc-message': encodeMessage(reason) };
   stream.respond({ ...head, ...trailers, 'grpc-accept-encoding': 'identity' }, { endStream: true });
-  // The rest of a request that is refused is not read.
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  endReading(stream, clock);
+}
+
+/** How long the rest of a request that is refused may still come, and be thrown away, milliseconds. */
+const lingerMs = 1_000;
+
+/**
+ * What is left of a request that was answered is not wanted. Its stream is not reset at once: newer
+ * releases of Node then send the reset and not the answer.
+ */
+function endReading(stream: ServerHttp2Stream, clock: Clock): void {
+  stream.resume();
+  stream.on(
+    'close',
+    clock.after(lingerMs, () => stream.close(constants.NGHTTP2_NO_ERROR)),
+  );
 }
 
 /** Status-Message: percent-encoded UTF-8 outside of printable ASCII. */

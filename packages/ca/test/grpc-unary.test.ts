@@ -38,7 +38,7 @@ interface Answer {
 
 /** Sends what it is told over HTTP/2 and collects the head and the trailers of the answer. */
 async function speak(t: Test, { authority, port }: Started, head: OutgoingHttpHeaders, body?: Buffer): Promise<Answer> {
-  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem });
+  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem, servername: 'localhost' });
   t.teardown(() => session.destroy());
   const stream = session.request({
     ':method': 'POST',
@@ -120,7 +120,7 @@ t.test('a reason goes as printable ASCII', async (t) => {
 
 t.test('a call whose message does not come in 15 seconds is ended', async (t) => {
   const { authority, clock, port } = await start(t);
-  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem });
+  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem, servername: 'localhost' });
   t.teardown(() => session.destroy());
   const stream = session.request({ ':method': 'POST', ':path': istioPath, 'content-type': 'application/grpc' });
   stream.on('error', () => {});
@@ -135,7 +135,7 @@ t.test('a call whose message does not come in 15 seconds is ended', async (t) =>
 
 t.test('a connection without calls is closed after 30 seconds, one that never spoke as well', async (t) => {
   const { authority, clock, port } = await start(t);
-  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem });
+  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem, servername: 'localhost' });
   await once(session, 'connect');
   await settled(session);
   const silent: TLSSocket = connectTls({ host: '127.0.0.1', port, ca: authority.rootPem, ALPNProtocols: ['h2'] });
@@ -156,7 +156,7 @@ t.test('a connection without calls is closed after 30 seconds, one that never sp
 t.test('a client that opens more streams than it may does no harm', async (t) => {
   const started = await start(t);
   const { authority, port } = started;
-  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem });
+  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem, servername: 'localhost' });
   t.teardown(() => session.destroy());
   session.on('error', () => {});
   await once(session, 'connect');
@@ -176,7 +176,7 @@ t.test('a client that opens more streams than it may does no harm', async (t) =>
 
 t.test('closing lets go of connections that stay open', async (t) => {
   const { authority, clock, close, port } = await start(t);
-  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem });
+  const session = connect(`https://127.0.0.1:${port}`, { ca: authority.rootPem, servername: 'localhost' });
   session.on('error', () => {});
   const stream = session.request({ ':method': 'POST', ':path': istioPath, 'content-type': 'application/grpc' });
   stream.on('error', () => {});

@@ -69,6 +69,8 @@ export function callRaw(
   const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
   const client = new Client(`127.0.0.1:${port}`, credentials.createSsl(pem(call.ca), pem(call.key), pem(call.cert)), {
     'grpc.use_local_subchannel_pool': 1,
+    // Newer releases of Node refuse an address as the name of a server.
+    'grpc.ssl_target_name_override': 'localhost',
   });
   const metadata = new Metadata();
   if (call.token !== undefined) metadata.set('authorization', `Bearer ${call.token}`);
