@@ -52,6 +52,8 @@ const maxAnswerBytes = 1_048_576;
  */
 export function createCertificate(call: CertificateCall): Promise<readonly string[]> {
   const { address, clock, proof, serverName, signal, timeoutMs } = call;
+  // An abort before the listener is there would not be announced again.
+  if (signal.aborted) return Promise.reject(new CallFailure(`${address} is no longer needed`, true));
   const secureContext = createSecureContext({
     ca: [...call.roots],
     ciphers: meshCiphers,

@@ -10,6 +10,7 @@ import {
 import { credentialsOfIssued, type Issued, issuedOf } from './answer.ts';
 import { CallFailure, type CertificateCall, createCertificate } from './call.ts';
 import { FileTrouble, readRoots, readToken, subjectOf } from './files.ts';
+import { type FurtherRoots, furtherRoots } from './further-roots.ts';
 import { makeKey } from './keys.ts';
 import { type IstiodSettings, type IstiodSourceOptions, resolveSettings } from './options.ts';
 
@@ -50,16 +51,22 @@ export function istiodSource(options: IstiodSourceOptions = {}): IdentitySource 
   const { clock, random } = settings;
 
   const run = async (sink: IdentitySink, signal: AbortSignal): Promise<void> => {
+    const further = furtherRoots(settings.extraRoots);
     let held: Held | undefined;
     let failures = 0;
+    /** Whether the sink was told of trouble with further roots, and not yet that it is over. */
+    let troubled = false;
 
     const renew = async (): Promise<void> => {
       try {
-        const next = await ask(settings, usable(held?.credentials, clock.wallNow()), signal);
+        const { problem, roots } = await further.read();
+        const next = await ask(settings, usable(held?.credentials, clock.wallNow()), roots, signal);
         if (signal.aborted) return;
         held = next;
         failures = 0;
         sink.update(next.credentials);
+        troubled = problem !== undefined;
+        if (problem !== undefined) sink.reject(problem);
       } catch (error) {
         if (signal.aborted) return;
         const problem = error instanceof Error ? error : new Error(String(error));
@@ -90,12 +97,17 @@ export function istiodSource(options: IstiodSourceOptions = {}): IdentitySource 
       await waitFor(clock, Math.max(0, Math.min(left, looks ? lookMs : 3_600_000)), signal);
       if (signal.aborted || !looks || clock.wallNow() >= from.renewAt) return;
       try {
-        const credentials = await combine(settings, from.issued, from.credentials.spiffeId);
-        if (signal.aborted || sameRoots(credentials, from.credentials)) return;
+        const { problem, roots } = await further.read();
+        if (problem !== undefined) throw problem;
+        const credentials = credentialsOfIssued(from.issued, from.credentials.spiffeId, roots, clock.wallNow());
+        if (signal.aborted || (!troubled && sameRoots(credentials, from.credentials))) return;
         held = { ...from, credentials };
+        troubled = false;
         sink.update(credentials);
       } catch (error) {
-        if (!signal.aborted) sink.reject(error instanceof Error ? error : new Error(String(error)));
+        if (signal.aborted) return;
+        troubled = true;
+        sink.reject(error instanceof Error ? error : new Error(String(error)));
       }
     };
     while (!signal.aborted) {
@@ -107,7 +119,12 @@ export function istiodSource(options: IstiodSourceOptions = {}): IdentitySource 
 }
 
 /** One try, from reading the files to checking the answer. */
-async function ask(settings: IstiodSettings, held: Credentials | undefined, signal: AbortSignal): Promise<Held> {
+async function ask(
+  settings: IstiodSettings,
+  held: Credentials | undefined,
+  extraRoots: FurtherRoots,
+  signal: AbortSignal,
+): Promise<Held> {
   const { address, clock, random, serverName, trustRoot } = settings;
   const roots = await readRoots(trustRoot, `the root of ${serverName}`);
   const proof = await proofOf(settings, held);
@@ -117,7 +134,7 @@ async function ask(settings: IstiodSettings, held: Credentials | undefined, sign
   const createdAt = clock.wallNow();
   try {
     const issued = issuedOf(elements, key.export({ type: 'pkcs8', format: 'pem' }).toString());
-    const credentials = await combine(settings, issued, spiffeId);
+    const credentials = credentialsOfIssued(issued, spiffeId, extraRoots, clock.wallNow());
     // As istio-agent reckons: of the life that was left when it arrived.
     const share = settings.graceRatio + settings.graceRatioJitter * (2 * random() - 1);
     const grace = Math.min(1, Math.max(0, share)) * (credentials.notAfter - createdAt);
@@ -128,14 +145,6 @@ async function ask(settings: IstiodSettings, held: Credentials | undefined, sign
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MeshError('ERR_MESH_NO_IDENTITY', `the answer of ${address} cannot be used: ${reason}`, { cause });
   }
-}
-
-async function combine(settings: IstiodSettings, issued: Issued, spiffeId: string): Promise<Credentials> {
-  const extraRoots = new Map<string, readonly string[]>();
-  for (const [domain, text] of Object.entries(settings.extraRoots)) {
-    extraRoots.set(domain, await readRoots(text, `extraRoots of ${domain}`));
-  }
-  return credentialsOfIssued(issued, spiffeId, extraRoots, settings.clock.wallNow());
 }
 
 /** The token; without one (on a machine that was started again, say) the certificate that is held. */

@@ -531,3 +531,53 @@ t.test('a server that does not answer is given up after the limit, and asked aga
   await until(() => updates.length === 1);
   t.same(problems, []);
 });
+
+t.test('trouble with further roots is over when their file is as it was', async (t) => {
+  const old = makeAuthority({ name: 'old' });
+  const folder = folderOf(t, { 'own.pem': old.rootPem });
+  const own = join(folder, 'own.pem');
+  const { problems, sleeps, updates } = await begin(t, { extraRoots: { 'cluster.local': own } });
+  await sleeps(2);
+  writeFileSync(own, 'half of a fi');
+  await sleeps(3);
+  t.equal(problems.length, 1);
+  t.equal(updates.length, 1);
+  writeFileSync(own, old.rootPem);
+  await sleeps(4);
+  t.equal(updates.length, 2, 'an update is how a sink hears that all is well');
+  await sleeps(5);
+  t.equal(updates.length, 2);
+});
+
+t.test('a broken file of further roots does not hold up a renewal', async (t) => {
+  const old = makeAuthority({ name: 'old' });
+  const folder = folderOf(t, { 'own.pem': old.rootPem });
+  const own = join(folder, 'own.pem');
+  const { authority, clock, problems, sleeps, until, updates, waits } = await begin(t, {
+    extraRoots: { 'cluster.local': own },
+  });
+  await sleeps(2);
+  writeFileSync(own, 'half of a fi');
+  const before = waits.length;
+  clock.advance(hour / 2);
+  await until(() => waits.length > before);
+  t.equal(updates.length, 2);
+  t.not(updates[1]?.privateKeyPem, updates[0]?.privateKeyPem);
+  t.same(updates[1]?.trustBundles.get('cluster.local'), [authority.rootPem, old.rootPem], 'the last good ones');
+  t.match(problems, [/extraRoots of cluster\.local: no certificate in it/]);
+});
+
+t.test('what is given up before istiod is asked does not wait for its answer', async (t) => {
+  const authority = makeAuthority();
+  const istiod = await fakeIstiod(authority, () => 'hang');
+  t.teardown(() => istiod.stop());
+  const clock = fakeClock();
+  const abort = new AbortController();
+  const source = istiodSource({ ...mounts(t, authority), address: istiod.address, serverName, clock, env: {} });
+  const ignore = (): void => {};
+  const running = source.run({ update: ignore, reject: ignore, lost: ignore }, abort.signal);
+  abort.abort();
+  await running;
+  t.equal(istiod.requests.length, 0, 'no token is sent');
+  t.equal(clock.pending(), 0);
+});
