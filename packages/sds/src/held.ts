@@ -22,6 +22,8 @@ export interface SecretsHeld {
   /** How many answers were accepted. */
   accepted(): number;
   acceptedVersion(): string;
+  /** Whether the certificate should have been replaced by now: servers renew at half of a life, and a quarter is left. */
+  overdue(): boolean;
   close(): void;
 }
 
@@ -49,6 +51,7 @@ export function secretsHeld(options: SecretsHeldOptions): SecretsHeld {
   let roots: HeldRoots | undefined;
   let accepted = 0;
   let version = '';
+  let renewalDue = Number.POSITIVE_INFINITY;
   let cancelSettling = (): void => {};
   const noted = new Set<string>();
 
@@ -84,6 +87,7 @@ export function secretsHeld(options: SecretsHeldOptions): SecretsHeld {
     if (nextCertificate !== undefined && nextRoots !== undefined) {
       const credentials = combine(nextCertificate, nextRoots, options.trustDomains, clock.wallNow());
       [certificate, roots] = [nextCertificate, nextRoots];
+      renewalDue = credentials.notAfter - (credentials.notAfter - credentials.notBefore) / 4;
       offer(credentials);
     } else {
       [certificate, roots] = [nextCertificate, nextRoots];
@@ -113,6 +117,7 @@ export function secretsHeld(options: SecretsHeldOptions): SecretsHeld {
     ],
     accepted: () => accepted,
     acceptedVersion: () => version,
+    overdue: () => clock.wallNow() >= renewalDue,
     close: () => cancelSettling(),
   };
 }

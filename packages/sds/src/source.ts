@@ -50,6 +50,8 @@ export interface SdsSourceOptions {
 
 const firstBackoffMs = 50;
 const maxBackoffMs = 10_000;
+/** A stream that lived this long was a healthy one. */
+const healthyMs = 30_000;
 /** Largest answer that is read. */
 const maxAnswerBytes = 4_194_304;
 
@@ -68,7 +70,7 @@ const refusals: ReadonlySet<number> = new Set([
  * and are taken together or not at all; where roots come a moment later than the certificate that
  * needs them, both are put in force at once. What cannot be used is refused towards the server
  * (NACK), with the reason, and the last good credentials stay. A stream that ends is opened again,
- * after 50 ms at first and 10 s at most.
+ * after 50 ms at first and 10 s at most, and so is one that is silent when a renewal is overdue.
  *
  * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that can never work
  *
@@ -103,10 +105,15 @@ export function sdsSource(options: SdsSourceOptions = {}): IdentitySource {
       resolve(why);
       stream.cancel();
     };
-    const cancelLimit = clock.after(timeoutMs, () => {
+    let cancelLimit = (): void => {};
+    const look = (): void => {
       const missing = held.missing();
       if (missing.length > 0) end(trouble(path, `has not sent ${missing.join(' and ')} within ${timeoutMs} ms`));
-    });
+      // A server that has what it sent last says nothing; one that hangs does neither.
+      else if (held.overdue()) end(trouble(path, 'has sent no new certificate, though it is time'));
+      else cancelLimit = clock.after(timeoutMs, look);
+    };
+    cancelLimit = clock.after(timeoutMs, look);
     const onAbort = (): void => end(trouble(path, 'is no longer needed'));
     signal.addEventListener('abort', onAbort);
     // One after the other: reading a file that a secret names takes time.
@@ -140,10 +147,11 @@ export function sdsSource(options: SdsSourceOptions = {}): IdentitySource {
         'grpc.use_local_subchannel_pool': 1,
       });
       const before = held.accepted();
+      const began = clock.now();
       const why = await follow(client, held, signal);
       client.close();
       if (signal.aborted) break;
-      if (held.accepted() !== before) failures = 0;
+      if (held.missing().length === 0 && clock.now() - began >= healthyMs) failures = 0;
       if (why.code === 'ERR_MESH_NO_IDENTITY') sink.reject(why);
       // That a stream with secrets has ended is no trouble yet: servers restart. The next one tells.
       else if (held.accepted() === before || held.missing().length > 0) sink.lost(why);

@@ -425,3 +425,50 @@ t.test('the socket is where Istio has it', async (t) => {
   process.env['WORKLOAD_IDENTITY_SOCKET_FILE'] = '../other';
   t.throws(() => sdsSource(), /WORKLOAD_IDENTITY_SOCKET_FILE: expected the name of a file/);
 });
+
+t.test('a stream that is silent when a renewal is overdue is opened again', async (t) => {
+  const { agent, clock, problems, until, updates } = await begin(t);
+  const own = makeAuthority();
+  const times = { notBefore: clock.wallNow(), notAfter: clock.wallNow() + hour };
+  const { certificateChainPem, privateKeyPem } = own.issue(web, times);
+  await until(() => agent.requests.length === 1);
+  agent.set([certificateSecret('default', certificateChainPem, privateKeyPem), rootsSecret('ROOTCA', [own.rootPem])]);
+  await until(() => updates.length === 1 && agent.requests.length === 2);
+  agent.set(undefined);
+  agent.fail(status.UNAVAILABLE, 'restarting');
+  await until(() => {
+    clock.advance(50);
+    return agent.requests.length === 3;
+  });
+  clock.advance(hour / 2);
+  t.equal(agent.streams(), 1, 'a server may have nothing new');
+  clock.advance(hour / 4 + limitMs);
+  await until(() => problems.length === 1 && clock.pending() > 0);
+  t.equal(problems[0], 'lost: SOCKET has sent no new certificate, though it is time');
+  clock.advance(10_000);
+  await until(() => agent.requests.length === 4);
+});
+
+t.test('a stream that always ends after its answer is opened with pauses that grow', async (t) => {
+  const { agent, clock, until } = await begin(t);
+  const own = makeAuthority();
+  const { certificateChainPem, privateKeyPem } = own.issue(web);
+  agent.set([certificateSecret('default', certificateChainPem, privateKeyPem), rootsSecret('ROOTCA', [own.rootPem])]);
+  const pauses: number[] = [];
+  for (let round = 0; round < 6; round++) {
+    const asked = agent.requests.length;
+    await until(() => agent.requests.some(({ responseNonce }, i) => i >= asked - 1 && responseNonce !== ''));
+    await until(() => agent.streams() === 1 && agent.requests.length % 2 === 0);
+    agent.fail(status.UNAVAILABLE, 'flapping');
+    const next = agent.requests.length + 1;
+    let waited = 0;
+    await until(() => {
+      if (agent.requests.length >= next) return true;
+      clock.advance(1);
+      waited++;
+      return false;
+    });
+    pauses.push(waited);
+  }
+  t.ok((pauses.at(-1) as number) > 500, pauses.join(', '));
+});
