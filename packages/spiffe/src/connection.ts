@@ -133,7 +133,8 @@ function once(cleanUp: () => void): ((action: () => void) => void) & { done(): b
 }
 
 function outcomeOf(error: ServiceError): Outcome {
-  return { code: error.code ?? status.UNKNOWN, details: error.details || error.message, cause: error };
+  const details = (error.details || error.message).replaceAll(/\p{Cc}/gu, '?');
+  return { code: error.code ?? status.UNKNOWN, details, cause: error };
 }
 
 function pathOf(method: StreamMethod | UnaryMethod): string {

@@ -1,4 +1,4 @@
-import { type Clock, parseSpiffeId, systemClock } from 'inmesh/identity';
+import { type Clock, MeshError, parseSpiffeId, systemClock } from 'inmesh/identity';
 import { errors, jwtVerify } from 'jose';
 import type { JwtAuthority, JwtBundles } from './jwt-bundles.ts';
 import { badToken, quoted, reasonOf } from './problem.ts';
@@ -108,7 +108,8 @@ export interface VerifyJwtOptions {
  * by a key of the subject's own trust domain, audience and time. Without `kid` the trust domain must
  * have exactly one key that fits.
  *
- * @throws MeshError `ERR_MESH_PEER_IDENTITY` saying what was expected; never with the token in it
+ * @throws MeshError `ERR_MESH_PEER_IDENTITY` saying what was expected; never with the token in it.
+ * `ERR_MESH_OPTION_INVALID` for a tolerance that is none
  *
  * @example
  * const bundles = await client.fetchJwtBundles();
@@ -116,6 +117,11 @@ export interface VerifyJwtOptions {
  */
 export async function verifyJwtSvid(token: string, options: VerifyJwtOptions): Promise<JwtSvid> {
   const { bundles, clock = systemClock, toleranceMs = 60_000 } = options;
+  // No comparison with NaN is true: every token would be in time.
+  if (!(toleranceMs >= 0 && Number.isFinite(toleranceMs))) {
+    const message = `toleranceMs: expected 0 or more, not ${String(toleranceMs)}`;
+    throw new MeshError('ERR_MESH_OPTION_INVALID', message);
+  }
   const audience = typeof options.audience === 'string' ? [options.audience] : options.audience;
   // jose takes an empty list for "anybody's".
   if (audience.length === 0 || audience.includes('')) throw badToken('there is no audience to hold it against');

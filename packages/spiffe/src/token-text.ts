@@ -17,6 +17,8 @@ export interface TokenText {
  * @throws MeshError `ERR_MESH_PEER_IDENTITY`
  */
 export function readTokenText(token: string): TokenText {
+  // A header that is not there is the usual reason, where nobody checks types.
+  if (typeof token !== 'string') throw badToken('it is not text');
   if (token.length > bounds.tokenBytes) {
     throw badToken(`${token.length} characters, expected ${bounds.tokenBytes} at most`);
   }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import { type Clock, MeshError, type Random } from 'inmesh/identity';
+import { type Clock, MeshError, type Random, waitFor } from 'inmesh/identity';
 import { type Connection, failureOf, isFinal, isUnreachable, type Outcome, type StreamMethod } from './connection.ts';
 import { badAnswer, reasonOf } from './problem.ts';
 
@@ -141,17 +141,4 @@ function atRenewal<T>(watched: Watched<T>, state: T, clock: Clock, late: () => v
 function asWorkloadError(error: unknown): MeshError {
   const known = error instanceof MeshError && error.code === 'ERR_MESH_WORKLOAD_API';
   return known ? error : badAnswer(reasonOf(error), error);
-}
-
-function waitFor(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = (): void => {
-      cancel();
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const cancel = clock.after(ms, done);
-    signal.addEventListener('abort', done);
-  });
 }

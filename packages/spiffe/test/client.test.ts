@@ -156,6 +156,8 @@ t.test('a failure has the method, the address and what gRPC says', async (t) => 
   await t.rejects(client.fetchX509Svids(), { message: /^the Workload API sent an unusable answer: FetchX509SVID: / });
   api.answer('FetchX509SVID', Buffer.alloc(5_000_000));
   await t.rejects(client.fetchX509Svids(), { message: /RESOURCE_EXHAUSTED: .*answers may have 4194304 bytes/ });
+  api.answer('FetchX509SVID', { code: status.UNKNOWN, details: 'two\nlines, \u001b[31mred' });
+  await t.rejects(client.fetchX509Svids(), { message: /UNKNOWN: two\?lines, \?\[31mred$/ });
   await api.stop();
   await t.rejects(client.fetchX509Svids(), { message: /: UNAVAILABLE: / });
 });

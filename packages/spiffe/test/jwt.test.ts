@@ -368,3 +368,22 @@ t.test('has the Workload API validate a token', async (t) => {
   await t.rejects(client.validateJwtSvid({ audience: '', token }), { code: 'ERR_MESH_OPTION_INVALID' });
   t.equal(api.calls.length, calls, 'what has no chance is not sent');
 });
+
+t.test('a tolerance that is no number lets no expired token through', async (t) => {
+  const token = signToken(key, header, { ...claims, exp: seconds - 86_400 });
+  for (const toleranceMs of [Number.NaN, Number.POSITIVE_INFINITY, -1]) {
+    await t.rejects(verify(token, { toleranceMs }), {
+      code: 'ERR_MESH_OPTION_INVALID',
+      message: /^toleranceMs: expected 0 or more/,
+    });
+  }
+});
+
+t.test('what is no text is no token', async (t) => {
+  for (const token of [undefined, null, 7, ['a.b.c']]) {
+    await t.rejects(verify(token as unknown as string), {
+      code: 'ERR_MESH_PEER_IDENTITY',
+      message: 'JWT-SVID refused: it is not text',
+    });
+  }
+});
