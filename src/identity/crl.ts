@@ -140,10 +140,14 @@ function entriesOf(list: DerNode, version2: boolean): ReadonlySet<string> {
   return revoked;
 }
 
+/** What limits a list, or says whose certificates it means: RFC 5280 wants them critical, and they mean the same when they are not. */
+const limits: ReadonlySet<string> = new Set(['2.5.29.27', '2.5.29.28', '2.5.29.29']);
+
 /** Reasons, dates and numbers may be there; what must be understood (RFC 5280 5.2, 5.3) is beyond what is supported. */
 function refuseCritical(list: DerNode | undefined): void {
   for (const { oid, critical } of readExtensions(expectPresent(list, 'the list of extensions'))) {
-    if (critical) throw crlProblem(`the critical extension ${oid} is not supported: only complete lists are`);
+    if (!critical && !limits.has(oid)) continue;
+    throw crlProblem(`the ${critical ? 'critical ' : ''}extension ${oid} is not supported: only complete lists are`);
   }
 }
 

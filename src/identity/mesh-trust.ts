@@ -12,12 +12,15 @@ export interface TrustingSink extends IdentitySink {
 }
 
 /** Stands before the sink of a store. Trust may change without the source, and the source without trust. */
-export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'current'>, logger: Logger): TrustingSink {
+export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'health'>, logger: Logger): TrustingSink {
   const { sink } = store;
-  /** The last credentials of the source that the store has taken. */
-  let accepted: Credentials | undefined;
+  /** The last credentials of the source that the store has taken; before the first, those that it refused. */
+  let last: Credentials | undefined;
+  let taken = false;
   let trust: MeshTrust | undefined;
   const offer = (credentials: Credentials): void => {
+    if (!taken) last = credentials;
+    const { rejected } = store.health();
     try {
       sink.update(withMeshTrust(credentials, trust));
     } catch (error) {
@@ -25,8 +28,9 @@ export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'current'
       sink.reject(error as Error);
       return;
     }
-    if (!inForce(store.current()?.credentials, credentials)) return;
-    accepted = credentials;
+    if (store.health().rejected !== rejected) return;
+    taken = true;
+    last = credentials;
     const own = trustDomainOf(credentials);
     if (trust === undefined || own === undefined || familyOf(own, trust).length > 1 || trust.aliases.length === 0)
       return;
@@ -41,7 +45,7 @@ export function createTrustingSink(store: Pick<IdentityStore, 'sink' | 'current'
     use: (next) => {
       if (next === trust) return;
       trust = next;
-      if (accepted !== undefined) offer(accepted);
+      if (last !== undefined) offer(last);
     },
   };
 }
@@ -82,16 +86,6 @@ export function withMeshTrust(credentials: Credentials, trust: MeshTrust | undef
 function familyOf(own: string, { aliases, trustDomain = own }: MeshTrust): readonly string[] {
   const names = [trustDomain, ...aliases];
   return names.includes(own) ? [...new Set([own, ...names])] : [own];
-}
-
-/** Whether these are what the store has now, whatever the mesh has added. */
-function inForce(current: Credentials | undefined, offered: Credentials): boolean {
-  if (current?.certificateChainPem !== offered.certificateChainPem) return false;
-  for (const [trustDomain, roots] of offered.trustBundles) {
-    const known = current.trustBundles.get(trustDomain) ?? [];
-    if (!roots.every((root) => known.includes(root))) return false;
-  }
-  return true;
 }
 
 function trustDomainOf({ spiffeId }: Credentials): string | undefined {

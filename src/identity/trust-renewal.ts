@@ -22,7 +22,7 @@ export interface Trust {
  * Takes over the trust of new credentials. A list that cannot be read, has expired, begins in the
  * future or was not signed by its issuer is refused: what was in force for its trust domain stays,
  * and the rest of the credentials is taken. Without anything in force there is nothing to stay:
- * then the credentials are refused.
+ * then the credentials are refused, and a trust domain that is new is not trusted yet.
  *
  * @throws MeshError `ERR_MESH_NO_IDENTITY`
  */
@@ -30,6 +30,7 @@ export function renewTrust(before: Credentials | undefined, offered: Credentials
   const problems: MeshError[] = [];
   const crls = new Map<string, readonly string[]>();
   const lists = new Map<string, readonly RevocationList[]>();
+  let bundles = offered.trustBundles;
   for (const [domain, texts] of offered.crlsByTrustDomain ?? []) {
     if (texts.length === 0) continue;
     try {
@@ -39,17 +40,26 @@ export function renewTrust(before: Credentials | undefined, offered: Credentials
       if (before === undefined) throw error;
       problems.push(error as MeshError);
       const last = before.crlsByTrustDomain?.get(domain);
-      if (last === undefined) continue;
+      if (last === undefined) {
+        if (!before.trustBundles.has(domain)) bundles = without(bundles, domain);
+        continue;
+      }
       lists.set(domain, readLists(domain, last));
       crls.set(domain, last);
     }
   }
   const unchanged =
     before !== undefined &&
-    sameBundles(before.trustBundles, offered.trustBundles) &&
+    sameBundles(before.trustBundles, bundles) &&
     sameBundles(before.crlsByTrustDomain ?? new Map(), crls);
-  const trustBundles = unchanged ? before.trustBundles : attachLists(offered.trustBundles, lists);
+  const trustBundles = unchanged ? before.trustBundles : attachLists(bundles, lists);
   return { trustBundles, crlsByTrustDomain: crls, problems };
+}
+
+function without(bundles: TrustBundles, trustDomain: string): TrustBundles {
+  const left = new Map(bundles);
+  left.delete(trustDomain);
+  return left;
 }
 
 /** Whether two maps hold the same texts for the same trust domains. */

@@ -121,6 +121,21 @@ t.test('refuses lists that are malformed, limited or signed in an unknown way', 
       of({ revoked: [Buffer.from([1])], entryExtensions: [testExtension('2.5.29.29', true, derSequence())] }),
       /critical extension 2\.5\.29\.29/,
     ],
+    [
+      'a delta that does not insist',
+      of({ extensions: [testExtension('2.5.29.27', false, derUnsigned(Buffer.from([1])))] }),
+      /the extension 2\.5\.29\.27 is not supported/,
+    ],
+    [
+      'a limited scope that does not insist',
+      of({ extensions: [testExtension('2.5.29.28', false, derSequence())] }),
+      /the extension 2\.5\.29\.28/,
+    ],
+    [
+      'entries of other issuers that do not insist',
+      of({ revoked: [Buffer.from([1])], entryExtensions: [testExtension('2.5.29.29', false, derSequence())] }),
+      /the extension 2\.5\.29\.29/,
+    ],
     ['an extension twice', of({ extensions: [number, number] }), /appears twice/],
     ['version 1 with extensions', of({ version: 1, extensions: [number] }), /not known/],
     [

@@ -158,6 +158,34 @@ t.test('what the store refuses is not offered again, and nothing reaches the sou
   store.close();
 });
 
+t.test('an alias that is new while the own lists are broken has those that are in force', async (t) => {
+  const bad = mesh.issue('spiffe://td2/ns/shop/sa/api');
+  const store = createIdentityStore({ clock: fakeClock(), logger: recordingLogger() });
+  const sink = createTrustingSink(store, recordingLogger());
+  sink.update({ ...own, crlsByTrustDomain: crlsOf(mesh, { leaves: [bad.certificateChainPem] }) });
+  sink.update({
+    ...mesh.issue('spiffe://td1/ns/shop/sa/web'),
+    crlsByTrustDomain: new Map([['td1', ['rubbish']]]),
+  });
+  sink.use(of({ aliases: ['td2'] }));
+  const trustBundles = store.current()?.credentials.trustBundles ?? new Map();
+  t.throws(() => verifyPeer(readPemCertificates(bad.certificateChainPem, 'chain'), trustBundles, Date.now()), {
+    code: 'ERR_MESH_PEER_IDENTITY',
+  });
+  store.close();
+});
+
+t.test('credentials whose own roots only the mesh knows are taken when it says them', async (t) => {
+  const store = createIdentityStore({ clock: fakeClock(), logger: recordingLogger() });
+  const sink = createTrustingSink(store, recordingLogger());
+  sink.update({ ...own, trustBundles: new Map() });
+  t.match(store.lastProblem()?.message, /there are no roots for its own trust domain td1/);
+  sink.use(of({ anchors: [{ pem: mesh.rootPem, trustDomains: [] }] }));
+  t.equal(store.current()?.credentials.certificateChainPem, own.certificateChainPem);
+  t.equal(store.lastProblem(), undefined);
+  store.close();
+});
+
 t.test('says when the aliases are not for the own trust domain', async (t) => {
   const logger = recordingLogger();
   const store = createIdentityStore({ clock: fakeClock(), logger });

@@ -295,6 +295,31 @@ t.test('knows when somebody may have lost trust, and when a list is only newer',
   for (const [what, before, after, expected] of cases) t.equal(narrowsTrust(before, after), expected, what);
 });
 
+t.test('a trust domain that is new comes with its lists or not at all', async (t) => {
+  const authority = makeAuthority();
+  const partner = makeAuthority({ trustDomain: 'partner.example' });
+  const caller = partner.issue('spiffe://partner.example/ns/shop/sa/api');
+  const store = createIdentityStore({ clock: fakeClock(), logger: recordingLogger() });
+  const both = new Map([...authority.trustBundles, ...partner.trustBundles]);
+  const offer = (crls: Crls): Credentials => ({ ...authority.issue(web), trustBundles: both, crlsByTrustDomain: crls });
+  const judged = (): string => verdict(caller, store.current()?.credentials.trustBundles as TrustBundles);
+  store.sink.update(authority.issue(web));
+  const renewed = offer(new Map([['partner.example', ['rubbish']]]));
+  store.sink.update(renewed);
+  t.equal(store.current()?.credentials.certificateChainPem, renewed.certificateChainPem, 'the rest is taken');
+  t.match(store.lastProblem()?.message, /revocation lists of partner\.example: no revocation list/);
+  t.match(judged(), /trust domain partner\.example .* is not trusted/);
+  store.sink.update(offer(new Map([['partner.example', ['rubbish']]])));
+  t.match(judged(), /trust domain partner\.example .* is not trusted/, 'the same again');
+  store.sink.update(offer(crlsOf(partner)));
+  t.equal(judged(), caller.spiffeId);
+  store.sink.update(offer(crlsOf(partner, { leaves: [caller.certificateChainPem] })));
+  t.match(judged(), /is revoked/);
+  store.sink.update(offer(new Map([['partner.example', ['rubbish']]])));
+  t.match(judged(), /is revoked/, 'the last good one stays');
+  store.close();
+});
+
 t.test('a first list that is broken does not replace having none', async (t) => {
   const authority = makeAuthority();
   const store = createIdentityStore({ clock: fakeClock(), logger: recordingLogger() });
