@@ -138,23 +138,23 @@ export function isForwardedClientCert(value: string): boolean {
  * parseForwardedClientCert('By=spiffe://td/b;Hash=ab12;Subject="";URI=spiffe://td/a').at(-1)?.uris[0]; // 'spiffe://td/a'
  */
 export function parseForwardedClientCert(value: string): readonly ForwardedClientCert[] {
-  const found: { -readonly [Key in keyof ForwardedClientCert]: ForwardedClientCert[Key] }[] = [];
+  const found: Writable[] = [];
   let last = -1;
   const problem = scan(value, (element, key, written, quoted) => {
     if (element !== last) found.push({ by: [], uris: [], dns: [] });
     last = element;
-    const current = found.at(-1) as (typeof found)[number];
+    const current = found.at(-1) as Writable;
     const text = quoted ? written.replaceAll('\\"', '"') : written;
     switch (key.toLowerCase()) {
       case 'by':
-        current.by = [...current.by, text];
+        current.by.push(text);
         break;
       case 'uri':
         // The key is there also when there is no such name.
-        if (text !== '') current.uris = [...current.uris, text];
+        if (text !== '') current.uris.push(text);
         break;
       case 'dns':
-        current.dns = [...current.dns, text];
+        current.dns.push(text);
         break;
       case 'hash':
         current.hash = text;
@@ -173,6 +173,10 @@ export function parseForwardedClientCert(value: string): readonly ForwardedClien
   if (problem === undefined) return found;
   throw new MeshError('ERR_MESH_BAD_REQUEST', `${forwardedClientCertHeader} ${problem}`);
 }
+
+type Writable = {
+  -readonly [Key in keyof ForwardedClientCert]: Key extends 'by' | 'uris' | 'dns' ? string[] : ForwardedClientCert[Key];
+};
 
 function decoded(text: string): string {
   try {
