@@ -316,7 +316,10 @@ export interface Mesh {
   scopeOf(request: IncomingMessage): Scope | undefined;
   /**
    * Resolves when configuration and identity are complete, and the certificate is valid now. Rejects
-   * when `timeoutMs` passes (default: waits).
+   * when `timeoutMs` passes (default: waits), and at once when the configuration was refused and never
+   * changes.
+   *
+   * @throws MeshError `ERR_MESH_NOT_READY`, `ERR_MESH_CLOSED`
    */
   ready(timeoutMs?: number): Promise<void>;
   /**

@@ -1,5 +1,6 @@
 import { describeProblem } from './config/problem.ts';
 import type { ConfigStore } from './config/store.ts';
+import { MeshError } from './errors.ts';
 import type { IdentityHealth, IdentityStore } from './identity/store.ts';
 import type { MeshHealth } from './mesh-api.ts';
 
@@ -10,6 +11,8 @@ export interface HealthDependencies {
   /** Absent: this process has no identity. */
   readonly identity: IdentityStore | undefined;
   readonly identityName: string | undefined;
+  /** Resolves when the source of configuration will say nothing more. */
+  readonly configEnded: Promise<void>;
   /** Has the mesh begun to close? */
   closing(): boolean;
 }
@@ -19,12 +22,17 @@ export interface HealthView {
   health(): MeshHealth;
   /** What {@link HealthView.complete} waits for, in words. */
   missing(): string;
-  /** Resolves when there are a configuration and a certificate that is valid now. */
-  complete(): Promise<void>;
+  /**
+   * Resolves when there are a configuration and a certificate that is valid now; waits no longer than
+   * until the signal aborts.
+   *
+   * @throws MeshError `ERR_MESH_NOT_READY` when the configuration was refused and its source has ended.
+   */
+  complete(signal: AbortSignal): Promise<void>;
 }
 
 export function createHealthView(dependencies: HealthDependencies): HealthView {
-  const { config, configName, identity, identityName } = dependencies;
+  const { config, configEnded, configName, identity, identityName } = dependencies;
 
   const configProblem = (): string | undefined => {
     const [problem] = config.problems();
@@ -41,6 +49,17 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
     return parts;
   };
 
+  /** Rejects for a configuration that was refused, and whose source does not look at it again. */
+  const refusedForGood = configEnded.then(async () => {
+    if (config.current() === undefined && config.problems().length > 0 && !dependencies.closing()) {
+      const [part] = missingParts();
+      throw new MeshError('ERR_MESH_NOT_READY', `not ready: no ${part}`);
+    }
+    await config.ready;
+  });
+  // Whoever waits hears of it.
+  refusedForGood.catch(() => {});
+
   return {
     missing: () => missingParts().join(' and '),
     health() {
@@ -54,15 +73,18 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
         identity: status,
       };
     },
-    async complete() {
-      await Promise.all([config.ready, identity?.ready]);
+    async complete(signal) {
+      await Promise.all([Promise.race([config.ready, refusedForGood]), identity?.ready]);
       // The first certificate may have expired since.
-      if (identity === undefined || identity.current() !== undefined) return;
+      if (identity === undefined || identity.current() !== undefined || signal.aborted) return;
       await new Promise<void>((resolve) => {
-        const stop = identity.subscribe(() => {
+        const done = (): void => {
           stop();
+          signal.removeEventListener('abort', done);
           resolve();
-        });
+        };
+        const stop = identity.subscribe(done);
+        signal.addEventListener('abort', done);
       });
     },
   };

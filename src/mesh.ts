@@ -121,14 +121,15 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     outbound.recycle(0);
     if (identity !== undefined) events.emit('identity-expired', identity.health());
   };
-  void configSource.run(config.sink, stop.signal);
-  if (identitySource !== undefined && trusting !== undefined) void identitySource.run(trusting, stop.signal);
+  const configEnded = run(configSource, config.sink, stop.signal);
+  if (identitySource !== undefined && trusting !== undefined) void run(identitySource, trusting, stop.signal);
 
   const view = createHealthView({
     config,
     configName: configSource.name,
     identity,
     identityName: identitySource?.name,
+    configEnded,
     closing: () => closing !== undefined,
   });
 
@@ -136,6 +137,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     if (stop.signal.aborted) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
     const release = holdProcess();
     const { promise: ended, reject } = Promise.withResolvers<never>();
+    const over = new AbortController();
     const onClose = (): void => reject(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed before it was ready'));
     stop.signal.addEventListener('abort', onClose, { once: true });
     const cancel =
@@ -145,9 +147,10 @@ export function createMesh(options: MeshOptions = {}): Mesh {
             reject(new MeshError('ERR_MESH_NOT_READY', `not ready after ${timeoutMs} ms: no ${view.missing()}`)),
           );
     try {
-      await Promise.race([view.complete(), ended]);
+      await Promise.race([view.complete(over.signal), ended]);
     } finally {
       cancel?.();
+      over.abort();
       stop.signal.removeEventListener('abort', onClose);
       release();
     }
@@ -222,6 +225,23 @@ const breakerMessages = {
   halfOpen: 'a circuit breaker lets one call try',
   closed: 'a circuit breaker has closed',
 } as const;
+
+interface Source<S> {
+  run(sink: S, signal: AbortSignal): Promise<void>;
+}
+
+/** Runs a source to its end. It must not throw; one that does is one that is out of reach. */
+async function run<S extends { lost(reason: Error): void }>(
+  source: Source<S>,
+  sink: S,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await source.run(sink, signal);
+  } catch (error) {
+    if (!signal.aborted) sink.lost(error instanceof Error ? error : new Error(String(error)));
+  }
+}
 
 function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
   const { workload, outboundPolicy, trustDomainIsDefault, configPath } = settings;
