@@ -168,7 +168,9 @@ t.test('where endpoints are is said where it counts', async (t) => {
       '{hosts: [far.shop], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.1, locality: us}, {address: 10.0.0.2, locality: eu}, {address: 10.0.0.3, locality: us}, {address: 10.0.0.4}]}',
     ) + resourceYaml('DestinationRule', 'far', `{host: far.shop, trafficPolicy: {${policy}}}`);
   const notes = (policy: string): readonly string[] =>
-    explain(yaml(policy), { url: 'http://far.shop/' }, { workload: { locality: 'eu' } }).notes;
+    explain(yaml(policy), { url: 'http://far.shop/' }, { workload: { locality: 'eu' } }).notes.filter(
+      (note) => !note.startsWith('automatic mTLS'),
+    );
   t.same(notes('loadBalancer: {simple: RANDOM}'), []);
   t.same(notes('outlierDetection: {}'), [
     'endpoints are called in this order: 1 in eu; then 2 in us, 1 in no locality',
