@@ -8,6 +8,7 @@ import { createBundleRoute } from './bundle-route.ts';
 import { acceptUnary, type UnaryConnection, type UnaryService } from './grpc-unary.ts';
 import { createHandler } from './handler.ts';
 import { istioService } from './istio-service.ts';
+import { knowCallers } from './known-callers.ts';
 import { type KubernetesCluster, kubernetesAttestor } from './kubernetes.ts';
 import { checkRange } from './options.ts';
 import { createRateLimiter } from './rate-limit.ts';
@@ -81,15 +82,17 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   const parts = { authority, attestors, bundles, limiter, clock, logger };
 
   let current = authority.issueServer(names);
+  let shown = authority.ownBundles;
   const tlsOptions = (): SecureContextOptions => {
     // The mesh's rules for suites and tickets, with the authority's own certificate.
     const { certificateChainPem, privateKeyPem, notAfter } = current;
+    shown = authority.ownBundles;
     return meshTlsOptions({
       spiffeId: '',
       certificateChainPem,
       privateKeyPem,
       // What TLS verifies against is what the callers are held against: never roots of others.
-      trustBundles: authority.ownBundles,
+      trustBundles: shown,
       notBefore: 0,
       notAfter,
     });
@@ -112,6 +115,8 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   // One for every member that waits to hear of a new bundle, and room for those that ask for certificates.
   server.maxConnections = maxConnections;
   const grpc = serveGrpc(server, istioService(parts));
+  const verifyBy = knowCallers(server, { bundles: () => authority.ownBundles, clock });
+  verifyBy(shown);
   server.on('tlsClientError', (error) => logger.debug({ error: error.message }, 'a TLS handshake failed'));
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
@@ -126,6 +131,7 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
     try {
       current = authority.issueServer(names);
       server.setSecureContext(tlsOptions());
+      verifyBy(shown);
       nextMs = halfOf(current.notAfter);
     } catch (error) {
       logger.error({ error: (error as Error).message }, 'the server certificate could not be renewed; trying again');
