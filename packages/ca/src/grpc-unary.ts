@@ -36,7 +36,7 @@ export interface UnaryService {
   /** Whether a call may begin; a string says why not. */
   admit(socket: TLSSocket): string | undefined;
   readonly maxMessageBytes: number;
-  /** From the head of a request to its answer, milliseconds. */
+  /** From the head of a request to its answer, and from there until that was taken, milliseconds. */
   readonly callTimeoutMs: number;
   /** How long a connection without calls stays open, milliseconds. */
   readonly idleMs: number;
@@ -95,18 +95,30 @@ function serveCall(
   service: UnaryService,
 ): void {
   let answered = false;
-  const stopWaiting = service.clock.after(service.callTimeoutMs, () =>
-    finish({ status: grpcStatus.deadlineExceeded, reason: `no complete request within ${service.callTimeoutMs} ms` }),
-  );
+  const late = `no complete request within ${service.callTimeoutMs} ms`;
+  /** Runs also when there is an answer: a client that does not take it must not hold its connection for ever. */
+  const wait = (): (() => void) =>
+    service.clock.after(service.callTimeoutMs, () => {
+      if (answered) stream.close(constants.NGHTTP2_CANCEL);
+      else finish({ status: grpcStatus.deadlineExceeded, reason: late });
+    });
+  let stopWaiting = wait();
   stream.on('error', () => {});
-  stream.on('close', stopWaiting);
+  stream.on('close', () => stopWaiting());
   const finish = (answer: UnaryAnswer): void => {
     if (answered || stream.destroyed || stream.closed) return;
     answered = true;
     stopWaiting();
+    stopWaiting = wait();
     send(stream, answer, service.clock);
   };
 
+  // Before anything else is said: what leads nowhere counts as well.
+  const notNow = service.admit(socket);
+  if (notNow !== undefined) {
+    finish({ status: grpcStatus.resourceExhausted, reason: notNow });
+    return;
+  }
   const method = service.methods.get(headers[':path'] ?? '');
   const refused = whyRefused(headers, method !== undefined);
   if (typeof refused === 'number') {
@@ -120,12 +132,9 @@ function serveCall(
     finish({ status: grpcStatus.unimplemented, reason: refused ?? 'unknown method' });
     return;
   }
-  const notNow = service.admit(socket);
-  if (notNow !== undefined) {
-    finish({ status: grpcStatus.resourceExhausted, reason: notNow });
-    return;
-  }
   readMessage(stream, service.maxMessageBytes, (message) => {
+    // The rest of a request that was refused is thrown away, whatever it would make of the beginning.
+    if (answered) return;
     if (!('message' in message)) finish(message);
     else void method({ message: message.message, headers, socket }).then(finish);
   });

@@ -40,6 +40,8 @@ async function answer(parts: HandlerParts, request: IncomingMessage, response: S
     const message = reason === 'internal' ? 'the authority failed; see its log' : (error as Error).message;
     const fields = { reason, error: error instanceof Error ? error.message : String(error), remote };
     if (refusals[reason] >= 500) parts.logger.error(fields, 'a request failed');
+    // Whoever sends too much must not fill the log with it.
+    else if (reason === 'rate_limited') parts.logger.debug(fields, 'a request was refused');
     else parts.logger.warn(fields, 'a request was refused');
     if (reason === 'rate_limited') response.setHeader('retry-after', '1');
     // The rest of a body that is too large is not read: the connection cannot be used again. A small one is, because
@@ -60,13 +62,14 @@ async function route(
   response: ServerResponse,
   remote: string,
 ): Promise<void> {
+  // Before anything else is said: what leads nowhere counts, and is logged, as well.
+  if (!parts.limiter.take(remote)) throw refusal('rate_limited', 'too many requests; try again in a second');
   const [path] = (request.url ?? '').split('?', 1);
   const handler = path === undefined || !Object.hasOwn(routes, path) ? undefined : routes[path];
   if (handler === undefined) {
     throw refusal('not_found', 'there is POST /v1/certificates, GET /v1/bundle, GET /v1/crl and GET /healthz');
   }
   if (request.method !== handler.method) throw refusal('method_not_allowed', `${path} takes ${handler.method}`);
-  if (!parts.limiter.take(remote)) throw refusal('rate_limited', 'too many requests; try again in a second');
   await handler.run(parts, request, response, remote);
 }
 
