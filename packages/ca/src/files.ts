@@ -10,7 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { refusal } from './refusal.ts';
@@ -42,7 +42,8 @@ export function writeDraft(path: string, text: string): void {
   // 'wx': never through a link that somebody left there.
   const file = openSync(path, 'wx', 0o600);
   try {
-    writeSync(file, text);
+    // Not `writeSync`: on a disk that is nearly full it writes a part, and says so only in its result.
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);
@@ -69,7 +70,7 @@ export function claimFile(path: string, text = ''): boolean {
     throw error;
   }
   try {
-    writeSync(file, text);
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);

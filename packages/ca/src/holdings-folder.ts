@@ -37,10 +37,18 @@ export function hasHoldings(folder: string): boolean {
   return existsSync(join(folder, 'root.pem')) || isInterrupted(folder);
 }
 
-/** Writes the first holdings into a folder, all or nothing. */
-export function createHoldings(folder: string, holdings: Holdings, more: Files, options: FolderOptions): void {
+/**
+ * Writes the first holdings into a folder, all or nothing.
+ *
+ * @returns false when another process was first: its holdings stay
+ */
+export function createHoldings(folder: string, holdings: Holdings, more: Files, options: FolderOptions): boolean {
   const files = renderHoldings(holdings, 1, createKeyTexts(options.passphrase));
-  withFolderLock(folder, options.clock, () => commit(folder, new Map([...more, ...files])));
+  return withFolderLock(folder, options.clock, () => {
+    if (hasHoldings(folder)) return false;
+    commit(folder, new Map([...more, ...files]));
+    return true;
+  });
 }
 
 /**

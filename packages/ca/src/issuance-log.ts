@@ -8,7 +8,7 @@ import {
   readdirSync,
   readSync,
   renameSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from 'inmesh/identity';
@@ -91,19 +91,21 @@ export function fileIssuanceLog(path: string, clock: Clock, fileBytes: number = 
   /** What the next line continues, as long as nobody else writes. */
   let end: { readonly size: number; readonly hash: string } | undefined;
 
-  const setAside = (): readonly string[] => {
+  const numbered = (): readonly { readonly name: string; readonly number: number }[] => {
     const pattern = new RegExp(`^${stem}-([0-9]{1,9})\\.jsonl$`);
     return readdirSync(folder)
       .flatMap((name) => {
         const number = pattern.exec(name)?.[1];
         return number === undefined ? [] : [{ name, number: Number(number) }];
       })
-      .sort((a, b) => a.number - b.number)
-      .map(({ name }) => join(folder, name));
+      .sort((a, b) => a.number - b.number);
   };
+  const setAside = (): readonly string[] => numbered().map(({ name }) => join(folder, name));
   const files = (): readonly string[] => [...setAside(), ...(existsSync(path) ? [path] : [])];
   const rotate = (): void => {
-    renameSync(path, join(folder, `${stem}-${setAside().length + 1}.jsonl`));
+    // After the last, and not by how many there are: old ones may have been moved away.
+    const last = numbered().at(-1)?.number ?? 0;
+    renameSync(path, join(folder, `${stem}-${last + 1}.jsonl`));
     syncFolder(folder);
   };
 
@@ -122,7 +124,8 @@ export function fileIssuanceLog(path: string, clock: Clock, fileBytes: number = 
       const line = JSON.stringify({ ...entry, prev: last });
       // After a line that a crash cut off, begin on one of our own.
       const text = `${size > 0 && !endsLine(file, size) ? '\n' : ''}${line}\n`;
-      writeSync(file, text);
+      // Not `writeSync`: on a disk that is nearly full it writes a part, and says so only in its result.
+      writeFileSync(file, text);
       fsyncSync(file);
       end = { size: size + Buffer.byteLength(text), hash: hashOf(line) };
     } finally {

@@ -42,7 +42,11 @@ export interface InitOptions extends AuthorityOptions {
  */
 export function createAuthority(options: AuthorityOptions & { readonly dir?: string } = {}): Authority {
   const { dir } = options;
-  if (dir !== undefined) return hasHoldings(dir) ? openAuthority(dir, options) : initAuthority(dir, options);
+  if (dir !== undefined) {
+    // Several processes may begin with one empty folder: the first one makes the authority, all open it.
+    if (!hasHoldings(dir)) makeAuthority(dir, options);
+    return openAuthority(dir, options);
+  }
   const settings = resolveOptions(options);
   settings.logger.warn(
     { trustDomain: settings.trustDomain },
@@ -61,8 +65,16 @@ export function createAuthority(options: AuthorityOptions & { readonly dir?: str
  * `authority.json`. Refuses a folder that holds one already. A crash leaves the whole authority or none.
  */
 export function initAuthority(dir: string, options: InitOptions = {}): Authority {
+  resolveOptions(options);
+  if (hasHoldings(dir) || !makeAuthority(dir, options)) {
+    throw invalid('dir', 'the folder holds a certificate authority already', dir);
+  }
+  return openAuthority(dir, options);
+}
+
+/** False when another process made one meanwhile. */
+function makeAuthority(dir: string, options: InitOptions): boolean {
   const settings = resolveOptions(options);
-  if (hasHoldings(dir)) throw invalid('dir', 'the folder holds a certificate authority already', dir);
   const { trustDomain, leafTtlMs, keyType, nameConstraints, passphrase, clock, logger } = settings;
   const config = { version: 1, trustDomain, leafTtlMs, keyType, nameConstraints };
   const more = new Map([[configName, `${JSON.stringify(config, undefined, 2)}\n`]]);
@@ -77,8 +89,7 @@ export function initAuthority(dir: string, options: InitOptions = {}): Authority
     if (plugged.otherRoots.length > 0) more.set('extra-roots.pem', plugged.otherRoots.join(''));
   }
   makePrivateFolder(dir);
-  createHoldings(dir, holdings, more, { passphrase, clock, logger });
-  return openAuthority(dir, options);
+  return createHoldings(dir, holdings, more, { passphrase, clock, logger });
 }
 
 function firstHoldings({ trustDomain, keyType, nameConstraints, clock }: AuthoritySettings): Holdings {

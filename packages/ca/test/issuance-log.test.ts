@@ -1,4 +1,4 @@
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
@@ -92,4 +92,13 @@ t.test('in memory, what has expired is forgotten', async (t) => {
   t.ok(log.recent().length < 1_500);
   t.ok([...log.all()].some(({ serial }) => serial === 'keep'));
   t.ok(log.check().entries < 1_500);
+});
+
+t.test('old files may be moved away: the next one that is put aside gets a number of its own', async (t) => {
+  const folder = t.testdir();
+  const log = fileIssuanceLog(join(folder, 'issued.jsonl'), fakeClock(), 1);
+  for (const serial of 'abcd') log.append(entry(serial));
+  rmSync(join(folder, 'issued-1.jsonl'));
+  log.append(entry('e'));
+  t.equal(serials(log), 'bcde');
 });
