@@ -86,7 +86,7 @@ export function kubernetesAttestor(
   };
 }
 
-/** The signature was not verified: another cluster with the same issuer may know the key. */
+/** The signature was not verified: another cluster with the same issuer may know the key, or accept its audience. */
 class UnverifiedError extends Error {
   readonly refusal: Error;
   readonly unreachable: boolean;
@@ -113,9 +113,13 @@ async function attestBy(
   trustDomain: string,
   clock: Clock,
 ): Promise<Attestation> {
-  checkHeader(header, algorithms);
   checkTimes(claims, clock.wallNow());
-  checkAudience(claims['aud'], audiences);
+  try {
+    checkHeader(header, algorithms);
+    checkAudience(claims['aud'], audiences);
+  } catch (problem) {
+    throw new UnverifiedError(problem as Error, false);
+  }
   try {
     await keys.use((key) => compactVerify(token, key, { algorithms: [...algorithms] }));
   } catch (cause) {

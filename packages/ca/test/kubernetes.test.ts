@@ -411,3 +411,31 @@ t.test('clusters are read from JSON, strictly', async (t) => {
     t.throws(() => readKubernetesClusters(text), { code: 'ERR_MESH_OPTION_INVALID', message }, what);
   }
 });
+
+t.test('clusters with one issuer may differ in audience and algorithms', async (t) => {
+  const clock = fakeClock();
+  const east = await tokenKey('east');
+  const west = await tokenKey('west', 'RS256');
+  const attest = attestWith(
+    [
+      { cluster: 'east', issuer, jwksFile: jwksFile('of-east.json', east), audiences: ['east-ca'] },
+      {
+        cluster: 'west',
+        issuer,
+        jwksFile: jwksFile('of-west.json', west),
+        audiences: ['west-ca'],
+        algorithms: ['RS256'],
+      },
+    ],
+    clock,
+  );
+  const claims = podClaims(issuer, clock.wallNow());
+  t.match(await attest(await signToken(west, { ...claims, aud: 'west-ca' })), { by: 'kubernetes west' });
+  t.match(await attest(await signToken(east, { ...claims, aud: 'east-ca' })), { by: 'kubernetes east' });
+  for (const [what, key, aud] of [
+    ['the audience of the other', west, 'east-ca'],
+    ['the audience of the other', east, 'west-ca'],
+  ] as const) {
+    await t.rejects(async () => attest(await signToken(key, { ...claims, aud })), refused('token_invalid'), what);
+  }
+});
