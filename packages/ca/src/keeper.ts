@@ -83,7 +83,7 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
           rotation === undefined
             ? (given?.generation ?? makeGeneration({ trustDomain, keyType, nameConstraints, now }))
             : current;
-        change((before) => prepare(before, next, given?.cross, now));
+        change((before) => prepare(before, next, given?.cross, { now, trustDomain }));
         logger.info({ trustDomain }, 'prepared a new root');
       },
       activate: ({ force = false } = {}) => {

@@ -1,13 +1,14 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { readCertificate, readPemCertificates, verifyPeer } from 'inmesh/identity';
-import { issuerPartsOf, signatureOidOf } from './certificate-parts.ts';
+import { readCertificate, readPemCertificates } from 'inmesh/identity';
+import { signatureOidOf } from './certificate-parts.ts';
 import { mayPublish } from './crl.ts';
 import { readPrivateKey } from './encrypted-key.ts';
 import { readIfThere } from './files.ts';
 import { weaknessOf } from './key-type.ts';
-import { backdateMs, type Generation, issue } from './material.ts';
+import type { Generation } from './material.ts';
 import { refusal } from './refusal.ts';
+import { signOnTrial } from './trial.ts';
 
 /**
  * File names of an intermediate that another authority made: those of Istio's `cacerts` secret
@@ -147,30 +148,11 @@ function checkByTrial(
   if (named !== undefined) {
     throw bad(folder, names.certificate, `${named.subjectAltName} is not an authority of trust domain ${trustDomain}`);
   }
+  const chain = [certificate, ...above].filter((each) => !each.raw.equals(root.raw));
   try {
-    const leaf = issue(
-      {
-        issuer: issuerPartsOf(certificate),
-        subject: Buffer.alloc(0),
-        notBefore: now - backdateMs,
-        notAfter: now + 60_000,
-        // Nobody gets to see it: the key of the authority itself will do.
-        publicKey: certificate.publicKey,
-        names: [{ uri: `spiffe://${trustDomain}/trial` }],
-        extendedKeyUsage: ['serverAuth', 'clientAuth'],
-      },
-      key,
-      certificate.publicKey,
-    );
-    const chain = [leaf, certificate, ...above].filter((each) => !each.raw.equals(root.raw));
-    verifyPeer(chain, new Map([[trustDomain, [root.toString()]]]), now);
+    signOnTrial({ signer: { certificate, key }, chain, root, trustDomain, now });
   } catch (cause) {
-    const reasons = [cause, (cause as Error).cause].flatMap((each) => (each instanceof Error ? [each.message] : []));
-    throw refusal(
-      'bad_request',
-      `${join(folder, names.certificate)}: nobody would accept what it signs: ${reasons.join(': ')}`,
-      cause,
-    );
+    throw refusal('bad_request', `${join(folder, names.certificate)}: ${(cause as Error).message}`, cause);
   }
 }
 

@@ -2,8 +2,9 @@ import type { X509Certificate } from 'node:crypto';
 import { readCertificate } from 'inmesh/identity';
 import { issuerPartsOf } from './certificate-parts.ts';
 import type { Holdings, Rotation } from './holdings.ts';
-import { crossSign, type Generation, type Root } from './material.ts';
+import { chainBelowRoot, crossSign, type Generation, type Root } from './material.ts';
 import { refusal } from './refusal.ts';
+import { signOnTrial } from './trial.ts';
 
 /** Certificates that are valid still, as the issuance log knows them. */
 export interface ValidCertificates {
@@ -23,7 +24,7 @@ export function prepare(
   holdings: Holdings,
   next: Generation,
   given: X509Certificate | undefined,
-  now: number,
+  { now, trustDomain }: { readonly now: number; readonly trustDomain: string },
 ): Holdings {
   const { current, rotation } = holdings;
   if (rotation !== undefined) {
@@ -34,6 +35,7 @@ export function prepare(
   }
   const cross = given ?? crossIfPossible(current.root, next.root.certificate, now);
   if (cross !== undefined) checkCross(cross, current.root.certificate, next.root.certificate);
+  if (given !== undefined) tryCross(given, current.root.certificate, next, { now, trustDomain });
   return {
     ...holdings,
     rotation: { phase: 'prepared', next, preparedAt: now, ...(cross === undefined ? {} : { cross }) },
@@ -53,6 +55,21 @@ function checkCross(cross: X509Certificate, old: X509Certificate, next: X509Cert
     cross.publicKey.equals(next.publicKey) &&
     issuerPartsOf(cross).name.equals(issuerPartsOf(next).name);
   if (!fits) throw refusal('bad_request', 'the cross certificate is not that of the new root, signed by the old root');
+}
+
+/** Members that know the old root alone go by it: dates, path lengths and name constraints must let certificates through. */
+function tryCross(
+  cross: X509Certificate,
+  old: X509Certificate,
+  next: Generation,
+  of: { readonly now: number; readonly trustDomain: string },
+): void {
+  const { intermediate } = next;
+  try {
+    signOnTrial({ ...of, signer: intermediate, chain: [...chainBelowRoot(next, intermediate), cross], root: old });
+  } catch (cause) {
+    throw refusal('bad_request', `the cross certificate is of no use: ${(cause as Error).message}`, cause);
+  }
 }
 
 /** What {@link activate} goes by. */

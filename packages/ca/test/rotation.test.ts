@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCsr, readPemCertificates, verifyPeer } from 'inmesh/identity';
 import t from 'tap';
-import { makeKey } from '../../../test/support/certificates.ts';
+import { makeCertificate, makeKey, type TestCertificateOptions, toPem } from '../../../test/support/certificates.ts';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
 import { recordingLogger } from '../../../test/support/recording-logger.ts';
 import { type Authority, createAuthority, initAuthority, openAuthority } from '../src/index.ts';
@@ -205,4 +205,32 @@ t.test('refuses a next root with the key of the present one', async (t) => {
   const authority = initAuthority(join(dir, 'ca'), { from: otherAuthority('one', key).write(join(dir, 'one')) });
   const from = otherAuthority('two', key).write(join(dir, 'two'));
   t.throws(() => authority.rotation.prepare({ from }), { ...conflict, message: /has the key of the old one/ });
+});
+
+t.test('a cross certificate that lets no certificate through is refused before anybody relies on it', async (t) => {
+  const folder = t.testdir();
+  const now = Date.now();
+  const life = { notBefore: now - 24 * hour, notAfter: now + 24 * hour };
+  const cases: readonly (readonly [string, TestCertificateOptions, RegExp | undefined])[] = [
+    ['good', { ca: true, ...life }, undefined],
+    ['expired', { ca: true, ...life, notAfter: now - 1_000 }, /expired/],
+    ['no-authority', { ca: false, ...life }, /does not chain/],
+    ['no-room', { ca: true, ...life, pathLength: 0 }, /allows 0 authorities/],
+    ['elsewhere', { ca: true, ...life, permittedUris: ['other.example'] }, /may sign for other\.example/],
+  ];
+  for (const [name, options, problem] of cases) {
+    const old = otherAuthority('old root');
+    const next = otherAuthority('next root');
+    const authority = initAuthority(join(folder, name, 'ca'), { from: old.write(join(folder, name, 'old')) });
+    const cross = toPem(makeCertificate(next.signer.key, { name: 'next root', ...options }, old.signer));
+    const from = next.write(join(folder, name, 'next'), { files: { 'cross-cert.pem': cross } });
+    if (problem !== undefined) {
+      t.throws(() => authority.rotation.prepare({ from }), { reason: 'bad_request', message: problem }, name);
+      t.equal(authority.status().rotation, undefined, 'nothing has changed');
+      continue;
+    }
+    authority.rotation.prepare({ from });
+    authority.rotation.activate();
+    t.ok(trusts([old.rootPem], sign(authority), now), 'who knows the old root only accepts what is signed');
+  }
 });
