@@ -51,6 +51,8 @@ export function askAuthority(options: AuthorityRequest): Promise<AuthorityAnswer
         agent,
         ca: [...options.trustRoots],
         ...(credentials === undefined ? {} : { cert: credentials.certificateChainPem, key: credentials.privateKeyPem }),
+        // Said, so that NODE_TLS_REJECT_UNAUTHORIZED changes nothing.
+        rejectUnauthorized: true,
         minVersion: 'TLSv1.2',
         ciphers: meshCiphers,
         headers: {

@@ -114,6 +114,8 @@ export interface Authority {
   readonly ownBundles: TrustBundles;
   /** Trust bundles and revocation lists together. The same object until they change. */
   bundle(): AuthorityBundle;
+  /** SHA-256 of the certificate that signs. */
+  readonly signer: string;
   /** Until when it can sign without a new intermediate, milliseconds since the epoch. */
   signsUntil(): number;
   /**

@@ -102,12 +102,11 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
     return known.bundle;
   };
 
+  const signerOf = (): string => signing(store.read()).intermediate.certificate.fingerprint256;
+
   let told: string | undefined;
   /** What members and servers act on: the bundle, and who signs. */
-  const fingerprint = (): string => {
-    const { certificate } = signing(store.read()).intermediate;
-    return `${bundle().tag} ${certificate.fingerprint256}`;
-  };
+  const fingerprint = (): string => `${bundle().tag} ${signerOf()}`;
   const tell = (): void => {
     const now = fingerprint();
     if (told === now) return;
@@ -194,6 +193,9 @@ export function buildAuthority(settings: AuthoritySettings, state: AuthorityStat
       return bundle().trustBundles;
     },
     bundle,
+    get signer() {
+      return signerOf();
+    },
     signsUntil: () => {
       const { root, intermediate } = signing(store.read());
       return (root.key === undefined ? intermediate : root).certificate.validToDate.getTime();

@@ -15,6 +15,7 @@ import {
 import type { Authority } from './authority-types.ts';
 import { type BundleDocument, bundleDocument } from './bundle-document.ts';
 import { checkRange, invalid } from './options.ts';
+import { onOwnChange } from './own-change.ts';
 import { createRateLimiter } from './rate-limit.ts';
 import { closeServer, defaultNames, listenOn, urlOf } from './server-address.ts';
 
@@ -133,7 +134,7 @@ export async function serveBundleEndpoint(
   };
   cancel = clock.after(first.renewInMs, renew);
   // A new root may sign from now on, or the old one no longer count.
-  const unsubscribe = authority.subscribe(renew);
+  const unsubscribe = onOwnChange(authority, renew);
 
   const { port: bound } = server.address() as AddressInfo;
   const url = urlOf(host, bound);

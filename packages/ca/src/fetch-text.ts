@@ -86,6 +86,8 @@ function get(url: URL, token: string | undefined, options: FetchOptions, signal:
         ...(ca === undefined ? {} : { ca: [...ca] }),
         ...(checkServerIdentity === undefined ? {} : { checkServerIdentity }),
         servername: isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0 ? url.hostname : '',
+        // Said, so that NODE_TLS_REJECT_UNAUTHORIZED changes nothing.
+        rejectUnauthorized: true,
         minVersion: 'TLSv1.2',
         ciphers: meshCiphers,
         maxHeaderSize: 16_384,

@@ -11,6 +11,7 @@ import { istioService } from './istio-service.ts';
 import { knowCallers } from './known-callers.ts';
 import { type KubernetesCluster, kubernetesAttestor } from './kubernetes.ts';
 import { checkRange } from './options.ts';
+import { onOwnChange } from './own-change.ts';
 import { createRateLimiter } from './rate-limit.ts';
 import { closeServer, defaultNames, listenOn, type OtherConnections, urlOf } from './server-address.ts';
 
@@ -141,7 +142,7 @@ export async function serveAuthority(authority: Authority, options: ServeOptions
   const halfOf = (notAfter: number): number => Math.max(1_000, (notAfter - clock.wallNow()) / 2);
   cancel = clock.after(halfOf(current.notAfter), rotate);
   // Another root signs, or is trusted: the own certificate and whose certificates count here change with it.
-  const unsubscribe = authority.subscribe(rotate);
+  const unsubscribe = onOwnChange(authority, rotate);
   let stopLooking = (): void => {};
   const look = (): void => {
     try {
