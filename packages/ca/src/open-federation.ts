@@ -4,8 +4,10 @@ import { createFederation } from './federation.ts';
 import { folderFederationStore } from './federation-store.ts';
 import type { Federation } from './federation-types.ts';
 import { readIfThere } from './files.ts';
+import { hasHoldings } from './holdings-folder.ts';
 import { readConfig } from './open-authority.ts';
 import { resolveOptions } from './options.ts';
+import { refusal } from './refusal.ts';
 
 /**
  * The federation of an authority in a folder, without its keys: what `inmesh ca federate` works with.
@@ -16,6 +18,7 @@ export function openFederation(
   dir: string,
   options: { readonly clock?: Clock; readonly logger?: Logger; readonly ownRoots?: () => readonly string[] } = {},
 ): Federation {
+  if (!hasHoldings(dir)) throw refusal('unavailable', `${dir} holds no certificate authority`);
   const { trustDomain } = resolveOptions({}, readConfig(join(dir, 'authority.json')));
   return createFederation({
     store: folderFederationStore(join(dir, 'federation'), trustDomain),

@@ -338,7 +338,7 @@ t.test('ca federate: two authorities that learn of each other, on the command li
   t.match(await federate('fetch', 'south.example'), { code: 1, out: /no relation "south\.example"/ });
   t.match(await federate('remove', 'west.example'), { code: 0, out: /trusted no longer/ });
   t.match(await federate('remove', 'west.example'), { code: 1, notes: /no relation "west\.example"/ });
-  t.match(await inmesh(['ca', 'federate', 'list', '--dir', top]), { code: 1, notes: /not the configuration/ });
+  t.match(await inmesh(['ca', 'federate', 'list', '--dir', top]), { code: 1, notes: /holds no certificate authority/ });
   t.match((await inmesh(['ca', 'federate', 'add', '--help'])).out, /--endpoint-spiffe-id <id>/);
 });
 
