@@ -112,7 +112,8 @@ export async function watch<T>(watched: Watched<T>, handler: WatchHandler<T>, co
     const backoff = Math.min(ceiling, firstBackoffMs * 2 ** Math.min(failures, 20)) * (0.5 + random() / 2);
     const wait = delivered && failures === 0 ? 0 : backoff;
     failures++;
-    if (wait > 0) await waitFor(clock, wait, signal);
+    // An open stream keeps the process alive; so does the pause before the next, or a watch would end there.
+    if (wait > 0) await waitFor(clock, wait, signal, true);
   }
 }
 

@@ -262,6 +262,19 @@ t.test('a stream that ends is opened again at once, and one that always ends wit
   t.ok((between[5] ?? 0) > (between[1] ?? 0), `${between}`);
 });
 
+t.test('a watch keeps the process alive, also between two tries', async (t) => {
+  const clock = fakeClock();
+  const kept: boolean[] = [];
+  const after: FakeClock['after'] = (ms, action, keepAlive) => {
+    if (ms < 1_000) kept.push(keepAlive === true);
+    return clock.after(ms, action);
+  };
+  const { client } = await begin(t, { clock: { ...clock, after }, random: () => 1 });
+  watching(t, client);
+  await until('the first pause', () => kept.length === 1);
+  t.same(kept, [true]);
+});
+
 t.test('PERMISSION_DENIED is tried again with pauses that grow, and what is in force stays', async (t) => {
   const clock = fakeClock();
   const { api, client } = await begin(t, { clock, random: () => 1 });
