@@ -411,6 +411,8 @@ t.test('options that can never work are refused', async (t) => {
     [{ roots: '' }, /two different names/],
     [{ nodeId: '' }, /nodeId/],
     [{ timeoutMs: 0 }, /timeoutMs/],
+    [{ trustDomains: ['spiffe://partner.example'] }, /trustDomains: expected a trust domain, not "spiffe:/],
+    [{ trustDomains: ['partner.example/web'] }, /trustDomains: expected a trust domain, not "partner/],
   ];
   for (const [options, message] of cases) {
     t.throws(() => sdsSource(options), { code: 'ERR_MESH_OPTION_INVALID', message });
