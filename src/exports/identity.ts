@@ -60,4 +60,4 @@ export { type Clock, systemClock } from '../lib/clock.ts';
 export { type Logger, silentLogger } from '../lib/logger.ts';
 export { type Random, systemRandom } from '../lib/random.ts';
 export { parseStrictJson, type StrictJsonLimits } from '../lib/strict-json.ts';
-export { parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';
+export { isTrustDomain, parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';

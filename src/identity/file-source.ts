@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { MeshError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { isTrustDomain } from '../model/spiffe-id.ts';
 import { checkCredentials, credentialsOf } from './credentials.ts';
 import { readPemCrls } from './crl.ts';
 import { watchFolders } from './file-hints.ts';
@@ -153,6 +154,11 @@ function filesOf(options: FileIdentityOptions): Files {
   }
   if (options.pollMs !== undefined && !(options.pollMs > 0)) {
     const message = `fileIdentitySource: pollMs: expected more than 0, not ${options.pollMs}`;
+    throw new MeshError('ERR_MESH_OPTION_INVALID', message);
+  }
+  const wrong = Object.keys(federatedRootFiles ?? {}).find((name) => !isTrustDomain(name));
+  if (wrong !== undefined) {
+    const message = `fileIdentitySource: federatedRootFiles: expected a trust domain, not ${JSON.stringify(wrong.slice(0, 300))}`;
     throw new MeshError('ERR_MESH_OPTION_INVALID', message);
   }
   const directory = resolve(options.directory ?? layout.directory);

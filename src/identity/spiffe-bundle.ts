@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.ts';
 import { parseStrictJson } from '../lib/strict-json.ts';
-import { parseSpiffeId } from '../model/spiffe-id.ts';
+import { isTrustDomain } from '../model/spiffe-id.ts';
 import { readCertificate } from './certificate.ts';
 
 /** A key that signs JWT-SVIDs. */
@@ -116,14 +116,6 @@ function objectOf(value: unknown, what: string): Fields {
 function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing';
   return Array.isArray(value) ? 'a list' : value === null ? 'null' : `a ${typeof value}`;
-}
-
-function isTrustDomain(name: string): boolean {
-  try {
-    return parseSpiffeId(`spiffe://${name}`).trustDomain === name;
-  } catch {
-    return false;
-  }
 }
 
 function bundleOf(value: unknown, what: string): ParsedSpiffeBundle {

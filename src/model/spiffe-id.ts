@@ -15,6 +15,11 @@ export interface SpiffeId {
 const trustDomainPattern = /^[a-z0-9._-]{1,255}$/;
 const segmentPattern = /^[A-Za-z0-9._-]+$/;
 
+/** Whether this is the name of a trust domain: `cluster.local`, without scheme and path. */
+export function isTrustDomain(name: unknown): boolean {
+  return typeof name === 'string' && trustDomainPattern.test(name);
+}
+
 /**
  * Parses and checks a SPIFFE ID (SPIFFE-ID standard, section 2): scheme `spiffe`, a trust domain
  * of `[a-z0-9._-]`, path segments of `[A-Za-z0-9._-]` that are neither empty nor dots, no query,
@@ -32,7 +37,7 @@ export function parseSpiffeId(uri: string): SpiffeId {
   const slash = rest.indexOf('/');
   const trustDomain = slash === -1 ? rest : rest.slice(0, slash);
   const path = slash === -1 ? '' : rest.slice(slash);
-  if (!trustDomainPattern.test(trustDomain)) refuse('bad trust domain');
+  if (!isTrustDomain(trustDomain)) refuse('bad trust domain');
   if (path !== '') {
     for (const segment of path.slice(1).split('/')) {
       if (!segmentPattern.test(segment) || segment === '.' || segment === '..') refuse('bad path segment');

@@ -306,6 +306,10 @@ t.test('refuses options that can never work', (t) => {
     [{ spiffeBundleMapFile: 'map.json', federatedRootFiles: {} }, /expected no other file of roots with it/],
     [{ pollMs: 0 }, /pollMs: expected more than 0, not 0/],
     [{ pollMs: Number.NaN }, /pollMs/],
+    [
+      { federatedRootFiles: { 'spiffe://partner.example': 'partner.pem' } },
+      /federatedRootFiles: expected a trust domain, not "spiffe:\/\/partner\.example"/,
+    ],
   ];
   for (const [options, message] of cases) {
     t.throws(() => fileIdentitySource(options), { code: 'ERR_MESH_OPTION_INVALID', message });

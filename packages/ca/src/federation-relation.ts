@@ -1,4 +1,4 @@
-import { parseSpiffeId, parseStrictJson, readPemCertificates } from 'inmesh/identity';
+import { isTrustDomain, parseSpiffeId, parseStrictJson, readPemCertificates } from 'inmesh/identity';
 import { httpsUrl } from './fetch-text.ts';
 import { invalid } from './options.ts';
 
@@ -90,14 +90,6 @@ export function parseRelation(text: string, own: string): CheckedRelation {
     if (typeof member !== type) throw invalid(`federation: ${name}`, `expected a ${type}`, member);
   }
   return checkRelation(value as unknown as FederationRelation, own);
-}
-
-function isTrustDomain(text: unknown): text is string {
-  try {
-    return typeof text === 'string' && parseSpiffeId(`spiffe://${text}`).trustDomain === text;
-  } catch {
-    return false;
-  }
 }
 
 function isWorkload(uri: string | undefined): boolean {

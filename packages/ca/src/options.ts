@@ -1,8 +1,8 @@
 import {
   type Clock,
+  isTrustDomain,
   type Logger,
   MeshError,
-  parseSpiffeId,
   silentLogger,
   systemClock,
   type TrustBundles,
@@ -94,14 +94,6 @@ export function checkKeyType(text: string): KeyType {
   const found = keyTypes.find((type) => type === text);
   if (found === undefined) throw invalid('keyType', `expected one of ${keyTypes.join(', ')}`, text);
   return found;
-}
-
-function isTrustDomain(text: string): boolean {
-  try {
-    return parseSpiffeId(`spiffe://${text}`).trustDomain === text;
-  } catch {
-    return false;
-  }
 }
 
 /** Refuses a number outside of its range, or something else. */

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { type Clock, parseSpiffeId, type Random, systemClock, systemRandom } from 'inmesh/identity';
+import { type Clock, isTrustDomain, parseSpiffeId, type Random, systemClock, systemRandom } from 'inmesh/identity';
 import { type Environment, type IstiodKeyType, invalid, istiodKeyTypes, readEnvironment } from './environment.ts';
 
 /**
@@ -108,8 +108,12 @@ function check(settings: IstiodSettings): void {
   if (settings.trustRoot === 'SYSTEM') throw invalid('trustRoot', 'the roots of the system are not supported');
   if (isIP(serverName) !== 0)
     throw invalid('serverName', 'istiod has no address in its certificate; name it', serverName);
-  if (settings.spiffeId !== undefined) parseSpiffeId(settings.spiffeId);
-  parseSpiffeId(`spiffe://${settings.trustDomain}`);
+  if (settings.spiffeId !== undefined && !isSpiffeId(settings.spiffeId)) {
+    throw invalid('spiffeId', 'expected spiffe://<trust domain>/<path>', settings.spiffeId);
+  }
+  if (!isTrustDomain(settings.trustDomain)) {
+    throw invalid('TRUST_DOMAIN', 'expected a trust domain', settings.trustDomain);
+  }
   if (!/^[\x21-\x7e]+$/.test(clusterId)) throw invalid('clusterId', 'expected a name without spaces', clusterId);
   if (!istiodKeyTypes.includes(keyType))
     throw invalid('keyType', `expected one of ${istiodKeyTypes.join(', ')}`, keyType);
@@ -121,7 +125,15 @@ function check(settings: IstiodSettings): void {
   }
   if (!(settings.timeoutMs > 0)) throw invalid('timeoutMs', 'expected more than 0', settings.timeoutMs);
   for (const domain of Object.keys(extraRoots)) {
-    if (parseSpiffeId(`spiffe://${domain}`).path !== '') throw invalid('extraRoots', 'expected a trust domain', domain);
+    if (!isTrustDomain(domain)) throw invalid('extraRoots', 'expected a trust domain', domain);
+  }
+}
+
+function isSpiffeId(text: string): boolean {
+  try {
+    return parseSpiffeId(text).path !== '';
+  } catch {
+    return false;
   }
 }
 

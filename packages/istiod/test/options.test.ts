@@ -78,7 +78,8 @@ const wrong: readonly (readonly [IstiodSourceOptions, RegExp])[] = [
   [{ address: '[fd00::1]:15012' }, /serverName: .* not "fd00::1"/],
   [{ trustRoot: '' }, /trustRoot/],
   [{ trustRoot: 'SYSTEM' }, /trustRoot: the roots of the system are not supported/],
-  [{ spiffeId: 'cart' }, /not a SPIFFE ID/],
+  [{ spiffeId: 'cart' }, /spiffeId: expected spiffe:\/\/<trust domain>\/<path>, not "cart"/],
+  [{ spiffeId: 'spiffe://cluster.local' }, /spiffeId: expected/],
   [{ clusterId: 'two words' }, /clusterId/],
   [{ ttlMs: 10 }, /ttlMs: expected a second to 90 days, not 10/],
   [{ ttlMs: 7_776_001_000 }, /ttlMs/],
@@ -93,11 +94,13 @@ const wrong: readonly (readonly [IstiodSourceOptions, RegExp])[] = [
   [{ env: { ECC_SIGNATURE_ALGORITHM: 'RSA' } }, /ECC_SIGNATURE_ALGORITHM: expected ECDSA/],
   [{ env: { ECC_SIGNATURE_ALGORITHM: 'ECDSA', ECC_CURVE: 'P521' } }, /ECC_CURVE: expected P256 or P384/],
   [{ env: { WORKLOAD_RSA_KEY_SIZE: '1024' } }, /WORKLOAD_RSA_KEY_SIZE: expected 2048, 3072 or 4096/],
-  [{ env: { TRUST_DOMAIN: 'Upper' } }, /bad trust domain/],
+  [{ env: { TRUST_DOMAIN: 'Upper' } }, /TRUST_DOMAIN: expected a trust domain, not "Upper"/],
+  [{ env: { TRUST_DOMAIN: 'td.example/x' } }, /TRUST_DOMAIN: expected a trust domain/],
+  [{ extraRoots: { 'spiffe://td.example': '' } }, /extraRoots: expected a trust domain/],
 ];
 for (const [options, message] of wrong) {
   t.test(`refuses ${JSON.stringify(options)}`, async (t) => {
-    t.throws(() => istiodSource({ env: {}, ...options }), { message });
+    t.throws(() => istiodSource({ env: {}, ...options }), { code: 'ERR_MESH_OPTION_INVALID', message });
   });
 }
 

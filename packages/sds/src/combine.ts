@@ -4,6 +4,7 @@ import {
   type Credentials,
   checkCredentials,
   credentialsOf,
+  isTrustDomain,
   MeshError,
   parseSpiffeBundleMap,
   parseSpiffeId,
@@ -76,10 +77,7 @@ async function takeDomains(
 ): Promise<ReadonlyMap<string, RootsWithLists>> {
   const domains = new Map<string, RootsWithLists>();
   for (const [domain, source] of sources) {
-    // As a trust domain by itself, so that a name with a slash is none.
-    if (parseSpiffeId(`spiffe://${domain}`).path !== '') {
-      throw problem(name, `${JSON.stringify(domain)} is no trust domain`);
-    }
+    if (!isTrustDomain(domain)) throw problem(name, `${JSON.stringify(domain.slice(0, 200))} is no trust domain`);
     const text = await textOf(source, name, `the roots of ${domain}`);
     domains.set(domain, splitLists(text, `secret ${name}, ${domain}`));
   }
