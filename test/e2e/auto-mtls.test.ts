@@ -322,3 +322,34 @@ spec: {host: "*", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}
   session.close();
   t.equal(text, `${idOf('web')} called`, 'mesh.connect');
 });
+
+t.test('an endpoint that begins to speak mTLS, or ends it, is spoken to so from the next call on', async (t) => {
+  const { port } = await shop(t);
+  const workload: Workload = { ...shopWeb, name: 'web', serviceAccount: 'web', labels: { app: 'web' } };
+  let use = (_yaml: string): void => {};
+  const mesh = createMesh({
+    workload,
+    config: {
+      name: 'test',
+      run: async (sink, signal) => {
+        use = (yaml) => void staticSource(yaml, { workload }).run(sink, signal);
+        use(service([at(port, 'labels: {app: shop}')]));
+      },
+    },
+    identity: fixedIdentity(authority, idOf('web')),
+    logger: recordingLogger(),
+  });
+  t.teardown(() => mesh.close());
+  await mesh.ready();
+  for (const [endpoint, caller] of [
+    ['labels: {app: shop}', 'nobody'],
+    [isMtls, idOf('web')],
+    ['labels: {app: shop}', 'nobody'],
+  ] as const) {
+    use(service([at(port, endpoint)]));
+    for (let i = 0; i < 3; i++) {
+      t.equal(await call(mesh), `${caller} called`, `${endpoint}: fetch`);
+      t.equal(await throughAgent(mesh, 'http://shop.shop.svc.cluster.local/'), `${caller} called`, `${endpoint}: agent`);
+    }
+  }
+});
