@@ -180,7 +180,7 @@ export function agentRouter(options: {
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return guarded(request, known, start, () => ({
       ...edited(request, headers, complete(headers, known.route), known, cors.response),
-      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}/${secure}`,
+      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}.${state.generation}/${secure}`,
       connect: async () => {
         if (options.connectOriginal !== undefined) {
           return options.connectOriginal(state.cluster, hostname, port, secure ? hostname : undefined);

@@ -57,6 +57,8 @@ export class ClusterState {
   cluster: Cluster;
   /** Grows when the policy changes, so that pipelines composed for the old one are made anew. */
   revision: number;
+  /** Grows when all connections are to be replaced; of those to an endpoint see {@link EndpointState}. */
+  generation: number;
   requests: RequestLimiter;
   /** Never replaced: what is under way counts whatever the configuration says meanwhile. */
   readonly retries: RetryLimit;
@@ -79,6 +81,7 @@ export class ClusterState {
   constructor(cluster: Cluster, dependencies: ClusterDependencies, memory?: ClusterMemory) {
     this.cluster = cluster;
     this.revision = 0;
+    this.generation = 0;
     this.requests = createRequestLimiter(cluster.limits.maxRequests);
     this.#answerTimes = undefined;
     this.outside = 0;
@@ -197,6 +200,7 @@ export class ClusterState {
    * new certificate. Spread, because a handshake costs more than a hundred requests.
    */
   recycle(spreadMs: number): void {
+    this.generation++;
     for (const endpoint of this.#endpoints) this.#later(spreadMs, () => void endpoint.drain());
     this.#later(spreadMs, () => this.health.renew());
   }

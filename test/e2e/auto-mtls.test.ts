@@ -349,7 +349,44 @@ t.test('an endpoint that begins to speak mTLS, or ends it, is spoken to so from 
     use(service([at(port, endpoint)]));
     for (let i = 0; i < 3; i++) {
       t.equal(await call(mesh), `${caller} called`, `${endpoint}: fetch`);
-      t.equal(await throughAgent(mesh, 'http://shop.shop.svc.cluster.local/'), `${caller} called`, `${endpoint}: agent`);
+      t.equal(
+        await throughAgent(mesh, 'http://shop.shop.svc.cluster.local/'),
+        `${caller} called`,
+        `${endpoint}: agent`,
+      );
     }
   }
+});
+
+t.test('PASSTHROUGH: a new certificate is shown from the next call on', async (t) => {
+  const server = await meshOf(t, permissive, { name: 'shop' });
+  const { port } = await server.listen(
+    ({ headers }, response) => void response.end(/Hash=\w+/.exec(String(headers['x-forwarded-client-cert']))?.[0]),
+    { host: '127.0.0.1' },
+  );
+  let renew = (): void => {};
+  const identity: IdentitySource = {
+    name: 'test',
+    run: async (sink) => {
+      renew = () => sink.update(authority.issue(idOf('web')));
+      renew();
+    },
+  };
+  const passthrough = rule('loadBalancer: {simple: PASSTHROUGH}, tls: {mode: ISTIO_MUTUAL}');
+  const entry = service([at(9, `serviceAccount: shop, ${isMtls}`)])
+    .replace('hosts: [shop.shop.svc.cluster.local]', 'hosts: [localhost]')
+    .replace('number: 80', `number: ${port}`);
+  const yaml = entry + passthrough.replace('shop.shop.svc.cluster.local', '"*"').replace('---', '');
+  const mesh = await meshOf(t, yaml, { identity });
+  const url = `http://localhost:${port}/`;
+  const seen = new Set<string>();
+  for (let i = 0; i < 3; i++) {
+    const shown = await call(mesh, url);
+    for (const again of [await call(mesh, url), await throughAgent(mesh, url), await throughAgent(mesh, url)]) {
+      t.equal(again, shown);
+    }
+    seen.add(shown);
+    renew();
+  }
+  t.equal(seen.size, 3);
 });
