@@ -7,6 +7,9 @@ import { eachField, message, pushBounded, writeBytes, writeMessage, writeString 
 const spiffeValidator = 'envoy.tls.cert_validator.spiffe';
 const spiffeValidatorType = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig';
 
+/** Most trust domains in one secret: as many as a Workload API may have, and a SPIFFE bundle map. */
+const maxTrustDomains = 1_024;
+
 /** `envoy.config.core.v3.DataSource`. */
 export type DataSource =
   | { readonly kind: 'inline'; readonly bytes: Uint8Array }
@@ -215,7 +218,7 @@ function readValidator(bytes: Uint8Array, fields: Fields): Pick<ReadRoots, 'doma
           { 1: (inner) => void (name = inner.string()), 2: (inner) => void (roots = readDataSource(inner)) },
           noting(fields, `${prefix}.trust_domains`, { 3: ['workload_trust_domain', 'refuse'] }),
         );
-        if (domains.size >= maxResources) throw new Error(`more than ${maxResources} trust domains`);
+        if (domains.size >= maxTrustDomains) throw new Error(`more than ${maxTrustDomains} trust domains`);
         if (domains.has(name)) throw new Error(`trust domain ${JSON.stringify(name.slice(0, 255))} appears twice`);
         if (roots !== undefined) domains.set(name, roots);
       },

@@ -186,6 +186,19 @@ t.test('roots by trust domain, from the SPIFFE validator', async (t) => {
   t.same([...(updates[0]?.crlsByTrustDomain ?? [])], [['partner.example', [lists]]]);
 });
 
+t.test('as many trust domains as a Workload API may have are taken by SDS as well', async (t) => {
+  const { agent, problems, until, updates } = await begin(t, { roots: 'ALL' });
+  const own = makeAuthority();
+  const { certificateChainPem, privateKeyPem } = own.issue(web);
+  const others = Array.from({ length: 1_000 }, (_, i) => [`domain-${i}.example`, [own.rootPem]] as const);
+  const roots = new Map([['cluster.local', [own.rootPem]] as const, ...others]);
+  await until(() => agent.requests.length === 1);
+  agent.set([certificateSecret('default', certificateChainPem, privateKeyPem), federatedSecret('ALL', roots)]);
+  await until(() => updates.length + problems.length === 1);
+  t.same(problems, []);
+  t.equal(updates[0]?.trustBundles.size, 1_001);
+});
+
 t.test('roots that come without a trust domain speak for those that the option names', async (t) => {
   const { agent, until, updates } = await begin(t, { trustDomains: ['old.example'] });
   const own = makeAuthority();
