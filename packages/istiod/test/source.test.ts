@@ -421,6 +421,21 @@ t.test('tells no token to a server of another root; takes it once the root file 
   t.equal(updates.length, 1, 'each try reads the root anew');
 });
 
+t.test('tells no token to a server of another root, whatever NODE_TLS_REJECT_UNAUTHORIZED says', async (t) => {
+  const before = process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+  process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
+  t.teardown(() => {
+    if (before === undefined) delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
+    else process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = before;
+  });
+  for (const options of [{ trustRoot: makeAuthority({ name: 'other' }).rootPem }, { serverName: 'other.example' }]) {
+    const { istiod, sleeps, updates } = await begin(t, options);
+    await sleeps(2);
+    t.equal(istiod.requests.length, 0);
+    t.equal(updates.length, 0);
+  }
+});
+
 t.test('a mount that is not there yet is waited for', async (t) => {
   const tokenFile = join(folderOf(t), 'later');
   const { clock, istiod, problems, sleeps, until, updates } = await begin(t, { tokenFile });
