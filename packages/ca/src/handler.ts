@@ -10,6 +10,9 @@ import { reasonOf, refusal, refusals } from './refusal.ts';
 /** Largest body that is read: a certificate request of 16 KiB, a token, and JSON around them. */
 const maxBodyBytes = 24_576;
 
+/** From the head of a request until its answer was taken: more than a request for the bundle is held. */
+const maxAnswerMs = 90_000;
+
 /** What answers the requests of an authority's server. */
 export interface HandlerParts {
   readonly authority: Authority;
@@ -23,6 +26,8 @@ export interface HandlerParts {
 /** Answers what {@link serveAuthority} lists, in JSON, also when it refuses. */
 export function createHandler(parts: HandlerParts): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
+    const cut = parts.clock.after(maxAnswerMs, () => request.socket.destroy());
+    response.once('close', cut);
     answer(parts, request, response).catch((error: unknown) => {
       // Only a response that broke off can get here.
       parts.logger.debug({ error: String(error) }, 'an answer could not be sent');

@@ -1,9 +1,22 @@
 import type { Clock } from 'inmesh/identity';
+import { ipBytes } from './ip.ts';
 
 /** Allows each caller so many requests a second, with a burst. */
 export interface RateLimiter {
-  /** Takes one; false when the caller has to wait. */
-  take(caller: string): boolean;
+  /** Takes one; false when the caller at this address has to wait. */
+  take(address: string): boolean;
+}
+
+/** Whoever has one address of IPv6 has 2^64 of them: the network counts. */
+function callerOf(address: string): string {
+  const bytes = address.includes(':') && !address.startsWith('fe80:') ? ipBytes(address) : undefined;
+  if (bytes === undefined || isMapped(bytes)) return address;
+  return bytes.toString('hex', 0, 8);
+}
+
+/** `::ffff:192.0.2.1`, IPv4 on a socket for both. */
+function isMapped(bytes: Buffer): boolean {
+  return bytes.readUInt32BE(0) === 0 && bytes.readUInt32BE(4) === 0 && bytes.readUInt32BE(8) === 0xffff;
 }
 
 const maxCallers = 10_000;
@@ -22,8 +35,9 @@ export function createRateLimiter(perSecond: number, burst: number, clock: Clock
     }
   };
   return {
-    take: (caller) => {
+    take: (address) => {
       const now = clock.now();
+      const caller = callerOf(address);
       const bucket = buckets.get(caller);
       if (bucket === undefined && buckets.size >= maxCallers) forget(now);
       const level = bucket === undefined ? burst : levelNow(bucket, now);

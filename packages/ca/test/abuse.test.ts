@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, constants, type OutgoingHttpHeaders } from 'node:http2';
+import { connect as connectTls } from 'node:tls';
 import { caSource, createCsr, systemClock, type TrustBundles } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { keyPem, makeKey } from '../../../test/support/certificates.ts';
@@ -177,4 +178,29 @@ t.test('NODE_TLS_REJECT_UNAUTHORIZED makes nobody a bundle endpoint or an author
   t.match((await problem).message, untrusted);
   ends.abort();
   await running;
+});
+
+t.test('a client that does not read the answer to a request is cut off', async (t) => {
+  const clock = fakeClock();
+  const root = createAuthority({ trustDomain: 'partner.example' }).rootPem;
+  // More than the buffers between the two hold.
+  const federated: TrustBundles = new Map([['partner.example', new Array<string>(20_000).fill(root)]]);
+  const authority = createAuthority({ clock, federated: () => federated });
+  const { close, port } = await serveAuthority(authority, { clock });
+  t.teardown(close);
+  const socket = connectTls({ host: '127.0.0.1', port, ca: authority.rootPem });
+  socket.on('error', () => {});
+  await once(socket, 'secureConnect');
+  socket.write('GET /v1/bundle HTTP/1.1\r\nhost: x\r\n\r\n');
+  await once(socket, 'readable');
+  clock.advance(89_999);
+  clock.advance(1);
+  const closed = once(socket, 'close');
+  let text = '';
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1');
+  });
+  await closed;
+  t.match(text, /^HTTP\/1\.1 200/);
+  t.notOk(text.endsWith('}'), 'it is not whole');
 });

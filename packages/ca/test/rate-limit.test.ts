@@ -25,3 +25,20 @@ t.test('remembers a bounded number of callers', async (t) => {
   for (let i = 0; i < 10_001; i++) limiter.take(`other ${i}`);
   t.equal(limiter.take('other 10000'), false);
 });
+
+t.test('a network of IPv6 is one caller, an address of IPv4 is one', async (t) => {
+  const limiter = createRateLimiter(1, 1, fakeClock());
+  const cases: readonly (readonly [string, boolean])[] = [
+    ['2001:db8:0:1::1', true],
+    ['2001:db8:0:1:ffff::2', false],
+    ['2001:db8:0:2::1', true],
+    ['::ffff:192.0.2.1', true],
+    ['::ffff:192.0.2.2', true],
+    ['192.0.2.1', true],
+    ['192.0.2.2', true],
+    ['fe80::1%eth0', true],
+    ['fe80::2%eth0', true],
+    ['unknown', true],
+  ];
+  for (const [address, expected] of cases) t.equal(limiter.take(address), expected, address);
+});
