@@ -5,8 +5,8 @@ import type { Clock } from '../lib/clock.ts';
 import type { Credentials } from './source.ts';
 import { meshCiphers } from './tls-options.ts';
 
-/** Largest answer of a certificate authority that is read: bundles with their revocation lists. */
-const maxAnswerBytes = 1_048_576;
+/** Largest answer of a certificate authority that is read: bundles with their revocation lists, of 1 MiB each. */
+const maxAnswerBytes = 4_194_304;
 
 /** One request to a certificate authority. */
 export interface AuthorityRequest {

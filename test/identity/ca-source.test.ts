@@ -266,7 +266,7 @@ t.test('refuses answers that are not the certificate that it asked for, and neve
     ['no roots', { spiffeId: web, ttlMs: hour, trustBundles: {} }, 'reject', /no roots/],
     ['an expired certificate', { spiffeId: web, ttlMs: -1_000 }, 'reject', /expired/],
     ['an answer that is cut off', 'cut', 'lost', /cannot be reached/],
-    ['an answer of two megabytes', { status: 200, body: 'x'.repeat(2_000_000) }, 'lost', /more than 1048576 bytes/],
+    ['an answer of five megabytes', { status: 200, body: 'x'.repeat(5_000_000) }, 'lost', /more than 4194304 bytes/],
     ['a redirect', { status: 302, body: '' }, 'reject', /answered 302/],
   ];
   const ca = await fakeCa(authority, clock.wallNow, (_request, index) => cases[index]?.[1] ?? 'hang');

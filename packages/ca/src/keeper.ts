@@ -159,7 +159,7 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
     const names = missing.map(({ subject }) => subject.replaceAll('\n', ', '));
     logger.warn(
       { missing: names },
-      'members get no revocation lists, because one of these is missing; what is revoked is not renewed. Put theirs into extra-crls.pem',
+      'members get no revocation lists, because one of these is missing (put it into extra-crls.pem) or has too many entries; what is revoked is not renewed',
     );
   }
 
