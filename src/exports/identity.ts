@@ -58,6 +58,7 @@ export {
 export { waitFor } from '../identity/wait.ts';
 export { type Clock, systemClock } from '../lib/clock.ts';
 export { type Logger, silentLogger } from '../lib/logger.ts';
+export { printable } from '../lib/printable.ts';
 export { type Random, systemRandom } from '../lib/random.ts';
 export { parseStrictJson, type StrictJsonLimits } from '../lib/strict-json.ts';
 export { isTrustDomain, parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';

@@ -1,5 +1,12 @@
 import { randomInt } from 'node:crypto';
-import { parseSpiffeBundle, type SpiffeBundle, silentLogger, systemClock, type TrustBundles } from 'inmesh/identity';
+import {
+  parseSpiffeBundle,
+  printable,
+  type SpiffeBundle,
+  silentLogger,
+  systemClock,
+  type TrustBundles,
+} from 'inmesh/identity';
 import { fetchBundle } from './bundle-fetch.ts';
 import { checkLimits, checkOrder } from './bundle-limits.ts';
 import { type CheckedRelation, checkRelation, endpointDomain } from './federation-relation.ts';
@@ -261,9 +268,4 @@ export function createFederation(options: FederationOptions): Federation {
 
 function givenIn(stored: StoredBundle | undefined): string | undefined {
   return stored?.fetchedAt === undefined ? stored?.text : undefined;
-}
-
-/** What a stranger wrote, for a log: one line, bounded. */
-function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 300);
 }

@@ -1,6 +1,6 @@
 import { createSecureContext, type PeerCertificate, checkServerIdentity as tlsCheckServerIdentity } from 'node:tls';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { type Clock, type Credentials, MeshError, meshCiphers } from 'inmesh/identity';
+import { type Clock, type Credentials, MeshError, meshCiphers, printable } from 'inmesh/identity';
 import { readCertificateResponse, writeCertificateRequest } from './messages.ts';
 
 /** One try. */
@@ -122,7 +122,7 @@ function checkName(serverName: string, certificate: PeerCertificate): Error | un
 
 function failureOf(address: string, { code, details, message }: ServiceError): CallFailure {
   // Without the error as the cause: grpc-js keeps the metadata of the call with it.
-  const reason = (details || message).slice(0, 500).replaceAll(/\p{Cc}/gu, '?');
+  const reason = printable(details || message);
   const isTransient = transient.has(code);
   const verb = isTransient ? 'is out of reach' : 'refused';
   return new CallFailure(`${address} ${verb}: ${status[code] ?? code}: ${reason}`, isTransient);

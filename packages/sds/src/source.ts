@@ -13,6 +13,7 @@ import {
   isTrustDomain,
   type Logger,
   MeshError,
+  printable,
   type Random,
   silentLogger,
   systemClock,
@@ -175,7 +176,7 @@ function usualPath(file = 'socket'): string {
 }
 
 function failed(path: string, { code, details, message }: ServiceError): MeshError {
-  const reason = `${status[code] ?? code}: ${(details || message).slice(0, 500).replaceAll(/\p{Cc}/gu, '?')}`;
+  const reason = `${status[code] ?? code}: ${printable(details || message)}`;
   return refusals.has(code)
     ? new MeshError('ERR_MESH_NO_IDENTITY', `${path} refused: ${reason}`)
     : trouble(path, `is out of reach: ${reason}`);

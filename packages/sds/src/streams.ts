@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
-import type { Logger } from 'inmesh/identity';
+import { type Logger, printable } from 'inmesh/identity';
 import { type DeltaRequest, type DeltaResponse, readDeltaRequest, writeDeltaResponse } from './delta.ts';
 import {
   type DiscoveryRequest,
@@ -191,9 +191,4 @@ function digest(secrets: readonly ServedSecret[]): string {
 
 function newNonce(): string {
   return randomBytes(8).toString('hex');
-}
-
-/** What strangers say goes into logs and messages without control characters, and not at any length. */
-function printable(text: string): string {
-  return text.slice(0, 500).replaceAll(/\p{Cc}/gu, '?');
 }

@@ -1,5 +1,5 @@
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { type Clock, MeshError } from 'inmesh/identity';
+import { type Clock, MeshError, printable } from 'inmesh/identity';
 import type { EndpointAddress } from './address.ts';
 import { bounds } from './bounds.ts';
 
@@ -133,8 +133,7 @@ function once(cleanUp: () => void): ((action: () => void) => void) & { done(): b
 }
 
 function outcomeOf(error: ServiceError): Outcome {
-  const details = (error.details || error.message).replaceAll(/\p{Cc}/gu, '?');
-  return { code: error.code ?? status.UNKNOWN, details, cause: error };
+  return { code: error.code ?? status.UNKNOWN, details: printable(error.details || error.message), cause: error };
 }
 
 function pathOf(method: StreamMethod | UnaryMethod): string {
@@ -154,7 +153,7 @@ export function failureOf(method: string, endpoint: EndpointAddress, { cause, co
   const hint = hints[code];
   return new MeshError(
     'ERR_MESH_WORKLOAD_API',
-    `${method} of the Workload API at ${endpoint.uri}: ${name}: ${details.slice(0, 500)}${hint === undefined ? '' : ` (${hint})`}`,
+    `${method} of the Workload API at ${endpoint.uri}: ${name}: ${details}${hint === undefined ? '' : ` (${hint})`}`,
     { cause },
   );
 }
