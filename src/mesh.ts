@@ -108,11 +108,12 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   identity?.subscribe((active) => {
     const { notAfter } = active.credentials;
     const narrower = trusted !== undefined && narrowsTrust(trusted, active.credentials);
+    const renewed = trusted !== undefined && trusted.certificateChainPem !== active.credentials.certificateChainPem;
     trusted = active.credentials;
     // Connections made with the old certificate are replaced while it is still good for them; those to
-    // servers that may not be trusted any more get no more calls.
+    // servers that may not be trusted any more get no more calls. More trust leaves all as it is.
     const spreadMs = narrower ? 0 : Math.min(30_000, (notAfter - clock.wallNow()) / 10);
-    if (active.generation > 1) outbound.recycle(spreadMs);
+    if (narrower || renewed) outbound.recycle(spreadMs);
     trustWatch?.review();
     events.emit('identity', statusOf(active));
   });

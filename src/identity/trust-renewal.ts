@@ -41,7 +41,7 @@ export function renewTrust(before: Credentials | undefined, offered: Credentials
       problems.push(error as MeshError);
       const last = before.crlsByTrustDomain?.get(domain);
       if (last === undefined) {
-        if (!before.trustBundles.has(domain)) bundles = without(bundles, domain);
+        if ((before.trustBundles.get(domain) ?? []).length === 0) bundles = without(bundles, domain);
         continue;
       }
       lists.set(domain, readLists(domain, last));
