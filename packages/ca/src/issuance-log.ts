@@ -8,6 +8,7 @@ import {
   readdirSync,
   readSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -49,8 +50,13 @@ export interface IssuanceLog {
   append(entry: IssuanceEntry): void;
   /** Newest entries, oldest first; bounded. */
   recent(): readonly IssuanceEntry[];
-  /** Everything that is kept, oldest first. */
-  all(): Iterable<IssuanceEntry>;
+  /**
+   * Everything that is kept, oldest first.
+   *
+   * @param since files that were put aside and last written before this (milliseconds since the
+   *   epoch) are left out: for those who ask under a lock for what is valid
+   */
+  all(since?: number): Iterable<IssuanceEntry>;
   check(): LogCheck;
 }
 
@@ -143,8 +149,10 @@ export function fileIssuanceLog(path: string, clock: Clock, fileBytes: number = 
       }
     },
     recent: () => [...parseAll(existsSync(path) ? readTail(path) : [])],
-    all: function* () {
-      for (const file of files()) yield* parseAll(readLines(file));
+    all: function* (since = Number.NEGATIVE_INFINITY) {
+      for (const file of files()) {
+        if (file === path || statSync(file).mtimeMs >= since) yield* parseAll(readLines(file));
+      }
     },
     check: () => checkChain(files()),
   };

@@ -12,6 +12,9 @@ import { addRevoked, liftIdentity, type RevokedCertificate } from './revocation.
 import { abort, activate, finish, prepare, type ValidCertificates } from './rotation.ts';
 import { keyIdentifierOf } from './signing.ts';
 
+/** No certificate lives longer than a day; as much again for clocks. */
+const recentMs = 172_800_000;
+
 /** What a keeper works with. */
 export interface KeeperParts {
   readonly settings: AuthoritySettings;
@@ -38,6 +41,8 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
     changed();
   };
 
+  /** Under the lock of the folder, where nobody can sign meanwhile: not the log of years. */
+  const recent = (): Iterable<IssuanceEntry> => log.all(clock.wallNow() - recentMs);
   const isValid = ({ notAfter }: IssuanceEntry): boolean => clock.wallNow() < Date.parse(notAfter);
 
   const validOfOther = (holdings: Holdings): ValidCertificates => {
@@ -47,7 +52,7 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
     const old = keyIdentifierOf(current.root.certificate);
     let count = 0;
     let until = 0;
-    for (const entry of log.all()) {
+    for (const entry of recent()) {
       // Entries of before there were rotations name no root: they are of the oldest.
       const isOther = rotation.phase === 'active' ? (entry.root ?? old) === old : entry.root === next;
       // The authority's own server takes a new certificate when another root signs.
@@ -56,6 +61,12 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
       until = Math.max(until, Date.parse(entry.notAfter));
     }
     return { count, until };
+  };
+
+  const entriesOf = (serial: string): readonly IssuanceEntry[] => {
+    const found: IssuanceEntry[] = [];
+    for (const entry of log.all()) if (entry.serial === serial) found.push(entry);
+    return found;
   };
 
   const plugged = (folder: string): ReturnType<typeof readPlugged> => {
@@ -119,11 +130,13 @@ export function createKeeper({ settings, store, log, extraCrls, changed }: Keepe
       const serial = 'serial' in request ? request.serial.toLowerCase().replaceAll(':', '') : undefined;
       const spiffeId = 'spiffeId' in request ? request.spiffeId : undefined;
       let added: readonly string[] = [];
+      // Looked for before the folder is locked: it may be anywhere in the log.
+      const named = serial === undefined ? undefined : entriesOf(serial);
       change((before, now) => {
         const fallback = keyIdentifierOf(before.current.intermediate.certificate);
         const found: RevokedCertificate[] = [];
-        for (const entry of log.all()) {
-          const matches = serial === undefined ? entry.subject === spiffeId && isValid(entry) : entry.serial === serial;
+        for (const entry of named ?? recent()) {
+          const matches = named !== undefined || (entry.subject === spiffeId && isValid(entry));
           if (!matches || entry.by === 'server') continue;
           found.push({
             serial: entry.serial,

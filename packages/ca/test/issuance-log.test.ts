@@ -1,7 +1,8 @@
-import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
+import { createAuthority } from '../src/index.ts';
 import { fileIssuanceLog, type IssuanceEntry, memoryIssuanceLog } from '../src/issuance-log.ts';
 
 const entry = (serial: string, notAfter = '2100-01-01T00:00:00.000Z'): IssuanceEntry => ({
@@ -101,4 +102,28 @@ t.test('old files may be moved away: the next one that is put aside gets a numbe
   rmSync(join(folder, 'issued-1.jsonl'));
   log.append(entry('e'));
   t.equal(serials(log), 'bcde');
+});
+
+t.test('who asks for what is valid is not made to read what is old', async (t) => {
+  const folder = t.testdir();
+  const clock = fakeClock();
+  const log = fileIssuanceLog(join(folder, 'issued.jsonl'), clock, 1);
+  for (const serial of 'abcd') log.append(entry(serial));
+  const seconds = clock.wallNow() / 1_000;
+  utimesSync(join(folder, 'issued-1.jsonl'), seconds - 7_200, seconds - 7_200);
+  // The newest file counts whatever its date.
+  utimesSync(join(folder, 'issued.jsonl'), seconds - 7_200, seconds - 7_200);
+  const since = [...log.all(clock.wallNow() - 3_600_000)].map(({ serial }) => serial);
+  t.same(since, ['b', 'c', 'd']);
+  t.equal(serials(log), 'abcd');
+});
+
+t.test('a certificate is found by its serial number in old files, too', async (t) => {
+  const folder = join(t.testdir(), 'ca');
+  const clock = fakeClock();
+  const authority = createAuthority({ dir: folder, clock });
+  const old = join(folder, 'issued-1.jsonl');
+  writeFileSync(old, `${JSON.stringify(entry('40ab'))}\n`);
+  utimesSync(old, 1, 1);
+  t.same(authority.revoke({ serial: '40:AB' }), ['40ab']);
 });
