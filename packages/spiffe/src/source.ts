@@ -1,7 +1,7 @@
-import type { IdentitySource } from 'inmesh/identity';
+import type { Credentials, IdentitySource } from 'inmesh/identity';
 import { createWorkloadApiClient, type WorkloadApiOptions } from './client.ts';
 import { reasonOf } from './problem.ts';
-import { credentialsOfSvid, type SvidChoice, type X509Context } from './x509.ts';
+import { credentialsOfSvid, type SvidChoice, trustOf, type X509Context } from './x509.ts';
 
 /** Options of {@link workloadApiSource}. */
 export interface WorkloadApiSourceOptions extends WorkloadApiOptions {
@@ -31,15 +31,20 @@ export function workloadApiSource(options: WorkloadApiSourceOptions = {}): Ident
   return {
     name: `workload-api:${client.address}`,
     run: async (sink, signal) => {
+      let held: Credentials | undefined;
       const update = (context: X509Context): void => {
-        let credentials: ReturnType<typeof credentialsOfSvid>;
         try {
-          credentials = credentialsOfSvid(context, choice);
+          held = credentialsOfSvid(context, choice);
         } catch (error) {
+          // Our own certificate stays until it expires; trust that was taken away from others does not.
+          if (held !== undefined) {
+            const { crlsByTrustDomain: _former, ...own } = held;
+            sink.update((held = { ...own, ...trustOf(context) }));
+          }
           sink.reject(error instanceof Error ? error : new Error(reasonOf(error)));
           return;
         }
-        sink.update(credentials);
+        sink.update(held);
       };
       try {
         await client.watchX509Svids(

@@ -235,11 +235,18 @@ export function credentialsOfSvid(context: X509Context, choice?: SvidChoice): Cr
     spiffeId,
     certificateChainPem: pem(certificates),
     privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    ...(context.crls.size === 0
-      ? {}
-      : { crlsByTrustDomain: new Map([...context.crls].map(([domain, lists]) => [domain, lists.map(crlPem)])) }),
-    trustBundles: new Map([...context.bundles].map(([domain, roots]) => [domain, [...new Set(roots.map(String))]])),
+    ...trustOf(context),
     notBefore,
     notAfter,
+  };
+}
+
+/** The roots and revocation lists of an answer, as credentials have them. */
+export function trustOf({ bundles, crls }: X509BundleSet): Pick<Credentials, 'trustBundles' | 'crlsByTrustDomain'> {
+  return {
+    trustBundles: new Map([...bundles].map(([domain, roots]) => [domain, [...new Set(roots.map(String))]])),
+    ...(crls.size === 0
+      ? {}
+      : { crlsByTrustDomain: new Map([...crls].map(([domain, lists]) => [domain, lists.map(crlPem)])) }),
   };
 }

@@ -57,3 +57,42 @@ identitySourceSuite(t, {
     };
   },
 });
+
+t.test('an answer without the identity that is meant takes away trust all the same', async (t) => {
+  const [authority, partner] = [makeAuthority(), makeAuthority({ trustDomain: 'partner.example' })];
+  const svid = (spiffeId: string) => {
+    const { certificateChainPem, privateKeyPem } = authority.issue(spiffeId);
+    const [chain, key] = [derOf(certificateChainPem), keyDer(privateKeyPem)];
+    return { spiffeId, chain, key, bundle: derOf(authority.rootPem) };
+  };
+  const api = await serveWorkloadApi();
+  const told: string[] = [];
+  const abort = new AbortController();
+  const source = workloadApiSource({ address: api.address, spiffeId: web });
+  const federated = { 'spiffe://partner.example': derOf(partner.rootPem) };
+  api.answer('FetchX509SVID', encodeX509Svids({ svids: [svid(web)], federated }));
+  const heard = async (count: number): Promise<void> => {
+    while (told.length < count) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const running = source.run(
+    {
+      update: ({ spiffeId, trustBundles }) => void told.push(`${spiffeId} trusts ${[...trustBundles.keys()]}`),
+      reject: ({ message }) => void told.push(message.replace(/^.*: expected/, 'expected')),
+      lost: ({ message }) => void told.push(message),
+    },
+    abort.signal,
+  );
+  t.teardown(async () => {
+    abort.abort();
+    await running;
+    await api.close();
+  });
+  await heard(1);
+  api.answer('FetchX509SVID', encodeX509Svids({ svids: [svid('spiffe://cluster.local/ns/shop/sa/other')] }));
+  await heard(3);
+  t.same(told, [
+    `${web} trusts cluster.local,partner.example`,
+    `${web} trusts cluster.local`,
+    `expected an SVID with the ID "${web}", got spiffe://cluster.local/ns/shop/sa/other`,
+  ]);
+});
