@@ -216,7 +216,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         connections: inbound.connections(),
       };
     },
-    explain: createLiveExplain(workload, () => config.current()),
+    explain: createLiveExplain(workload, () => config.current(), identity === undefined),
     on: events.on,
   };
 }

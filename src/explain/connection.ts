@@ -13,7 +13,11 @@ type Parts = Omit<OutboundExplanation, 'direction' | 'passedOver' | 'notes'> &
 
 /** A connection whose content the mesh does not read: `tcp` and `tls` rules. */
 export function explainConnection(
-  { hosts, snapshot }: { readonly hosts: HostTable; readonly snapshot: Snapshot },
+  {
+    hosts,
+    snapshot,
+    withoutIdentity,
+  }: { readonly hosts: HostTable; readonly snapshot: Snapshot; readonly withoutIdentity?: boolean | undefined },
   question: OutboundQuestion,
 ): Parts | 'passthrough' | 'refused' {
   const { host, port, random, sni } = question;
@@ -33,7 +37,7 @@ export function explainConnection(
   const options = route.destinations.map(({ cluster, weight }) => ({ weight, value: cluster }));
   const chosen = createWeightedChoice(options, () => random)();
   const cluster = snapshot.clusters.get(chosen);
-  const { tls, note } = cluster === undefined ? {} : explainTls(cluster, question);
+  const { tls, note } = cluster === undefined ? {} : explainTls(cluster, question, withoutIdentity);
   const missing = cluster === undefined ? [`${chosen} does not exist: the connection is refused`] : [];
   const places = cluster && explainPlaces(cluster);
   const { provenance } = route;

@@ -17,6 +17,8 @@ export interface ExplainContext {
    * alone, exactly as Istio.
    */
   readonly paths?: 'views' | 'literal';
+  /** The process is known to have no identity of its own. Default: it has one. */
+  readonly withoutIdentity?: boolean;
 }
 
 /** Answers what would happen to requests, and why, without sending anything. */
@@ -27,7 +29,8 @@ export interface Explainer {
 
 /** Explains requests under one configuration. Cheap; matchers are compiled on first use. */
 export function createExplainer(context: ExplainContext): Explainer {
-  const outbound = { snapshot: context.snapshot, hosts: createHostTable(context.snapshot) };
+  const { snapshot, withoutIdentity = false } = context;
+  const outbound = { snapshot, hosts: createHostTable(snapshot), withoutIdentity };
   return {
     outbound: (request) => explainOutbound(outbound, request),
     inbound: (request) => explainInbound(context, request),

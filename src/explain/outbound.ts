@@ -24,6 +24,8 @@ import type { ExplainedEdits, OutboundExplanation } from './result.ts';
 export interface OutboundContext {
   readonly snapshot: Snapshot;
   readonly hosts: HostTable;
+  /** The process has no identity of its own. Default false. */
+  readonly withoutIdentity?: boolean;
 }
 
 type Parts = Omit<OutboundExplanation, 'direction' | 'passedOver' | 'notes'> &
@@ -35,11 +37,12 @@ export function explainOutbound(context: OutboundContext, request: ExplainReques
   return { decision, direction: 'outbound', ...parts, passedOver, notes };
 }
 
-function decide({ snapshot, hosts }: OutboundContext, request: ExplainRequest): Parts {
+function decide(context: OutboundContext, request: ExplainRequest): Parts {
+  const { snapshot, hosts } = context;
   const question = questionOf(request);
   if (typeof question === 'string') return { decision: 'refused', reason: question };
   if (question.protocol === 'tcp') {
-    const said = explainConnection({ snapshot, hosts }, question);
+    const said = explainConnection(context, question);
     return typeof said === 'string' ? unknownHost(said, question) : said;
   }
   const origin = `${question.ownTls ? 'https' : 'http'}://${question.host}:${question.port}`;
@@ -67,7 +70,7 @@ function decide({ snapshot, hosts }: OutboundContext, request: ExplainRequest): 
     return { ...answered(route, plan.answer(view, match, target.port), view), passedOver };
   }
   const destination = plan.choose === undefined ? plan.chooseFor(view) : plan.choose();
-  return { ...routed(destination, match, question, view, snapshot), passedOver };
+  return { ...routed(destination, match, question, view, context), passedOver };
 }
 
 function unknownHost(kind: 'passthrough' | 'refused', { authority, host, path, port }: OutboundQuestion): Parts {
@@ -120,7 +123,7 @@ function routed(
   match: Parameters<Answer>[1],
   question: OutboundQuestion,
   view: RoutableRequest,
-  snapshot: Snapshot,
+  { snapshot, withoutIdentity }: OutboundContext,
 ): Parts {
   const { route } = plan;
   const { path, random } = question;
@@ -140,7 +143,7 @@ function routed(
   if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
   const places = cluster && explainPlaces(cluster);
   if (places !== undefined) notes.push(places);
-  const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes);
+  const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes, withoutIdentity);
   const hash = explainHash(cluster?.hash?.key);
   const changes = (edits: DestinationPlan['edits']['request'], status?: number): ExplainedEdits =>
     combineChanges(edits.map((edit) => changesOf(edit, () => formatContext(view, route.name, 0, status))));
@@ -168,12 +171,17 @@ function routed(
   };
 }
 
-function tlsOf(cluster: Cluster, question: OutboundQuestion, notes: string[]): OutboundExplanation['tls'] {
+function tlsOf(
+  cluster: Cluster,
+  question: OutboundQuestion,
+  notes: string[],
+  withoutIdentity: boolean | undefined,
+): OutboundExplanation['tls'] {
   if (question.ownTls) {
     notes.push('the application encrypts by itself; the mesh adds nothing');
     return { mode: 'DISABLE' };
   }
-  const { tls, note } = explainTls(cluster, question);
+  const { tls, note } = explainTls(cluster, question, withoutIdentity);
   if (note !== undefined) notes.push(note);
   return tls;
 }

@@ -76,6 +76,7 @@ export function explainHash(key: HashKey | undefined): ExplainedHash | undefined
 export function explainTls(
   cluster: Cluster,
   { destinationIp, host }: Pick<OutboundQuestion, 'destinationIp' | 'host'>,
+  withoutIdentity = false,
 ): { readonly tls: ExplainedTls; readonly note: string } {
   const { discovery, serverIdentities, tls } = cluster;
   const plain: ExplainedTls = { mode: 'DISABLE' };
@@ -92,7 +93,13 @@ export function explainTls(
     sni: cluster.serverName ?? `outbound_.${cluster.port}_.${cluster.subset}_.${cluster.host}`,
     sans: serverIdentities,
   };
-  if (tls === 'mutual') return { tls: mutual, note: 'mTLS: a DestinationRule says ISTIO_MUTUAL; never plaintext' };
+  if (tls === 'mutual') {
+    const fails = withoutIdentity ? '. But this process has no identity of its own: calls fail' : '';
+    return { tls: mutual, note: `mTLS: a DestinationRule says ISTIO_MUTUAL; never plaintext${fails}` };
+  }
+  if (withoutIdentity) {
+    return { tls: plain, note: 'automatic mTLS: plaintext, since this process has no identity of its own' };
+  }
   if (discovery.kind === 'original') {
     return discovery.speaksMtls === true
       ? { tls: mutual, note: 'automatic mTLS: every endpoint that the service has speaks it' }

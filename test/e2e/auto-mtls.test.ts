@@ -141,6 +141,24 @@ t.test('each endpoint by what is known of it', async (t) => {
   t.equal(calls.length, 2 * rows.length);
 });
 
+t.test('explain knows when there is no identity to speak mTLS with', async (t) => {
+  const { port, calls } = await shop(t);
+  const without = await meshOf(t, service([at(port, isMtls)]), { identity: false });
+  t.equal(await call(without), 'nobody called');
+  t.same(calls, ['nobody']);
+  const url = 'http://shop.shop.svc.cluster.local/';
+  const said = without.explain({ direction: 'outbound', url });
+  t.match(said, { tls: { mode: 'DISABLE' } });
+  t.match(said.notes.join(), /plaintext, since this process has no identity of its own/);
+  const demanded = await meshOf(t, service([at(port, isMtls)]) + rule('tls: {mode: ISTIO_MUTUAL}'), {
+    identity: false,
+  });
+  t.match(await call(demanded), '503 ERR_MESH_NO_IDENTITY');
+  const refused = demanded.explain({ direction: 'outbound', url });
+  t.match(refused, { tls: { mode: 'ISTIO_MUTUAL' } });
+  t.match(refused.notes.join(), /this process has no identity of its own: calls fail/);
+});
+
 t.test('two endpoints of one service, one of them outside of the mesh', async (t) => {
   const [inside, outside] = [await shop(t), await shop(t, disable)];
   const endpoints = [at(inside.port, isMtls), at(outside.port, 'labels: {app: shop}')];
