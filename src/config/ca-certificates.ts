@@ -25,7 +25,8 @@ export function compileTrustAnchors(
 ): readonly TrustAnchor[] {
   return specs.flatMap(({ pem, certSigners = [], trustDomains = [] }, index) => {
     if (pem === undefined) return [];
-    const problem = whyNoRoots(pem);
+    const blocks = pem.match(block) ?? [];
+    const problem = whyNoRoots(pem, blocks);
     if (problem !== undefined) {
       collector.refuse(resource, [...path, index, 'pem'], `must be certificates of authorities: ${problem}`);
       return [];
@@ -35,15 +36,19 @@ export function compileTrustAnchors(
       collector.warn(resource, [...path, index, 'pem'], 'ignored', why);
       return [];
     }
-    return [{ pem, trustDomains }];
+    // One below the other, however they were written.
+    return [{ pem: blocks.map((text) => `${text}\n`).join(''), trustDomains }];
   });
 }
 
 const block = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
-function whyNoRoots(pem: string): string | undefined {
-  const blocks = pem.match(block) ?? [];
+/** As many as are read of one text of certificates. */
+const maxBlocks = 64;
+
+function whyNoRoots(pem: string, blocks: readonly string[]): string | undefined {
   if (blocks.length === 0) return 'there is no certificate in it';
+  if (blocks.length > maxBlocks) return `there are ${blocks.length} in it, ${maxBlocks} are allowed`;
   if (pem.replace(block, '').includes('-----')) return 'there is something else in it';
   for (const [index, text] of blocks.entries()) {
     try {

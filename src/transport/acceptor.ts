@@ -76,11 +76,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   let lastIdentity: ActiveIdentity | undefined;
   let lastLogged = Number.NEGATIVE_INFINITY;
 
-  const warn = (fields: object, message: string): void => {
+  const warn = (fields: object, message: string, more?: () => object): void => {
     const now = clock.now();
     if (now - lastLogged < logEveryMs) return;
     lastLogged = now;
-    logger.warn({ ...fields, counters: counters.snapshot() }, message);
+    logger.warn({ ...fields, ...more?.(), counters: counters.snapshot() }, message);
   };
 
   const tlsServer = (identity: ActiveIdentity): TlsServer => {
@@ -90,10 +90,10 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       onSecure: (socket) => onSecure(socket, identity),
       onFailure: (error) => {
         counters.handshakeFailed((error as NodeJS.ErrnoException).code ?? 'unknown');
-        warn(
-          { error: error.message, trusted: rootNames(lastIdentity?.credentials.trustBundles ?? new Map()) },
-          'a TLS handshake failed',
-        );
+        // Only when it is said: to name all roots costs more than it costs a stranger to fail.
+        warn({ error: error.message }, 'a TLS handshake failed', () => ({
+          trusted: rootNames(lastIdentity?.credentials.trustBundles ?? new Map()),
+        }));
       },
     });
     return tls;
