@@ -582,6 +582,18 @@ t.test('a broken file of further roots does not hold up a renewal', async (t) =>
   t.match(problems, [/extraRoots of cluster\.local: no certificate in it/]);
 });
 
+t.test('further roots that were never there are waited for, before istiod is asked', async (t) => {
+  const old = makeAuthority({ name: 'old' });
+  const own = join(folderOf(t), 'own.pem');
+  const { istiod, problems, sleeps, updates } = await begin(t, { extraRoots: { 'cluster.local': own } });
+  await sleeps(5);
+  t.match(problems, [/^lost: extraRoots of cluster\.local cannot be read: ENOENT/]);
+  t.equal(istiod.requests.length, 0);
+  writeFileSync(own, old.rootPem);
+  await sleeps(6);
+  t.equal(updates.length, 1);
+});
+
 t.test('what is given up before istiod is asked does not wait for its answer', async (t) => {
   const authority = makeAuthority();
   const istiod = await fakeIstiod(authority, () => 'hang');
