@@ -132,6 +132,11 @@ export class Http2Connection implements ExchangeCarrier {
     );
   }
 
+  /** Has its time ended, though no timer has said so yet? */
+  get outlived(): boolean {
+    return this.#open && this.#session !== undefined && hasEnded(this.#until, this.#options.clock);
+  }
+
   get broken(): boolean {
     return this.#session?.destroyed !== false || this.#socket?.destroyed !== false || !this.#socket.readable;
   }

@@ -162,6 +162,8 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
       this.#current = connection;
       return connection;
     }
+    // Nobody may wait for room on a connection that will never have any.
+    for (const connection of [...this.#usable]) if (connection.outlived) connection.retire();
     return undefined;
   }
 

@@ -104,7 +104,6 @@ export const certRotationCases: readonly ChaosCase[] = [
     id: 'CERT-01',
     fault: 'leaves are exchanged every second under full load, over HTTP/1.1 and HTTP/2',
     expected: 'no call fails, no handshake fails; new connections use the new certificates',
-    quick: true,
     async run(lab) {
       await rotateLeaves(lab, 'http');
       await rotateLeaves(lab, 'http2');
