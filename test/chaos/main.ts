@@ -48,6 +48,8 @@ function runInside(each: ChaosCase, size: Size): CaseResult {
 }
 
 async function main(): Promise<void> {
+  // Where `ip` and `tc` are for those whose PATH has no programs of administrators.
+  process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(':');
   const { json, only, size } = parse(process.argv.slice(2));
   const inside = process.env['CHAOS_INSIDE'] === '1';
   if (inside) spawnSync('ip', ['link', 'set', 'lo', 'up']);

@@ -38,7 +38,8 @@ export function missingOnThisMachine(need: NonNullable<ChaosCase['needs']>): str
   if (process.env['CHAOS_INSIDE'] === '1') return undefined;
   if (process.platform !== 'linux') return 'network namespaces are a thing of Linux';
   if (spawnSync('unshare', ['-n', 'true']).status !== 0) return 'unshare -n is not allowed here';
-  if (spawnSync('ip', ['-V']).status !== 0) return 'there is no ip command';
+  const absent = ['ip', 'tc'].find((program) => spawnSync(program, ['-V']).status !== 0);
+  if (absent !== undefined) return `there is no ${absent} command`;
   return undefined;
 }
 
