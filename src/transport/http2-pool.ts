@@ -163,7 +163,11 @@ export class Http2Pool extends ClosingDispatcher implements Http2ConnectionOwner
       return connection;
     }
     // Nobody may wait for room on a connection that will never have any.
-    for (const connection of [...this.#usable]) if (connection.outlived) connection.retire();
+    for (let i = this.#usable.length - 1; i >= 0; i--) {
+      // Backwards, and without a copy: who retires leaves the list.
+      const connection = this.#usable[i];
+      if (connection?.outlived) connection.retire();
+    }
     return undefined;
   }
 

@@ -5,7 +5,7 @@ import { permissionWarnings } from '../../src/identity/file-permissions.ts';
 
 t.test(
   'says what every user of the machine could read or replace',
-  { skip: process.platform === 'win32' },
+  { skip: process.platform === 'win32' && 'Windows has no such modes of files' },
   async (t) => {
     const cases: readonly (readonly [string, Modes, readonly RegExp[]])[] = [
       ['kept well', { key: 0o600, root: 0o644, folder: 0o755 }, []],
