@@ -4,7 +4,6 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type IstiodSourceOptions, istiodSource } from '@inmesh/istiod';
 import { sdsSource } from '@inmesh/sds';
@@ -12,6 +11,7 @@ import { createMesh } from 'inmesh';
 import { type Credentials, type IdentitySource, verifyPeer } from 'inmesh/identity';
 import t, { type Test } from 'tap';
 import { makeAuthority } from '../../support/certificates.ts';
+import { followSource } from '../followed-source.ts';
 import { type ControlPlane, makeTokenKey, startIstiod } from './control-plane.ts';
 import { istioProgram } from './program.ts';
 
@@ -29,33 +29,6 @@ function withIstiod(name: string, run: (t: Test, istiod: ControlPlane) => Promis
   });
 }
 
-/** A source with what it told. */
-function running(t: Test, source: IdentitySource) {
-  const updates: Credentials[] = [];
-  const problems: string[] = [];
-  const stop = new AbortController();
-  const done = source.run(
-    {
-      update: (credentials) => void updates.push(credentials),
-      reject: (problem) => void problems.push(`rejected: ${problem.message}`),
-      lost: (reason) => void problems.push(`lost: ${reason.message}`),
-    },
-    stop.signal,
-  );
-  t.teardown(async () => {
-    stop.abort();
-    await done;
-  });
-  const until = async (what: string, reached: () => boolean): Promise<void> => {
-    for (let i = 0; i < 600; i++) {
-      if (reached()) return;
-      await wait(50);
-    }
-    throw new Error(`waited in vain for ${what}; ${updates.length} updates; ${problems.join('; ')}`);
-  };
-  return { updates, problems, until };
-}
-
 const sourceOf = ({ address, rootFile, serverName }: ControlPlane, options: IstiodSourceOptions): IdentitySource =>
   istiodSource({ address, serverName, trustRoot: rootFile, env: {}, ...options });
 
@@ -64,7 +37,10 @@ const chainOf = ({ certificateChainPem }: Credentials): readonly X509Certificate
 
 withIstiod('istiod signs for keys of every kind, for a day, and the chain verifies', async (t, istiod) => {
   for (const keyType of ['p-256', 'p-384', 'rsa-2048'] as const) {
-    const { problems, until, updates } = running(t, sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), keyType }));
+    const { problems, until, updates } = followSource(
+      t,
+      sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), keyType }),
+    );
     await until('a certificate', () => updates.length > 0);
     const credentials = updates[0] as Credentials;
     const chain = chainOf(credentials);
@@ -80,7 +56,7 @@ withIstiod('istiod signs for keys of every kind, for a day, and the chain verifi
 
 withIstiod('renews at half of the life, and without a token by the certificate that it has', async (t, istiod) => {
   const tokenFile = istiod.tokenFile('web');
-  const { problems, until, updates } = running(t, sourceOf(istiod, { tokenFile, ttlMs: 4_000 }));
+  const { problems, until, updates } = followSource(t, sourceOf(istiod, { tokenFile, ttlMs: 4_000 }));
   await until('a certificate', () => updates.length === 1);
   rmSync(tokenFile);
   await until('two renewals', () => updates.length >= 3);
@@ -94,7 +70,7 @@ withIstiod('renews at half of the life, and without a token by the certificate t
 });
 
 withIstiod('a root that istiod adds comes with the next certificate', async (t, istiod) => {
-  const { until, updates } = running(t, sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), ttlMs: 2_000 }));
+  const { until, updates } = followSource(t, sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), ttlMs: 2_000 }));
   await until('a certificate', () => updates.length > 0);
   const next = makeAuthority({ name: 'the next root' });
   istiod.addRoot(next.rootPem);
@@ -110,15 +86,15 @@ withIstiod('who is not known gets nothing, and a server that is not known gets n
     ['a token that another has signed', istiod.tokenFile('d', {}, makeTokenKey())],
   ];
   for (const [what, tokenFile] of refused) {
-    const { problems, until, updates } = running(t, sourceOf(istiod, { tokenFile }));
+    const { problems, until, updates } = followSource(t, sourceOf(istiod, { tokenFile }));
     await until('the refusal', () => problems.length > 0);
     t.match(problems[0], /^rejected: .* refused: UNAUTHENTICATED: request authenticate failure/, what);
     t.equal(updates.length, 0);
   }
-  const mistaken = running(t, sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), spiffeId: idOf('cart') }));
+  const mistaken = followSource(t, sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), spiffeId: idOf('cart') }));
   await mistaken.until('the refusal', () => mistaken.problems.length > 0);
   t.match(mistaken.problems[0], /expected spiffe:.*\/cart, the certificate says .*\/web/);
-  const elsewhere = running(
+  const elsewhere = followSource(
     t,
     sourceOf(istiod, { tokenFile: istiod.tokenFile('web'), serverName: 'istiod.other.svc' }),
   );
@@ -186,7 +162,7 @@ spec:
 
 withIstiod('Istio’s agent: both secrets by SDS, as it serves them to Envoy', async (t, istiod) => {
   const path = await istiod.agent(istiod.tokenFile('cart'));
-  const { problems, until, updates } = running(t, sdsSource({ path }));
+  const { problems, until, updates } = followSource(t, sdsSource({ path }));
   await until('a certificate', () => updates.length > 0);
   const credentials = updates[0] as Credentials;
   t.equal(credentials.spiffeId, idOf('cart'));

@@ -1,11 +1,11 @@
 // SDS of a real SPIRE agent: the same socket as its Workload API, spoken as an Envoy speaks it.
 import { readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { sdsSource } from '@inmesh/sds';
 import { type Credentials, readPemCertificates, verifyPeer } from 'inmesh/identity';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { makeAuthority } from '../../support/certificates.ts';
+import { followSource } from '../followed-source.ts';
 import { spirePrograms } from './programs.ts';
 import { startSpire } from './spire.ts';
 
@@ -13,33 +13,6 @@ const programs = spirePrograms();
 const self = readlinkSync('/proc/self/exe');
 const web = 'spiffe://example.org/ns/shop/sa/web';
 const partner = makeAuthority({ trustDomain: 'partner.example' });
-
-/** A source with what it told. */
-function follow(t: Test, path: string, roots: string) {
-  const updates: Credentials[] = [];
-  const problems: string[] = [];
-  const stop = new AbortController();
-  const running = sdsSource({ path, roots }).run(
-    {
-      update: (credentials) => void updates.push(credentials),
-      reject: (problem) => void problems.push(`rejected: ${problem.message}`),
-      lost: (reason) => void problems.push(`lost: ${reason.message}`),
-    },
-    stop.signal,
-  );
-  t.teardown(async () => {
-    stop.abort();
-    await running;
-  });
-  const until = async (what: string, reached: () => boolean): Promise<void> => {
-    for (let i = 0; i < 600; i++) {
-      if (reached()) return;
-      await wait(50);
-    }
-    throw new Error(`waited in vain for ${what}; ${updates.length} updates; ${problems.join('; ')}`);
-  };
-  return { problems, until, updates };
-}
 
 t.test('SPIRE by SDS: a workload that is let in later, rotation, federation, an agent that restarts', async (t) => {
   if ('why' in programs) {
@@ -50,8 +23,8 @@ t.test('SPIRE by SDS: a workload that is let in later, rotation, federation, an 
   writeFileSync(join(spire.folder, 'partner.pem'), partner.rootPem);
   spire.server('bundle', 'set', '-id', 'spiffe://partner.example', '-path', join(spire.folder, 'partner.pem'));
 
-  const own = follow(t, spire.socketPath, 'ROOTCA');
-  const all = follow(t, spire.socketPath, 'ALL');
+  const own = followSource(t, sdsSource({ path: spire.socketPath, roots: 'ROOTCA' }));
+  const all = followSource(t, sdsSource({ path: spire.socketPath, roots: 'ALL' }));
   await own.until('the refusal', () => own.problems.length > 0);
   t.match(own.problems[0], /^rejected: .* refused: (PERMISSION_DENIED|INVALID_ARGUMENT)/, 'nobody knows us yet');
 
