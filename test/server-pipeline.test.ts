@@ -13,7 +13,7 @@ import t, { type Test } from 'tap';
 import { MeshError } from '../src/errors.ts';
 import { peerOfSocket } from '../src/identity/verify-peer.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import type { AuthorizationPolicy } from '../src/model/inbound.ts';
+import type { AuthorizationPolicy } from '../src/model/authorization.ts';
 import { requestContext } from '../src/pipeline/request-context.ts';
 import { currentScope } from '../src/pipeline/scope.ts';
 import { createServerPipeline } from '../src/server-pipeline.ts';

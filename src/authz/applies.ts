@@ -1,4 +1,4 @@
-import type { AuthorizationRule } from '../model/inbound.ts';
+import type { AuthorizationRule } from '../model/authorization.ts';
 import { type AuthorizationFacts, type Condition, compileRule, type DerivedFacts } from './rule.ts';
 
 /**

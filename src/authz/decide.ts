@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import type { AuthorizationPolicy, AuthorizationRule } from '../model/inbound.ts';
+import type { AuthorizationPolicy, AuthorizationRule } from '../model/authorization.ts';
 import type { Provenance } from '../model/provenance.ts';
 import { type AuthorizationFacts, type Condition, compileRule, type DerivedFacts } from './rule.ts';
 

@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource } from '../model/inbound.ts';
+import type { AuthorizationOperation, AuthorizationRule, AuthorizationSource } from '../model/authorization.ts';
 import { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import { compileHosts, type HostView, hostView } from './host-match.ts';

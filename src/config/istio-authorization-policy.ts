@@ -3,7 +3,7 @@ import type {
   AuthorizationPolicy,
   AuthorizationRule,
   AuthorizationSource,
-} from '../model/inbound.ts';
+} from '../model/authorization.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';

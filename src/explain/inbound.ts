@@ -1,6 +1,6 @@
 import { type Authorize, compileAuthorization, findDecidingRule } from '../authz/decide.ts';
 import type { AuthorizationFacts } from '../authz/rule.ts';
-import type { AuthorizationPolicy } from '../model/inbound.ts';
+import type { AuthorizationPolicy } from '../model/authorization.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import type { Workload } from '../model/workload.ts';

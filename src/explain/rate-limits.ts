@@ -1,6 +1,7 @@
 import { compileApplies } from '../authz/applies.ts';
 import type { AuthorizationFacts } from '../authz/rule.ts';
-import type { AuthorizationRule, InboundPolicy } from '../model/inbound.ts';
+import type { AuthorizationRule } from '../model/authorization.ts';
+import type { InboundPolicy } from '../model/inbound.ts';
 
 interface CompiledLimit {
   readonly name: string;

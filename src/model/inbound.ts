@@ -1,14 +1,22 @@
 import { type ClientCertDetails, defaultClientCertDetails } from '../lib/forwarded-client-cert.ts';
+import type { AuthorizationPolicy } from './authorization.ts';
 import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
-import type { StringMatch } from './string-match.ts';
+import type { RequestAuthentication } from './request-authentication.ts';
 
 /** What this workload demands of its callers. */
 export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
+  /** RequestAuthentications that select this workload. Absent: tokens are not looked at. */
+  readonly requestAuthentication?: readonly RequestAuthentication[];
+  /**
+   * How many proxies in front of this workload are trusted to have appended to `x-forwarded-for`
+   * (Istio `gatewayTopology.numTrustedProxies`). Absent: 0, the peer of the connection is the caller.
+   */
+  readonly numTrustedProxies?: number;
   /** Limits on what this workload takes, in the order in which they are asked. Absent: none. */
   readonly localRateLimits?: readonly LocalRateLimit[];
   readonly globalRateLimits?: readonly GlobalRateLimit[];
@@ -65,45 +73,6 @@ export interface MtlsPolicy {
   /** `portLevelMtls`, by the port that the workload listens on. */
   readonly ports: ReadonlyMap<number, MtlsMode>;
   readonly provenance?: Provenance;
-}
-
-/** Istio `AuthorizationPolicy` after the selector was applied. */
-export interface AuthorizationPolicy {
-  readonly action: 'ALLOW' | 'DENY';
-  /** No rules: never matches. ALLOW without rules therefore denies everything. */
-  readonly rules: readonly AuthorizationRule[];
-  readonly provenance: Provenance;
-}
-
-/** Matches when one `from` matches (or there is none) and one `to` matches (or there is none). */
-export interface AuthorizationRule {
-  readonly from: readonly AuthorizationSource[];
-  readonly to: readonly AuthorizationOperation[];
-}
-
-/** All present fields must hold; within a field any value; a `not` field excludes. */
-export interface AuthorizationSource {
-  /** Without the `spiffe://`; `*` matches any authenticated peer. */
-  readonly principals?: readonly StringMatch[];
-  readonly notPrincipals?: readonly StringMatch[];
-  readonly namespaces?: readonly StringMatch[];
-  readonly notNamespaces?: readonly StringMatch[];
-  /** `<namespace>/<service account>`. */
-  readonly serviceAccounts?: readonly string[];
-  readonly notServiceAccounts?: readonly string[];
-}
-
-export interface AuthorizationOperation {
-  readonly methods?: readonly StringMatch[];
-  readonly notMethods?: readonly StringMatch[];
-  readonly paths?: readonly StringMatch[];
-  readonly notPaths?: readonly StringMatch[];
-  /** Case-insensitive; an entry without a port matches any port. */
-  readonly hosts?: readonly StringMatch[];
-  readonly notHosts?: readonly StringMatch[];
-  /** Ports that the workload listens on. */
-  readonly ports?: readonly number[];
-  readonly notPorts?: readonly number[];
 }
 
 /** What Istio does without any policy: mTLS accepted but not demanded, everybody allowed. */

@@ -1,4 +1,4 @@
-import type { AuthorizationRule } from './inbound.ts';
+import type { AuthorizationRule } from './authorization.ts';
 import type { Provenance } from './provenance.ts';
 
 /** Something of a request by which callers or requests are told apart. */

@@ -38,6 +38,8 @@ export interface ServerCall {
   peer: Peer | undefined;
   /** jwt: claims of the verified token. */
   claims: Readonly<Record<string, unknown>> | undefined;
+  /** jwt: `<iss>/<sub>` of the verified token; Istio's `request.auth.principal`. */
+  requestPrincipal: string | undefined;
   /** deadline: when the caller stops waiting, monotonic milliseconds; infinite without one. */
   deadline: number;
   /** metrics: the end of this call will be recorded. */
@@ -99,6 +101,7 @@ export function createServerCall(
     hints: 0,
     peer: undefined,
     claims: undefined,
+    requestPrincipal: undefined,
     deadline: Number.POSITIVE_INFINITY,
     observed: false,
     flag: '',

@@ -6,7 +6,7 @@ import type {
   AuthorizationPolicy,
   AuthorizationRule,
   AuthorizationSource,
-} from '../../src/model/inbound.ts';
+} from '../../src/model/authorization.ts';
 import type { StringMatch } from '../../src/model/string-match.ts';
 import type { Peer } from '../../src/pipeline/scope.ts';
 
