@@ -1,0 +1,71 @@
+import type { MeshOptions } from '../../../src/index.ts';
+import type { TestAuthority } from '../../support/certificates.ts';
+import type { Input } from './catalogue.ts';
+import type { Way } from './ways.ts';
+
+/** What a script may use. */
+export interface Target {
+  readonly way: Way;
+  /** The port that the way speaks to. */
+  readonly port: number;
+  readonly plainPort: number;
+  readonly securePort: number;
+  readonly authority: TestAuthority;
+  /** Trusted by the server, for another trust domain (`evil.example`). */
+  readonly stranger: TestAuthority;
+  /** The configuration of the case, compiled and in force; YAML. */
+  readonly yaml: string;
+  /** Takes another configuration into force. */
+  use(yaml: string): void;
+}
+
+/** What came of an attack: an answer; no status: the connection or the stream was ended without one. */
+export interface Outcome {
+  readonly status?: number | undefined;
+  readonly body?: string;
+  /** What went against the expectation, where a status does not say it. */
+  readonly problem?: string;
+}
+
+/** An attack that takes more than one request. `bounded` and `ignore` are its own to judge, by `problem`. */
+export type Script = (target: Target, input: Input) => Promise<Outcome>;
+
+/** What a layer brings for its cases. */
+export interface Preparation {
+  /** Beside those of the fixture; these go before them. */
+  readonly configs?: Readonly<Record<string, string>>;
+  /** Each `${name}` in a configuration becomes what stands here. */
+  readonly values?: Readonly<Record<string, string>>;
+  /** Headers that carry the token of a case (`input.jwt`). */
+  readonly token?: (input: Input) => Promise<readonly (readonly [string, string])[]>;
+  /** Further cases, made by code. */
+  readonly cases?: readonly import('./catalogue.ts').Attack[];
+  /** Ends what was started. */
+  close?(): Promise<void>;
+}
+
+/** One layer of the catalogue: `test/fixtures/attacks/<name>.json`, and what goes with it. */
+export interface Layer {
+  readonly name: string;
+  /** By id of the case: what the runner cannot send by itself. */
+  readonly scripts?: Readonly<Record<string, Script>>;
+  /** Cases that need no server at all, by id; run once. */
+  readonly alone?: Readonly<Record<string, () => Promise<Outcome>>>;
+  /** Started once before its cases: an issuer of tokens, a provider. */
+  readonly prepare?: () => Promise<Preparation>;
+  /** Options of the mesh that its cases need; the layer then has servers of its own. */
+  readonly mesh?: () => Partial<MeshOptions>;
+}
+
+/**
+ * All layers that run against servers. To add one: a fixture, a line here, and where it needs more
+ * a file `<name>.ts` beside this one that exports a {@link Layer}.
+ */
+export const layers: readonly Layer[] = [
+  { name: 'path' },
+  { name: 'host' },
+  { name: 'hdr' },
+  { name: 'authz' },
+  { name: 'idh' },
+  { name: 'frame' },
+];
