@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { AuthorizationAudit } from './authz/report.ts';
+import type { AuthorizationCount } from './authz/tallies.ts';
 import { MeshError } from './errors.ts';
 import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
@@ -39,6 +41,8 @@ export interface InboundDependencies {
   readonly loadReports?: 'asked' | 'always' | 'never';
   /** Cuts connections of clients that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
+  /** Hears of requests that AUDIT policies match. */
+  readonly audited?: (audit: AuthorizationAudit) => void;
   snapshot(): Snapshot | undefined;
 }
 
@@ -49,6 +53,7 @@ export interface Inbound {
   scopeOf(request: IncomingMessage): Scope | undefined;
   rateLimits(): readonly RateLimitStatus[];
   overload(): OverloadStatus | undefined;
+  authorization(): readonly AuthorizationCount[];
   connections(): InboundConnections;
   /** Serves on for `delayMs`, then turns connections away, and ends after at most `graceMs` more. */
   close(options: { readonly delayMs: number; readonly graceMs: number }): Promise<void>;
@@ -102,6 +107,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     },
     handle: pipeline.handle,
     overload: pipeline.overload,
+    authorization: pipeline.authorization,
     connections: () => counts.snapshot(),
     scopeOf: pipeline.scopeOf,
     rateLimits: pipeline.rateLimits,

@@ -1,5 +1,7 @@
 import './lib/require-node.ts';
 
+export type { AuthorizationAudit } from './authz/report.ts';
+export type { AuthorizationCount } from './authz/tallies.ts';
 export type { ConfigProblem, ConfigSink, ConfigSource, EnforcementEntry, EnforcementReport } from './config/source.ts';
 export type { ConnectOptions } from './connect.ts';
 export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
@@ -39,6 +41,7 @@ export type {
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';
 export type { OverloadStatus } from './overload/protection.ts';
+export type { AuthorizationDecision } from './pipeline/authorization-decision.ts';
 export { type RequestContext, requestContext } from './pipeline/request-context.ts';
 export type { Peer, Scope } from './pipeline/scope.ts';
 export type {

@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import type { AuthorizationAudit } from './authz/report.ts';
+import type { AuthorizationCount } from './authz/tallies.ts';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
 import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
@@ -263,6 +265,11 @@ export interface MeshStats {
   readonly rateLimits: readonly RateLimitStatus[];
   /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
   readonly overload: OverloadStatus | undefined;
+  /**
+   * What AuthorizationPolicies have decided so far, by policy; with `dryRun`, what those would have that
+   * are only tried out. Policies without a request are not in it.
+   */
+  readonly authorization: readonly AuthorizationCount[];
   /** Of the ports that `mesh.listen` opened. */
   readonly connections: InboundConnections;
 }
@@ -279,6 +286,8 @@ export interface MeshEvents {
   'identity-expired': IdentityHealth;
   /** An endpoint was ejected or failed its health checks (`healthy: false`), or came back. */
   endpoint: EndpointStatus;
+  /** A request matched an AuthorizationPolicy with the action AUDIT. */
+  'authorization-audit': AuthorizationAudit;
   /** A circuit breaker opened (`open`), lets one call try (`halfOpen`), or closed (`closed`). */
   breaker: BreakerStatus;
 }

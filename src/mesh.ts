@@ -89,6 +89,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     propagateHeaders: settings.propagateHeaders,
     loadReports: settings.loadReports,
     rateLimitService: options.rateLimitService,
+    audited: (audit) => events.emit('authorization-audit', audit),
     snapshot: () => config.current(),
   });
 
@@ -213,6 +214,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         faults: outbound.faults(),
         rateLimits: inbound.rateLimits(),
         overload: inbound.overload(),
+        authorization: inbound.authorization(),
         connections: inbound.connections(),
       };
     },

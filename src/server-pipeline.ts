@@ -1,8 +1,11 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
-import { type AuthorizationOptions, type Authorize, compileAuthorization } from './authz/decide.ts';
+import { type AuthorizationOptions, type Authorizer, compileAuthorizer } from './authz/authorizer.ts';
 import { authorizationFilter } from './authz/filter.ts';
+import { type AuthorizationAudit, reportAuthorization } from './authz/report.ts';
+import { type AuthorizationCount, createTallies, type Tallies } from './authz/tallies.ts';
+import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
@@ -52,6 +55,8 @@ export interface ServerPipelineDependencies {
   /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
+  /** Hears of requests that AUDIT policies match. */
+  readonly audited?: (audit: AuthorizationAudit) => void;
   /** Asked about the limits of a RateLimit's `global`. */
   readonly rateLimitService?: RateLimitService | undefined;
   /** Headers that the calls of a request hand on; lower case. Default none. */
@@ -72,6 +77,8 @@ export interface ServerPipeline {
   countRefusal(error: MeshError): void;
   /** How the server protects itself; nothing where that is not configured, or nothing was asked yet. */
   overload(): OverloadStatus | undefined;
+  /** What AuthorizationPolicies have decided, and would have. */
+  authorization(): readonly AuthorizationCount[];
   /** Ends what runs in the background. */
   close(): void;
   /** What the rate limits have refused. */
@@ -92,6 +99,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const reporting = dependencies.loadReports ?? 'asked';
   const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
   const limits = createServerLimits(dependencies);
+  const tallies = createTallies();
+  const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
@@ -123,9 +132,10 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     ];
     // then STRICT / PERMISSIVE / DISABLE; only STRICT demands anything of a request
     if (demandsMtls(mtls)) filters.push(mtlsFilter(mtls));
+    tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW
-      filters.push(authorizationFilter(compiled(authorization, dependencies)));
+      filters.push(authorizationFilter(compiled(authorization, dependencies, tallies), observer));
     }
     // inside authz: strangers are told nothing; outside the handler: before its response begins
     if (reporting !== 'never') filters.push(loadFilter(sampler, reporting));
@@ -159,7 +169,9 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     const failure = failureOf(error);
     call.flag = failure.flag;
     if (!call.observed) seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
-    const fields = { code: failure.code, method: call.method, path: call.path || call.request.url, error };
+    const detail = call.authorization?.detail;
+    const why = detail === undefined || detail === '' ? {} : { detail };
+    const fields = { code: failure.code, ...why, method: call.method, path: call.path || call.request.url, error };
     if (error instanceof MeshError) logger.debug(fields, failure.message);
     else logger.error(fields, 'deciding about a request failed; it was refused');
     answerFailure(call.request, call.response, failure);
@@ -192,6 +204,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     serve: (application) => (request, response) => run(request, response, application),
     scopeOf: (request) => handedCall(request)?.scope,
     overload: () => protection?.status,
+    authorization: tallies.counts,
     close() {
       sampler.close();
       protection?.close();
@@ -218,14 +231,16 @@ function peerOf(call: ServerCall, { peerOfSocket, logger }: ServerPipelineDepend
 function compiled(
   policies: InboundPolicy['authorization'],
   { authorization, logger }: ServerPipelineDependencies,
-): Authorize {
+  tallies: Tallies,
+): Authorizer {
   try {
-    return compileAuthorization(policies, authorization);
+    return compileAuthorizer(policies, authorization, tallies);
   } catch (error) {
     logger.error({ error }, 'authorization policies cannot be compiled; every request is refused');
-    return () => {
+    const decide = (): never => {
       throw new MeshError('ERR_MESH_FORBIDDEN', 'authorization policies cannot be compiled', { cause: error });
     };
+    return { decide };
   }
 }
 

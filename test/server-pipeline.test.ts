@@ -143,6 +143,10 @@ t.test('a new policy counts from the next request on', async (t) => {
   t.match(parts.logger.messages('debug'), [
     /^GET \/ by a caller without identity: AuthorizationPolicy shop\/p denies it$/,
   ]);
+  t.match(parts.logger.lines.at(-1)?.fields, {
+    code: 'ERR_MESH_FORBIDDEN',
+    detail: 'rbac_access_denied_matched_policy[ns[shop]-policy[p]-rule[0]]',
+  });
   parts.use(inboundSnapshot({ mtls: { mode: 'STRICT', ports: new Map() } }));
   t.match((await rawExchange(port, get()))[0], { status: 403, body: 'mTLS required' });
   parts.use(inboundSnapshot({ mtls: { mode: 'STRICT', ports: new Map([[port, 'DISABLE']]) } }));

@@ -82,7 +82,7 @@ export const authorizationPolicyTable: KindTable = {
   group: 'security.istio.io',
   versions: ['v1', 'v1beta1'],
   status: 'enforced',
-  note: 'with annotation `istio.io/dry-run: "true"` it is not enforced, as in Istio',
+  note: 'with annotation `istio.io/dry-run: "true"` what it would decide is logged and counted, and not enforced, as in Istio',
   reference: 'https://istio.io/latest/docs/reference/config/security/authorization-policy/',
   fields: {
     spec: field(
@@ -90,7 +90,10 @@ export const authorizationPolicyTable: KindTable = {
         selector,
         targetRef: refused(targetRef, attachment),
         targetRefs: refused(targetRefs, attachment),
-        action: enforced(oneOfValues('ALLOW', 'DENY', 'AUDIT', 'CUSTOM'), 'AUDIT and CUSTOM are refused'),
+        action: enforced(
+          oneOfValues('ALLOW', 'DENY', 'AUDIT', 'CUSTOM'),
+          'AUDIT: what matches is logged, counted and told as event `authorization-audit`; CUSTOM is refused',
+        ),
         provider: refused(object({ name: string() }), 'there are no external authorization providers yet'),
         rules: list(
           object({

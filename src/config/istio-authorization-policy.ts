@@ -49,10 +49,12 @@ export interface RuleSpec {
 }
 
 const dryRun = 'istio.io/dry-run';
+/** What Go's `strconv.ParseBool` takes for true. */
+const trueWords = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
 
 /**
  * Compiles one policy, also one for other workloads: a mistake in it is a mistake of the folder.
- * Nothing when it is not for this workload, or only tried out (`istio.io/dry-run`).
+ * Nothing when it is not for this workload.
  */
 export function compileAuthorizationPolicy(
   resource: Resource<AuthorizationPolicyBody>,
@@ -62,18 +64,22 @@ export function compileAuthorizationPolicy(
 ): AuthorizationPolicy | undefined {
   const { spec = {} } = resource.body;
   const action = spec.action ?? 'ALLOW';
-  if (action === 'AUDIT' || action === 'CUSTOM') {
-    collector.refuse(resource, ['spec', 'action'], 'is refused: only ALLOW and DENY can be enforced yet', action);
+  if (action === 'CUSTOM') {
+    collector.refuse(resource, ['spec', 'action'], 'is refused: there are no external authorization providers', action);
     return undefined;
   }
-  const rules = compileRules(spec.rules ?? [], { resource, workload, mesh, collector, action }, ['spec', 'rules']);
-  if (resource.annotations[dryRun] === 'true') {
-    collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', 'dry run: this policy is not enforced');
-    return undefined;
+  const reading = action === 'ALLOW' ? 'ALLOW' : 'DENY';
+  const given = { resource, workload, mesh, collector, action: reading } as const;
+  const rules = compileRules(spec.rules ?? [], given, ['spec', 'rules']);
+  const triedOut = trueWords.has(resource.annotations[dryRun] ?? '');
+  if (triedOut) {
+    const note = 'dry run: what this policy would decide is logged and counted, and not enforced';
+    collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', note);
   }
   if (resource.namespace !== mesh.rootNamespace && resource.namespace !== workload.namespace) return undefined;
   if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
-  return { action, rules, provenance: collector.at(resource, ['kind'], true) };
+  const provenance = collector.at(resource, ['kind'], true);
+  return { action, rules, provenance, ...(triedOut ? { dryRun: true } : {}) };
 }
 
 /** Compiles `rules`, wherever they stand. */

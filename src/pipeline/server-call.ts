@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../lib/clock.ts';
+import type { AuthorizationDecision } from './authorization-decision.ts';
 import type { Connection } from './connection.ts';
 import type { Peer, Scope } from './scope.ts';
 
@@ -40,6 +41,8 @@ export interface ServerCall {
   claims: Readonly<Record<string, unknown>> | undefined;
   /** jwt: `<iss>/<sub>` of the verified token; Istio's `request.auth.principal`. */
   requestPrincipal: string | undefined;
+  /** authz: what was decided, and by which rule; nothing when there are no policies, or none was asked yet. */
+  authorization: AuthorizationDecision | undefined;
   /** deadline: when the caller stops waiting, monotonic milliseconds; infinite without one. */
   deadline: number;
   /** metrics: the end of this call will be recorded. */
@@ -102,6 +105,7 @@ export function createServerCall(
     peer: undefined,
     claims: undefined,
     requestPrincipal: undefined,
+    authorization: undefined,
     deadline: Number.POSITIVE_INFINITY,
     observed: false,
     flag: '',

@@ -222,7 +222,6 @@ const refusedFields: readonly (readonly [text: string, field: string])[] = [
   [policy('targetRefs: [{kind: Service, name: a}]'), 'spec.targetRefs'],
   [policy('targetRef: {kind: Service, name: a}'), 'spec.targetRef'],
   [policy('action: CUSTOM'), 'spec.action'],
-  [policy('action: AUDIT'), 'spec.action'],
 ];
 
 t.test('what would be less secure, or go elsewhere, when it is left out is refused by name', async (t) => {

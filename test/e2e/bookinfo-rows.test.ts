@@ -53,6 +53,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     breakers: [],
     faults: { active: 0, delays: 0, aborts: 0, overflow: 0 },
     overload: undefined,
+    authorization: [],
   };
   return { pid, stats, certifiedAt: 0 };
 }

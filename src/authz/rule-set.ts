@@ -1,0 +1,40 @@
+import type { AuthorizationPolicy } from '../model/authorization.ts';
+import type { Provenance } from '../model/provenance.ts';
+import { type AuthorizationFacts, compileRule, type DerivedFacts, type RuleReading } from './rule.ts';
+import { ruleId } from './rule-id.ts';
+import { indexRules } from './rule-index.ts';
+import { ruleKeys } from './rule-keys.ts';
+
+/** A rule and where it comes from. */
+export interface PolicyRule {
+  readonly policy: Provenance;
+  /** Position in the policy's `rules`. */
+  readonly rule: number;
+  /** `ns[shop]-policy[no-admin]-rule[0]`. */
+  readonly id: string;
+}
+
+/** The rules of several policies, read in one way. */
+export interface RuleSet {
+  /** All of them, in the order of the policies. */
+  readonly rules: readonly PolicyRule[];
+  /** Position in `rules` of the first that matches; -1 when none does. */
+  find(facts: AuthorizationFacts, derived: DerivedFacts): number;
+}
+
+/**
+ * Compiles the rules of policies to one look-up.
+ *
+ * @throws MeshError `ERR_MESH_CONFIG_INVALID` for what a rule cannot say
+ */
+export function compileRuleSet(policies: readonly AuthorizationPolicy[], reading: RuleReading): RuleSet {
+  const rules: PolicyRule[] = [];
+  const indexed = policies.flatMap(({ provenance, rules: all }) =>
+    all.map((rule, at) => {
+      rules.push({ policy: provenance, rule: at, id: ruleId(provenance, at) });
+      return { matches: compileRule(rule, reading), keys: ruleKeys(rule, reading) };
+    }),
+  );
+  const viewed = reading.action === 'DENY' && !reading.literalPaths;
+  return { rules, find: indexRules(indexed, viewed) };
+}
