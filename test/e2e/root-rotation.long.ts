@@ -20,3 +20,10 @@ t.test('of 100,000 requests while the root of the embedded authority is exchange
   const seconds = ((performance.now() - started) / 1_000).toFixed(0);
   t.comment(`${calls} calls in ${seconds} s, ${certificates} certificates, steps after ${steps.map(([, at]) => at)}`);
 });
+
+t.test('the root is exchanged while members check revocation lists of both roots', async (t) => {
+  const load = { calls: 1_000, every: 100, leafTtlMs: 6_000, lists: true };
+  const { answers, calls, steps } = await exchangeRootUnderLoad(t, load);
+  t.same(answers, { '200 hello': calls });
+  t.equal(steps.length, 4);
+});

@@ -13,13 +13,6 @@ t.test('the root of the embedded authority is exchanged under load, and no reque
   );
 });
 
-t.test('the same while members check revocation lists of both roots', async (t) => {
-  const load = { calls: 1_000, every: 100, leafTtlMs: 6_000, lists: true };
-  const { answers, calls, steps } = await exchangeRootUnderLoad(t, load);
-  t.same(answers, { '200 hello': calls });
-  t.equal(steps.length, 4);
-});
-
 /** Calls until the answer is another one. */
 async function changed(call: () => Promise<string>, from: string): Promise<string> {
   let answer = from;

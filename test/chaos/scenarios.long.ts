@@ -1,0 +1,3 @@
+import { testQuickCases } from './quick-cases.ts';
+
+testQuickCases((id) => !/^(CERT|EP|NET|POL)-/.test(id));
