@@ -6,9 +6,9 @@ import { root } from '../support/source-files.ts';
 const page = readFileSync(`${root}docs/threat-model.md`, 'utf8');
 const section = (heading: string): string => page.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
 const rows = (text: string): readonly string[] => text.split('\n').filter((line) => /^\| (?!-|[a-z]+ \|)/.test(line));
-const fixtures = readdirSync(`${root}test/fixtures`).map((file) =>
-  readFileSync(`${root}test/fixtures/${file}`, 'utf8'),
-);
+const fixtures = readdirSync(`${root}test/fixtures`, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.json'))
+  .map((file) => readFileSync(`${root}test/fixtures/${file}`, 'utf8'));
 
 t.test('every defence names a test that is there, and cases that the test has', async (t) => {
   for (const heading of ['What is defended', 'What fails closed']) {
