@@ -8,11 +8,13 @@ import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
 import type { TrustBundles } from './identity/trust.ts';
 import { peerOfSocket } from './identity/verify-peer.ts';
+import type { KeySource } from './jwt/keys.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
 import type { Application, ListenOptions, MeshServer } from './mesh-api.ts';
 import type { MtlsMode } from './model/inbound.ts';
+import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { OverloadStatus } from './overload/protection.ts';
@@ -35,6 +37,8 @@ export interface InboundDependencies {
   /** Absent: this process has no identity and serves plaintext only. */
   readonly identity: IdentityStore | undefined;
   readonly rateLimitService?: RateLimitService | undefined;
+  /** Where the keys of a rule for tokens come from. */
+  readonly keySourceOf?: (rule: JwtRule) => KeySource;
   /** Headers that calls hand on; lower case. */
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */

@@ -10,6 +10,7 @@ export type { InboundExplanation, OutboundExplanation } from './explain/result.t
 export type { FaultStatus } from './fault/active.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { IdentityHealth } from './identity/store.ts';
+export type { JwksStatus } from './jwt/key-sources.ts';
 export {
   type ForwardedClientCert,
   parseForwardedClientCert,

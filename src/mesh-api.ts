@@ -11,6 +11,7 @@ import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { IdentityHealth } from './identity/store.ts';
+import type { JwksStatus } from './jwt/key-sources.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
@@ -99,6 +100,16 @@ export interface MeshOptions {
    * within a second, idle or not.
    */
   readonly untrustedConnections?: 'refuse' | 'close';
+  /**
+   * PEM file with roots to trust, beside those that Node.js trusts, where keys of tokens are fetched
+   * from (`jwksUri`, OpenID Connect Discovery). Default none.
+   */
+  readonly jwksCa?: string;
+  /**
+   * Longest time between two fetches of the keys of an issuer of tokens, milliseconds: how long a key
+   * that the issuer has taken back may still be accepted. Default 300,000; at least 1,000.
+   */
+  readonly jwksRefreshMs?: number;
   /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
@@ -241,7 +252,7 @@ export interface MeshHealth {
   readonly ready: boolean;
   /** Why it is not ready. */
   readonly reasons: readonly string[];
-  /** What is wrong while it is ready: a certificate that was not renewed in time, a source that is out of reach. */
+  /** What is wrong while it is ready: a certificate that was not renewed in time, a source or an issuer's keys out of reach. */
   readonly warnings: readonly string[];
   /** Absent: this process has no identity. */
   readonly identity: IdentityHealth | undefined;
@@ -263,6 +274,8 @@ export interface MeshStats {
   readonly faults: FaultStatus;
   /** What the RateLimits of this workload have refused. */
   readonly rateLimits: readonly RateLimitStatus[];
+  /** The keys of tokens that are fetched, by where they come from. */
+  readonly jwks: readonly JwksStatus[];
   /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
   readonly overload: OverloadStatus | undefined;
   /**
@@ -288,6 +301,11 @@ export interface MeshEvents {
   endpoint: EndpointStatus;
   /** A request matched an AuthorizationPolicy with the action AUDIT. */
   'authorization-audit': AuthorizationAudit;
+  /**
+   * Keys of an issuer of tokens were fetched and differ from those before; or cannot be fetched
+   * (`problem`: those from before stay, if there are any); or can be fetched again.
+   */
+  jwks: JwksStatus;
   /** A circuit breaker opened (`open`), lets one call try (`halfOpen`), or closed (`closed`). */
   breaker: BreakerStatus;
 }
@@ -324,7 +342,8 @@ export interface Mesh {
   /** The scope of this request: peer identity, request id, deadline. */
   scopeOf(request: IncomingMessage): Scope | undefined;
   /**
-   * Resolves when configuration and identity are complete, and the certificate is valid now. Rejects
+   * Resolves when configuration and identity are complete, the certificate is valid now, and the keys
+   * of all issuers of tokens were asked for once (without them tokens are refused). Rejects
    * when `timeoutMs` passes (default: waits), and at once when the configuration was refused and never
    * changes.
    *

@@ -13,6 +13,12 @@ export interface HealthDependencies {
   readonly identityName: string | undefined;
   /** Resolves when the source of configuration will say nothing more. */
   readonly configEnded: Promise<void>;
+  /** Keys of tokens. Without them tokens are refused; the rest is served. */
+  readonly keys?: {
+    status(): readonly { readonly url: string; readonly keys: number; readonly problem?: string }[];
+    pending(): readonly string[];
+    settled(): Promise<void>;
+  };
   /** Has the mesh begun to close? */
   closing(): boolean;
 }
@@ -49,6 +55,9 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
     return parts;
   };
 
+  const pendingKeys = (): readonly string[] =>
+    (dependencies.keys?.pending() ?? []).map((url) => `answer yet about keys of tokens from ${url}`);
+
   /** Rejects for a configuration that was refused, and whose source does not look at it again. */
   const refusedForGood = configEnded.then(async () => {
     if (config.current() === undefined && config.problems().length > 0 && !dependencies.closing()) {
@@ -61,7 +70,7 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
   refusedForGood.catch(() => {});
 
   return {
-    missing: () => missingParts().join(' and '),
+    missing: () => [...missingParts(), ...pendingKeys()].join(' and '),
     health() {
       const reasons = missingParts().map((part) => `no ${part}`);
       if (dependencies.closing()) reasons.unshift('the mesh is closing');
@@ -69,12 +78,16 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
       return {
         ready: reasons.length === 0,
         reasons,
-        warnings: warningsOf(status, config.current() === undefined ? undefined : configProblem()),
+        warnings: [
+          ...warningsOf(status, config.current() === undefined ? undefined : configProblem()),
+          ...(dependencies.keys?.status() ?? []).flatMap(keysWarning),
+        ],
         identity: status,
       };
     },
     async complete(signal) {
       await Promise.all([Promise.race([config.ready, refusedForGood]), identity?.ready]);
+      await dependencies.keys?.settled();
       // The first certificate may have expired since.
       if (identity === undefined || identity.current() !== undefined || signal.aborted) return;
       await new Promise<void>((resolve) => {
@@ -92,6 +105,16 @@ export function createHealthView(dependencies: HealthDependencies): HealthView {
 
 function because(what: string, reason: string | undefined): string {
   return reason === undefined ? what : `${what} (${reason})`;
+}
+
+function keysWarning(status: { readonly url: string; readonly keys: number; readonly problem?: string }): string[] {
+  const { keys, problem, url } = status;
+  if (problem === undefined) return keys === 0 ? [`no keys of tokens from ${url}: they are refused`] : [];
+  return [
+    keys === 0
+      ? because(`no keys of tokens from ${url}: they are refused`, problem)
+      : `keys of tokens from ${url} are not renewed: ${problem}`,
+  ];
 }
 
 function warningsOf(identity: IdentityHealth | undefined, config: string | undefined): readonly string[] {

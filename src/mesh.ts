@@ -13,6 +13,7 @@ import type { Credentials, IdentitySource } from './identity/source.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import { narrowsTrust } from './identity/trust-renewal.ts';
 import { createInbound } from './inbound.ts';
+import { createKeySources } from './jwt/key-sources.ts';
 import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
@@ -21,6 +22,7 @@ import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import { createDocumentFetch } from './transport/fetch-document.ts';
 import { createTrustWatch } from './transport/trust-watch.ts';
 
 /**
@@ -78,6 +80,14 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     fileUnreadable: (cluster, file, error) =>
       logger.warn({ cluster, file, error: error.message }, 'a file of TLS cannot be read: calls answer 503'),
   });
+  const keys = createKeySources({
+    fetch: createDocumentFetch({ clock, rootsFile: settings.jwksCa }),
+    refreshMs: settings.jwksRefreshMs,
+    clock,
+    random,
+    logger,
+    changed: (status) => events.emit('jwks', status),
+  });
   const inbound = createInbound({
     workload,
     clock,
@@ -90,6 +100,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     loadReports: settings.loadReports,
     rateLimitService: options.rateLimitService,
     audited: (audit) => events.emit('authorization-audit', audit),
+    keySourceOf: keys.sourceOf,
     snapshot: () => config.current(),
   });
 
@@ -97,6 +108,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     update(snapshot, report) {
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
+      keys.use(snapshot.inbound.requestAuthentication ?? []);
       events.emit('config', { version: snapshot.version, report });
     },
     reject(problems) {
@@ -132,6 +144,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     identity,
     identityName: identitySource?.name,
     configEnded,
+    keys,
     closing: () => closing !== undefined,
   });
 
@@ -169,6 +182,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     } finally {
       stop.abort();
       identity?.close();
+      keys.close();
       trustWatch?.close();
       for (const signal of settings.closeOn) process.off(signal, onSignal);
       release();
@@ -213,6 +227,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         breakers: outbound.breakers(),
         faults: outbound.faults(),
         rateLimits: inbound.rateLimits(),
+        jwks: keys.status(),
         overload: inbound.overload(),
         authorization: inbound.authorization(),
         connections: inbound.connections(),

@@ -37,6 +37,8 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   overrideHeaders: like(settingsTable.overrideHeaders),
   mirrorCredentials: like(settingsTable.mirrorCredentials),
   untrustedConnections: like(settingsTable.untrustedConnections),
+  jwksCa: like(settingsTable.jwksCa),
+  jwksRefreshMs: like(settingsTable.jwksRefreshMs),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

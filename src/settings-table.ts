@@ -60,6 +60,18 @@ const milliseconds = (variable: Setting<number>['variable']): Setting<number> =>
   return { variable, mustBe: 'a whole number of milliseconds', parse, accept };
 };
 
+/** More often than once in a second is no help to anybody. */
+const jwksRefreshMs: Setting<number> = {
+  variable: 'INMESH_JWKS_REFRESH_MS',
+  mustBe: 'a whole number of milliseconds, at least 1000',
+  parse: (given) => atLeastASecond(milliseconds('INMESH_JWKS_REFRESH_MS').parse(given)),
+  accept: (value) => atLeastASecond(milliseconds('INMESH_JWKS_REFRESH_MS').accept(value)),
+};
+
+function atLeastASecond(ms: number | undefined): number | undefined {
+  return ms === undefined || ms < 1_000 ? undefined : ms;
+}
+
 /** 0 to 100; nothing is no number. */
 const asPercent = (value: unknown): number | undefined =>
   typeof value === 'number' && value >= 0 && value <= 100 ? value : undefined;
@@ -146,6 +158,8 @@ interface SettingValues {
   readonly overrideHeaders: 'ignore' | 'obey';
   readonly mirrorCredentials: 'own' | 'all';
   readonly untrustedConnections: 'refuse' | 'close';
+  readonly jwksCa: string;
+  readonly jwksRefreshMs: number;
 }
 
 export type SettingKey = keyof SettingValues;
@@ -201,6 +215,8 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   overrideHeaders: oneOf('INMESH_OVERRIDE_HEADERS', 'ignore', 'obey'),
   mirrorCredentials: oneOf('INMESH_MIRROR_CREDENTIALS', 'own', 'all'),
   untrustedConnections: oneOf('INMESH_UNTRUSTED_CONNECTIONS', 'refuse', 'close'),
+  jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
+  jwksRefreshMs,
 };
 
 /** Names the settings file; not a setting itself. */

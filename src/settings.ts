@@ -58,6 +58,9 @@ export interface ResolvedSettings {
   readonly retries: RetrySettings;
   readonly mirrorCredentials: 'own' | 'all';
   readonly untrustedConnections: 'refuse' | 'close';
+  /** Path of a PEM file. */
+  readonly jwksCa?: string;
+  readonly jwksRefreshMs: number;
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -89,6 +92,7 @@ export function resolveSettings(
   const config = options.config ?? value('config');
   const outboundPolicy = options.outboundPolicy ?? value('outboundPolicy');
   const instance = options.instance ?? value('instance');
+  const jwksCa = options.jwksCa ?? value('jwksCa');
   const inKubernetes = Boolean(env['KUBERNETES_SERVICE_HOST']);
   const logLevel = value('logLevel') ?? 'warn';
   return {
@@ -114,6 +118,8 @@ export function resolveSettings(
     },
     mirrorCredentials: options.mirrorCredentials ?? value('mirrorCredentials') ?? 'own',
     untrustedConnections: options.untrustedConnections ?? value('untrustedConnections') ?? 'refuse',
+    ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
+    jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

@@ -56,6 +56,7 @@ t.test('without anything there are defaults', async (t) => {
     },
     mirrorCredentials: 'own',
     untrustedConnections: 'refuse',
+    jwksRefreshMs: 300_000,
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -98,6 +99,8 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_NESTED_RETRIES: 'allow',
       INMESH_REPLAY_BODY_BYTES: '1000',
       INMESH_OVERRIDE_HEADERS: 'obey',
+      INMESH_JWKS_CA: '/etc/issuer.pem',
+      INMESH_JWKS_REFRESH_MS: '1000',
       UNRELATED: 'x',
     },
     cwd,
@@ -138,6 +141,8 @@ t.test('every setting can come from the environment', async (t) => {
     },
     mirrorCredentials: 'own',
     untrustedConnections: 'refuse',
+    jwksCa: '/etc/issuer.pem',
+    jwksRefreshMs: 1_000,
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -172,6 +177,8 @@ replayBodyBytes: 0
 overrideHeaders: obey
 mirrorCredentials: all
 untrustedConnections: close
+jwksCa: issuer.pem
+jwksRefreshMs: 60000
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -199,6 +206,8 @@ untrustedConnections: close
     retries: { budget: 'unlimited', nested: false, replayBytes: 0, overrides: true },
     mirrorCredentials: 'all',
     untrustedConnections: 'close',
+    jwksCa: join(cwd, 'issuer.pem'),
+    jwksRefreshMs: 60_000,
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

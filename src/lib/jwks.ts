@@ -12,7 +12,6 @@ export interface VerificationKey {
 
 /** A key set (RFC 7517) that was read. */
 export interface ParsedJwks {
-  /** At least one. */
   readonly keys: readonly VerificationKey[];
   /** Why the others verify nothing, in words without the keys: `key 2: is for encryption`. */
   readonly ignored: readonly string[];
@@ -47,11 +46,12 @@ const secrets = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'] as const;
  *
  * Keys of unknown types, curves or algorithms, and keys for other uses, are left out, as RFC 7517
  * section 5 asks for. A set with a private or symmetric key is refused whole: who publishes a
- * secret has lost it, and whatever is signed with it proves nothing.
+ * secret has lost it, and whatever is signed with it proves nothing. One without a usable key is
+ * refused, but where `mayBeEmpty` says that an issuer may take all of its keys back.
  *
  * @throws Error saying what is wrong; never quotes the text
  */
-export function parseJwks(text: string): ParsedJwks {
+export function parseJwks(text: string, options: { readonly mayBeEmpty?: boolean } = {}): ParsedJwks {
   const { maxLength, maxKeys } = jwksLimits;
   let document: unknown;
   try {
@@ -79,7 +79,7 @@ export function parseJwks(text: string): ParsedJwks {
     if (typeof read === 'string') ignored.push(`${name}: ${read}`);
     else keys.push(read);
   }
-  if (keys.length === 0) {
+  if (keys.length === 0 && options.mayBeEmpty !== true) {
     throw new Error(
       `the key set has no key that can verify signatures${ignored.length === 0 ? '' : ` (${ignored.slice(0, 5).join('; ')})`}`,
     );

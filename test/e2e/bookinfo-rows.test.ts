@@ -46,6 +46,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     requests,
     clusters: [],
     rateLimits: [],
+    jwks: [],
     endpoints:
       open === undefined
         ? []
