@@ -20,7 +20,8 @@ export type PathReading = PathViews | 'plain';
 export function pathViews(path: string, rawPath: string): PathReading {
   if (isPlain(path) && (rawPath === path || !rawPath.includes(';'))) return 'plain';
   const canonical = new Set<string>([foldPath(path)]);
-  for (const text of [path, decodePath(path), withoutAuthority(path)]) addForms(canonical, text);
+  addForms(canonical, path);
+  if (path.includes('%')) addForms(canonical, decodePath(path));
   const suspect = new Set<string>();
   if (rawPath.includes(';')) {
     for (const text of [cutAtSemicolon(rawPath), withoutParameters(rawPath)]) addForms(suspect, resolveDots(text));
@@ -28,10 +29,20 @@ export function pathViews(path: string, rawPath: string): PathReading {
   return { canonical: [...canonical], suspect: [...suspect] };
 }
 
+/** What readers make of a path that they do not decode (any more). */
 function addForms(views: Set<string>, text: string): void {
-  const merged = resolveDots(mergeSlashes(text));
-  for (const form of [text, merged, cutAtSemicolon(merged), resolveDots(withoutParameters(merged))])
-    views.add(foldPath(form));
+  views.add(foldPath(text));
+  const slashed = text.includes('\\') ? text.replaceAll('\\', '/') : text;
+  // `new URL(request.url, base)`
+  views.add(foldPath(resolveDots(withoutAuthority(slashed))));
+  const merged = mergeSlashes(slashed);
+  // routers that are told to merge; file servers
+  views.add(foldPath(merged));
+  views.add(foldPath(resolveDots(merged)));
+  if (!text.includes(';')) return;
+  views.add(foldPath(resolveDots(cutAtSemicolon(merged))));
+  // What is left of a segment may be nothing.
+  views.add(foldPath(resolveDots(mergeSlashes(withoutParameters(merged)))));
 }
 
 /** The forms of a pattern from configuration that views are compared with; nearly always one. */
@@ -48,14 +59,15 @@ export function foldPath(path: string): string {
   return path.slice(0, end).toLowerCase();
 }
 
-/** Nothing in it that any router folds, decodes, cuts or merges. */
+/** Nothing in it that any router folds, decodes, cuts, merges or resolves. */
 function isPlain(path: string): boolean {
   let before = 0;
   for (let i = 0; i < path.length; i++) {
     const code = path.charCodeAt(i);
-    // `%`, `;`, upper case, beyond ASCII, doubled slash
-    if (code === 0x25 || code === 0x3b || (code >= 0x41 && code <= 0x5a) || code > 0x7e) return false;
-    if (code === 0x2f && before === 0x2f) return false;
+    // `%`, `;`, `\`, upper case, beyond ASCII
+    if (code === 0x25 || code === 0x3b || code === 0x5c || (code >= 0x41 && code <= 0x5a) || code > 0x7e) return false;
+    // Doubled slash; a segment that begins with a dot may be a dot segment.
+    if (before === 0x2f && (code === 0x2f || code === 0x2e)) return false;
     before = code;
   }
   return before !== 0x2f || path.length === 1;
@@ -98,10 +110,12 @@ function withoutParameters(path: string): string {
   return path.split('/').map(cutAtSemicolon).join('/');
 }
 
-/** `//evil.example/admin` is `/admin` for `new URL(request.url, base)`. */
+/** `//evil.example/admin` is `/admin` for `new URL(request.url, base)`, however many slashes it begins with. */
 function withoutAuthority(path: string): string {
   if (!path.startsWith('//')) return path;
-  const at = path.indexOf('/', 2);
+  let from = 2;
+  while (path.charCodeAt(from) === 0x2f) from++;
+  const at = path.indexOf('/', from);
   return at === -1 ? '/' : path.slice(at);
 }
 

@@ -4,8 +4,8 @@ import type { Filter } from '../pipeline/filter.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { maxHeaderCount, removeReserved, scanHeaders } from './headers.ts';
 import { hostProblem, isSameHost } from './host-header.ts';
-import { hasBrokenEscape, isCanonical, normalizePath, type PathNormalization } from './normalize-path.ts';
-import { parseTarget } from './target.ts';
+import { hasBrokenEscape, normalizePath, type PathNormalization } from './normalize-path.ts';
+import { isCanonicalTarget, parseTarget } from './target.ts';
 
 /**
  * First of all filters: refuses what readers of HTTP understand differently, brings the path to
@@ -86,7 +86,7 @@ function readTarget(call: ServerCall, mode: PathNormalization): void {
   const { request } = call;
   const url = request.url ?? '';
   // The usual target is a canonical path without query: nothing to take apart, nothing to rewrite.
-  if (url.charCodeAt(0) === 0x2f && !url.includes('?') && !url.includes('#') && isCanonical(url)) {
+  if (isCanonicalTarget(url)) {
     call.rawPath = url;
     call.path = url;
     return;
@@ -100,7 +100,10 @@ function readTarget(call: ServerCall, mode: PathNormalization): void {
   call.rawPath = target.path;
   call.path = path;
   const canonical = path + target.query;
-  if (canonical !== url) request.url = canonical;
+  if (canonical === url) return;
+  request.url = canonical;
+  // What a server of HTTP/2 shows beside it.
+  if (request.headers[':path'] !== undefined) request.headers[':path'] = canonical;
 }
 
 /** RFC 9112 section 3.2.2: the host of an absolute-form target counts, the Host header does not. */

@@ -11,11 +11,13 @@ export interface RequestTarget {
 /**
  * Takes a request target apart (RFC 9112 section 3.2): origin-form, absolute-form with `http:` or
  * `https:`, or `*` for OPTIONS. The fragment is cut: it is for the caller's own use, and routers
- * disagree about it.
+ * disagree about it. Visible ASCII only, as in Envoy's HTTP/1 codec: of anything else Express reads
+ * the whole target anew, by the rules of `url.parse`, and trims what it takes for white space.
  *
  * @returns why the target is refused, when it is none of these
  */
 export function parseTarget(target: string, method: string): RequestTarget | string {
+  if (!isVisible(target)) return 'the request target contains a character that is not visible ASCII';
   const hash = target.indexOf('#');
   const whole = hash === -1 ? target : target.slice(0, hash);
   if (whole.charCodeAt(0) === 0x2f) return split(whole, '');
@@ -30,6 +32,24 @@ export function parseTarget(target: string, method: string): RequestTarget | str
   if (authority === '') return 'the request target names no host';
   const rest = whole.slice(end);
   return split(rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`, authority);
+}
+
+/**
+ * True for a path without query that no mode of normalisation would change: the usual target,
+ * decided in one look at each character.
+ */
+export function isCanonicalTarget(target: string): boolean {
+  if (target.charCodeAt(0) !== 0x2f) return false;
+  let before = 0;
+  for (let i = 0; i < target.length; i++) {
+    const code = target.charCodeAt(i);
+    // not visible ASCII; `%`, `?`, `\`, `#`
+    if (code <= 0x20 || code >= 0x7f || code === 0x25 || code === 0x3f || code === 0x5c || code === 0x23) return false;
+    // doubled slash, and what may be a dot segment
+    if (before === 0x2f && (code === 0x2f || code === 0x2e)) return false;
+    before = code;
+  }
+  return true;
 }
 
 function split(whole: string, authority: string): RequestTarget {
@@ -48,4 +68,12 @@ function schemeLength(target: string): number {
 // `/`, `?` and, as browsers read it, `\`.
 function isEndOfAuthority(code: number): boolean {
   return code === 0x2f || code === 0x3f || code === 0x5c;
+}
+
+function isVisible(target: string): boolean {
+  for (let i = 0; i < target.length; i++) {
+    const code = target.charCodeAt(i);
+    if (code <= 0x20 || code >= 0x7f) return false;
+  }
+  return true;
 }

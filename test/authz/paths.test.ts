@@ -1,5 +1,5 @@
 import t from 'tap';
-import { compilePaths } from '../../src/authz/path-match.ts';
+import { compilePaths, type PathMatcher } from '../../src/authz/path-match.ts';
 import { foldPath, pathViews, patternForms } from '../../src/authz/path-views.ts';
 import { maxSubjectLength } from '../../src/lib/regex.ts';
 import type { StringMatch } from '../../src/model/string-match.ts';
@@ -45,6 +45,11 @@ t.test('what any router could read as a refused path is refused', async (t) => {
     '/..;/admin',
     '/a;b/../admin',
     '//evil.example/admin',
+    '////evil.example/admin',
+    '/\\/\\evil.example\\admin',
+    '/;/admin',
+    '/;x/;y/admin',
+    '//admin%2f..',
     '/%61dmin;v=1',
     '/x/..%2fadmin',
     '/admin%3bx',
@@ -66,6 +71,29 @@ t.test('what any router could read as a refused path is refused', async (t) => {
     '/a;admin',
   ];
   for (const target of others) t.equal(ask(admin, target).deny, false, target);
+});
+
+t.test('without normalisation, readers still resolve dots and turn backslashes round', async (t) => {
+  const [admin, open] = [
+    [exact('/admin'), prefix('/admin/')],
+    [exact('/public'), prefix('/public/')],
+  ].map((match) => compilePaths(match, false)) as [PathMatcher, PathMatcher];
+  const targets = [
+    '/./admin',
+    '/public/../admin',
+    '/public/%2e%2e/admin',
+    '/public\\..\\admin',
+    '/public/.%2e%5cadmin',
+  ];
+  for (const path of targets) {
+    const views = pathViews(path, path);
+    t.equal(admin.possibly(path, views), true, path);
+    t.equal(open.surely(path, views), false, path);
+  }
+  for (const path of ['/public/.well-known', '/public/a.b', '/public/a..', '/public/.../x']) {
+    t.equal(open.surely(path, pathViews(path, path)), true, path);
+    t.equal(admin.possibly(path, pathViews(path, path)), false, path);
+  }
 });
 
 t.test('what any router could read as something else is not allowed', async (t) => {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import t from 'tap';
 import {
   hasBrokenEscape,
@@ -7,7 +8,7 @@ import {
   normalizePath,
   type PathNormalization,
 } from '../../src/sanitize/normalize-path.ts';
-import { parseTarget } from '../../src/sanitize/target.ts';
+import { isCanonicalTarget, parseTarget } from '../../src/sanitize/target.ts';
 
 interface Vectors {
   readonly modes: readonly PathNormalization[];
@@ -60,6 +61,65 @@ t.test('a second pass changes nothing that the first has not refused', async (t)
         if (normalizePath(once, 'BASE') !== once) changed.push(`/${a}${b}${c}`);
       }
   t.same(changed, []);
+});
+
+t.test('a target is taken as it is only if no mode would change anything about it', async (t) => {
+  const part = fc.oneof(
+    fc.constantFrom(
+      '/',
+      '//',
+      '.',
+      '..',
+      '%41',
+      '%',
+      '?',
+      '#',
+      '\\',
+      ';',
+      ' ',
+      '\t',
+      '\x7f',
+      '\xa0',
+      'é',
+      'a',
+      'A',
+      '~',
+    ),
+    fc.string({ maxLength: 2 }),
+  );
+  const targets = fc.array(part, { maxLength: 6 }).map((parts) => parts.join(''));
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        targets,
+        targets.map((rest) => `/${rest}`),
+      ),
+      (target) => {
+        if (!isCanonicalTarget(target)) return;
+        const parts = parseTarget(target, 'GET');
+        if (typeof parts === 'string') throw new Error(parts);
+        if (parts.path !== target || hasBrokenEscape(target)) throw new Error(JSON.stringify(parts));
+        for (const mode of modes) if (normalizePath(target, mode) !== target) throw new Error(mode);
+      },
+    ),
+    { seed: 1, numRuns: 2_000 },
+  );
+  for (const target of ['/', '/a/b.c;d', "/a-_~!$&'()*+,=:@|{}"]) t.equal(isCanonicalTarget(target), true, target);
+  for (const target of ['', '*', 'a', '/a?', '/a#', '/%41', '/a//b', '/.a', '/a\\b', '/é', '/a b'])
+    t.equal(isCanonicalTarget(target), false, target);
+});
+
+t.test('targets hold visible ASCII and nothing else', async (t) => {
+  for (let code = 0; code < 0x200; code++) {
+    const visible = code > 0x20 && code < 0x7f;
+    for (const target of [
+      `/a${String.fromCharCode(code)}`,
+      `/a?${String.fromCharCode(code)}`,
+      `http://h/${String.fromCharCode(code)}`,
+    ]) {
+      t.equal(typeof parseTarget(target, 'GET') === 'object', visible, JSON.stringify(target));
+    }
+  }
 });
 
 t.test('thousands of dot segments take no time', async (t) => {

@@ -1,0 +1,50 @@
+import { type Authorize, compileAuthorization } from '../../../src/authz/decide.ts';
+import { compile } from '../../../src/config/compile.ts';
+import { parseYaml } from '../../../src/config/yaml.ts';
+import { shopWeb } from '../inbound.ts';
+import { areas, everything } from './areas.ts';
+
+/** A policy, and the areas that nobody may reach whom it lets through. */
+export interface Guard {
+  readonly name: string;
+  readonly guarded: number;
+  readonly authorize: Authorize;
+}
+
+const { admin, belowAdmin, atAdmin, adminOfTenant, public: open, belowPublic, adminOfPublic } = areas;
+const inPublic = open | belowPublic | adminOfPublic;
+/** No path into these ends with `/public`. */
+const notCalledPublic = admin | adminOfTenant | adminOfPublic;
+
+/** Each field of a policy that names paths, in both directions. */
+const policies: readonly (readonly [action: 'ALLOW' | 'DENY', operation: string, guarded: number])[] = [
+  ['DENY', 'paths: ["/admin"]', admin],
+  ['DENY', 'paths: ["/admin/*"]', belowAdmin],
+  ['DENY', 'paths: ["/admin", "/admin/*"]', admin | belowAdmin | atAdmin],
+  ['DENY', 'paths: ["/admin*"]', admin | belowAdmin | atAdmin],
+  ['DENY', 'paths: ["*/admin"]', admin | adminOfTenant | adminOfPublic],
+  ['DENY', 'notPaths: ["/public", "/public/*"]', everything & ~inPublic],
+  ['DENY', 'notPaths: ["/public"]', everything & ~open],
+  ['DENY', 'notPaths: ["*/public"]', notCalledPublic],
+  ['ALLOW', 'notPaths: ["/admin", "/admin/*"]', admin | belowAdmin | atAdmin],
+  ['ALLOW', 'notPaths: ["*/admin"]', admin | adminOfTenant | adminOfPublic],
+  ['ALLOW', 'paths: ["/public", "/public/*"]', everything & ~inPublic],
+  ['ALLOW', 'paths: ["/public/*"]', everything & ~inPublic],
+  ['ALLOW', 'paths: ["/public"]', everything & ~open],
+  ['ALLOW', 'paths: ["*/public"]', notCalledPublic],
+];
+
+/** The policies, compiled from YAML as in production. `literal`: read as Istio does. */
+export function guards(paths: 'views' | 'literal' = 'views'): readonly Guard[] {
+  return policies.map(([action, operation, guarded]) => {
+    const name = `${action} ${operation}`;
+    const yaml = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: guard, namespace: shop }
+spec: { action: ${action}, rules: [{ to: [{ operation: { ${operation} } }] }] }`;
+    const { documents } = parseYaml(yaml);
+    const made = compile(documents, { workload: shopWeb });
+    if (!made.ok) throw new Error(`${name}: ${JSON.stringify(made)}`);
+    return { name, guarded, authorize: compileAuthorization(made.snapshot.inbound.authorization, { paths }) };
+  });
+}
