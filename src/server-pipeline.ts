@@ -121,6 +121,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       sanitizeFilter(
         dependencies.pathNormalization ?? pathNormalization ?? 'BASE',
         handsClientCertOn(forwardClientCert.mode),
+        policy.numTrustedProxies,
       ),
       // refusals are recorded too
       metrics,

@@ -1,5 +1,5 @@
 import type { AuthorizationRule } from '../model/authorization.ts';
-import { type AuthorizationFacts, type Condition, compileRule, type DerivedFacts } from './rule.ts';
+import { type AuthorizationFacts, type Condition, compileRule, nothingDerived } from './rule.ts';
 
 /**
  * Whether something that is limited to requests by rules is for a request: no rules, all requests.
@@ -11,7 +11,7 @@ export function compileApplies(rules: readonly AuthorizationRule[]): (facts: Aut
     compileRule(rule, { action: 'DENY', literalPaths: false }),
   );
   return (facts) => {
-    const derived: DerivedFacts = { views: undefined, host: undefined };
+    const derived = nothingDerived();
     return conditions.some((condition) => condition(facts, derived));
   };
 }

@@ -1,6 +1,6 @@
 import { MeshError } from '../errors.ts';
 import type { AuthorizationAction, AuthorizationPolicy } from '../model/authorization.ts';
-import type { AuthorizationFacts, DerivedFacts } from './rule.ts';
+import { type AuthorizationFacts, type DerivedFacts, nothingDerived } from './rule.ts';
 import { compileRuleSet, type PolicyRule, type RuleSet } from './rule-set.ts';
 import { createTallies, type Tallies, type Tally } from './tallies.ts';
 import { nameOf, type ShadowVerdict, shadowVerdictsOf, type Verdict, type Verdicts, verdictsOf } from './verdicts.ts';
@@ -75,7 +75,7 @@ export function compileAuthorizer(
   };
   return {
     decide(facts, observer) {
-      const derived: DerivedFacts = { views: undefined, host: undefined };
+      const derived = nothingDerived();
       const audited = audit === undefined ? -1 : audit.rules.find(facts, derived);
       const verdict = judge(facts, derived, observer);
       verdict.tally.count++;

@@ -1,6 +1,6 @@
 import type { AuthorizationPolicy } from '../model/authorization.ts';
 import type { AuthorizationOptions } from './authorizer.ts';
-import type { AuthorizationFacts, DerivedFacts } from './rule.ts';
+import { type AuthorizationFacts, type DerivedFacts, nothingDerived } from './rule.ts';
 import { compileRuleSet, type PolicyRule } from './rule-set.ts';
 
 /** A CUSTOM rule that matched a request. */
@@ -53,7 +53,7 @@ export function compileCustom(
   return {
     providers,
     problem,
-    find(facts, derived = { views: undefined, host: undefined }) {
+    find(facts, derived = nothingDerived()) {
       const at = rules.find(facts, derived);
       return at === -1 ? undefined : found[at];
     },

@@ -1,4 +1,4 @@
-import type { StringMatch } from '../model/string-match.ts';
+import type { PathPattern } from '../model/authorization.ts';
 import { foldPath, patternForms } from './path-views.ts';
 
 /** Texts and beginnings of which a path must have one, or the patterns cannot match. */
@@ -8,15 +8,19 @@ export interface PathKeys {
 }
 
 /**
- * What an index looks patterns up by; nothing when they are not that simple. Goes with `compilePaths`:
- * whatever that matches in a reading must be found here. With `doubtMatches` the canonical path and all
+ * What an index looks patterns up by; nothing when they are not that simple. Goes with `compilePaths`
+ * and `compileTemplates`: whatever those match in a reading must be found here. With `doubtMatches` the canonical path and all
  * of its views are looked up, and the keys are the pattern in every form that those are compared with;
  * without it the canonical path alone, as it is written.
  */
-export function pathKeys(matches: readonly StringMatch[], doubtMatches: boolean): PathKeys | undefined {
+export function pathKeys(matches: readonly PathPattern[], doubtMatches: boolean): PathKeys | undefined {
   const exact = new Set<string>();
   const prefixes = new Set<string>();
   for (const match of matches) {
+    if (match.kind === 'template') {
+      addTemplate(match.value, doubtMatches, exact, prefixes);
+      continue;
+    }
     if (match.kind !== 'exact' && match.kind !== 'prefix') return undefined;
     const set = match.kind === 'exact' ? exact : prefixes;
     set.add(match.value);
@@ -31,4 +35,19 @@ export function pathKeys(matches: readonly StringMatch[], doubtMatches: boolean)
     }
   }
   return { exact: [...exact], prefixes: [...prefixes] };
+}
+
+/** What stands before the first operator. */
+function addTemplate(template: string, doubtMatches: boolean, exact: Set<string>, prefixes: Set<string>): void {
+  prefixes.add(template.slice(0, template.indexOf('{')));
+  if (!doubtMatches) return;
+  for (const form of patternForms(template)) {
+    const at = form.indexOf('{');
+    if (at === -1) exact.add(foldPath(form));
+    else {
+      prefixes.add(form.slice(0, at));
+      // `/files/{**}` is about `/files`, too.
+      if (at > 1) exact.add(form.slice(0, at - 1));
+    }
+  }
 }

@@ -41,8 +41,6 @@ export const peerAuthenticationTable: KindTable = {
 
 const text = string({ minLength: 1 });
 const values = list(text);
-const notYet = 'inmesh cannot decide this yet, and must not guess';
-const later = refused(values, notYet);
 const attachment = 'attaches to gateways and waypoints, which inmesh is not; use `selector`';
 const accounts = list(string({ minLength: 1, maxLength: 320 }), 16);
 
@@ -54,14 +52,17 @@ export const source: ObjectType = object({
   notNamespaces: values,
   serviceAccounts: enforced(accounts, '`namespace/name`, or a name in the namespace of the policy'),
   notServiceAccounts: accounts,
-  requestPrincipals: later,
-  notRequestPrincipals: later,
-  ipBlocks: later,
-  notIpBlocks: later,
-  remoteIpBlocks: later,
-  notRemoteIpBlocks: later,
-  trustDomains: later,
-  notTrustDomains: later,
+  requestPrincipals: enforced(values, 'issuer and subject of a verified token are compared each by itself'),
+  notRequestPrincipals: values,
+  ipBlocks: enforced(values, 'the peer of the connection; IPv4-mapped addresses are IPv4'),
+  notIpBlocks: values,
+  remoteIpBlocks: enforced(
+    values,
+    'from `x-forwarded-for` as far as `gatewayTopology.numTrustedProxies` says; without that the peer of the connection',
+  ),
+  notRemoteIpBlocks: values,
+  trustDomains: values,
+  notTrustDomains: values,
 });
 
 /** What is asked for, as AuthorizationPolicy says it. */
@@ -72,8 +73,17 @@ export const operation: ObjectType = object({
   notPorts: values,
   methods: values,
   notMethods: values,
-  paths: enforced(values, 'path templates (`{*}`, `{**}`) are refused'),
+  paths: enforced(values, 'path templates (`{*}`, `{**}`) included'),
   notPaths: values,
+});
+
+const when: ObjectType = object({
+  key: enforced(
+    required(string()),
+    '`experimental.*` is refused, and of the names with a colon all but `:method` and `:authority`',
+  ),
+  values: enforced(list(string()), 'of `request.headers[…]` each line is a value: to allow, all must match'),
+  notValues: list(string()),
 });
 
 /** `security.istio.io` AuthorizationPolicy. */
@@ -99,10 +109,7 @@ export const authorizationPolicyTable: KindTable = {
           object({
             from: list(object({ source: required(source) })),
             to: list(object({ operation: required(operation) })),
-            when: refused(
-              list(object({ key: required(string()), values: list(string()), notValues: list(string()) })),
-              notYet,
-            ),
+            when: list(when),
           }),
         ),
       }),

@@ -6,13 +6,26 @@ import type {
 } from '../model/authorization.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Workload } from '../model/workload.ts';
+import {
+  each,
+  hostMatch,
+  ipBlock,
+  methodMatch,
+  pathPattern,
+  portNumber,
+  principalMatches,
+  type ReadText,
+  type RuleContext,
+  serviceAccount,
+  stringMatch,
+  type Texts,
+} from './authorization-texts.ts';
+import { compileWhen, type WhenSpec } from './authorization-when.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { type MeshSettings, trustDomainsOf } from './mesh-settings.ts';
 import type { Resource } from './resource.ts';
 import { selects } from './values.ts';
-
-type Texts = readonly string[];
 
 interface SourceSpec {
   readonly principals?: Texts;
@@ -21,6 +34,14 @@ interface SourceSpec {
   readonly notNamespaces?: Texts;
   readonly serviceAccounts?: Texts;
   readonly notServiceAccounts?: Texts;
+  readonly trustDomains?: Texts;
+  readonly notTrustDomains?: Texts;
+  readonly requestPrincipals?: Texts;
+  readonly notRequestPrincipals?: Texts;
+  readonly ipBlocks?: Texts;
+  readonly notIpBlocks?: Texts;
+  readonly remoteIpBlocks?: Texts;
+  readonly notRemoteIpBlocks?: Texts;
 }
 
 interface OperationSpec {
@@ -46,6 +67,7 @@ export interface AuthorizationPolicyBody {
 export interface RuleSpec {
   readonly from?: readonly { readonly source: SourceSpec }[];
   readonly to?: readonly { readonly operation: OperationSpec }[];
+  readonly when?: readonly WhenSpec[];
 }
 
 const dryRun = 'istio.io/dry-run';
@@ -96,65 +118,53 @@ export function compileRules(
       to: (rule.to ?? []).map(({ operation }, at) =>
         compileOperation(operation, context, [...path, 'to', at, 'operation']),
       ),
+      ...whenOf(rule.when ?? [], context, [...path, 'when']),
     };
   });
 }
 
-interface Context {
-  readonly resource: Resource;
-  /** The own one and its aliases. */
-  readonly trustDomains: readonly string[];
-  readonly collector: Collector;
-  readonly action: 'ALLOW' | 'DENY';
+type Context = RuleContext;
+
+/** Absent where there is none. */
+function whenOf(specs: readonly WhenSpec[], context: Context, path: Path): Pick<AuthorizationRule, 'when'> {
+  const when = specs.flatMap((spec, at) => compileWhen(spec, context, [...path, at]) ?? []);
+  return when.length === 0 ? {} : { when };
 }
 
 function compileSource(source: SourceSpec, context: Context, path: Path): AuthorizationSource {
+  const texts = <K extends keyof SourceSpec, T>(name: K, read: ReadText<T>) =>
+    each(name, source[name], read, context, path);
   return {
     ...principals('principals', source.principals, context, path),
     ...principals('notPrincipals', source.notPrincipals, context, path),
-    ...each('namespaces', source.namespaces, (text, at) => stringMatch(text, context, at), path),
-    ...each('notNamespaces', source.notNamespaces, (text, at) => stringMatch(text, context, at), path),
-    ...each('serviceAccounts', source.serviceAccounts, (text, at) => serviceAccount(text, context, at), path),
-    ...each('notServiceAccounts', source.notServiceAccounts, (text, at) => serviceAccount(text, context, at), path),
+    ...texts('namespaces', stringMatch),
+    ...texts('notNamespaces', stringMatch),
+    ...texts('serviceAccounts', serviceAccount),
+    ...texts('notServiceAccounts', serviceAccount),
+    ...texts('trustDomains', stringMatch),
+    ...texts('notTrustDomains', stringMatch),
+    ...texts('requestPrincipals', stringMatch),
+    ...texts('notRequestPrincipals', stringMatch),
+    ...texts('ipBlocks', ipBlock),
+    ...texts('notIpBlocks', ipBlock),
+    ...texts('remoteIpBlocks', ipBlock),
+    ...texts('notRemoteIpBlocks', ipBlock),
   };
 }
 
 function compileOperation(operation: OperationSpec, context: Context, path: Path): AuthorizationOperation {
+  const texts = <K extends keyof OperationSpec, T>(name: K, read: ReadText<T>) =>
+    each(name, operation[name], read, context, path);
   return {
-    ...each('methods', operation.methods, (text, at) => methodMatch(text, context, at), path),
-    ...each('notMethods', operation.notMethods, (text, at) => methodMatch(text, context, at), path),
-    ...each('paths', operation.paths, (text, at) => pathMatch(text, context, at), path),
-    ...each('notPaths', operation.notPaths, (text, at) => pathMatch(text, context, at), path),
-    ...each('hosts', operation.hosts, (text, at) => stringMatch(text.toLowerCase(), context, at), path),
-    ...each('notHosts', operation.notHosts, (text, at) => stringMatch(text.toLowerCase(), context, at), path),
-    ...each('ports', operation.ports, (text, at) => portNumber(text, context, at), path),
-    ...each('notPorts', operation.notPorts, (text, at) => portNumber(text, context, at), path),
+    ...texts('methods', methodMatch),
+    ...texts('notMethods', methodMatch),
+    ...texts('paths', pathPattern),
+    ...texts('notPaths', pathPattern),
+    ...texts('hosts', hostMatch),
+    ...texts('notHosts', hostMatch),
+    ...texts('ports', portNumber),
+    ...texts('notPorts', portNumber),
   };
-}
-
-/** The field with each of its texts compiled, or nothing when it is absent; an empty list is. */
-function each<K extends string, T>(
-  name: K,
-  texts: Texts | undefined,
-  compile: (text: string, path: Path) => T,
-  path: Path,
-): Partial<Readonly<Record<K, readonly T[]>>> {
-  const result: Partial<Record<K, readonly T[]>> = {};
-  if (texts !== undefined && texts.length > 0)
-    result[name] = texts.map((text, index) => compile(text, [...path, name, index]));
-  return result;
-}
-
-/** Istio's notation: `*` for anything that is there, `abc*`, `*abc`, or the exact text. */
-function stringMatch(text: string, context: Context, path: Path): StringMatch {
-  if (text === '*') return { kind: 'present' };
-  const star = text.indexOf('*');
-  if (star === -1) return { kind: 'exact', value: text };
-  if (star === text.length - 1) return { kind: 'prefix', value: text.slice(0, -1) };
-  if (star === 0 && !text.includes('*', 1)) return { kind: 'suffix', value: text.slice(1) };
-  // Istio would take such a star literally, and a DENY rule would never match.
-  context.collector.refuse(context.resource, path, 'may have one *, at its beginning or its end', text);
-  return { kind: 'exact', value: text };
 }
 
 function principals<K extends 'principals' | 'notPrincipals'>(
@@ -163,68 +173,8 @@ function principals<K extends 'principals' | 'notPrincipals'>(
   context: Context,
   path: Path,
 ): Partial<Readonly<Record<K, readonly StringMatch[]>>> {
+  const matches = each(name, texts, principalMatches, context, path)[name];
   const result: Partial<Record<K, readonly StringMatch[]>> = {};
-  if (texts !== undefined) {
-    result[name] = texts.flatMap((text, index) => principalMatches(text, context, [...path, name, index]));
-  }
+  if (matches !== undefined) result[name] = matches.flat();
   return result;
-}
-
-function principalMatches(text: string, context: Context, path: Path): readonly StringMatch[] {
-  const { resource, trustDomains, collector, action } = context;
-  if (text.includes('://')) {
-    collector.refuse(resource, path, 'must be written without spiffe://, as in Istio', text);
-  }
-  const match = stringMatch(text, context, path);
-  if (match.kind === 'suffix' && action === 'ALLOW') {
-    collector.warn(resource, path, 'enforced', 'allows this suffix in every namespace and trust domain');
-  }
-  if (match.kind !== 'exact' && match.kind !== 'prefix') return [match];
-  const slash = match.value.indexOf('/');
-  const domain = match.value.slice(0, slash);
-  // In policies cluster.local stands for the local trust domain, whatever its name; and what is
-  // said of one of its names is said of all of them (Istio `trustDomainAliases`).
-  if (slash === -1 || !(domain === 'cluster.local' || trustDomains.includes(domain))) return [match];
-  return trustDomains.map((each) => ({ kind: match.kind, value: each + match.value.slice(slash) }));
-}
-
-function serviceAccount(text: string, context: Context, path: Path): string {
-  const parts = text.split('/');
-  const valid = parts.length <= 2 && parts.every((part) => /^[A-Za-z0-9._-]+$/.test(part));
-  if (!valid) {
-    context.collector.refuse(
-      context.resource,
-      path,
-      'must be <service account> or <namespace>/<service account>',
-      text,
-    );
-  }
-  return parts.length === 1 ? `${context.resource.namespace}/${text}` : text;
-}
-
-function methodMatch(text: string, context: Context, path: Path): StringMatch {
-  if (text !== text.toUpperCase()) {
-    context.collector.refuse(context.resource, path, 'must be upper case: methods are compared as they are', text);
-  }
-  return stringMatch(text, context, path);
-}
-
-function pathMatch(text: string, context: Context, path: Path): StringMatch {
-  const { resource, collector } = context;
-  if (text.includes('{*}') || text.includes('{**}')) {
-    collector.refuse(resource, path, 'is refused: path templates are not supported yet', text);
-    return { kind: 'exact', value: text };
-  }
-  if (!text.startsWith('/') && !text.startsWith('*')) {
-    collector.refuse(resource, path, 'must begin with / or *: it could never match', text);
-  }
-  return stringMatch(text, context, path);
-}
-
-function portNumber(text: string, context: Context, path: Path): number {
-  const port = /^[1-9][0-9]{0,4}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= 65_535)) {
-    context.collector.refuse(context.resource, path, 'must be a port from 1 to 65535', text);
-  }
-  return port;
 }

@@ -1,5 +1,6 @@
 import { type Authorize, compileAuthorization, findDecidingRule } from '../authz/decide.ts';
 import type { AuthorizationFacts } from '../authz/rule.ts';
+import { remoteAddressOf } from '../lib/forwarded-for.ts';
 import type { AuthorizationPolicy } from '../model/authorization.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
@@ -59,7 +60,16 @@ function decide(context: InboundContext, given: ExplainRequest): Parts {
   const problem = host === '' ? undefined : hostProblem(host);
   if (problem !== undefined) return reject(400, problem);
 
-  const facts = { peer, method, path, rawPath: target.path, host, localPort };
+  const facts = {
+    peer,
+    method,
+    path,
+    rawPath: target.path,
+    host,
+    localPort,
+    claims: request.claims,
+    ...connectionFacts(request, snapshot.inbound.numTrustedProxies ?? 0),
+  };
   const { authorize, deciding } = compiled(snapshot.inbound.authorization, context.paths ?? 'views');
   const denial = authorize(facts);
   if (denial === undefined && context.paths === 'literal') {
@@ -83,6 +93,22 @@ function decide(context: InboundContext, given: ExplainRequest): Parts {
   const limits = explainRateLimits(snapshot.inbound, facts);
   const rateLimits = limits.length === 0 ? {} : { rateLimits: limits };
   return { decision: 'allow', status: 200, ...policy, ...rateLimits, path, reason, notes };
+}
+
+/** What is known of the connection, and the headers. */
+function connectionFacts(
+  { from = {}, headers = [], sni = '', to = {} }: ExplainRequest,
+  trusted: number,
+): Pick<AuthorizationFacts, 'sourceAddress' | 'remoteAddress' | 'destinationAddress' | 'sni' | 'rawHeaders'> {
+  const rawHeaders: readonly string[] = (Array.isArray(headers) ? headers : Object.entries(headers)).flat();
+  const { ip: sourceAddress } = from;
+  return {
+    sourceAddress,
+    remoteAddress: remoteAddressOf(sourceAddress, rawHeaders, trusted),
+    destinationAddress: to.ip,
+    sni,
+    rawHeaders,
+  };
 }
 
 /** A connection that is turned away before it could carry a request. */

@@ -39,9 +39,10 @@ export interface AuthorizationSource {
   /** `<namespace>/<service account>`. */
   readonly serviceAccounts?: readonly string[];
   readonly notServiceAccounts?: readonly string[];
+  /** `*` matches any authenticated peer. */
   readonly trustDomains?: readonly StringMatch[];
   readonly notTrustDomains?: readonly StringMatch[];
-  /** `<iss>/<sub>` of the verified token. */
+  /** `<iss>/<sub>` of the verified token; `*` matches any verified token that has both. */
   readonly requestPrincipals?: readonly StringMatch[];
   readonly notRequestPrincipals?: readonly StringMatch[];
   /** Of the peer of the connection. */
@@ -54,16 +55,17 @@ export interface AuthorizationSource {
 
 /** A range of addresses in CIDR notation; a single address has the full prefix. */
 export interface IpBlock {
-  /** Canonical text of the address, without brackets or zone. */
+  /** Text of the address, without brackets or zone. An IPv4-mapped address of IPv6 is one of IPv4. */
   readonly address: string;
+  /** At most 32, or 128 for IPv6. */
   readonly prefix: number;
 }
 
 export interface AuthorizationOperation {
   readonly methods?: readonly StringMatch[];
   readonly notMethods?: readonly StringMatch[];
-  readonly paths?: readonly StringMatch[];
-  readonly notPaths?: readonly StringMatch[];
+  readonly paths?: readonly PathPattern[];
+  readonly notPaths?: readonly PathPattern[];
   /** Case-insensitive; an entry without a port matches any port. */
   readonly hosts?: readonly StringMatch[];
   readonly notHosts?: readonly StringMatch[];
@@ -72,10 +74,50 @@ export interface AuthorizationOperation {
   readonly notPorts?: readonly number[];
 }
 
-/** One `when`: the attribute has one of `values` (if given) and none of `notValues`. */
-export interface AuthorizationCondition {
-  /** As in Istio: `request.headers[x-role]`, `request.auth.claims[realm][roles]`, `source.ip`, … */
-  readonly key: string;
-  readonly values?: readonly string[];
-  readonly notValues?: readonly string[];
+/**
+ * A pattern for paths. A template is Istio's: `{*}` stands for one segment that is not empty,
+ * `{**}`, the last operator, for any number of them.
+ */
+export type PathPattern = StringMatch | { readonly kind: 'template'; readonly value: string };
+
+/**
+ * One `when`: the attribute has one of `values` (if given) and none of `notValues`. What could be
+ * said of a source or an operation is said in their words.
+ */
+export type AuthorizationCondition =
+  /** Istio's `source.*`, `remote.ip` and `request.auth.principal`. */
+  | { readonly attribute: 'source'; readonly source: AuthorizationSource }
+  /** Istio's `destination.port`. */
+  | { readonly attribute: 'operation'; readonly operation: AuthorizationOperation }
+  | HeaderCondition
+  | ClaimCondition
+  /** Istio's `connection.sni`: the server name of the TLS handshake, with which a caller asks for a host. */
+  | ({ readonly attribute: 'sni' } & TextCondition)
+  /** Istio's `destination.ip`: the address that the connection came in on. */
+  | {
+      readonly attribute: 'destinationIp';
+      readonly values?: readonly IpBlock[];
+      readonly notValues?: readonly IpBlock[];
+    };
+
+interface TextCondition {
+  readonly values?: readonly StringMatch[];
+  readonly notValues?: readonly StringMatch[];
+}
+
+/** Istio's `request.headers[name]`. */
+export interface HeaderCondition extends TextCondition {
+  readonly attribute: 'header';
+  /** Lower case; `:method` and `:authority` as in HTTP/2. */
+  readonly name: string;
+}
+
+/**
+ * Istio's `request.auth.claims[a][b]`, `request.auth.audiences` (the claim `aud`) and
+ * `request.auth.presenter` (`azp`): a text, or a list in which one text does. Other values match nothing.
+ */
+export interface ClaimCondition extends TextCondition {
+  readonly attribute: 'claim';
+  /** Names from the outside in, at least one. */
+  readonly path: readonly string[];
 }

@@ -1,5 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
+import { remoteAddressOf } from '../lib/forwarded-for.ts';
+import { plainAddress } from '../lib/ip-address.ts';
 import type { AuthorizationDecision } from './authorization-decision.ts';
 import type { Connection } from './connection.ts';
 import type { Peer, Scope } from './scope.ts';
@@ -24,7 +27,19 @@ export interface ServerCall {
   readonly method: string;
   /** The port that the workload listens on; 0 when unknown. */
   readonly localPort: number;
+  /** IP address of the peer of the connection, which may be a proxy; nothing once the connection is gone. */
+  readonly sourceAddress: string | undefined;
+  /** IP address that the connection came in on. */
+  readonly destinationAddress: string | undefined;
+  /** Server name that the TLS client asked for; '' without one. */
+  readonly sni: string;
+  /** Of the request, as it is now: names and values in turn, names as they were written. */
+  readonly rawHeaders: readonly string[];
+  /** IP address of the caller as {@link trustedProxies} tell it; nothing when it cannot be known. */
+  readonly remoteAddress: string | undefined;
 
+  /** sanitize: how many proxies before this process are trusted to tell the address of the caller. */
+  trustedProxies: number;
   /** sanitize: path as it arrived, without query and fragment. */
   rawPath: string;
   /** sanitize: canonical path without query; what policy, router and logs see. */
@@ -80,7 +95,88 @@ interface Marked {
   [key]?: ServerCall;
 }
 
-/** Makes the call for a request that has just arrived. Every field is set, so that all calls have one shape. */
+/** Every field is set, so that all calls have one shape; what few ask for is looked up when they do. */
+class InboundCall implements ServerCall {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly owner: CallOwner;
+  readonly startedAt: number;
+  readonly connection: Connection | undefined;
+  readonly method: string;
+  readonly localPort: number;
+  trustedProxies: number;
+  rawPath: string;
+  path: string;
+  host: string;
+  hostConflict: boolean;
+  hints: number;
+  peer: Peer | undefined;
+  claims: Readonly<Record<string, unknown>> | undefined;
+  requestPrincipal: string | undefined;
+  authorization: AuthorizationDecision | undefined;
+  deadline: number;
+  observed: boolean;
+  flag: string;
+  scope: Scope | undefined;
+  handed: boolean;
+  readonly next: ServerCall['next'];
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: ServerCall['next'],
+    owner: CallOwner,
+    startedAt: number,
+    connection: Connection | undefined,
+  ) {
+    this.request = request;
+    this.response = response;
+    this.owner = owner;
+    this.startedAt = startedAt;
+    this.connection = connection;
+    this.method = request.method ?? '';
+    this.localPort = connection === undefined ? (request.socket.localPort ?? 0) : connection.localPort;
+    this.trustedProxies = 0;
+    this.rawPath = '';
+    this.path = '';
+    this.host = '';
+    this.hostConflict = false;
+    this.hints = 0;
+    this.peer = undefined;
+    this.claims = undefined;
+    this.requestPrincipal = undefined;
+    this.authorization = undefined;
+    this.deadline = Number.POSITIVE_INFINITY;
+    this.observed = false;
+    this.flag = '';
+    this.scope = undefined;
+    this.handed = false;
+    this.next = next;
+  }
+
+  get sourceAddress(): string | undefined {
+    return plainAddress(this.request.socket?.remoteAddress);
+  }
+
+  get destinationAddress(): string | undefined {
+    return plainAddress(this.request.socket?.localAddress);
+  }
+
+  get sni(): string {
+    const { servername } = this.request.socket as Partial<TLSSocket>;
+    return typeof servername === 'string' ? servername : '';
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.request.rawHeaders;
+  }
+
+  get remoteAddress(): string | undefined {
+    return remoteAddressOf(this.sourceAddress, this.rawHeaders, this.trustedProxies);
+  }
+}
+
+/** Makes the call for a request that has just arrived. */
 export function createServerCall(
   request: IncomingMessage,
   response: ServerResponse,
@@ -89,30 +185,7 @@ export function createServerCall(
   startedAt: number,
   connection: Connection | undefined,
 ): ServerCall {
-  const call: ServerCall = {
-    request,
-    response,
-    owner,
-    startedAt,
-    connection,
-    method: request.method ?? '',
-    localPort: connection === undefined ? (request.socket.localPort ?? 0) : connection.localPort,
-    rawPath: '',
-    path: '',
-    host: '',
-    hostConflict: false,
-    hints: 0,
-    peer: undefined,
-    claims: undefined,
-    requestPrincipal: undefined,
-    authorization: undefined,
-    deadline: Number.POSITIVE_INFINITY,
-    observed: false,
-    flag: '',
-    scope: undefined,
-    handed: false,
-    next,
-  };
+  const call = new InboundCall(request, response, next, owner, startedAt, connection);
   (request as Marked)[key] = call;
   return call;
 }

@@ -13,10 +13,16 @@ import { isCanonicalTarget, parseTarget } from './target.ts';
  * may assert.
  *
  * @param keepsClientCert leaves `x-forwarded-client-cert` to the filter that knows who the caller is
+ * @param trustedProxies `InboundPolicy.numTrustedProxies`
  */
-export function sanitizeFilter(mode: PathNormalization, keepsClientCert = false): Filter<ServerCall, void> {
+export function sanitizeFilter(
+  mode: PathNormalization,
+  keepsClientCert = false,
+  trustedProxies = 0,
+): Filter<ServerCall, void> {
   return (call, next) => {
     const { request } = call;
+    call.trustedProxies = trustedProxies;
     checkVersion(request);
     if (call.method === 'TRACE') throw new MeshError('ERR_MESH_METHOD', 'TRACE would show headers to the caller');
     const { rawHeaders } = request;

@@ -57,7 +57,7 @@ class InboundScope implements Scope {
 
   /** Looked up when somebody asks. */
   get callerAddress(): string | undefined {
-    return plainAddress(this.#call.request.socket?.remoteAddress);
+    return this.#call.sourceAddress;
   }
 
   retriesSpent(): void {
@@ -67,9 +67,4 @@ class InboundScope implements Scope {
     if (response.headersSent || response.writableEnded || response.destroyed) return;
     response.setHeader(retriesSpentHeader, '1');
   }
-}
-
-/** An IPv4 address on a socket for both kinds is written as one of IPv6. */
-function plainAddress(address: string | undefined): string | undefined {
-  return address?.startsWith('::ffff:') === true ? address.slice('::ffff:'.length) : address;
 }

@@ -104,6 +104,11 @@ export class BridgeSocket extends Duplex {
     return 'alpnProtocol' in this.#carrier ? this.#carrier.alpnProtocol : false;
   }
 
+  /** As on a TLSSocket of a server: the name that the client asked for. */
+  get servername(): string | false | null | undefined {
+    return 'servername' in this.#carrier ? this.#carrier.servername : undefined;
+  }
+
   address(): AddressInfo | object {
     return this.#carrier.address();
   }

@@ -39,7 +39,21 @@ const foreign: Peer = { spiffeId: 'spiffe://cluster.local/payments/web', trustDo
 
 const call = (changes: Partial<AuthorizationFacts> = {}): AuthorizationFacts => {
   const path = changes.path ?? '/';
-  return { peer: undefined, method: 'GET', path, rawPath: path, host: 'web', localPort: 8080, ...changes };
+  return {
+    peer: undefined,
+    method: 'GET',
+    path,
+    rawPath: path,
+    host: 'web',
+    localPort: 8080,
+    claims: undefined,
+    sourceAddress: undefined,
+    remoteAddress: undefined,
+    destinationAddress: undefined,
+    sni: '',
+    rawHeaders: [],
+    ...changes,
+  };
 };
 const allowed = (authorize: Authorize, changes: Partial<AuthorizationFacts> = {}): boolean =>
   authorize(call(changes)) === undefined;

@@ -132,6 +132,62 @@ t.test('an ALLOW by suffix is warned of: it spans namespaces and trust domains',
   t.same(good(policy(`action: DENY, ${rules}`)).remarks(), []);
 });
 
+t.test('conditions say in the words of sources and operations what those could say', async (t) => {
+  const when = (key: string, values = 'values: [a], notValues: ["b*"]') =>
+    compiled(policy(`rules: [{when: [{key: "${key}", ${values}}]}]`))[0]?.rules[0]?.when?.[0];
+  const [a, b] = [
+    { kind: 'exact', value: 'a' },
+    { kind: 'prefix', value: 'b' },
+  ] as const;
+  const both = { values: [a], notValues: [b] };
+  t.same(when('request.headers[X-Role]'), { attribute: 'header', name: 'x-role', ...both });
+  t.same(when('request.headers[:authority]'), { attribute: 'header', name: ':authority', ...both });
+  t.same(when('request.auth.claims[realm][roles]'), { attribute: 'claim', path: ['realm', 'roles'], ...both });
+  t.same(when('request.auth.claims[https://a.example/b]'), {
+    attribute: 'claim',
+    path: ['https://a.example/b'],
+    ...both,
+  });
+  t.same(when('request.auth.claims[a[b]]'), { attribute: 'claim', path: ['a[b]'], ...both }, 'one name, as in Istio');
+  t.same(when('request.auth.audiences'), { attribute: 'claim', path: ['aud'], ...both });
+  t.same(when('request.auth.presenter'), { attribute: 'claim', path: ['azp'], ...both });
+  t.same(when('connection.sni'), { attribute: 'sni', ...both });
+  t.same(when('request.auth.principal'), {
+    attribute: 'source',
+    source: { requestPrincipals: [a], notRequestPrincipals: [b] },
+  });
+  t.same(when('source.namespace'), { attribute: 'source', source: { namespaces: [a], notNamespaces: [b] } });
+  t.same(when('source.trustDomain'), { attribute: 'source', source: { trustDomains: [a], notTrustDomains: [b] } });
+  t.same(when('source.serviceAccount', 'values: [web, ops/x]'), {
+    attribute: 'source',
+    source: { serviceAccounts: ['shop/web', 'ops/x'] },
+  });
+  t.same(when('source.principal', 'values: [cluster.local/ns/a/sa/b]'), {
+    attribute: 'source',
+    source: { principals: [{ kind: 'exact', value: 'cluster.local/ns/a/sa/b' }] },
+  });
+  const addresses = 'values: [10.0.0.0/8], notValues: ["fd00::/8", "::ffff:10.1.0.0/112", 10.2.3.4]';
+  const blocks = [{ address: '10.0.0.0', prefix: 8 }];
+  const notBlocks = [
+    { address: 'fd00::', prefix: 8 },
+    { address: '10.1.0.0', prefix: 16 },
+    { address: '10.2.3.4', prefix: 32 },
+  ];
+  t.same(when('source.ip', addresses), { attribute: 'source', source: { ipBlocks: blocks, notIpBlocks: notBlocks } });
+  t.same(when('remote.ip', addresses), {
+    attribute: 'source',
+    source: { remoteIpBlocks: blocks, notRemoteIpBlocks: notBlocks },
+  });
+  t.same(when('destination.ip', addresses), { attribute: 'destinationIp', values: blocks, notValues: notBlocks });
+  t.same(when('destination.port', 'values: ["80"], notValues: ["8080"]'), {
+    attribute: 'operation',
+    operation: { ports: [80], notPorts: [8080] },
+  });
+  t.match(good(policy('rules: [{when: [{key: "request.headers[Connection]", values: [a]}]}]')).remarks(), [
+    /when\[0\]\.key enforced \(warning\): concerns the connection alone/,
+  ]);
+});
+
 const refusals: readonly (readonly [what: string, rule: string, message: RegExp])[] = [
   ['an empty source', 'from: [{source: {}}]', /spec\.rules\[0\]\.from\[0\]\.source: must say something/],
   ['no source', 'from: [{}]', /spec\.rules\[0\]\.from\[0\]: needs the field source/],
@@ -150,14 +206,14 @@ const refusals: readonly (readonly [what: string, rule: string, message: RegExp]
   ],
   ['a star at both ends', 'to: [{operation: {paths: ["*a*"]}}]', /paths\[0\]: may have one \*/],
   [
-    'a path template',
-    'to: [{operation: {paths: ["/users/{*}/profile"]}}]',
-    /paths\[0\]: is refused: path templates are not supported yet, got "\/users\/\{\*\}\/profile"/,
+    'a path template that does not begin with a slash',
+    'to: [{operation: {paths: ["users/{*}"]}}]',
+    /paths\[0\]: must begin with \/: it could never match, got "users\/\{\*\}"/,
   ],
   [
-    'a path template for any rest',
-    'to: [{operation: {notPaths: ["/files/{**}"]}}]',
-    /notPaths\[0\]: is refused: path templates/,
+    'an operator that is not the whole segment',
+    'to: [{operation: {notPaths: ["/files/{**}.txt"]}}]',
+    /notPaths\[0\]: may have braces only as the whole segments/,
   ],
   [
     'a path that could never match',
@@ -193,9 +249,70 @@ const refusals: readonly (readonly [what: string, rule: string, message: RegExp]
     /serviceAccounts\[0\]: must be <service account>/,
   ],
   [
-    'a condition',
-    'when: [{key: "request.headers[x-role]", values: [guest]}]',
-    /spec\.rules\[0\]\.when: is refused: inmesh cannot decide this yet, and must not guess/,
+    'a condition on what nobody knows',
+    'when: [{key: "request.headerz[x]", values: [a]}]',
+    /when\[0\]\.key: is not an attribute that Istio knows, got "request\.headerz\[x\]"/,
+  ],
+  ['a condition without values', 'when: [{key: source.ip}]', /when\[0\]: needs values or notValues/],
+  [
+    'a condition with empty lists',
+    'when: [{key: "source.ip", values: [], notValues: []}]',
+    /when\[0\]: needs values or notValues/,
+  ],
+  [
+    'a condition on what filters of Envoy say',
+    'when: [{key: "experimental.envoy.filters.a.b[c]", values: [a]}]',
+    /when\[0\]\.key: is refused: it asks for what filters of Envoy say/,
+  ],
+  [
+    'a condition on the raw path',
+    'when: [{key: "request.headers[:path]", values: [a]}]',
+    /when\[0\]\.key: is refused: it is blind to the other ways to write a path/,
+  ],
+  [
+    'a condition on another pseudo-header',
+    'when: [{key: "request.headers[:scheme]", values: [a]}]',
+    /when\[0\]\.key: is refused: of the names with a colon/,
+  ],
+  [
+    'a condition on what is no header',
+    'when: [{key: "request.headers[x y]", values: [a]}]',
+    /when\[0\]\.key: must have the name of a header/,
+  ],
+  [
+    'a condition with something before the brackets',
+    'when: [{key: "request.headersx[y]", values: [a]}]',
+    /when\[0\]\.key: must go on with a name in brackets/,
+  ],
+  [
+    'a condition on an address that is none',
+    'when: [{key: "remote.ip", notValues: ["300.1.1.1"]}]',
+    /notValues\[0\]: must be an IP address/,
+  ],
+  [
+    'a block of addresses that is none',
+    'from: [{source: {ipBlocks: [10.0.0.0/33]}}]',
+    /ipBlocks\[0\]: must be an IP address or a range/,
+  ],
+  [
+    'an address with leading zeros',
+    'from: [{source: {ipBlocks: [10.0.0.01]}}]',
+    /ipBlocks\[0\]: must be an IP address or a range/,
+  ],
+  [
+    'an address with a zone',
+    'from: [{source: {remoteIpBlocks: ["fe80::1%eth0"]}}]',
+    /remoteIpBlocks\[0\]: must have no zone/,
+  ],
+  [
+    'an IPv4-mapped range with more than IPv4',
+    'from: [{source: {ipBlocks: ["::ffff:0:0/95"]}}]',
+    /ipBlocks\[0\]: must have a prefix of at least 96/,
+  ],
+  [
+    'a trust domain with a path',
+    'from: [{source: {notTrustDomains: [a/b]}}]',
+    /notTrustDomains\[0\]: must be a trust domain, without/,
   ],
 ];
 

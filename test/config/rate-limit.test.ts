@@ -130,9 +130,9 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
   ['an empty rule', local('rules: [{to: [{operation: {}}]}]'), /rules\[0\]\.to\[0\]\.operation: must say something/],
   ['a path without a slash', local('rules: [{to: [{operation: {paths: [api]}}]}]'), /paths\[0\]: must begin with/],
   [
-    'a condition that cannot be decided yet',
-    local('rules: [{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}]'),
-    /ipBlocks/,
+    'an address that is none',
+    local('rules: [{from: [{source: {ipBlocks: [10.0.0.0/33]}}]}]'),
+    /ipBlocks\[0\]: must be an IP address/,
   ],
   ['no service', rateLimit(`global: {domain: a, descriptors: [{${entry}}]}`), /service/],
   [

@@ -1,0 +1,61 @@
+import type { StringMatch } from '../model/string-match.ts';
+import type { Condition } from './facts.ts';
+import { anyText, type CompileList } from './fields.ts';
+import { compileHosts, hostView } from './host-match.ts';
+
+/**
+ * Headers that concern one connection and not the request: a proxy takes them away before its
+ * policies see them, so they are as if they were not there (Envoy `mutateRequestHeaders`, gRFC A41).
+ */
+export const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+]);
+
+/**
+ * Compiles patterns for the values of a header. Each line of it is a value by itself
+ * (CVE-2026-26308): to refuse, one that matches is enough; to allow, all have to, so that nobody
+ * adds the value that is asked for to the one that counts. A header that is absent matches nothing,
+ * one that is empty matches `*`.
+ *
+ * @param name lower case
+ */
+export function headerValues(name: string): CompileList<StringMatch> {
+  if (name === ':method') return (matches) => methodIs(anyText(matches));
+  if (name === ':authority' || name === 'host') return authority;
+  if (hopByHop.has(name)) return () => () => false;
+  return (matches, doubtMatches) => {
+    const matcher = anyText(matches.map(inBytes));
+    return ({ rawHeaders }) => {
+      let found = false;
+      for (let i = 0; i < rawHeaders.length; i += 2) {
+        const given = rawHeaders[i] as string;
+        if (given.length !== name.length || (given !== name && given.toLowerCase() !== name)) continue;
+        if (matcher(rawHeaders[i + 1] as string) === doubtMatches) return doubtMatches;
+        found = true;
+      }
+      return found && !doubtMatches;
+    };
+  };
+}
+
+function methodIs(matcher: (text: string) => boolean): Condition {
+  return ({ method }) => matcher(method);
+}
+
+/** As it was written, as Envoy compares it; to refuse, also however else the host could have been written. */
+function authority(matches: readonly StringMatch[], doubtMatches: boolean): Condition {
+  const matcher = anyText(matches);
+  if (!doubtMatches) return ({ host }) => host !== '' && matcher(host);
+  const isHost = compileHosts(matches);
+  return ({ host }, derived) => host !== '' && (matcher(host) || isHost((derived.host ??= hostView(host))));
+}
+
+/** Node.js reads each byte of a header as one character: what is compared with it must be written so, too. */
+function inBytes(match: StringMatch): StringMatch {
+  if (match.kind === 'present' || match.kind === 'regex') return match;
+  return { kind: match.kind, value: Buffer.from(match.value, 'utf8').toString('latin1') };
+}
