@@ -1,8 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { discoveryUrl, isLocalIssuer, readDiscovery } from '../lib/openid-discovery.ts';
 import type { Random } from '../lib/random.ts';
 import type { JwtRule, RequestAuthentication } from '../model/request-authentication.ts';
-import { discoveryUrl, isLocalIssuer, readDiscovery } from './discovery.ts';
 import { fixedKeys, type KeySource, noKeys } from './keys.ts';
 import { type LoadedKeys, type LoadKeys, RemoteKeys, type RemoteKeysStatus } from './remote-keys.ts';
 

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import t, { type Test } from 'tap';
-import { discoveryUrl, readDiscovery } from '../../src/jwt/discovery.ts';
 import { createKeySources, type JwksStatus, type KeyFetchRequest } from '../../src/jwt/key-sources.ts';
 import type { KeySource } from '../../src/jwt/keys.ts';
 import { coolDownMs, type LoadedKeys, maxKeptMs } from '../../src/jwt/remote-keys.ts';
+import { discoveryUrl, readDiscovery } from '../../src/lib/openid-discovery.ts';
 import { isLoopbackHost, whyNoAddress } from '../../src/lib/special-addresses.ts';
 import type { JwtKeys, JwtRule } from '../../src/model/request-authentication.ts';
 import { fakeClock } from '../support/fake-clock.ts';

@@ -8,6 +8,7 @@ import { analyzeReferences } from './references.ts';
 import { analyzeSchemaWarnings } from './schema-warnings.ts';
 import { analyzeExclusiveSelectors, analyzeIdleSelectors } from './selectors.ts';
 import { analyzeServiceEntryAddresses, analyzeServicePorts } from './service-ports.ts';
+import { analyzeKeysOfTokens, analyzeOptionalTokens } from './tokens.ts';
 import { analyzeConflictingHosts, analyzeUnreachableRules } from './virtual-services.ts';
 
 /** All analyzers, in the order in which their findings are shown. */
@@ -21,6 +22,8 @@ export const analyzers: readonly Analyzer[] = [
   analyzeConflictingGateways,
   analyzeExclusiveSelectors,
   analyzeIdleSelectors,
+  analyzeKeysOfTokens,
+  analyzeOptionalTokens,
   analyzeEnvoyFilters,
   analyzeServicePorts,
   analyzeServiceEntryAddresses,

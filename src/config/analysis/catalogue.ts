@@ -51,7 +51,10 @@ export type FindingCode =
   | 'INMESH0002'
   | 'INMESH0003'
   | 'INMESH0004'
-  | 'INMESH0005';
+  | 'INMESH0005'
+  | 'INMESH0006'
+  | 'INMESH0007'
+  | 'INMESH0008';
 
 /**
  * Every code that analysis can report. Codes that begin with IST are those of `istioctl analyze` for
@@ -95,6 +98,9 @@ export const catalogue: Readonly<Record<FindingCode, CatalogueEntry>> = {
   INMESH0003: { name: 'Approximated', class: 'enforcement', severity: 'info' },
   INMESH0004: { name: 'Ignored', class: 'enforcement', severity: 'info' },
   INMESH0005: { name: 'Questionable', class: 'analysis', severity: 'warning' },
+  INMESH0006: { name: 'IssuerWithoutKeys', class: 'analysis', severity: 'error' },
+  INMESH0007: { name: 'KeysInPlaintext', class: 'analysis', severity: 'warning' },
+  INMESH0008: { name: 'OptionalTokens', class: 'analysis', severity: 'warning' },
 };
 
 /** Worst first. */

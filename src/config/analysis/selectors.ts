@@ -18,7 +18,7 @@ interface Selecting {
 }
 
 /** Labels of the selector of a resource; none: it is for all workloads. */
-function selectorOf(resource: Resource): { readonly labels: Labels; readonly path: Path } {
+export function selectorOf(resource: Resource): { readonly labels: Labels; readonly path: Path } {
   const { selector, workloadSelector } = (resource.body as Selecting).spec ?? {};
   if (workloadSelector !== undefined) {
     return {

@@ -597,3 +597,81 @@ t.test('an invalid resource does not hide what is said of others', async (t) => 
   const findings = found(peers('NEVER'), reviews, to('host: nobody'));
   t.match(findings, [/^IST0106 PeerAuthentication/, /^IST0101 VirtualService/]);
 });
+
+const jwt = (rule: string, more = ''): string => yaml('RequestAuthentication', 'jwt', `{jwtRules: [{${rule}}]${more}}`);
+const allow = (rule: string, more = ''): string => yaml('AuthorizationPolicy', 'policy', `{rules: [{${rule}}]${more}}`);
+const anyToken = 'from: [{source: {requestPrincipals: ["*"]}}]';
+const optional = /^INMESH0008 RequestAuthentication shop\/jwt spec\.jwtRules: requests without a token pass/;
+
+/** What is said of tokens: nothing, or one finding for each pattern. */
+const tokenCases: typeof cases = [
+  ['an issuer that can be asked', [jwt('issuer: "https://a.example/"'), allow(anyToken)], []],
+  ['one on this host', [jwt('issuer: "http://localhost:3000"'), allow(anyToken)], []],
+  [
+    'one over http',
+    [jwt('issuer: "http://a.example"'), allow(anyToken)],
+    [/^INMESH0006 .* spec\.jwtRules\[0\]\.issuer: all of its tokens are refused: .* it is an http URL$/],
+  ],
+  ['one that is no URL', [jwt('issuer: accounts.example'), allow(anyToken)], [/^INMESH0006 .*no https URL/]],
+  ['one that is no URL, with a URL for keys', [jwt('issuer: me, jwksUri: "https://a.example/k"'), allow(anyToken)], []],
+  ['one that is no URL, with keys', [jwt(`issuer: me, jwks: '{"keys":[]}'`), allow(anyToken)], []],
+  [
+    'keys over http',
+    [jwt('issuer: me, jwksUri: "http://a.example/k"'), allow(anyToken)],
+    [/^INMESH0007 .* spec\.jwtRules\[0\]\.jwksUri: whoever is on the way/],
+  ],
+  ['keys over http on this host', [jwt('issuer: me, jwksUri: "http://127.0.0.1:3000/k"'), allow(anyToken)], []],
+  ['JWT-003 tokens that nobody must have', [jwt('issuer: "https://a.example"')], [optional]],
+  [
+    'a policy that does not look at tokens',
+    [jwt('issuer: "https://a.example"'), allow('from: [{source: {principals: ["*"]}}]')],
+    [optional],
+  ],
+  [
+    'a policy for other workloads',
+    [
+      jwt('issuer: "https://a.example"', ', selector: {matchLabels: {app: web}}'),
+      allow(anyToken, ', selector: {matchLabels: {app: api}}'),
+    ],
+    [optional],
+  ],
+  [
+    'a policy for some of them',
+    [
+      jwt('issuer: "https://a.example"', ', selector: {matchLabels: {app: web}}'),
+      allow(anyToken, ', selector: {matchLabels: {version: v1}}'),
+    ],
+    [],
+  ],
+  [
+    'a policy of the mesh',
+    [jwt('issuer: "https://a.example"'), allow(anyToken).replace('namespace: shop', 'namespace: istio-system')],
+    [],
+  ],
+  [
+    'a policy of another namespace',
+    [jwt('issuer: "https://a.example"'), allow(anyToken).replace('namespace: shop', 'namespace: other')],
+    [optional],
+  ],
+  [
+    'a policy that denies those without',
+    [jwt('issuer: "https://a.example"'), allow('from: [{source: {notRequestPrincipals: ["*"]}}]', ', action: DENY')],
+    [],
+  ],
+  [
+    'a condition on claims',
+    [jwt('issuer: "https://a.example"'), allow('when: [{key: "request.auth.claims[groups]", values: [admin]}]')],
+    [],
+  ],
+  ['no rules at all', [yaml('RequestAuthentication', 'jwt', '{}')], []],
+];
+
+t.test('tokens: where their keys come from, and whether anybody must have one', async (t) => {
+  for (const [what, resources, patterns] of tokenCases) {
+    const said = analyze(...resources)
+      .filter(({ code }) => /^INMESH000[678]$/.test(code))
+      .map(({ code, resource, field = '', message }) => `${code} ${resource} ${field}: ${message}`);
+    t.equal(said.length, patterns.length, `${what}: ${said.join('\n')}`);
+    for (const [index, pattern] of patterns.entries()) t.match(said[index], pattern, what);
+  }
+});

@@ -1,5 +1,5 @@
-import { isLoopbackHost } from '../lib/special-addresses.ts';
-import { parseStrictJson } from '../lib/strict-json.ts';
+import { isLoopbackHost } from './special-addresses.ts';
+import { parseStrictJson } from './strict-json.ts';
 
 const suffix = '/.well-known/openid-configuration';
 const limits = { maxLength: 262_144, maxDepth: 16 } as const;
