@@ -44,7 +44,7 @@ export function createClientMirrors(dependencies: {
   composeTry(perTryMs: number | undefined, state: ClusterState): Service<ClientCall, Reply>;
 }): ClientMirrors {
   const { clock, clusters, composeTry, counted, deadlines, random } = dependencies;
-  const lanes = createMirrorLanes((cluster) => {
+  const lanes = createMirrorLanes(clock, (cluster) => {
     let series: Series | undefined;
     return () => {
       series ??= dependencies.series(cluster);

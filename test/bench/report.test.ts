@@ -1,5 +1,7 @@
 import t from 'tap';
+import { seededRandom } from '../../src/lib/random.ts';
 import type { Round } from './measure.ts';
+import { compare, type Pair } from './mirror/paired.ts';
 import { formatTable, median, type Row, summarize } from './report.ts';
 
 const round = (calls: number, more: Partial<Round> = {}): Round => ({
@@ -93,4 +95,21 @@ t.test('rows at a steady rate have a block of their own, and their slowest perce
   const summaries = summarize(rows);
   t.equal(summaries[1]?.p99OfBase, 1.1);
   t.match(formatTable(summaries), /^outbound, 3,000 a second\n/);
+});
+
+t.test('pairs of windows are compared by a quantile, with an interval', async (t) => {
+  const random = seededRandom(7);
+  const pairs = (factor: number): readonly Pair[] =>
+    Array.from({ length: 60 }, () => {
+      // A machine that is slow at times is slow for both windows of a pair.
+      const slow = 1 + 10 * random();
+      const window = (times: number): readonly number[] => Array.from({ length: 50 }, () => slow * times * random());
+      return { on: window(factor), off: window(1) };
+    });
+  const same = compare(pairs(1), 0.5, random, 100);
+  t.equal(same.calls, 6_000);
+  t.ok(same.from < 1 && same.to > 1, `no difference: ${same.from} to ${same.to}`);
+  const twice = compare(pairs(2), 0.5, random, 100);
+  t.ok(twice.from > 1 && twice.from < 2 && twice.to > 2, `twice: ${twice.from} to ${twice.to}`);
+  t.equal(twice.ratio, twice.on / twice.off);
 });

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { request, upgrade } from 'undici';
 import { createFetch } from '../../src/host/fetch.ts';
 import { maxCopiedBody } from '../../src/mirror/body.ts';
-import { maxBytesInFlight, maxCopiesInFlight } from '../../src/mirror/lane.ts';
+import { maxBytesInFlight, maxCopiesInFlight, maxFailuresInRow } from '../../src/mirror/lane.ts';
 import type { Cluster } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Route } from '../../src/model/route.ts';
 import { runInScope } from '../../src/pipeline/scope.ts';
@@ -304,8 +304,51 @@ t.test('a mirror that hangs holds a bounded number of copies, for a bounded time
   await until(() => shadow.open() === 0, 'their time is up');
   t.same(countedOf(client, 'shadow'), ['0 x30', `504 x${maxCopiesInFlight}`, 'UO x30', `UT x${maxCopiesInFlight}`]);
   await get(client);
+  await turns();
+  t.equal(shadow.seen.length, maxCopiesInFlight, 'it is left alone for a while');
+  clock.advance(1_000);
+  await get(client);
   await until(() => shadow.seen.length === maxCopiesInFlight + 1, 'there is room again');
-  t.same(countedOf(client, 'a'), [`200 x${calls + 1}`]);
+  t.same(countedOf(client, 'a'), [`200 x${calls + 2}`]);
+  await assertIdle(t, client);
+});
+
+t.test('a mirror that fails every copy gets one now and then, and all again once it answers', async (t) => {
+  const primary = await upstream(t);
+  let broken = true;
+  let asked = 0;
+  const shadow = await upstream(t, ({ socket }, outgoing) => {
+    asked++;
+    if (broken) socket.destroy();
+    else outgoing.end('ok');
+  });
+  const { client, clock } = meshOf(primary.port, shadow.port);
+  const ends = (): number =>
+    countedOf(client, 'shadow').reduce((sum, text) => sum + Number(/^\d+ x(\d+)/.exec(text)?.[1] ?? 0), 0);
+  let calls = 0;
+  const call = async (): Promise<void> => {
+    await get(client);
+    calls++;
+    await until(() => ends() === calls, 'the copy has ended, or was dropped');
+  };
+  for (let i = 0; i < maxFailuresInRow; i++) await call();
+  t.equal(asked, maxFailuresInRow);
+  for (const pauseMs of [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]) {
+    const before = asked;
+    await call();
+    clock.advance(pauseMs - 1);
+    await call();
+    t.equal(asked, before, `nothing for ${pauseMs} ms`);
+    clock.advance(1);
+    await call();
+    t.equal(asked, before + 1);
+  }
+  broken = false;
+  clock.advance(1_000);
+  const before = asked;
+  for (let i = 0; i < 5; i++) await call();
+  t.equal(asked, before + 5);
+  t.same(countedOf(client, 'a'), [`200 x${calls}`]);
   await assertIdle(t, client);
 });
 

@@ -25,7 +25,15 @@ interface ResourceOptions {
   readonly mutual?: string;
   readonly policy?: object;
   readonly rule?: object;
+  /** What makes a rule of its own in front of the others, with the same destination. */
+  readonly first?: object;
 }
+
+const usual = {
+  timeout: '10s',
+  retries: { attempts: 2, retryOn: 'connect-failure,refused-stream,503' },
+  route: [{ destination: { host: 'reviews.bench', subset: 'v1' } }],
+};
 
 /**
  * What a mesh does for a call: a route found by path and header, retries, a total timeout,
@@ -33,7 +41,7 @@ interface ResourceOptions {
  */
 export const resources = (
   [first, second]: readonly [number, number],
-  { mutual, policy = {}, rule = {} }: ResourceOptions = {},
+  { first: special, mutual, policy = {}, rule = {} }: ResourceOptions = {},
 ): readonly object[] => [
   {
     apiVersion: 'networking.istio.io/v1',
@@ -71,16 +79,15 @@ export const resources = (
     spec: {
       hosts: ['reviews.bench'],
       http: [
+        ...(special === undefined ? [] : [{ ...usual, ...special }]),
         {
           match: [{ headers: { 'end-user': { exact: 'jason' } } }],
           route: [{ destination: { host: 'reviews.bench', subset: 'v1' } }],
         },
         {
           match: [{ uri: { prefix: '/hello' } }],
-          timeout: '10s',
-          retries: { attempts: 2, retryOn: 'connect-failure,refused-stream,503' },
+          ...usual,
           ...rule,
-          route: [{ destination: { host: 'reviews.bench', subset: 'v1' } }],
         },
       ],
     },
@@ -90,7 +97,7 @@ export const resources = (
 export const url = 'http://reviews.bench:9080/hello';
 
 /** All calls are mirrored to this service, too. */
-const shadow = (port: number): object => ({
+export const shadow = (port: number): object => ({
   apiVersion: 'networking.istio.io/v1',
   kind: 'ServiceEntry',
   metadata: { name: 'shadow', namespace: 'bench' },
