@@ -109,6 +109,51 @@ t.test('every file keeps the habits of the house', async (t) => {
   t.pass(`${sources.length} files`);
 });
 
+/**
+ * Where JavaScript's `RegExp`, which backtracks, is made of anything but a literal: `match` and `search` make one of
+ * any text, and `RegExp` is one however it is called.
+ */
+const regexMakers: readonly RegExp[] = [
+  // As a type it stands behind a colon, a bar or an angle bracket.
+  /\bRegExp\s*(?:\(|\.|\?\.)/,
+  /(?:\bnew|[^=!<>]=|\(|=>|,|\.|\breturn)\s*RegExp\b/,
+  /\[['"`]RegExp['"`]\]/,
+  /\[['"`](?:match|matchAll|search)['"`]\]/,
+];
+
+t.test('no regular expression is made of what configuration or a request says: re2js matches these', async (t) => {
+  const makes = (code: string): number => {
+    const literals = new Set([...code.matchAll(/\bconst (\w+)(?:: RegExp)? =\s*\//g)].map(([, name]) => name));
+    return code.split('\n').findIndex((line) => {
+      const [, by] = /\.(?:match|matchAll|search)\((?!\/)(\w*\)?)/.exec(line) ?? [];
+      if (by !== undefined && !(by.endsWith(')') && literals.has(by.slice(0, -1)))) return true;
+      return regexMakers.some((maker) => maker.test(line));
+    });
+  };
+  for (const { path, code } of sources) {
+    const line = makes(code) + 1;
+    if (line > 0) t.fail(`${path}:${line}: ${code.split('\n')[line - 1]?.trim()}`);
+  }
+  const hostile = [
+    'new RegExp(x)',
+    'RegExp(x)',
+    'const R = RegExp;',
+    'globalThis.RegExp(x)',
+    "globalThis['RegExp'](x)",
+  ];
+  for (const code of [
+    ...hostile,
+    'text.match(pattern)',
+    'text.search("a+")',
+    'text.matchAll(all)',
+    "text['match'](x)",
+  ]) {
+    t.equal(makes(code), 0, `${code} is found`);
+  }
+  for (const code of ['text.match(/a/)', 'x: RegExp = /a/', '(a: RegExp, b: RegExp): RegExp | undefined', 'A<RegExp>'])
+    t.equal(makes(code), -1, code);
+});
+
 t.test('only the certificate authority and the helpers of tests load node-forge', async (t) => {
   const others = filesOf('test/**/*.ts', 'packages/*/test/**/*.ts', 'examples/**/*.ts');
   for (const path of others) {

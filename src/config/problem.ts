@@ -8,7 +8,8 @@ const maxValueLength = 80;
 export function showValue(value: unknown): string {
   let text: string | undefined;
   try {
-    text = JSON.stringify(value);
+    // JSON has no word for a number that was too large.
+    text = typeof value === 'number' ? String(value) : JSON.stringify(value);
   } catch {
     // A bigint or a cycle: only objects that a caller made by hand can hold one.
   }

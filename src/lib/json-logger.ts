@@ -21,13 +21,21 @@ export function jsonLogger({ clock, level = 'warn', write = toStderr }: JsonLogg
     (fields: object, message: string): void => {
       const time = new Date(clock.wallNow()).toISOString();
       const safe = toPlain(fields, 0) as Record<string, unknown>;
-      write(`${JSON.stringify({ time, level: of, message: redact(String(message)), ...safe })}\n`);
+      write(`${oneLine(JSON.stringify({ time, level: of, message: redact(String(message)), ...safe }))}\n`);
     };
   const all: Logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
   const order = ['debug', 'info', 'warn', 'error', 'silent'] as const;
   const from = order.indexOf(level);
   const pick = (of: keyof Logger): Logger[keyof Logger] => (order.indexOf(of) >= from ? all[of] : silentLogger[of]);
   return { debug: pick('debug'), info: pick('info'), warn: pick('warn'), error: pick('error') };
+}
+
+/** JSON escapes what ends a line in ASCII; terminals and other readers know more that does, or that controls them. */
+function oneLine(json: string): string {
+  return json.replaceAll(
+    /[\u007F-\u009F\u2028\u2029]/g,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function toStderr(line: string): void {

@@ -116,7 +116,7 @@ t.test('changes, new files and removed files are applied; nothing else is said',
   t.same(await watched.quiet(), [], 'the same content again is no change');
 });
 
-t.test('a bad file is rejected with its place, the next good one is applied', async (t) => {
+t.test('CFG-014 a bad file is rejected with its place, the next good one is applied', async (t) => {
   const folder = t.testdir({ 'a.yaml': serviceYaml('a'), 'b.yaml': serviceYaml('b') });
   const watched = watch(t, folder);
   await watched.next();
@@ -188,7 +188,7 @@ t.test('a missing folder is lost until it is there, and again when it goes', asy
   t.ok(back.at(-1) === 'update a' || (await watched.next()).at(-1) === 'update a', back.join(' '));
 });
 
-t.test('a file that is emptied while it is written is not taken for an empty configuration', async (t) => {
+t.test('CFG-020 a file that is emptied while it is written is not taken for an empty configuration', async (t) => {
   const folder = t.testdir({ 'a.yaml': serviceYaml('a'), 'b.yaml': serviceYaml('b') });
   const watched = watch(t, folder);
   await watched.next();
@@ -201,7 +201,7 @@ t.test('a file that is emptied while it is written is not taken for an empty con
   t.same(await watched.next(), ['update a b']);
 });
 
-t.test('a file that grows is read when it stands still', async (t) => {
+t.test('CFG-020 a file that grows is read when it stands still', async (t) => {
   const folder = t.testdir({ 'a.yaml': serviceYaml('a') });
   const watched = watch(t, folder);
   await watched.next();
@@ -209,7 +209,7 @@ t.test('a file that grows is read when it stands still', async (t) => {
   t.same(await watched.next(), ['update a4']);
 });
 
-t.test('a mounted ConfigMap: files once each, and a flip of its link is one change', async (t) => {
+t.test('CFG-021 a mounted ConfigMap: files once each, and a flip of its link is one change', async (t) => {
   const folder = t.testdir({ '..v1': { 'a.yaml': serviceYaml('a'), 'b.yaml': serviceYaml('b') } });
   await symlink('..v1', join(folder, '..data'));
   await symlink('..data/a.yaml', join(folder, 'a.yaml'));
@@ -227,7 +227,7 @@ t.test('a mounted ConfigMap: files once each, and a flip of its link is one chan
   }
 });
 
-t.test('a ConfigMap that flips all the time is never read half before and half after', async (t) => {
+t.test('CFG-021 a ConfigMap that flips all the time is never read half before and half after', async (t) => {
   const folder = t.testdir({ '..v0': { 'a.yaml': serviceYaml('a0'), 'b.yaml': serviceYaml('b0') } });
   await symlink('..v0', join(folder, '..data'));
   await symlink('..data/a.yaml', join(folder, 'a.yaml'));

@@ -4,7 +4,7 @@ import t from 'tap';
 import { permissionWarnings } from '../../src/identity/file-permissions.ts';
 
 t.test(
-  'says what every user of the machine could read or replace',
+  'CFG-019 says what every user of the machine could read or replace',
   { skip: process.platform === 'win32' && 'Windows has no such modes of files' },
   async (t) => {
     const cases: readonly (readonly [string, Modes, readonly RegExp[]])[] = [

@@ -98,10 +98,10 @@ export function fileIssuanceLog(path: string, clock: Clock, fileBytes: number = 
   let end: { readonly size: number; readonly hash: string } | undefined;
 
   const numbered = (): readonly { readonly name: string; readonly number: number }[] => {
-    const pattern = new RegExp(`^${stem}-([0-9]{1,9})\\.jsonl$`);
+    const start = `${stem}-`;
     return readdirSync(folder)
       .flatMap((name) => {
-        const number = pattern.exec(name)?.[1];
+        const number = name.startsWith(start) ? /^([0-9]{1,9})\.jsonl$/.exec(name.slice(start.length))?.[1] : undefined;
         return number === undefined ? [] : [{ name, number: Number(number) }];
       })
       .sort((a, b) => a.number - b.number);
