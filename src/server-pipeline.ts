@@ -172,7 +172,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     if (!call.observed) seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
     const detail = call.authorization?.detail;
     const why = detail === undefined || detail === '' ? {} : { detail };
-    const fields = { code: failure.code, ...why, method: call.method, path: call.path || call.request.url, error };
+    const path = call.path || pathToLog(call.request.url);
+    const fields = { code: failure.code, ...why, method: call.method, path, error };
     if (error instanceof MeshError) logger.debug(fields, failure.message);
     else logger.error(fields, 'deciding about a request failed; it was refused');
     answerFailure(call.request, call.response, failure);
@@ -226,6 +227,12 @@ function peerOf(call: ServerCall, { peerOfSocket, logger }: ServerPipelineDepend
     logger.debug({ error }, 'the client certificate of a request proves no identity of the mesh');
     return undefined;
   }
+}
+
+/** Of a target that could not be read: without what may hold a token or a password. */
+function pathToLog(target = ''): string {
+  const path = target.slice(0, 512).split(/[?#]/, 1)[0] ?? '';
+  return path.replace(/^([a-z]+:)?\/\/[^/]*@/i, '$1//');
 }
 
 /** Policies that cannot be compiled refuse everything: the sources should have refused them. */

@@ -116,6 +116,8 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
   let aliased = 0;
   let insideAlias: number | undefined;
   let aliasName = '';
+  // The library would walk the whole document for each alias.
+  const anchors = new Map<string, Node>();
 
   const refuse: Converter['refuse'] = (offset, message, field, value) => {
     const { line, col } = lines.linePos(offset);
@@ -141,7 +143,9 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
     }
     if (node === null) return leaf(null);
     if (isAlias(node)) {
-      const target = node.resolve(document);
+      // Once there were too many, no more of them is walked.
+      if (aliased > yamlLimits.maxAliasedValues) return leaf(undefined);
+      const target = anchors.get(node.source);
       if (target === undefined) {
         refuse(at, `alias *${node.source} names no anchor before it`, formatPath(path));
         return leaf(undefined);
@@ -153,6 +157,9 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
       insideAlias = outer;
       return result;
     }
+    const { anchor } = node as { readonly anchor?: string };
+    // The newest of a name before an alias counts; inside of one they were all seen.
+    if (anchor !== undefined && insideAlias === undefined) anchors.set(anchor, node);
     if (isScalar(node)) {
       if (typeof node.value === 'number' && !plainNumber.test(node.source ?? '')) {
         refuse(at, 'must be a number in plain decimal notation', formatPath(path), node.source ?? String(node.value));

@@ -55,7 +55,7 @@ t.test('errors are written with code, fields and causes, without stacks', async 
   });
 });
 
-t.test('secrets are not written, by name or by form', async (t) => {
+t.test('OBS-004 secrets are not written, by name or by form', async (t) => {
   const { logger, lines } = recording();
   const hidden = 'zXcVbN12345';
   const names = ['token', 'caToken', 'ca_token', 'Authorization', 'proxy-authorization', 'set-cookie', 'cookie'];

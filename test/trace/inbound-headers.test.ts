@@ -6,7 +6,7 @@ const trace = '0af7651916cd43dd8448eb211c80319c';
 const span = 'b7ad6b7169203331';
 const good = `00-${trace}-${span}-01`;
 
-t.test('a valid traceparent goes on with its tracestate, an invalid one is dropped with it', async (t) => {
+t.test('OBS-006 OBS-007 a valid traceparent goes on with its tracestate, an invalid one is dropped with it', async (t) => {
   t.same(inboundTraceHeaders({ traceparent: good, tracestate: 'a=1,b=2' }), [
     'traceparent',
     good,
@@ -39,7 +39,7 @@ t.test('a valid traceparent goes on with its tracestate, an invalid one is dropp
   for (const traceparent of bad) t.same(inboundTraceHeaders({ traceparent, tracestate: 'a=1' }), [], traceparent);
 });
 
-t.test('tracestate and baggage are bounded', async (t) => {
+t.test('OBS-008 tracestate and baggage are bounded', async (t) => {
   const state = (tracestate: string): readonly string[] =>
     inboundTraceHeaders({ traceparent: good, tracestate }).slice(2);
   t.same(state('x'.repeat(513)), []);

@@ -68,4 +68,5 @@ export const layers: readonly Layer[] = [
   { name: 'authz' },
   { name: 'idh' },
   { name: 'frame' },
+  { name: 'obs' },
 ];
