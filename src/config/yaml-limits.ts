@@ -8,6 +8,8 @@ export interface YamlLimits {
   readonly maxDepth: number;
   /** Aliases (`*name`) written in one file. */
   readonly maxAliases: number;
+  /** Anchors (`&name`), and tags (`!!name`), written in one file. */
+  readonly maxMarks: number;
   /** Values that all aliases together stand for: what a "billion laughs" multiplies. */
   readonly maxAliasedValues: number;
   /** Values written in one file. */
@@ -18,6 +20,7 @@ export const yamlLimits: YamlLimits = {
   maxBytes: 4 * 1024 * 1024,
   maxDepth: 64,
   maxAliases: 1_000,
+  maxMarks: 1_000,
   maxAliasedValues: 10_000,
   maxValues: 500_000,
 };
@@ -52,6 +55,7 @@ export function checkLimits(source: string): LimitProblem | undefined {
   let flowDepth = 0;
   let dashes = 0;
   let aliases = 0;
+  let marks = 0;
   let values = 0;
   for (const token of new Lexer().lex(source)) {
     // Markers for "document start" and "scalar follows" are not part of the text.
@@ -68,6 +72,11 @@ export function checkLimits(source: string): LimitProblem | undefined {
     else if (first === '\n' || first === '\r') dashes = 0;
     else if (first === '*' && ++aliases > yamlLimits.maxAliases) {
       return { offset, message: `has more than ${yamlLimits.maxAliases} aliases`, value: token };
+    } else if ((first === '&' || first === '!') && ++marks > yamlLimits.maxMarks) {
+      return { offset, message: `has more than ${yamlLimits.maxMarks} anchors and tags`, value: token.slice(0, 80) };
+    } else if (first === '"') {
+      const bad = badEscape(token);
+      if (bad !== undefined) return { ...bad, offset: offset + bad.offset };
     } else if (first === ',' && ++values > yamlLimits.maxValues) {
       return { offset, message: `has more than ${yamlLimits.maxValues} values` };
     }
@@ -77,6 +86,38 @@ export function checkLimits(source: string): LimitProblem | undefined {
     offset += token.length;
   }
   return undefined;
+}
+
+/** YAML 1.2 section 5.7, without those that have digits behind them. */
+const escapes: ReadonlySet<string> = new Set([...'0abt\tnvfre "/\\N_LP\r\n']);
+const escapeDigits: ReadonlyMap<string, number> = new Map([
+  ['x', 2],
+  ['u', 4],
+  ['U', 8],
+]);
+
+/** The first escape that is none: a parser would collect all of them, which takes its time. */
+function badEscape(quoted: string): LimitProblem | undefined {
+  for (let at = quoted.indexOf('\\'); at !== -1 && at + 1 < quoted.length; at = quoted.indexOf('\\', at)) {
+    const code = quoted[at + 1] as string;
+    const digits = escapeDigits.get(code) ?? 0;
+    if (!(digits === 0 ? escapes.has(code) : isHex(quoted, at + 2, digits))) {
+      return {
+        offset: at,
+        message: 'has an escape sequence that is not known',
+        value: quoted.slice(at, at + 2 + digits),
+      };
+    }
+    at += 2 + digits;
+  }
+  return undefined;
+}
+
+function isHex(text: string, from: number, count: number): boolean {
+  for (let at = from; at < from + count; at++) {
+    if (!'0123456789abcdefABCDEF'.includes(text[at] ?? ' ')) return false;
+  }
+  return true;
 }
 
 /** What a text shows of the resource around an offset without being parsed; '' for what it does not. */

@@ -27,6 +27,9 @@ export function parseYaml(text: string, file?: string, before: readonly ConfigDo
   return plain === undefined ? parseFully(source, file) : { documents: plain, problems: [] };
 }
 
+/** So many mistakes of one document are told of. */
+const maxErrors = 100;
+
 /** As {@link parseYaml}, for all of YAML: what is not plain, and what is wrong. */
 export function parseFully(source: string, file?: string): ParsedYaml {
   const lines = new LineCounter();
@@ -40,6 +43,8 @@ export function parseFully(source: string, file?: string): ParsedYaml {
       schema: 'core',
       version: '1.2',
       stringKeys: true,
+      // Compared below: the library compares each key with each.
+      uniqueKeys: false,
       logLevel: 'error',
     });
     parsed = Array.isArray(stream) ? stream : [];
@@ -53,7 +58,7 @@ export function parseFully(source: string, file?: string): ParsedYaml {
     const converter = createConverter(document, lines, file);
     const { explicit, version } = document.directives?.yaml ?? { explicit: false, version: '1.2' };
     if (explicit === true && version !== '1.2') converter.refuse(0, `%YAML ${version} is not supported; only 1.2 is`);
-    for (const error of [...document.errors, ...document.warnings]) converter.refuseError(error);
+    for (const error of [...document.errors, ...document.warnings].slice(0, maxErrors)) converter.refuseError(error);
     if (converter.problems.length === 0 && !isEmpty(document)) documents.push(converter.convert());
     problems.push(...converter.problems);
   }
@@ -182,6 +187,9 @@ function createConverter(document: Document, lines: LineCounter, file: string | 
       const childKeyAt = insideAlias ?? keyNode.range?.[0] ?? at;
       // With `stringKeys` a key that is not a string was already an error of the parser.
       const key = isScalar(keyNode) ? String(keyNode.value) : '';
+      if (children.has(key) && problems.length < maxErrors) {
+        refuse(childKeyAt, 'is there twice; every key may appear once', formatPath([...path, key]));
+      }
       const child = convertNode(pair.value as Node | null, [...path, key], childKeyAt);
       children.set(key, child.mark);
       entries.push([key, child.value]);
@@ -254,7 +262,6 @@ function pathAt(root: Node | null, offset: number): Path {
 }
 
 function clearMessage(error: YAMLError): string {
-  if (error.code === 'DUPLICATE_KEY') return 'is there twice; every key may appear once';
   if (error.code === 'TAG_RESOLVE_FAILED') return `has a tag that is not known: ${showValue(error.message)}`;
   return error.message.replaceAll(/\s+/g, ' ').trim();
 }

@@ -11,7 +11,7 @@ export const maxProgramSize = 1_000;
  * Instructions times characters that one match may take. Linear time still multiplies the two: with this
  * bound the worst pattern and text found take less than 10 ms.
  */
-export const maxRegexWork = 200_000;
+export const maxRegexWork = 150_000;
 /**
  * What one pattern may remember of texts seen, in bytes (of 8 MiB that RE2 allows itself): who sends the
  * texts must not be able to fill more, and filling costs more time than matching.
@@ -35,7 +35,7 @@ export function compileRegex(pattern: string): (text: string) => boolean {
 
 /**
  * Longest text, in characters, that this pattern is matched with: {@link maxSubjectLength}, and less for one that
- * compiles to more than 24 instructions ({@link maxRegexWork} divided by their number).
+ * compiles to more than 18 instructions ({@link maxRegexWork} divided by their number).
  *
  * @throws MeshError as {@link compileRegex}.
  */

@@ -31,7 +31,9 @@ const bombs: readonly (readonly [string, string])[] = [
   ['a million keys', '? '.repeat(1_000_000)],
   ['a deep staircase', Array.from({ length: 2_000 }, (_, i) => `${' '.repeat(i)}a:`).join('\n')],
   ['half a million aliases', `a: &a x\nb: [${Array(500_000).fill('*a').join(',')}]`],
-  ['a long quoted text that never ends', `a: "${'x\\n'.repeat(1_000_000)}`],
+  ['bad escapes', `a: "${'\\q'.repeat(1_000_000)}"`],
+  ['tags', `a: [${'!!js 1, '.repeat(400_000)}]`],
+  ['anchors', `a: [${'&a 1, '.repeat(400_000)}]`],
 ];
 
 t.test(

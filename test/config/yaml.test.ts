@@ -25,6 +25,15 @@ t.test('a byte order mark and CRLF are fine', async (t) => {
   t.same(valuesOf('\uFEFFa: 1\r\nb: 2\r\n'), [{ a: 1, b: 2 }]);
 });
 
+t.test('of anchors with one name the newest before an alias counts', async (t) => {
+  t.same(valuesOf('a: &x 1\nb: *x\nc: &x {d: &y 2}\ne: [*x, *y]\n'), [{ a: 1, b: 1, c: { d: 2 }, e: [{ d: 2 }, 2] }]);
+  t.same(valuesOf('a: &x 1\n---\nb: *x\n'), [], 'and it ends with its document');
+});
+
+t.test('escapes of all kinds are read', async (t) => {
+  t.same(valuesOf('a: "\\x41\\u0042\\U00000043\\t\\\\\\"\\/\\N\\\n  x"\n'), [{ a: 'ABC\t\\"/\u0085x' }]);
+});
+
 t.test('aliases are copies', async (t) => {
   t.same(valuesOf('a: &x {b: 1}\nc: *x\n'), [{ a: { b: 1 }, c: { b: 1 } }]);
 });
@@ -77,6 +86,19 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
   ['a billion laughs', laughs, 'VirtualService shop/bomb: e[0][0]'],
   ['many aliases', `a: &a x\nb: [${Array(5_000).fill('*a').join(',')}]`, 'has more than 1000 aliases'],
   ['an alias of itself', 'a: &x [*x]\n', 'm.yaml:1:8: a[0][0][0]: is nested deeper than 64 levels'],
+  ['many tags', `a: [${'!!str x, '.repeat(2_000)}]`, 'has more than 1000 anchors and tags, got !!str'],
+  ['many anchors', `a: [${'&a x, '.repeat(2_000)}]`, 'has more than 1000 anchors and tags, got &a'],
+  ['an unknown escape', 'a: "b\\\\\\q"\n', 'm.yaml:1:8: a: has an escape sequence that is not known, got \\q'],
+  [
+    'an escape without its digits',
+    'a: "\\u12 "\n',
+    'm.yaml:1:5: a: has an escape sequence that is not known, got \\u12 ',
+  ],
+  [
+    'a key that is there 1,000 times',
+    `x: &a {y: 1}\n${'a: 1\n'.repeat(1_000)}`,
+    'm.yaml:3:1: a: is there twice; every key may appear once',
+  ],
   ['deep flow lists', '['.repeat(100_000), 'm.yaml:1:65: is nested deeper than 64 levels'],
   ['deep flow maps', '{a: '.repeat(100_000), 'is nested deeper than 64 levels'],
   ['deep block lists', '- '.repeat(100_000), 'is nested deeper than 64 levels'],

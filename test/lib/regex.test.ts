@@ -105,10 +105,10 @@ t.test('RE-009 a pattern that compiles to more than its text shows is refused', 
 
 t.test('RE-009 the wider a pattern is, the shorter the texts that it is matched with', async (t) => {
   t.equal(subjectLimit('/a/[0-9]+'), maxSubjectLength);
-  t.equal(subjectLimit('^(.*?;)?(user=jason)(;.*)?$') > 6_000, true, 'cookies of any honest size');
+  t.equal(subjectLimit('^(.*?;)?(user=jason)(;.*)?$') > 4_500, true, 'cookies of any honest size');
   const wide = '(?:a?){400}';
   const limit = subjectLimit(wide);
-  t.ok(limit > 200 && limit < maxRegexWork / 400, String(limit));
+  t.ok(limit > 150 && limit < maxRegexWork / 400, String(limit));
   t.ok(compileRegex(`(?:${wide})a*`)('a'.repeat(limit - 20)));
   t.notOk(compileRegex(`(?:${wide})a*`)('a'.repeat(limit + 1)), 'a longer one does not match');
   t.equal(compileReplacement(wide, 'b')('a'.repeat(limit + 1)), 'a'.repeat(limit + 1));

@@ -6,38 +6,41 @@ const trace = '0af7651916cd43dd8448eb211c80319c';
 const span = 'b7ad6b7169203331';
 const good = `00-${trace}-${span}-01`;
 
-t.test('OBS-006 OBS-007 a valid traceparent goes on with its tracestate, an invalid one is dropped with it', async (t) => {
-  t.same(inboundTraceHeaders({ traceparent: good, tracestate: 'a=1,b=2' }), [
-    'traceparent',
-    good,
-    'tracestate',
-    'a=1,b=2',
-  ]);
-  t.same(inboundTraceHeaders({ traceparent: `cc-${trace}-${span}-01-what-comes-later` }), [
-    'traceparent',
-    `cc-${trace}-${span}-01-what-comes-later`,
-  ]);
-  const bad = [
-    '',
-    'garbage',
-    `ff-${trace}-${span}-01`,
-    `00-${'0'.repeat(32)}-${span}-01`,
-    `00-${trace}-${'0'.repeat(16)}-01`,
-    `00-${trace.toUpperCase()}-${span}-01`,
-    `00-${trace}-${span}-0`,
-    `00-${trace}-${span}-0x`,
-    `00-${trace}-${span}-01-more`,
-    `00_${trace}-${span}-01`,
-    `00-${trace}_${span}-01`,
-    `00-${trace}-${span}_01`,
-    `01-${trace}-${span}-01more`,
-    `01-${trace}-${span}-01-${'x'.repeat(2_048)}`,
-    `0g-${trace}-${span}-01`,
-    // Two headers, as Node joins them.
-    `${good}, ${good}`,
-  ];
-  for (const traceparent of bad) t.same(inboundTraceHeaders({ traceparent, tracestate: 'a=1' }), [], traceparent);
-});
+t.test(
+  'OBS-006 OBS-007 a valid traceparent goes on with its tracestate, an invalid one is dropped with it',
+  async (t) => {
+    t.same(inboundTraceHeaders({ traceparent: good, tracestate: 'a=1,b=2' }), [
+      'traceparent',
+      good,
+      'tracestate',
+      'a=1,b=2',
+    ]);
+    t.same(inboundTraceHeaders({ traceparent: `cc-${trace}-${span}-01-what-comes-later` }), [
+      'traceparent',
+      `cc-${trace}-${span}-01-what-comes-later`,
+    ]);
+    const bad = [
+      '',
+      'garbage',
+      `ff-${trace}-${span}-01`,
+      `00-${'0'.repeat(32)}-${span}-01`,
+      `00-${trace}-${'0'.repeat(16)}-01`,
+      `00-${trace.toUpperCase()}-${span}-01`,
+      `00-${trace}-${span}-0`,
+      `00-${trace}-${span}-0x`,
+      `00-${trace}-${span}-01-more`,
+      `00_${trace}-${span}-01`,
+      `00-${trace}_${span}-01`,
+      `00-${trace}-${span}_01`,
+      `01-${trace}-${span}-01more`,
+      `01-${trace}-${span}-01-${'x'.repeat(2_048)}`,
+      `0g-${trace}-${span}-01`,
+      // Two headers, as Node joins them.
+      `${good}, ${good}`,
+    ];
+    for (const traceparent of bad) t.same(inboundTraceHeaders({ traceparent, tracestate: 'a=1' }), [], traceparent);
+  },
+);
 
 t.test('OBS-008 tracestate and baggage are bounded', async (t) => {
   const state = (tracestate: string): readonly string[] =>
