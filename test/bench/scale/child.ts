@@ -1,14 +1,17 @@
-// One measurement in a process of its own: `child.ts load|edit|lookup <folder> [edits or hosts]`.
+// One measurement in a process of its own: `child.ts load|edit|lookup|authorize <folder> [edits, hosts or rules]`.
 // Answers with one line of JSON.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { type Authorizer, compileAuthorizer } from '../../../src/authz/authorizer.ts';
 import { compile } from '../../../src/config/compile.ts';
 import { listConfigFiles, readConfigPath } from '../../../src/config/config-files.ts';
+import { documentOf } from '../../../src/config/document.ts';
 import { fileSource } from '../../../src/config/file-source.ts';
 import type { Clock } from '../../../src/lib/clock.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { createMesh } from '../../../src/mesh.ts';
 import type { Mesh } from '../../../src/mesh-api.ts';
 import { createHostTable } from '../../../src/route/host-table.ts';
+import { manyRules } from '../authorization-rules.ts';
 import { heldMegabytes, peakMegabytes } from './memory.ts';
 
 const workload = {
@@ -64,6 +67,13 @@ export interface EditResult {
 }
 
 export interface LookupResult {
+  readonly nanoseconds: number;
+}
+
+export interface DecisionResult {
+  /** From documents to a snapshot, and from that to something that decides. */
+  readonly compileMs: number;
+  /** For one decision. */
   readonly nanoseconds: number;
 }
 
@@ -138,9 +148,40 @@ async function lookUp(folder: string, hosts: number): Promise<LookupResult> {
   return { nanoseconds: best };
 }
 
+/** Requests that an ALLOW rule lets in, that none does, of a caller with rules, and with a path of many views. */
+function requests(): readonly Facts[] {
+  const about = (path: string, more: Partial<Facts> = {}): Facts =>
+    ({ ...facts, path, rawPath: path, ...more }) as Facts;
+  const spiffeId = 'spiffe://cluster.local/ns/ns-8/sa/caller-8';
+  const peer = { spiffeId, trustDomain: 'cluster.local', namespace: 'ns-8', serviceAccount: 'caller-8' };
+  return [about('/hello'), about('/elsewhere/1'), about('/team-8/x', { peer }), about('/Own/2/;x=1')];
+}
+
+type Facts = Parameters<Authorizer['decide']>[0];
+const facts = { peer: undefined, method: 'GET', host: 'bench', localPort: 8080 };
+
+function authorize(rules: number): DecisionResult {
+  const started = performance.now();
+  const compiled = compile(manyRules(rules).map(documentOf), { workload: { ...workload, namespace: 'bench' } });
+  if (!compiled.ok) throw new Error('the policies that were made up are refused');
+  const { decide } = compileAuthorizer(compiled.snapshot.inbound.authorization);
+  const compileMs = performance.now() - started;
+  const all = requests();
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 7; round++) {
+    const begun = performance.now();
+    let allowed = 0;
+    for (let i = 0; i < 250_000; i++) for (const each of all) if (decide(each).allowed) allowed++;
+    if (allowed < 250_000) throw new Error('what must be allowed was not');
+    best = Math.min(best, (performance.now() - begun) / all.length / 0.25);
+  }
+  return { compileMs, nanoseconds: best };
+}
+
 const [, , what, folder = '', count = '20'] = process.argv;
 
-async function main(): Promise<LoadResult | EditResult | LookupResult> {
+async function main(): Promise<LoadResult | EditResult | LookupResult | DecisionResult> {
+  if (what === 'authorize') return authorize(Number(count));
   if (what === 'lookup') return lookUp(folder, Number(count));
   const loaded = await load(folder);
   const { cpuMs, wallMs } = loaded;

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { median } from '../report.ts';
-import type { EditResult, LoadResult, LookupResult } from './child.ts';
+import type { DecisionResult, EditResult, LoadResult, LookupResult } from './child.ts';
 import { writeMesh } from './generate.ts';
 
 const child = fileURLToPath(new URL('./child.ts', import.meta.url));
@@ -47,6 +47,10 @@ function scale(services: number, rules: number, rounds: number, json: string): v
       { name: '10 rules in a host', ...measure<LookupResult>('lookup', long, 10) },
       { name: '1,000 rules in a host', ...measure<LookupResult>('lookup', longer, 10) },
     ];
+    const decisions = [1, 100, 10_000].map((count) => ({
+      count,
+      ...measure<DecisionResult>('authorize', small, count),
+    }));
     const [walls, times] = [loads.map(({ wallMs }) => wallMs), loads.map(({ cpuMs }) => cpuMs)];
     const lines = [
       `${services.toLocaleString('en')} VirtualServices with ${(services * rules).toLocaleString('en')} rules, as many ServiceEntries`,
@@ -63,11 +67,18 @@ function scale(services: number, rules: number, rounds: number, json: string): v
     for (const { name, nanoseconds } of lookups) {
       lines.push(`  find a route    ${String(Math.round(nanoseconds)).padStart(4)} ns  among ${name}`);
     }
+    for (const { compileMs, count, nanoseconds } of decisions) {
+      const ratio = nanoseconds / (decisions[0]?.nanoseconds ?? Number.NaN);
+      const [rules, all] = [count.toLocaleString('en'), nanoseconds.toFixed(0).padStart(4)];
+      lines.push(
+        `  authorize       ${all} ns  by ${rules} rules (${ratio.toFixed(2)} of one rule; compiled in ${compileMs.toFixed(0)} ms)`,
+      );
+    }
     process.stdout.write(
       `${lines.join('\n')}\n\nNode ${process.version}, ${cpus()[0]?.model}, ${cpus().length} cores\n`,
     );
     mkdirSync(dirname(resolve(json)), { recursive: true });
-    writeFileSync(resolve(json), `${JSON.stringify({ services, rules, loads, edits, lookups }, null, 2)}\n`);
+    writeFileSync(resolve(json), `${JSON.stringify({ services, rules, loads, edits, lookups, decisions }, null, 2)}\n`);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Credentials, IdentitySource } from '../../../src/identity/source.ts';
 import type { Application } from '../../../src/mesh-api.ts';
+import { manyRules } from '../authorization-rules.ts';
 import { readCredentials, writeCredentials } from '../secure.ts';
 import type { InboundVariant, PreparedServer } from '../variant.ts';
 
@@ -16,21 +17,18 @@ const workload = {
   clusterDomain: 'cluster.local',
 };
 
-/** One rule that names method and path, so that authorization has something to decide. */
-const policy = {
-  apiVersion: 'security.istio.io/v1',
-  kind: 'AuthorizationPolicy',
-  metadata: { name: 'bench', namespace: 'bench' },
-  spec: { action: 'ALLOW', rules: [{ to: [{ operation: { methods: ['GET'], paths: ['/hello'] } }] }] },
-};
-
-async function meshed(app: Application, identity: IdentitySource | false = false): Promise<PreparedServer> {
+/** By default with one rule that names method and path, so that authorization has something to decide. */
+async function meshed(
+  app: Application,
+  identity: IdentitySource | false = false,
+  policies: readonly object[] = manyRules(1),
+): Promise<PreparedServer> {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
   const mesh = createMesh({
     workload,
     identity,
-    config: staticSource([policy], { workload, outboundPolicy: 'ALLOW_ANY' }),
+    config: staticSource(policies, { workload, outboundPolicy: 'ALLOW_ANY' }),
   });
   const { port } = await mesh.listen(app, { port: 0, host: '127.0.0.1' });
   return { port, close: () => mesh.close() };
@@ -99,10 +97,17 @@ async function bareTls(own: Credentials): Promise<PreparedServer> {
   };
 }
 
+function authorization(rules: number): string {
+  return `inmesh: authorization, rules: ${rules.toLocaleString('en')}`;
+}
+
 /** In the order of the table: a base comes before what is compared with it. */
 export const inboundVariants: readonly InboundVariant[] = [
   { name: 'node:http server', base: 'node:http server', serve: () => bare(plain) },
   { name: 'inmesh: node:http server', base: 'node:http server', serve: () => meshed(plain) },
+  { name: authorization(1), base: authorization(1), serve: () => meshed(plain, false, manyRules(1)) },
+  { name: authorization(100), base: authorization(1), serve: () => meshed(plain, false, manyRules(100)) },
+  { name: authorization(10_000), base: authorization(1), serve: () => meshed(plain, false, manyRules(10_000)) },
   { name: 'Fastify', base: 'Fastify', serve: async () => bare((await fastifyApp()).routing as RequestListener) },
   { name: 'inmesh: Fastify', base: 'Fastify', serve: async () => meshed(await fastifyApp()) },
   { name: 'Express', base: 'Express', serve: async () => bare(await expressApp()) },
