@@ -2,7 +2,7 @@ import { compileAuthorizer } from '../../src/authz/authorizer.ts';
 import { compileRule, nothingDerived, type RuleReading } from '../../src/authz/rule.ts';
 import { compileRuleSet } from '../../src/authz/rule-set.ts';
 import { naiveAnswer } from './naive-evaluator.ts';
-import { allPaths, chooser, randomFacts, randomPolicies, randomRule } from './random-policies.ts';
+import { allPaths, chooser, randomFacts, randomPlacedRule, randomPolicies, randomRule } from './random-policies.ts';
 
 export interface Agreement {
   readonly asked: number;
@@ -48,7 +48,9 @@ export function compareWithPlain(seed: number, sets: number, requests: number): 
   for (let i = 0; i < sets; i++) {
     const choose = chooser(seed + i);
     const reading = choose.of(readings);
-    const rules = Array.from({ length: 5 + choose.number(60) }, () => randomRule(choose, allPaths));
+    const rules = Array.from({ length: 1 + choose.number(40) }, () =>
+      choose.once(60) ? randomRule(choose, allPaths) : randomPlacedRule(choose),
+    );
     const indexed = compileRuleSet([{ action: reading.action, rules, provenance }], reading);
     const plain = rules.map((rule) => compileRule(rule, reading));
     for (let j = 0; j < requests; j++) {
@@ -58,7 +60,11 @@ export function compareWithPlain(seed: number, sets: number, requests: number): 
       asked++;
       found === -1 ? allowed++ : denied++;
       if (found === first) continue;
-      const disagreement = JSON.stringify({ seed: seed + i, found, first, reading, facts, rule: rules[first] }, null, 1);
+      const disagreement = JSON.stringify(
+        { seed: seed + i, found, first, reading, facts, rule: rules[first] },
+        null,
+        1,
+      );
       return { asked, denied, allowed, disagreement };
     }
   }

@@ -95,12 +95,7 @@ function conditionHolds(when: AuthorizationCondition, facts: AuthorizationFacts,
     case 'operation':
       return operationHolds(when.operation, facts);
     case 'header':
-      return both(
-        when.values,
-        when.notValues,
-        (list, doubt) => headerFits(when.name, list, facts, doubt),
-        inDoubt,
-      );
+      return both(when.values, when.notValues, (list, doubt) => headerFits(when.name, list, facts, doubt), inDoubt);
     case 'claim': {
       const texts = textsOfClaim(facts.claims, when.path);
       const fits = (list: readonly StringMatch[]): boolean =>
@@ -125,7 +120,8 @@ function textFits(match: StringMatch, text: string): boolean {
   if (match.kind === 'present') return true;
   if (match.kind === 'exact') return text === match.value;
   if (match.kind === 'prefix') return text.indexOf(match.value) === 0;
-  if (match.kind === 'suffix') return text.length >= match.value.length && text.slice(-match.value.length) === match.value;
+  if (match.kind === 'suffix')
+    return text.length >= match.value.length && text.slice(-match.value.length) === match.value;
   return new RegExp(`^(?:${match.value})$`, 's').test(text);
 }
 

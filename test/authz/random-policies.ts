@@ -39,7 +39,19 @@ const hosts = ['web', 'WEB.shop', 'web.', 'web:80', 'web.shop:8080', 'shop', '[:
 const ports = [80, 8080, 443];
 const plainPaths = ['/', '/a', '/a/', '/a/b', '/ab', '/a/b/c', '/admin', '/admin/x', '/b.json', '/a//b'];
 /** What routers read in several ways. */
-const oddPaths = ['/A', '/Admin/', '//a', '/a;x/b', '/%61', '/a%2Fb', '/a/%2e%2e/b', '/admin%3bx', '//x/a', '/a/./b', '/a%'];
+const oddPaths = [
+  '/A',
+  '/Admin/',
+  '//a',
+  '/a;x/b',
+  '/%61',
+  '/a%2Fb',
+  '/a/%2e%2e/b',
+  '/admin%3bx',
+  '//x/a',
+  '/a/./b',
+  '/a%',
+];
 const addresses = ['10.0.0.1', '10.0.1.9', '192.168.0.1', '::1', 'fd00::5', '::ffff:10.0.0.1'];
 const blocks: readonly IpBlock[] = [
   { address: '10.0.0.0', prefix: 24 },
@@ -52,7 +64,18 @@ const headers = ['x-role', 'X-Role', 'x-team', 'te', 'host'];
 const headerTexts = ['admin', 'user', 'adm', 'a,b', ''];
 const issuers = ['https://idp', 'https://idp/a', 'me'];
 const subjects = ['sub', 'a/sub', 'bob'];
-const templates = ['/{*}', '/a/{*}', '/{*}/b', '/a/{**}', '/{**}/c', '/{*}/{**}'];
+const templates = [
+  '/a/{*}/c',
+  '/admin/{*}',
+  '/Admin/{**}',
+  '/%61/{*}',
+  '/{*}',
+  '/a/{*}',
+  '/{*}/b',
+  '/a/{**}',
+  '/{**}/c',
+  '/{*}/{**}',
+];
 
 function cut(text: string, { number, of }: Chooser): StringMatch {
   const at = 1 + number(Math.max(1, text.length));
@@ -85,12 +108,28 @@ function sourceFields(choose: Chooser): readonly Maker[] {
   const token = (): string => `${of(issuers)}/${of(subjects)}`;
   const block = (): readonly IpBlock[] => some(choose, () => of(blocks));
   return [
-    () => field('principals', some(choose, () => cut(principal(), choose))),
-    () => field('principals', some(choose, () => ({ kind: 'exact', value: principal() }))),
+    () =>
+      field(
+        'principals',
+        some(choose, () => cut(principal(), choose)),
+      ),
+    () =>
+      field(
+        'principals',
+        some(choose, () => ({ kind: 'exact', value: principal() })),
+      ),
     () => field('namespaces', texts(namespaces)),
-    () => field('serviceAccounts', some(choose, () => `${of(namespaces)}/${of(accounts)}`)),
+    () =>
+      field(
+        'serviceAccounts',
+        some(choose, () => `${of(namespaces)}/${of(accounts)}`),
+      ),
     () => field('trustDomains', texts(domains)),
-    () => field('requestPrincipals', some(choose, () => cut(token(), choose))),
+    () =>
+      field(
+        'requestPrincipals',
+        some(choose, () => cut(token(), choose)),
+      ),
     () => field('ipBlocks', block()),
     () => field('remoteIpBlocks', block()),
   ];
@@ -143,6 +182,30 @@ export function randomRule(choose: Chooser, paths?: readonly string[]): Authoriz
   return { from, to, when: Array.from({ length: 1 + number(2) }, () => randomCondition(choose)) };
 }
 
+/** One that an index can place: it names callers, paths, hosts, methods or ports outright, mostly two of these. */
+export function randomPlacedRule(choose: Chooser): AuthorizationRule {
+  const { number, of, once } = choose;
+  const exact = (value: string): StringMatch => ({ kind: 'exact', value });
+  const principal = (): StringMatch => exact(`${of(domains)}/ns/${of(namespaces)}/sa/${of(accounts)}`);
+  const begins = (path: string): StringMatch => ({ kind: 'prefix', value: path.slice(0, 1 + number(path.length)) });
+  const path = (): StringMatch => (once(2) ? exact(of(allPaths)) : begins(of(allPaths)));
+  const sources: readonly (() => AuthorizationSource)[] = [
+    () => ({ principals: some(choose, principal) }),
+    () => ({ serviceAccounts: some(choose, () => `${of(namespaces)}/${of(accounts)}`) }),
+    () => ({ namespaces: [exact(of(namespaces))], notPrincipals: [principal()] }),
+  ];
+  const operations: readonly (() => AuthorizationOperation)[] = [
+    () => ({ paths: some(choose, path) }),
+    () => ({ paths: [{ kind: 'template', value: of(templates) }] }),
+    () => ({ paths: [path()], methods: [exact(of(methods))] }),
+    () => ({ hosts: [exact(of(hosts))], ports: [of(ports)] }),
+    () => ({ methods: [exact(of(methods))], ports: [of(ports)], notPaths: [path()] }),
+  ];
+  const from = once(3) ? [] : some(choose, () => of(sources)());
+  const to = once(5) && from.length > 0 ? [] : some(choose, () => of(operations)());
+  return once(6) ? { from, to, when: [randomCondition(choose)] } : { from, to };
+}
+
 /** Up to four policies; some are only tried out. */
 export function randomPolicies(choose: Chooser): readonly AuthorizationPolicy[] {
   return Array.from({ length: 1 + choose.number(4) }, (_, i) => ({
@@ -173,7 +236,7 @@ export function randomFacts(choose: Chooser, paths: readonly string[] = plainPat
     peer: once(4) ? undefined : { spiffeId, trustDomain, ...(foreign ? {} : { namespace, serviceAccount }) },
     method: of(methods),
     path,
-    rawPath: once(4) ? `${path};p=1` : path,
+    rawPath: of([path, path, `${path};p=1`, `/admin;x/..${path}`, `/a/b;p/../..${path}`]),
     host: once(8) ? '' : of(hosts),
     localPort: of(ports),
     claims: once(2) ? undefined : claims,
