@@ -30,6 +30,7 @@ import type { MeshService } from './service.ts';
 import { compileServices } from './services.ts';
 import { createSidecarScope, type SidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
+import { trustedProxies } from './trusted-proxies.ts';
 import { digestOf, versionOf } from './version.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
 
@@ -108,6 +109,7 @@ function compileAll(
   );
   for (const resource of read) if (exportedKinds.includes(resource.kind)) checkExportTo(resource, collector);
   reportProxyConfigs(read, workload, mesh, collector);
+  const numTrustedProxies = trustedProxies(read, workload, mesh, collector);
   const resources = applyExportDefaults(read, mesh);
   observer.see?.(resources, mesh);
   const byKind = Map.groupBy(resources, ({ kind }) => kind);
@@ -189,6 +191,7 @@ function compileAll(
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),
       ...(mesh.forwardClientCert === undefined ? {} : { forwardClientCert: mesh.forwardClientCert }),
+      ...(numTrustedProxies === 0 ? {} : { numTrustedProxies }),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
     ...(callers === undefined ? {} : { callers }),

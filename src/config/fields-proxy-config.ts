@@ -17,6 +17,7 @@ import {
   string,
   text,
 } from './schema.ts';
+import { maxProxies } from './trusted-proxies.ts';
 
 const noProxy = 'there is no proxy process';
 const telemetry = 'traces, metrics and access logs are a matter of the process itself';
@@ -104,10 +105,24 @@ export const meshProxyConfig: ObjectType = {
       fileFlushMinSizeKb: integer(),
     }),
     proxyHeaders: field(proxyHeaders),
-    gatewayTopology: ignored(
-      openObject({ forwardClientCertDetails: forwardModes }),
-      'for gateways, in Istio too; of sidecars `proxyHeaders.forwardedClientCert` is what counts',
-    ),
+    gatewayTopology: field({
+      kind: 'object',
+      open: true,
+      fields: {
+        numTrustedProxies: approximated(
+          integer(0, maxProxies),
+          'counts the proxies in front of the workload, ingress gateways among them; default 0, where sidecars believe one',
+        ),
+        forwardClientCertDetails: ignored(
+          forwardModes,
+          'for gateways, in Istio too; of sidecars `proxyHeaders.forwardedClientCert` is what counts',
+        ),
+        proxyProtocol: ignored(
+          any,
+          'PROXY protocol is not read: it is no part of a request, and the bytes are refused',
+        ),
+      },
+    }),
     ...allIgnored(noProxy, {
       configPath: string(),
       binaryPath: string(),

@@ -16,6 +16,7 @@ import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
 import { compileKeepalive, type KeepaliveSpec } from './traffic-policy.ts';
 import type { LocalitySpec, ZoneAwareSpec } from './traffic-policy-spec.ts';
+import type { GatewayTopologySpec } from './trusted-proxies.ts';
 import { durationMs } from './values.ts';
 
 /** Istio `MeshConfig`, as far as it has an effect. */
@@ -36,7 +37,10 @@ export interface MeshSpec {
   readonly zoneAwareLbSetting?: ZoneAwareSpec;
   readonly tcpKeepalive?: KeepaliveSpec;
   readonly h2UpgradePolicy?: 'DO_NOT_UPGRADE' | 'UPGRADE';
-  readonly defaultConfig?: { readonly proxyHeaders?: ProxyHeadersSpec };
+  readonly defaultConfig?: {
+    readonly proxyHeaders?: ProxyHeadersSpec;
+    readonly gatewayTopology?: GatewayTopologySpec;
+  };
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -98,6 +102,7 @@ export function compileMeshConfig(
   }
   reportOverrides(first, spec, path, overrides, collector);
   const trustAnchors = compileTrustAnchors(first, spec.caCertificates, [...path, 'caCertificates'], collector);
+  const trusted = spec.defaultConfig?.gatewayTopology?.numTrustedProxies;
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
   return {
     rootNamespace: spec.rootNamespace || defaultMeshSettings.rootNamespace,
@@ -118,6 +123,7 @@ export function compileMeshConfig(
       [...path, 'defaultConfig', 'proxyHeaders'],
       collector,
     ),
+    ...(trusted === undefined ? {} : { numTrustedProxies: trusted }),
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {
       services: visibility(spec.defaultServiceExportTo),

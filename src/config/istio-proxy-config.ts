@@ -9,11 +9,9 @@ export interface ProxyConfigBody {
   readonly spec?: { readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> } };
 }
 
-const annotation = 'proxy.istio.io/config';
-
 /**
  * Reports what cannot be meant: Istio allows one ProxyConfig for each namespace, and one for each
- * workload; the oldest counts. And the annotation that is there for the same purpose.
+ * workload; the oldest counts.
  */
 export function reportProxyConfigs(
   resources: readonly Resource[],
@@ -37,9 +35,5 @@ export function reportProxyConfigs(
       const winner = `${describeResource(first)} (${describePlace(collector.at(first, []))})`;
       collector.warn(each, ['spec'], 'ignored', `${winner} is older and counts instead`);
     }
-  }
-  for (const each of resources) {
-    if (!Object.hasOwn(each.annotations, annotation)) continue;
-    collector.warn(each, ['metadata', 'annotations', annotation], 'ignored', 'configures the proxy, and there is none');
   }
 }

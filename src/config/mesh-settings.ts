@@ -33,6 +33,8 @@ export interface MeshSettings {
   readonly autoMtls: boolean;
   /** Absent: `defaultForwardClientCert`. */
   readonly forwardClientCert?: ForwardClientCert;
+  /** Proxies before every workload that are trusted with `x-forwarded-for`. Absent: none. */
+  readonly numTrustedProxies?: number;
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */

@@ -262,7 +262,7 @@ t.test('what is told of client certificates is part of the inbound policy', asyn
   );
   const gateway = 'gatewayTopology: {forwardClientCertDetails: APPEND_FORWARD}';
   t.equal(good(mesh(`defaultConfig: {${gateway}}`)).snapshot.inbound.forwardClientCert, undefined);
-  t.match(remarks(gateway), [/gatewayTopology ignored: for gateways, in Istio too/]);
+  t.match(remarks(gateway), [/gatewayTopology\.forwardClientCertDetails ignored: for gateways, in Istio too/]);
 });
 
 t.test('the trust domain of the document counts where nobody chose one', async (t) => {

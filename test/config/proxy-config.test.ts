@@ -1,4 +1,5 @@
 import t from 'tap';
+import { shopWeb } from '../support/inbound.ts';
 import { good, problems, resourceYaml } from './support.ts';
 
 const config = (name: string, spec: string, namespace = 'shop'): string =>
@@ -45,4 +46,34 @@ t.test('the annotation of a pod is reported', async (t) => {
   t.same(good(pod).remarks(), [
     'Pod metadata.annotations["proxy.istio.io/config"] ignored (warning): configures the proxy, and there is none',
   ]);
+});
+
+const own = (annotation: string, labels = '{app: web, version: v1}', namespace = 'shop', name = 'p'): string =>
+  `{apiVersion: v1, kind: Pod, metadata: {name: ${name}, namespace: ${namespace}, labels: ${labels}, annotations: {proxy.istio.io/config: ${JSON.stringify(annotation)}}}, spec: {}}`;
+const topology = (count: number | string): string => `gatewayTopology: {numTrustedProxies: ${count}}`;
+const meshWith = (count: number | string): string =>
+  `apiVersion: inmesh.dev/v1\nkind: MeshConfig\nspec: {defaultConfig: {${topology(count)}}}\n---\n`;
+const trusted = (text: string): number | undefined =>
+  good(text, { workload: shopWeb }).snapshot.inbound.numTrustedProxies;
+
+t.test('trusted proxies are counted in the MeshConfig, or in the annotation of the own pods', async (t) => {
+  t.equal(trusted(''), undefined);
+  t.equal(trusted(meshWith(2)), 2);
+  t.equal(trusted(meshWith(0)), undefined);
+  t.equal(trusted(own(topology(3))), 3);
+  t.equal(trusted(meshWith(2) + own(topology(0))), undefined, 'the annotation goes before the mesh');
+  t.equal(trusted(own('{"gateway_topology": {"num_trusted_proxies": 1}}')), 1, 'names of the protobuf, as JSON');
+  t.equal(trusted(meshWith(2) + own('concurrency: 2')), 2, 'it says something else');
+  t.equal(trusted(meshWith(2) + own(topology(9), '{app: web}')), 2, 'a pod of another workload');
+  t.equal(trusted(meshWith(2) + own(topology(9), undefined, 'other')), 2, 'a pod elsewhere');
+  const three = [3, 1, 2].map((count) => own(topology(count), undefined, undefined, `p${count}`));
+  t.equal(trusted(three.join('\n---\n')), 1, 'the lowest');
+  t.match(good(own(topology(3)), { workload: shopWeb }).remarks(), [
+    /annotations\["proxy\.istio\.io\/config"\] approximated \(warning\): of it only gatewayTopology\.numTrustedProxies/,
+  ]);
+  const wrong = (text: string) => problems(text, { workload: shopWeb });
+  t.match(wrong(own('{')), [/must be a ProxyConfig in YAML/]);
+  t.match(wrong(own(topology(-1))), [/must have a number from 0 to 4294967295 as numTrustedProxies, got -1/]);
+  t.match(wrong(own(topology('many'))), [/numTrustedProxies, got "many"/]);
+  t.match(wrong(meshWith(-1)), [/numTrustedProxies: must be an integer from 0/]);
 });
