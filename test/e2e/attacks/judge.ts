@@ -78,6 +78,8 @@ function problemOf(attack: Attack, way: Way | undefined, { status, body = '' }: 
         : wrong;
     case 'bounded':
       return expected.status === undefined || status === expected.status ? undefined : wrong;
+    case 'refuse-config':
+      return status === undefined || status >= 400 ? undefined : wrong;
     default:
       return `the runner cannot judge ${expected.decision}: the case needs a script that does`;
   }

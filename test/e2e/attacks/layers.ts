@@ -1,5 +1,6 @@
 import type { MeshOptions } from '../../../src/index.ts';
 import type { TestAuthority } from '../../support/certificates.ts';
+import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
 import type { Way } from './ways.ts';
 
@@ -65,7 +66,7 @@ export const layers: readonly Layer[] = [
   { name: 'path' },
   { name: 'host' },
   { name: 'hdr' },
-  { name: 'authz' },
+  authzLayer,
   { name: 'idh' },
   { name: 'frame' },
   { name: 'obs' },
