@@ -81,7 +81,15 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       logger.warn({ cluster, file, error: error.message }, 'a file of TLS cannot be read: calls answer 503'),
   });
   const keys = createKeySources({
-    fetch: createDocumentFetch({ clock, rootsFile: settings.jwksCa }),
+    fetch: createDocumentFetch({
+      clock,
+      rootsFile: settings.jwksCa,
+      mesh: {
+        dispatcher: outbound.dispatcher,
+        knows: (host) => config.current()?.hosts.has(host) === true,
+        ready: async () => identity?.ready,
+      },
+    }),
     refreshMs: settings.jwksRefreshMs,
     clock,
     random,

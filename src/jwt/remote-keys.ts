@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { type ParsedJwks, parseJwks, type VerificationKey } from '../lib/jwks.ts';
+import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 import { type KeySet, type KeySource, keySetOf, type RefreshReason } from './keys.ts';
 
@@ -132,7 +133,8 @@ export class RemoteKeys implements KeySource {
 
   #fetch(): Promise<KeySet | undefined> {
     this.#nextWall = undefined;
-    this.#running = this.#attempt().finally(() => {
+    // A request may be what caused it, and is not who does it.
+    this.#running = outside(() => this.#attempt()).finally(() => {
       this.#running = undefined;
     });
     return this.#running;

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { Client } from 'undici';
+import { Client, type Dispatcher } from 'undici';
 import { meshCiphers } from '../identity/tls-options.ts';
 import type { Clock } from '../lib/clock.ts';
 import { whyNoAddress } from '../lib/special-addresses.ts';
@@ -37,82 +37,118 @@ export interface DocumentFetchOptions {
   readonly clock: Clock;
   /** PEM file with roots to trust beside those that Node.js trusts. Read anew for every document. */
   readonly rootsFile?: string | undefined;
+  /** The mesh itself, for what its services serve. */
+  readonly mesh?: MeshRoute;
+}
+
+/** The way through the mesh: its routes, its mutual TLS. */
+export interface MeshRoute {
+  readonly dispatcher: Dispatcher;
+  /** Whether `host:port` is one of its services. */
+  knows(host: string): boolean;
+  /** Resolves when there is what calls need. */
+  ready(): Promise<unknown>;
 }
 
 /**
  * Fetches documents, each over a connection of its own: nothing of an earlier answer is left on it.
  * Certificates are verified whatever the environment says (`NODE_TLS_REJECT_UNAUTHORIZED`), redirects
- * are refused, and addresses where clouds tell secrets to who asks from inside are never called.
+ * are refused, and addresses where clouds tell secrets to who asks from inside are never called. An
+ * http URL of a service of the mesh is asked through the mesh, which speaks mutual TLS with it.
  */
-export function createDocumentFetch({ clock, rootsFile }: DocumentFetchOptions): FetchDocument {
-  const contextOf = trusting(rootsFile);
-  return ({ loopback, signal, timeoutMs, url }) =>
-    new Promise((resolve, reject) => {
-      const { hostname, origin, pathname, protocol, search } = new URL(url);
-      const refused = whyNoAddress(hostname.replace(/^\[|\]$/g, ''), loopback);
-      if (refused !== undefined) throw new Error(refused);
-      const client = new Client(origin, {
-        connect: {
-          lookup: guardedLookup(loopback),
-          timeout: timeoutMs,
-          ...(protocol === 'https:' ? { secureContext: contextOf(), rejectUnauthorized: true } : {}),
-        },
-        allowH2: false,
-        maxCachedSessions: 0,
-        maxHeaderSize: maxHeaderBytes,
-        // All of it has one time limit.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      });
-      const chunks: Buffer[] = [];
-      let size = 0;
-      let maxAge: number | undefined;
-      let over = false;
-      const end = (): boolean => {
-        if (over) return false;
-        over = true;
-        stopWaiting();
-        signal.removeEventListener('abort', aborted);
-        void client.destroy();
-        return true;
-      };
-      // Without a cause: undici's holds what was received.
-      const fail = (reason: string): void => {
-        if (end()) reject(new Error(reason));
-      };
-      const aborted = (): void => fail('nobody needs it any more');
-      const stopWaiting = clock.after(timeoutMs, () => fail(`no complete answer within ${timeoutMs} ms`));
-      signal.addEventListener('abort', aborted);
-      if (signal.aborted) return aborted();
-      const headers = ['accept', 'application/json', 'user-agent', 'inmesh'];
-      client.dispatch(
-        { path: `${pathname}${search}`, method: 'GET', headers },
-        {
-          onRequestStart() {
-            // Required by undici.
-          },
-          onResponseStart(_controller, status, given) {
-            if (status < 200) return;
-            if (status >= 300 && status < 400) fail(`it redirects (status ${status}), which is not followed`);
-            else if (status >= 300) fail(`status ${status}`);
-            else maxAge = maxAgeOf(given['cache-control']);
-          },
-          onResponseData(_controller, chunk) {
-            size += chunk.length;
-            if (size > maxDocumentBytes) fail(`more than ${maxDocumentBytes} bytes`);
-            else if (!over) chunks.push(chunk);
-          },
-          onResponseEnd() {
-            if (!end()) return;
-            const text = Buffer.concat(chunks).toString('utf8');
-            resolve(maxAge === undefined ? { text } : { text, maxAgeMs: maxAge });
-          },
-          onResponseError(_controller, error) {
-            fail(inWords(error));
-          },
-        },
-      );
+export function createDocumentFetch(options: DocumentFetchOptions): FetchDocument {
+  const { clock, mesh } = options;
+  const contextOf = trusting(options.rootsFile);
+  return async (asked) => {
+    const url = new URL(asked.url);
+    const refused = whyNoAddress(url.hostname.replace(/^\[|\]$/g, ''), asked.loopback);
+    if (refused !== undefined) throw new Error(refused);
+    if (url.protocol === 'http:' && mesh?.knows(`${url.hostname}:${url.port || 80}`) === true) {
+      return receive(url, asked, clock, mesh.dispatcher, mesh.ready());
+    }
+    const client = new Client(url.origin, {
+      connect: {
+        lookup: guardedLookup(asked.loopback),
+        timeout: asked.timeoutMs,
+        ...(url.protocol === 'https:' ? { secureContext: contextOf(), rejectUnauthorized: true } : {}),
+      },
+      allowH2: false,
+      maxCachedSessions: 0,
+      maxHeaderSize: maxHeaderBytes,
+      // All of it has one time limit.
+      headersTimeout: 0,
+      bodyTimeout: 0,
     });
+    try {
+      return await receive(url, asked, clock, client);
+    } finally {
+      void client.destroy();
+    }
+  };
+}
+
+function receive(
+  { origin, pathname, search }: URL,
+  { signal, timeoutMs }: DocumentRequest,
+  clock: Clock,
+  dispatcher: Dispatcher,
+  ready?: Promise<unknown>,
+): Promise<FetchedDocument> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    let maxAgeMs: number | undefined;
+    let over = false;
+    let controller: Dispatcher.DispatchController | undefined;
+    const end = (): boolean => {
+      if (over) return false;
+      over = true;
+      stopWaiting();
+      signal.removeEventListener('abort', aborted);
+      return true;
+    };
+    // Without a cause: undici's holds what was received.
+    const fail = (reason: string): void => {
+      if (!end()) return;
+      reject(new Error(reason));
+      controller?.abort(new Error(reason));
+    };
+    const aborted = (): void => fail('nobody needs it any more');
+    const stopWaiting = clock.after(timeoutMs, () => fail(`no complete answer within ${timeoutMs} ms`));
+    signal.addEventListener('abort', aborted);
+    if (signal.aborted) return aborted();
+    const headers = ['accept', 'application/json', 'user-agent', 'inmesh'];
+    const handler: Dispatcher.DispatchHandler = {
+      onRequestStart(started) {
+        controller = started;
+        if (over) started.abort(new Error('over'));
+      },
+      onResponseStart(_controller, status, given) {
+        if (status < 200) return;
+        if (status >= 300 && status < 400) fail(`it redirects (status ${status}), which is not followed`);
+        else if (status >= 300) fail(`status ${status}`);
+        else maxAgeMs = maxAgeOf(given['cache-control']);
+      },
+      onResponseData(_controller, chunk) {
+        size += chunk.length;
+        if (size > maxDocumentBytes) fail(`more than ${maxDocumentBytes} bytes`);
+        else if (!over) chunks.push(chunk);
+      },
+      onResponseEnd() {
+        if (!end()) return;
+        const text = Buffer.concat(chunks).toString('utf8');
+        resolve(maxAgeMs === undefined ? { text } : { text, maxAgeMs });
+      },
+      onResponseError(_controller, error) {
+        fail(inWords(error));
+      },
+    };
+    const dispatch = (): void => {
+      if (!over) dispatcher.dispatch({ origin, path: `${pathname}${search}`, method: 'GET', headers }, handler);
+    };
+    if (ready === undefined) dispatch();
+    else ready.then(dispatch, (error: Error) => fail(inWords(error)));
+  });
 }
 
 /** What OpenSSL, the resolver and the kernel say quotes no answer; what a parser of HTTP says might. */

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { generateKeyPairSync } from 'node:crypto';
 import t, { type Test } from 'tap';
 import { createKeySources, type JwksStatus, type KeyFetchRequest } from '../../src/jwt/key-sources.ts';
@@ -38,7 +39,7 @@ const policy = (...rules: readonly JwtRule[]) => ({
 const uri = (path = '/jwks'): JwtKeys => ({ kind: 'uri', uri: `https://issuer.example${path}` });
 
 /** Answers wait until the test gives them. */
-function keySources(t: Test, { random = 0, refreshMs = 5 * minutes } = {}) {
+function keySources(t: Test, { random = 0, refreshMs = 5 * minutes, onFetch = (): unknown => undefined } = {}) {
   const clock = fakeClock();
   const asked: (KeyFetchRequest & {
     answer(text: string, maxAgeMs?: number): Promise<void>;
@@ -48,6 +49,7 @@ function keySources(t: Test, { random = 0, refreshMs = 5 * minutes } = {}) {
   const logger = recordingLogger();
   const sources = createKeySources({
     fetch: (request) => {
+      onFetch();
       const { promise, reject, resolve } = Promise.withResolvers<LoadedKeys>();
       asked.push({
         ...request,
@@ -280,6 +282,22 @@ t.test('discovery asks the issuer where its keys are', async (t) => {
   await last().answer(JSON.stringify({ issuer: 'https://evil.example', jwks_uri: 'https://evil.example/jwks' }));
   t.same(kids(source), ['k2']);
   t.match(sources.status()[0]?.problem, 'another issuer');
+});
+
+t.test('fetching is the doing of nobody who happens to ask', async (t) => {
+  const request = new AsyncLocalStorage<string>();
+  const seen: (string | undefined)[] = [];
+  const { clock, last, sources } = keySources(t, { onFetch: () => seen.push(request.getStore()) });
+  const source = request.run('one', () => sources.sourceOf(rule(uri())));
+  await last().answer(set(one));
+  const asking = request.run('two', async () => {
+    await source.refresh('unknown-key');
+    return request.getStore();
+  });
+  await last().answer(set(one));
+  t.equal(await asking, 'two');
+  await clock.advanceAsync(5 * minutes);
+  t.same(seen, [undefined, undefined, undefined]);
 });
 
 t.test('close ends everything', async (t) => {

@@ -3,6 +3,7 @@ import { isLoopbackHost } from '../../lib/special-addresses.ts';
 import type { Resource } from '../resource.ts';
 import type { RequestAuthenticationBody } from '../validate-request-authentication.ts';
 import type { AnalysisContext, Analyzer } from './context.ts';
+import { knownServices } from './known-services.ts';
 import { selectorOf } from './selectors.ts';
 
 type Authentication = Resource<RequestAuthenticationBody>;
@@ -16,7 +17,8 @@ export const analyzeKeysOfTokens: Analyzer = (context) => {
       const uri = rule[name] ?? '';
       const path = ['spec', 'jwtRules', index];
       if (uri !== '') {
-        if (!isPlainHttp(uri)) continue;
+        // A service in these files is asked through the mesh, which has its own ways to be sure of it.
+        if (!isPlainHttp(uri) || isService(uri, resource.namespace, context)) continue;
         const message = 'whoever is on the way to this http URL can exchange the keys, and make tokens';
         context.report('INMESH0007', resource, [...path, name], message, { value: uri });
         continue;
@@ -77,6 +79,15 @@ function whyNoDiscovery(issuer: string): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+function isService(uri: string, namespace: string, context: AnalysisContext): boolean {
+  const host = URL.parse(uri)?.hostname ?? '';
+  const { clusterDomain } = context.workload;
+  // `keys`, `keys.auth`, `keys.auth.svc` and the full name.
+  const names = [host, `${host}.svc.${clusterDomain}`, `${host}.${clusterDomain}`];
+  const services = knownServices(context);
+  return names.some((name) => services.find(name, namespace) !== undefined);
 }
 
 function isPlainHttp(uri: string): boolean {

@@ -621,6 +621,7 @@ const tokenCases: typeof cases = [
     [/^INMESH0007 .* spec\.jwtRules\[0\]\.jwksUri: whoever is on the way/],
   ],
   ['keys over http on this host', [jwt('issuer: me, jwksUri: "http://127.0.0.1:3000/k"'), allow(anyToken)], []],
+  ['keys over http of a service', [reviews, jwt('issuer: me, jwksUri: "http://reviews.shop/k"'), allow(anyToken)], []],
   ['JWT-003 tokens that nobody must have', [jwt('issuer: "https://a.example"')], [optional]],
   [
     'a policy that does not look at tokens',
