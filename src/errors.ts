@@ -64,6 +64,10 @@ export const errorTable = {
   ERR_MESH_CLIENT_GONE: { status: 499, flag: 'DC' },
   /** mTLS is required (PeerAuthentication STRICT) and the caller did not use it. */
   ERR_MESH_MTLS_REQUIRED: { status: 403, flag: '' },
+  /** A token of the request is not good for any RequestAuthentication, or one that is required is missing. */
+  ERR_MESH_UNAUTHENTICATED: { status: 401, flag: '' },
+  /** The token of the request is good, but for others: none of its audiences is accepted. */
+  ERR_MESH_TOKEN_AUDIENCE: { status: 403, flag: '' },
   /** A RateLimit has nothing left for the request. */
   ERR_MESH_RATE_LIMITED: { status: 429, flag: 'RL' },
   /** The rate limit service does not answer, and the RateLimit says that nothing passes then. */
@@ -95,7 +99,9 @@ export interface MeshErrorDetails {
   readonly route?: string;
   readonly cluster?: string;
   readonly endpoint?: string;
-  /** Headers of the answer that a caller gets instead of a response. */
+  /** Body of the answer that a caller gets instead of a response. Default: the words for the code. */
+  readonly answerBody?: string;
+  /** Headers of that answer. */
   readonly answerHeaders?: readonly (readonly [string, string])[];
 }
 
@@ -110,6 +116,7 @@ export class MeshError extends Error {
   readonly route: string | undefined;
   readonly cluster: string | undefined;
   readonly endpoint: string | undefined;
+  readonly answerBody: string | undefined;
   readonly answerHeaders: readonly (readonly [string, string])[] | undefined;
 
   constructor(code: MeshErrorCode, message: string, details?: MeshErrorDetails) {
@@ -121,6 +128,7 @@ export class MeshError extends Error {
     this.route = details?.route;
     this.cluster = details?.cluster;
     this.endpoint = details?.endpoint;
+    this.answerBody = details?.answerBody;
     this.answerHeaders = details?.answerHeaders;
   }
 }

@@ -39,6 +39,8 @@ export interface InboundDependencies {
   readonly rateLimitService?: RateLimitService | undefined;
   /** Where the keys of a rule for tokens come from. */
   readonly keySourceOf?: (rule: JwtRule) => KeySource;
+  /** Whether a token without `exp` is accepted; see {@link MeshOptions.tokenExpiry}. */
+  readonly tokenExpiry?: 'optional' | 'required';
   /** Headers that calls hand on; lower case. */
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */

@@ -111,6 +111,11 @@ export interface MeshOptions {
    */
   readonly jwksRefreshMs?: number;
   /**
+   * Whether tokens without `exp`, which would count for ever, are accepted: `optional` (default, as in
+   * Istio) or refused with 401 (`required`).
+   */
+  readonly tokenExpiry?: 'optional' | 'required';
+  /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.
    *

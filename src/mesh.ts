@@ -109,6 +109,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     rateLimitService: options.rateLimitService,
     audited: (audit) => events.emit('authorization-audit', audit),
     keySourceOf: keys.sourceOf,
+    tokenExpiry: settings.tokenExpiry,
     snapshot: () => config.current(),
   });
 

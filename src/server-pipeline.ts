@@ -9,6 +9,9 @@ import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
 import { answerFailure, failureOf } from './host/rescue.ts';
+import { jwtFilters } from './jwt/filter.ts';
+import { type KeySource, noKeys } from './jwt/keys.ts';
+import { createTokenCache } from './jwt/token-cache.ts';
 import type { Clock } from './lib/clock.ts';
 import type { ClientCertDetails } from './lib/forwarded-client-cert.ts';
 import type { Logger } from './lib/logger.ts';
@@ -16,6 +19,7 @@ import { type Random, systemRandom } from './lib/random.ts';
 import { loadFilter } from './load/filter.ts';
 import { createLoadSampler } from './load/sampler.ts';
 import { defaultForwardClientCert, type InboundPolicy } from './model/inbound.ts';
+import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import { mtlsFilter } from './mtls/filter.ts';
@@ -55,6 +59,10 @@ export interface ServerPipelineDependencies {
   /** Goes before what the configuration says. */
   readonly pathNormalization?: PathNormalization;
   readonly authorization?: AuthorizationOptions;
+  /** Where the keys come from that verify tokens. Default: there are none, and no token is accepted. */
+  readonly keySourceOf?: (rule: JwtRule) => KeySource;
+  /** Whether a token without `exp` is accepted. Default `optional`, as in Istio. */
+  readonly tokenExpiry?: 'optional' | 'required';
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
   /** Asked about the limits of a RateLimit's `global`. */
@@ -100,6 +108,12 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
   const limits = createServerLimits(dependencies);
   const tallies = createTallies();
+  const authenticate = jwtFilters({
+    keysOf: dependencies.keySourceOf ?? (() => noKeys),
+    cache: createTokenCache(),
+    clock,
+    options: { requireExpiry: dependencies.tokenExpiry === 'required' },
+  });
   const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
 
   const handler: Service<ServerCall, void> = (call) => {
@@ -133,6 +147,9 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     ];
     // then STRICT / PERMISSIVE / DISABLE; only STRICT demands anything of a request
     if (demandsMtls(mtls)) filters.push(mtlsFilter(mtls));
+    const tokenRules = (policy.requestAuthentication ?? []).flatMap(({ rules }) => rules);
+    // inside mtls: tokens are costly; outside authz: claims are input
+    if (tokenRules.length > 0) filters.push(authenticate(tokenRules));
     tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW

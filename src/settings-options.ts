@@ -39,6 +39,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   untrustedConnections: like(settingsTable.untrustedConnections),
   jwksCa: like(settingsTable.jwksCa),
   jwksRefreshMs: like(settingsTable.jwksRefreshMs),
+  tokenExpiry: like(settingsTable.tokenExpiry),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

@@ -160,6 +160,7 @@ interface SettingValues {
   readonly untrustedConnections: 'refuse' | 'close';
   readonly jwksCa: string;
   readonly jwksRefreshMs: number;
+  readonly tokenExpiry: 'optional' | 'required';
 }
 
 export type SettingKey = keyof SettingValues;
@@ -217,6 +218,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   untrustedConnections: oneOf('INMESH_UNTRUSTED_CONNECTIONS', 'refuse', 'close'),
   jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
   jwksRefreshMs,
+  tokenExpiry: oneOf('INMESH_TOKEN_EXPIRY', 'optional', 'required'),
 };
 
 /** Names the settings file; not a setting itself. */

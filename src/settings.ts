@@ -61,6 +61,7 @@ export interface ResolvedSettings {
   /** Path of a PEM file. */
   readonly jwksCa?: string;
   readonly jwksRefreshMs: number;
+  readonly tokenExpiry: 'optional' | 'required';
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -120,6 +121,7 @@ export function resolveSettings(
     untrustedConnections: options.untrustedConnections ?? value('untrustedConnections') ?? 'refuse',
     ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
     jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
+    tokenExpiry: options.tokenExpiry ?? value('tokenExpiry') ?? 'optional',
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

@@ -57,6 +57,7 @@ t.test('without anything there are defaults', async (t) => {
     mirrorCredentials: 'own',
     untrustedConnections: 'refuse',
     jwksRefreshMs: 300_000,
+    tokenExpiry: 'optional',
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -101,6 +102,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_OVERRIDE_HEADERS: 'obey',
       INMESH_JWKS_CA: '/etc/issuer.pem',
       INMESH_JWKS_REFRESH_MS: '1000',
+      INMESH_TOKEN_EXPIRY: 'required',
       UNRELATED: 'x',
     },
     cwd,
@@ -143,6 +145,7 @@ t.test('every setting can come from the environment', async (t) => {
     untrustedConnections: 'refuse',
     jwksCa: '/etc/issuer.pem',
     jwksRefreshMs: 1_000,
+    tokenExpiry: 'required',
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -179,6 +182,7 @@ mirrorCredentials: all
 untrustedConnections: close
 jwksCa: issuer.pem
 jwksRefreshMs: 60000
+tokenExpiry: required
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -208,6 +212,7 @@ jwksRefreshMs: 60000
     untrustedConnections: 'close',
     jwksCa: join(cwd, 'issuer.pem'),
     jwksRefreshMs: 60_000,
+    tokenExpiry: 'required',
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

@@ -16,6 +16,7 @@ import { checkDestinationRule, type DestinationRuleBody, knowsZones } from './is
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { reportProxyConfigs } from './istio-proxy-config.ts';
+import { compileRequestAuthentication, type RequestAuthenticationBody } from './istio-request-authentication.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
@@ -134,6 +135,10 @@ function compileAll(
   const authorization = stages.run('authorization', [policies, workload, mesh], () =>
     policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
   );
+  const requestAuthentications = ofKind<RequestAuthenticationBody>('RequestAuthentication');
+  const requestAuthentication = stages.run('tokens', [requestAuthentications, workload, mesh], () =>
+    compileRequestAuthentication(requestAuthentications, workload, mesh, collector),
+  );
   const rateLimits = ofKind<RateLimitBody>('RateLimit');
   const limits = stages.run('rate limits', [rateLimits, workload, mesh], () =>
     rateLimits.map((resource) => compileRateLimit(resource, workload, mesh, collector)),
@@ -188,6 +193,7 @@ function compileAll(
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
+      ...(requestAuthentication.length === 0 ? {} : { requestAuthentication }),
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),
       ...(mesh.forwardClientCert === undefined ? {} : { forwardClientCert: mesh.forwardClientCert }),

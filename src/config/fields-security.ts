@@ -120,20 +120,20 @@ export const authorizationPolicyTable: KindTable = {
 const headerName = string({ pattern: /^[-_A-Za-z0-9]+$/, mustBe: 'the name of a header: letters, digits, - and _' });
 const uri = string({ minLength: 1, maxLength: 2_048 });
 
-/** `security.istio.io` RequestAuthentication: refused as a whole until tokens are checked. */
+/** `security.istio.io` RequestAuthentication. */
 export const requestAuthenticationTable: KindTable = {
   kind: 'RequestAuthentication',
   group: 'security.istio.io',
   versions: ['v1', 'v1beta1'],
-  status: 'refused',
-  note: 'JWTs are not checked yet, and a policy that is not enforced must not look as if it were',
+  status: 'enforced',
+  note: 'every token that a request presents must be good: see [tokens](tokens.md)',
   reference: 'https://istio.io/latest/docs/reference/config/security/request_authentication/',
   fields: {
     spec: field(
       object({
         selector,
-        targetRef,
-        targetRefs,
+        targetRef: refused(targetRef, attachment),
+        targetRefs: refused(targetRefs, attachment),
         jwtRules: list(
           object(
             {
@@ -141,16 +141,22 @@ export const requestAuthenticationTable: KindTable = {
               audiences: values,
               jwksUri: uri,
               jwks_uri: uri,
-              jwks: string({ anyCharacter: true }),
+              jwks: enforced(
+                string({ anyCharacter: true }),
+                'a key set that cannot be used, or has a private or symmetric key, is refused',
+              ),
               fromHeaders: list(object({ name: required(text), prefix: string() })),
               fromParams: values,
-              fromCookies: values,
-              outputPayloadToHeader: string(),
+              fromCookies: enforced(values, 'the cookie is removed as well, unless `forwardOriginalToken`'),
+              outputPayloadToHeader: enforced(string(), 'taken away from requests without a token as well'),
               forwardOriginalToken: boolean,
-              outputClaimToHeaders: list(object({ header: required(headerName), claim: required(text) })),
+              outputClaimToHeaders: enforced(
+                list(object({ header: required(headerName), claim: required(text) })),
+                'taken away from requests without a token as well',
+              ),
               timeout: duration(),
               spaceDelimitedClaims: list(text, 64),
-              presence: oneOfValues('OPTIONAL', 'REQUIRED'),
+              presence: enforced(oneOfValues('OPTIONAL', 'REQUIRED'), 'REQUIRED: 401 without a token of the rule'),
             },
             ['jwksUri', 'jwks_uri', 'jwks'],
           ),

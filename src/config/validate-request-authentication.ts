@@ -4,15 +4,29 @@ import { schemeOf } from './go-url.ts';
 import type { Resource } from './resource.ts';
 import { type Targets, validateTargets } from './validate-targets.ts';
 
-interface JwtRule {
+/** One of the `jwtRules`. */
+export interface JwtRuleSpec {
   readonly issuer?: string;
+  readonly audiences?: readonly string[];
   readonly jwksUri?: string;
   readonly jwks_uri?: string;
   readonly jwks?: string;
+  readonly fromHeaders?: readonly { readonly name: string; readonly prefix?: string }[];
+  readonly fromParams?: readonly string[];
+  readonly fromCookies?: readonly string[];
+  readonly outputPayloadToHeader?: string;
+  readonly outputClaimToHeaders?: readonly { readonly header: string; readonly claim: string }[];
+  readonly forwardOriginalToken?: boolean;
+  readonly timeout?: string;
+  readonly spaceDelimitedClaims?: readonly string[];
+  readonly presence?: 'OPTIONAL' | 'REQUIRED';
 }
 
 export interface RequestAuthenticationBody {
-  readonly spec?: Targets & { readonly jwtRules?: readonly JwtRule[] };
+  readonly spec?: Targets & {
+    readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
+    readonly jwtRules?: readonly JwtRuleSpec[];
+  };
 }
 
 /** The rules of Istio's webhook for a RequestAuthentication. */
@@ -27,7 +41,7 @@ export function validateRequestAuthentication(
   }
 }
 
-function validateRule(rule: JwtRule, resource: Resource, path: Path, collector: Collector): void {
+function validateRule(rule: JwtRuleSpec, resource: Resource, path: Path, collector: Collector): void {
   const { issuer = '', jwks = '' } = rule;
   const name = rule.jwksUri === undefined ? 'jwks_uri' : 'jwksUri';
   const uri = rule[name] ?? '';
@@ -51,7 +65,7 @@ const members: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What is wrong with a key set (RFC 7517), or with a key alone; nothing when it can be read. */
-function wrongKeySet(text: string): string | undefined {
+export function wrongKeySet(text: string): string | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -16,6 +16,7 @@ const bodies: Partial<Record<MeshErrorCode, string>> = {
 
 const statusWords: Readonly<Record<number, string>> = {
   400: 'bad request',
+  401: 'unauthorized',
   403: 'access denied',
   431: 'request header fields too large',
   505: 'HTTP version not supported',
@@ -33,8 +34,8 @@ export function failureOf(error: unknown): MeshError {
 }
 
 /** The body that a caller sees for a failure. */
-export function failureBody({ code, status }: MeshError): string {
-  return bodies[code] ?? statusWords[status] ?? 'service unavailable';
+export function failureBody({ answerBody, code, status }: MeshError): string {
+  return answerBody ?? bodies[code] ?? statusWords[status] ?? 'service unavailable';
 }
 
 /**

@@ -26,6 +26,8 @@ export interface JwtRule {
   readonly timeoutMs: number;
   /** Claims that are lists separated by spaces, beside `scope` and `permission`. */
   readonly spaceDelimitedClaims: readonly string[];
+  /** A request without a token of this rule is refused (Istio `presence: REQUIRED`). Absent: it passes without claims. */
+  readonly required?: true;
 }
 
 /** Where the keys of an issuer come from. `discovery`: OpenID Connect Discovery at the issuer. */

@@ -61,7 +61,7 @@ class CallContext implements RequestContext {
   }
 
   get claims(): Readonly<Record<string, unknown>> | undefined {
-    return this.#call.claims;
+    return this.#call.tokenClaims;
   }
 
   remainingMs(): number {

@@ -52,8 +52,10 @@ export interface ServerCall {
   hints: number;
   /** peer: who called, as its certificate proves. */
   peer: Peer | undefined;
-  /** jwt: claims of the verified token. */
+  /** jwt: claims of the verified token as policy sees them: lists separated by spaces are lists. */
   claims: Readonly<Record<string, unknown>> | undefined;
+  /** jwt: claims of the verified token as they were signed; what the application sees. */
+  tokenClaims: Readonly<Record<string, unknown>> | undefined;
   /** jwt: `<iss>/<sub>` of the verified token; Istio's `request.auth.principal`. */
   requestPrincipal: string | undefined;
   /** authz: what was decided, and by which rule; nothing when there are no policies, or none was asked yet. */
@@ -112,6 +114,7 @@ class InboundCall implements ServerCall {
   hints: number;
   peer: Peer | undefined;
   claims: Readonly<Record<string, unknown>> | undefined;
+  tokenClaims: Readonly<Record<string, unknown>> | undefined;
   requestPrincipal: string | undefined;
   authorization: AuthorizationDecision | undefined;
   deadline: number;
@@ -144,6 +147,7 @@ class InboundCall implements ServerCall {
     this.hints = 0;
     this.peer = undefined;
     this.claims = undefined;
+    this.tokenClaims = undefined;
     this.requestPrincipal = undefined;
     this.authorization = undefined;
     this.deadline = Number.POSITIVE_INFINITY;

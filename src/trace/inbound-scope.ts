@@ -45,7 +45,7 @@ class InboundScope implements Scope {
     this.requestId = requestId;
     this.traceHeaders = traceHeaders;
     this.#call = call;
-    const { claims, deadline, peer } = call;
+    const { deadline, peer, tokenClaims: claims } = call;
     if (deadline < Number.POSITIVE_INFINITY) this.deadline = deadline;
     if (peer !== undefined) this.peer = peer;
     if (claims !== undefined) this.claims = claims;

@@ -64,11 +64,6 @@ const refusals: readonly (readonly [what: string, text: string, message: string]
     'apiVersion: netwrking/v1\nkind: Thing\nmetadata: {name: p}\n',
     'is not a kind that is known in netwrking/v1',
   ],
-  [
-    'RequestAuthentication',
-    'apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: jwt, namespace: shop}\nspec: {jwtRules: [{issuer: a}]}\n',
-    '0.yaml:2:7: RequestAuthentication shop/jwt: kind: is refused: JWTs are not checked yet',
-  ],
   ['no metadata', policy('spec: {}').replace(/metadata.*\n/, ''), 'AuthorizationPolicy: needs the field metadata'],
   [
     'no name',

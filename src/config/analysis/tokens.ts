@@ -37,7 +37,8 @@ export const analyzeKeysOfTokens: Analyzer = (context) => {
 export const analyzeOptionalTokens: Analyzer = (context) => {
   const demanding = context.ofKind<PolicyBody>('AuthorizationPolicy').filter(looksAtTokens);
   for (const resource of context.ofKind<RequestAuthenticationBody>('RequestAuthentication')) {
-    if ((resource.body.spec?.jwtRules ?? []).length === 0) continue;
+    const { jwtRules = [] } = resource.body.spec ?? {};
+    if (jwtRules.length === 0 || jwtRules.some(({ presence }) => presence === 'REQUIRED')) continue;
     if (demanding.some((policy) => share(resource, policy, context))) continue;
     const message =
       'requests without a token pass: no AuthorizationPolicy for these workloads looks at requestPrincipals or request.auth';

@@ -1,0 +1,50 @@
+import { jwtFailure } from './failure.ts';
+import type { LiveRule } from './rules.ts';
+import { cacheKey, type TokenCache } from './token-cache.ts';
+import type { VerifiedToken, VerifyToken } from './verify.ts';
+
+/** Tokens that are verified at the same time, in all: signatures are checked by the threads of libuv, of which there are few. */
+export const maxConcurrent = 64;
+/** Tokens that wait for their turn; with more the request is refused as when the process is overloaded. */
+export const maxWaiting = 1_024;
+
+/**
+ * Verification for requests: what was verified is remembered, a token that many requests present
+ * at the same moment is verified once, and only so many are verified at a time.
+ */
+export function boundedVerify(verify: VerifyToken, cache: TokenCache): VerifyToken {
+  const running = new Map<string, { readonly rules: readonly LiveRule[]; readonly result: ReturnType<VerifyToken> }>();
+  const waiting: (() => void)[] = [];
+  let busy = 0;
+
+  const inTurn = async (text: string, rules: readonly LiveRule[]): ReturnType<VerifyToken> => {
+    if (busy >= maxConcurrent) {
+      if (waiting.length >= maxWaiting) return jwtFailure('busy', 'too many tokens wait to be verified');
+      await new Promise<void>((resolve) => void waiting.push(resolve));
+    } else busy++;
+    try {
+      return await verify(text, rules);
+    } finally {
+      // The turn goes to who waits longest, or is given back.
+      const next = waiting.shift();
+      if (next === undefined) busy--;
+      else next();
+    }
+  };
+
+  return (text, rules) => {
+    const key = cacheKey(text);
+    const same = running.get(key);
+    if (same !== undefined && same.rules === rules) return same.result;
+    const result = inTurn(text, rules)
+      .then((verified) => {
+        if (!('reason' in verified)) cache.keep(key, verified as VerifiedToken, text.length);
+        return verified;
+      })
+      .finally(() => {
+        if (running.get(key)?.result === result) running.delete(key);
+      });
+    running.set(key, { rules, result });
+    return result;
+  };
+}
