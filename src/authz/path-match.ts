@@ -16,7 +16,11 @@ export interface PathMatcher {
  * of the patterns, and refused if anything is inside.
  */
 export function compilePaths(matches: readonly StringMatch[], literal: boolean): PathMatcher {
-  const patterns = matches.map((match) => ({ exactly: compileStringMatch(match), loosely: looseMatch(match) }));
+  const patterns = matches.map((match) => ({
+    exactly: compileStringMatch(match),
+    loosely: looseMatch(match),
+    anything: match.kind === 'present',
+  }));
   if (literal) {
     const surely = (path: string): boolean => patterns.some(({ exactly }) => exactly(path));
     const regex = matches.some(({ kind }) => kind === 'regex');
@@ -24,15 +28,16 @@ export function compilePaths(matches: readonly StringMatch[], literal: boolean):
   }
   return {
     surely(path, views) {
-      for (const { exactly, loosely } of patterns) {
+      for (const { exactly, loosely, anything } of patterns) {
+        if (anything) return true;
         // What matches as it stands also matches folded: a plain path needs no second look.
-        if (exactly(path) && (views === 'plain' || views.canonical.every(loosely))) return true;
+        if (views !== 'doubt' && exactly(path) && (views === 'plain' || views.canonical.every(loosely))) return true;
       }
       return false;
     },
     possibly(path, views) {
       for (const { exactly, loosely } of patterns) {
-        if (exactly(path)) return true;
+        if (views === 'doubt' || exactly(path)) return true;
         if (views === 'plain' ? loosely(path) : views.canonical.some(loosely) || views.suspect.some(loosely))
           return true;
       }

@@ -16,7 +16,7 @@ type Segment = string | undefined;
  * {@link PathMatcher}. `{*}` is one segment of at least one character, `{**}` everything from its
  * slash on: `/files/{**}` matches `/files/` and `/files/a/b`, but not `/files`. What they stand for
  * is made of the characters of a path (RFC 3986 `pchar`), as far as something is to be allowed; other
- * characters are no way around a refusal.
+ * characters are no way around a refusal, nor is an empty segment, which is a parameter for Fastify.
  */
 export function compileTemplates(templates: readonly string[], literal: boolean): PathMatcher {
   const patterns = templates.map((text) => ({
@@ -26,20 +26,27 @@ export function compileTemplates(templates: readonly string[], literal: boolean)
   return {
     surely(path, views) {
       for (const { exactly, loosely } of patterns) {
-        if (!matchesTemplate(exactly, path, false)) continue;
-        if (literal || views === 'plain' || views.canonical.every((view) => matchesAny(loosely, view))) return true;
+        if ((views === 'doubt' && !literal) || !matchesTemplate(exactly, path, 'exact')) continue;
+        if (
+          literal ||
+          views === 'plain' ||
+          views === 'doubt' ||
+          views.canonical.every((view) => matchesAny(loosely, view, 'view'))
+        )
+          return true;
       }
       return false;
     },
     possibly(path, views) {
       for (const { exactly, loosely } of patterns) {
-        if (matchesTemplate(exactly, path, false)) return true;
+        if (matchesTemplate(exactly, path, 'exact')) return true;
         if (literal) continue;
+        if (views === 'doubt') return true;
         if (views === 'plain') {
-          if (matchesAny(loosely, path)) return true;
+          if (matchesAny(loosely, path, 'doubt')) return true;
           continue;
         }
-        const isView = (view: string): boolean => matchesAny(loosely, view);
+        const isView = (view: string): boolean => matchesAny(loosely, view, 'doubt');
         if (views.canonical.some(isView) || views.suspect.some(isView)) return true;
       }
       return false;
@@ -47,8 +54,14 @@ export function compileTemplates(templates: readonly string[], literal: boolean)
   };
 }
 
-function matchesAny(templates: readonly Template[], view: string): boolean {
-  for (const template of templates) if (matchesTemplate(template, view, true)) return true;
+/**
+ * `exact`: as in Istio. `view`: what is matched is folded, so that its final slash is gone, and made of
+ * any characters. `doubt`: a view, in which `{*}` may stand for nothing.
+ */
+type Reading = 'exact' | 'view' | 'doubt';
+
+function matchesAny(templates: readonly Template[], view: string, reading: Reading): boolean {
+  for (const template of templates) if (matchesTemplate(template, view, reading)) return true;
   return false;
 }
 
@@ -61,33 +74,33 @@ function parseTemplate(text: string): Template {
   return { head: read(segments.slice(0, rest)), tail: read(segments.slice(rest + 1)) };
 }
 
-/** @param loose the path is a view: folded, so that its final slash is gone, and made of any characters */
-function matchesTemplate({ head, tail }: Template, path: string, loose: boolean): boolean {
+function matchesTemplate({ head, tail }: Template, path: string, reading: Reading): boolean {
   let at = 0;
   for (const segment of head) {
     if (path.charCodeAt(at) !== slash) return false;
     const next = path.indexOf('/', at + 1);
     const end = next === -1 ? path.length : next;
-    if (!matchesSegment(segment, path, at + 1, end, loose)) return false;
+    if (!matchesSegment(segment, path, at + 1, end, reading)) return false;
     at = end;
   }
   if (tail === undefined) return at === path.length;
   // The view `/files` stands for `/files/` too.
-  if (loose && tail.length === 0 && at === path.length) return true;
+  if (reading !== 'exact' && tail.length === 0 && at === path.length) return true;
   if (path.charCodeAt(at) !== slash) return false;
   let end = path.length;
   for (let i = tail.length - 1; i >= 0; i--) {
     const before = path.lastIndexOf('/', end - 1);
     // The rest has a slash of its own.
-    if (before <= at || !matchesSegment(tail[i], path, before + 1, end, loose)) return false;
+    if (before <= at || !matchesSegment(tail[i], path, before + 1, end, reading)) return false;
     end = before;
   }
-  return loose || isMadeOfPathCharacters(path, at, end);
+  return reading !== 'exact' || isMadeOfPathCharacters(path, at, end);
 }
 
-function matchesSegment(segment: Segment, path: string, from: number, to: number, loose: boolean): boolean {
+function matchesSegment(segment: Segment, path: string, from: number, to: number, reading: Reading): boolean {
   if (segment !== undefined) return segment.length === to - from && path.startsWith(segment, from);
-  return to > from && (loose || isMadeOfPathCharacters(path, from, to));
+  if (reading === 'doubt') return true;
+  return to > from && (reading === 'view' || isMadeOfPathCharacters(path, from, to));
 }
 
 const slash = 0x2f;

@@ -9,45 +9,80 @@ import { hexValue } from '../lib/hex.ts';
 export interface PathViews {
   /** What a router could make of the canonical path. The first is that path itself. */
   readonly canonical: readonly string[];
-  /** More that only a refusal has to look at: `;` parameters taken out before dots were resolved. */
+  /**
+   * More that only a refusal has to look at: `;` parameters taken out before dots were resolved, and
+   * views with the final slash that they had, behind which a router sees an empty parameter.
+   */
   readonly suspect: readonly string[];
 }
 
-/** `plain`: the path itself is its only view. */
-export type PathReading = PathViews | 'plain';
+/** `plain`: the path itself is its only view. `doubt`: too long, or too contorted, to be viewed; it could be any path. */
+export type PathReading = PathViews | 'plain' | 'doubt';
+
+/**
+ * Longest path of which views are made, in characters, and how many forms of it there may be on the
+ * way: who asks must not cost a hundred times what asking costs.
+ */
+export const maxViewedLength = 2_048;
+const maxForms = 24;
 
 /** All views of one request. A plain path, the usual case, costs one look at each character. */
 export function pathViews(path: string, rawPath: string): PathReading {
-  if (isPlain(path) && (rawPath === path || !rawPath.includes(';'))) return 'plain';
-  const canonical = new Set<string>([foldPath(path)]);
-  addForms(canonical, path);
-  if (path.includes('%')) addForms(canonical, decodePath(path));
+  const parameters = rawPath !== path && rawPath.includes(';');
+  if (!parameters && isPlain(path)) return 'plain';
+  if (path.length > maxViewedLength || (parameters && rawPath.length > maxViewedLength)) return 'doubt';
+  const canonical = new Set<string>();
   const suspect = new Set<string>();
-  if (rawPath.includes(';')) {
-    for (const text of [cutAtSemicolon(rawPath), withoutParameters(rawPath)]) addForms(suspect, resolveDots(text));
+  let viewed = addViews(canonical, suspect, path);
+  if (parameters) {
+    viewed &&= addViews(suspect, suspect, cutAtSemicolon(rawPath));
+    viewed &&= addViews(suspect, suspect, withoutParameters(rawPath));
   }
-  return { canonical: [...canonical], suspect: [...suspect] };
+  return viewed ? { canonical: [...canonical], suspect: [...suspect] } : 'doubt';
 }
 
-/** What readers make of a path that they do not decode (any more). */
-function addForms(views: Set<string>, text: string): void {
-  views.add(foldPath(text));
-  const slashed = text.includes('\\') ? text.replaceAll('\\', '/') : text;
-  // `new URL(request.url, base)`
-  views.add(foldPath(resolveDots(withoutAuthority(slashed))));
-  const merged = mergeSlashes(slashed);
-  // routers that are told to merge; file servers
-  views.add(foldPath(merged));
-  views.add(foldPath(resolveDots(merged)));
-  if (!text.includes(';')) return;
-  views.add(foldPath(resolveDots(cutAtSemicolon(merged))));
-  // What is left of a segment may be nothing.
-  views.add(foldPath(resolveDots(mergeSlashes(withoutParameters(merged)))));
+/**
+ * Readers decode before they cut, merge and resolve, or after it, or not at all; none does so twice.
+ *
+ * @returns false when there are too many
+ */
+function addViews(to: Set<string>, suspect: Set<string>, path: string): boolean {
+  const forms = new Set([path]);
+  if (!addForms(forms)) return false;
+  const decoded = new Set<string>();
+  for (const form of forms) {
+    addFolded(to, suspect, form);
+    if (form.includes('%')) decoded.add(decodePath(form));
+  }
+  if (!addForms(decoded)) return false;
+  for (const form of decoded) addFolded(to, suspect, form);
+  return true;
+}
+
+function addFolded(to: Set<string>, suspect: Set<string>, form: string): void {
+  const folded = foldPath(form);
+  to.add(folded);
+  if (form.length > folded.length) suspect.add(`${folded}/`);
+}
+
+/**
+ * Whatever routers, file servers and `new URL` make of these without decoding, one step after the other
+ * in any order.
+ *
+ * @returns false when there are too many
+ */
+function addForms(forms: Set<string>): boolean {
+  // What is added on the way is come to, too.
+  for (const form of forms) {
+    for (const step of steps) forms.add(step(form));
+    if (forms.size > maxForms) return false;
+  }
+  return true;
 }
 
 /** The forms of a pattern from configuration that views are compared with; nearly always one. */
 export function patternForms(pattern: string): readonly string[] {
-  const decoded = decodePath(pattern);
+  const decoded = withSlashes(decodePath(pattern));
   const forms = [pattern, decoded, mergeSlashes(decoded), cutAtSemicolon(decoded), withoutParameters(decoded)];
   return [...new Set(forms.map((form) => form.toLowerCase()))];
 }
@@ -73,30 +108,45 @@ function isPlain(path: string): boolean {
   return before !== 0x2f || path.length === 1;
 }
 
-/** Every escape decoded once, as UTF-8, and `\` read as `/`. */
+/** Every escape decoded once, as UTF-8. */
 function decodePath(path: string): string {
   if (!path.includes('%')) return path;
-  const bytes = Buffer.alloc(path.length * 3);
-  let length = 0;
-  for (let i = 0; i < path.length; i++) {
-    const code = path.charCodeAt(i);
-    const high = code === 0x25 ? hexValue(path.charCodeAt(i + 1)) : -1;
-    const low = high < 0 ? -1 : hexValue(path.charCodeAt(i + 2));
-    if (low < 0) {
-      length += bytes.write(path.charAt(i), length, code > 0x7f ? 'utf8' : 'latin1');
-    } else {
-      bytes[length++] = high * 16 + low;
-      i += 2;
+  const bytes = Buffer.from(path);
+  let to = 0;
+  for (let from = 0; from < bytes.length; from++) {
+    const byte = bytes[from] as number;
+    const high = byte === 0x25 ? hexValue(bytes[from + 1] ?? 0) : -1;
+    const low = high < 0 ? -1 : hexValue(bytes[from + 2] ?? 0);
+    if (low < 0) bytes[to++] = byte;
+    else {
+      bytes[to++] = high * 16 + low;
+      from += 2;
     }
   }
-  return bytes.toString('utf8', 0, length).replaceAll('\\', '/');
+  return bytes.toString('utf8', 0, to);
+}
+
+function withSlashes(path: string): string {
+  return path.includes('\\') ? path.replaceAll('\\', '/') : path;
+}
+
+/** `new URL` takes `%2e` for a dot and decodes nothing else. */
+function withDots(path: string): string {
+  return path.includes('%2') ? path.replaceAll('%2e', '.').replaceAll('%2E', '.') : path;
 }
 
 function mergeSlashes(path: string): string {
-  let result = path;
-  // Halves every run, so that even a path of slashes only takes a dozen rounds.
-  while (result.includes('//')) result = result.replaceAll('//', '/');
-  return result;
+  let at = path.indexOf('//');
+  if (at === -1) return path;
+  let result = '';
+  let from = 0;
+  while (at !== -1) {
+    result += path.slice(from, at);
+    from = at + 1;
+    while (path.charCodeAt(from + 1) === 0x2f) from++;
+    at = path.indexOf('//', from + 1);
+  }
+  return result + path.slice(from);
 }
 
 function cutAtSemicolon(path: string): string {
@@ -106,8 +156,17 @@ function cutAtSemicolon(path: string): string {
 
 /** `/a;x=1/b` is `/a/b` for Java-like routers. */
 function withoutParameters(path: string): string {
-  if (!path.includes(';')) return path;
-  return path.split('/').map(cutAtSemicolon).join('/');
+  let at = path.indexOf(';');
+  if (at === -1) return path;
+  let result = '';
+  let from = 0;
+  while (at !== -1) {
+    result += path.slice(from, at);
+    from = path.indexOf('/', at);
+    if (from === -1) return result;
+    at = path.indexOf(';', from);
+  }
+  return result + path.slice(from);
 }
 
 /** `//evil.example/admin` is `/admin` for `new URL(request.url, base)`, however many slashes it begins with. */
@@ -120,7 +179,7 @@ function withoutAuthority(path: string): string {
 }
 
 function resolveDots(path: string): string {
-  if (!path.includes('/.')) return path;
+  if (!hasDotSegment(path)) return path;
   const segments: string[] = [];
   for (const part of path.split('/').slice(1)) {
     if (part === '..') segments.pop();
@@ -128,3 +187,21 @@ function resolveDots(path: string): string {
   }
   return `/${segments.join('/')}`;
 }
+
+function hasDotSegment(path: string): boolean {
+  for (let i = path.indexOf('/.'); i !== -1; i = path.indexOf('/.', i + 2)) {
+    const after = path.charCodeAt(i + 2) === 0x2e ? i + 3 : i + 2;
+    if (after === path.length || path.charCodeAt(after) === 0x2f) return true;
+  }
+  return false;
+}
+
+const steps = [
+  withSlashes,
+  withDots,
+  mergeSlashes,
+  resolveDots,
+  withoutAuthority,
+  cutAtSemicolon,
+  withoutParameters,
+] as const;

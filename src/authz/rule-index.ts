@@ -198,12 +198,29 @@ function searchPaths(
   best: number,
   viewed: boolean,
 ): number {
+  const views: PathReading = viewed ? (derived.views ??= pathViews(facts.path, facts.rawPath)) : 'plain';
+  if (views === 'doubt') return searchAll(table, facts, derived, best);
   let found = searchPath(table, facts.path, facts, derived, best, viewed);
-  if (!viewed) return found;
-  const views: PathReading = (derived.views ??= pathViews(facts.path, facts.rawPath));
   if (views === 'plain') return found;
   for (const view of views.canonical) found = searchPath(table, view, facts, derived, found, viewed);
   for (const view of views.suspect) found = searchPath(table, view, facts, derived, found, viewed);
+  return found;
+}
+
+/** A path that could be any. */
+function searchAll(
+  { exact, prefixes }: PathTable,
+  facts: AuthorizationFacts,
+  derived: DerivedFacts,
+  best: number,
+): number {
+  let found = best;
+  for (const node of exact.values()) found = search(node, facts, derived, found, true);
+  const trees = prefixes === undefined ? [] : [prefixes];
+  for (let tree = trees.pop(); tree !== undefined; tree = trees.pop()) {
+    if (tree.value !== undefined) found = search(tree.value, facts, derived, found, true);
+    trees.push(...tree.children.values());
+  }
   return found;
 }
 

@@ -32,19 +32,40 @@ const policies: readonly (readonly [action: 'ALLOW' | 'DENY', operation: string,
   ['ALLOW', 'paths: ["/public/*"]', everything & ~inPublic],
   ['ALLOW', 'paths: ["/public"]', everything & ~open],
   ['ALLOW', 'paths: ["*/public"]', notCalledPublic],
+  ['DENY', 'paths: ["/admin/{**}"]', belowAdmin],
+  ['DENY', 'paths: ["/admin/{*}", "/admin/{*}/{**}"]', belowAdmin],
+  ['DENY', 'paths: ["/{*}/admin"]', adminOfTenant | adminOfPublic],
+  ['DENY', 'paths: ["/{**}/admin"]', adminOfTenant | adminOfPublic],
+  ['DENY', 'notPaths: ["/public/{**}"]', everything & ~inPublic],
+  ['ALLOW', 'notPaths: ["/admin", "/admin/{**}"]', admin | belowAdmin | atAdmin],
+  ['ALLOW', 'paths: ["/public/{*}"]', everything & ~inPublic],
+  ['ALLOW', 'paths: ["/public/{**}"]', everything & ~inPublic],
+  ['ALLOW', 'paths: ["/{*}/public"]', notCalledPublic | open],
 ];
 
-/** The policies, compiled from YAML as in production. `literal`: read as Istio does. */
+/** Rules about other paths, so many that rules are found by an index. */
+const crowd = Array.from(
+  { length: 12 },
+  (_, i) => `, { to: [{ operation: { paths: ["/other/${i}", "/more-${i}/*"] } }] }`,
+);
+
+/**
+ * The policies, compiled from YAML as in production: each by itself, and among many rules.
+ *
+ * @param paths `literal`: read as Istio does
+ */
 export function guards(paths: 'views' | 'literal' = 'views'): readonly Guard[] {
-  return policies.map(([action, operation, guarded]) => {
-    const name = `${action} ${operation}`;
-    const yaml = `apiVersion: security.istio.io/v1
+  return ['', crowd.join('')].flatMap((others) =>
+    policies.map(([action, operation, guarded]): Guard => {
+      const name = `${action} ${operation}${others === '' ? '' : ', among others'}`;
+      const yaml = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: { name: guard, namespace: shop }
-spec: { action: ${action}, rules: [{ to: [{ operation: { ${operation} } }] }] }`;
-    const { documents } = parseYaml(yaml);
-    const made = compile(documents, { workload: shopWeb });
-    if (!made.ok) throw new Error(`${name}: ${JSON.stringify(made)}`);
-    return { name, guarded, authorize: compileAuthorization(made.snapshot.inbound.authorization, { paths }) };
-  });
+spec: { action: ${action}, rules: [{ to: [{ operation: { ${operation} } }] }${others}] }`;
+      const { documents } = parseYaml(yaml);
+      const made = compile(documents, { workload: shopWeb });
+      if (!made.ok) throw new Error(`${name}: ${JSON.stringify(made)}`);
+      return { name, guarded, authorize: compileAuthorization(made.snapshot.inbound.authorization, { paths }) };
+    }),
+  );
 }
