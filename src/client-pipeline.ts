@@ -211,7 +211,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.route = route.name;
     call.cluster = destination.plan.cluster;
     call.path = known.path;
-    dropAssertions(headers);
+    if (!call.request.own) dropAssertions(headers);
     addOutboundHeaders(headers, call.scope);
     if (route.sticky !== undefined) announceChoice(destination.plan, headers);
     // A connection to the address that the caller named sends the right Host header by itself.

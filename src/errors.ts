@@ -76,6 +76,10 @@ export const errorTable = {
   ERR_MESH_CONCURRENCY_LIMIT: { status: 503, flag: 'UO' },
   /** This server is late with everything, and turns requests away. */
   ERR_MESH_OVERLOADED: { status: 503, flag: 'OM' },
+  /** The body of the request is longer than an external authorizer may be shown. */
+  ERR_MESH_BODY_TOO_LARGE: { status: 413, flag: '' },
+  /** The external authorizer that a CUSTOM policy names does not answer, or cannot be asked. */
+  ERR_MESH_AUTHORIZER: { status: 403, flag: 'UAEX' },
   /** An AuthorizationPolicy refused the request. */
   ERR_MESH_FORBIDDEN: { status: 403, flag: 'UAEX' },
 } as const;
@@ -103,6 +107,16 @@ export interface MeshErrorDetails {
   readonly answerBody?: string;
   /** Headers of that answer. */
   readonly answerHeaders?: readonly (readonly [string, string])[];
+  /** The whole answer that a caller gets, where somebody else has decided about it. */
+  readonly answer?: FailureAnswer;
+}
+
+/** An answer that is not the mesh's own. */
+export interface FailureAnswer {
+  readonly status: number;
+  /** In order; a name may come more than once. */
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: Uint8Array;
 }
 
 /**
@@ -118,18 +132,20 @@ export class MeshError extends Error {
   readonly endpoint: string | undefined;
   readonly answerBody: string | undefined;
   readonly answerHeaders: readonly (readonly [string, string])[] | undefined;
+  readonly answer: FailureAnswer | undefined;
 
   constructor(code: MeshErrorCode, message: string, details?: MeshErrorDetails) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'MeshError';
     this.code = code;
-    this.status = errorTable[code].status;
+    this.status = details?.answer?.status ?? errorTable[code].status;
     this.flag = errorTable[code].flag;
     this.route = details?.route;
     this.cluster = details?.cluster;
     this.endpoint = details?.endpoint;
     this.answerBody = details?.answerBody;
     this.answerHeaders = details?.answerHeaders;
+    this.answer = details?.answer;
   }
 }
 

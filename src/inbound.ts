@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { AuthorizerCalls } from './authorizer-calls.ts';
 import type { AuthorizationAudit } from './authz/report.ts';
 import type { AuthorizationCount } from './authz/tallies.ts';
 import { MeshError } from './errors.ts';
+import type { ExternalAuthorization } from './ext-authz/service.ts';
 import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
 import type { TrustBundles } from './identity/trust.ts';
@@ -20,6 +22,7 @@ import type { Workload } from './model/workload.ts';
 import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
+import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
@@ -41,6 +44,8 @@ export interface InboundDependencies {
   readonly keySourceOf?: (rule: JwtRule) => KeySource;
   /** Whether a token without `exp` is accepted; see {@link MeshOptions.tokenExpiry}. */
   readonly tokenExpiry?: 'optional' | 'required';
+  readonly authorizerCalls?: AuthorizerCalls | undefined;
+  readonly externalAuthorization?: ExternalAuthorization | undefined;
   /** Headers that calls hand on; lower case. */
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */
@@ -58,6 +63,7 @@ export interface Inbound {
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
   scopeOf(request: IncomingMessage): Scope | undefined;
   rateLimits(): readonly RateLimitStatus[];
+  authorizers(): readonly AuthorizerStatus[];
   overload(): OverloadStatus | undefined;
   authorization(): readonly AuthorizationCount[];
   connections(): InboundConnections;
@@ -70,13 +76,15 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
   const acceptors = new Set<Acceptor>();
   const counts = createConnectionCounts();
   let closed = false;
+  const ownPrincipal = (): string => identity?.current()?.credentials.spiffeId ?? '';
   const pipeline = createServerPipeline({
     ...dependencies,
     peerOfSocket: (socket) => {
       const bundles = identity?.current()?.credentials.trustBundles;
       return bundles && peerOfSocket(socket, bundles, clock, unknownRoots);
     },
-    clientCertOf: ownClientCerts(() => identity?.current()?.credentials.spiffeId ?? ''),
+    clientCertOf: ownClientCerts(ownPrincipal),
+    ownPrincipal,
   });
 
   const modeOf = (port: number): MtlsMode => {
@@ -117,6 +125,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     connections: () => counts.snapshot(),
     scopeOf: pipeline.scopeOf,
     rateLimits: pipeline.rateLimits,
+    authorizers: pipeline.authorizers,
     async close({ delayMs, graceMs }) {
       closed = true;
       try {

@@ -7,6 +7,16 @@ export type { ConnectOptions } from './connect.ts';
 export { causeOf, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.ts';
 export type { ExplainRequest } from './explain/request.ts';
 export type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
+export type {
+  AuthorizationCheck,
+  AuthorizationVerdict,
+  CheckAttributes,
+  CheckBody,
+  CheckPeer,
+  ExternalAuthorization,
+  HeaderAction,
+  HeaderMutation,
+} from './ext-authz/service.ts';
 export type { FaultStatus } from './fault/active.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { IdentityHealth } from './identity/store.ts';
@@ -51,6 +61,7 @@ export type {
   RateLimitValue,
   RateLimitVerdict,
 } from './ratelimit/service.ts';
+export type { AuthorizerStatus } from './server-authorizers.ts';
 export type { RateLimitStatus } from './server-limits.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';

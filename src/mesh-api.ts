@@ -7,6 +7,7 @@ import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/so
 import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
 import type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
+import type { ExternalAuthorization } from './ext-authz/service.ts';
 import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
@@ -20,6 +21,7 @@ import type { Workload } from './model/workload.ts';
 import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
+import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import type { SeriesSnapshot } from './telemetry/metrics.ts';
 import type { InboundConnections } from './transport/connection-counts.ts';
@@ -125,6 +127,8 @@ export interface MeshOptions {
   readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
   /** Asks the services that the `global` part of RateLimits names: that of `@inmesh/ratelimit`, or one of your own. */
   readonly rateLimitService?: RateLimitService;
+  /** Asks the extension providers of kind `envoyExtAuthzGrpc`: that of `@inmesh/ext-authz`, or one of your own. */
+  readonly externalAuthorization?: ExternalAuthorization;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;
@@ -281,6 +285,8 @@ export interface MeshStats {
   readonly rateLimits: readonly RateLimitStatus[];
   /** The keys of tokens that are fetched, by where they come from. */
   readonly jwks: readonly JwksStatus[];
+  /** What external authorizers (AuthorizationPolicy `CUSTOM`) were asked and said; none asked yet: none here. */
+  readonly authorizers: readonly AuthorizerStatus[];
   /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
   readonly overload: OverloadStatus | undefined;
   /**

@@ -1,3 +1,4 @@
+import { createAuthorizerCalls } from './authorizer-calls.ts';
 import { compile } from './config/compile.ts';
 import { fileSource } from './config/file-source.ts';
 import { describeProblem } from './config/problem.ts';
@@ -20,6 +21,7 @@ import { type Random, systemRandom } from './lib/random.ts';
 import type { IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
+import { reportAuthorizers } from './server-authorizers.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createDocumentFetch } from './transport/fetch-document.ts';
@@ -110,6 +112,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     audited: (audit) => events.emit('authorization-audit', audit),
     keySourceOf: keys.sourceOf,
     tokenExpiry: settings.tokenExpiry,
+    externalAuthorization: options.externalAuthorization,
+    authorizerCalls: createAuthorizerCalls(outbound.dispatcher),
     snapshot: () => config.current(),
   });
 
@@ -118,6 +122,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
       keys.use(snapshot.inbound.requestAuthentication ?? []);
+      reportAuthorizers(snapshot, options, logger);
       events.emit('config', { version: snapshot.version, report });
     },
     reject(problems) {
@@ -237,6 +242,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         faults: outbound.faults(),
         rateLimits: inbound.rateLimits(),
         jwks: keys.status(),
+        authorizers: inbound.authorizers(),
         overload: inbound.overload(),
         authorization: inbound.authorization(),
         connections: inbound.connections(),

@@ -34,13 +34,14 @@ import { type CallOwner, callOf, createServerCall, passed, type ServerCall } fro
 import type { RateLimitService } from './ratelimit/service.ts';
 import { sanitizeFilter } from './sanitize/filter.ts';
 import type { PathNormalization } from './sanitize/normalize-path.ts';
+import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthorizers } from './server-authorizers.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type ServerLabels, serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
 
 /** What the pipeline is made of. */
-export interface ServerPipelineDependencies {
+export interface ServerPipelineDependencies extends AuthorizerDependencies {
   /** The snapshot in force; read once for each request. Nothing: not ready, 503. */
   snapshot(): Snapshot | undefined;
   readonly workload: Workload;
@@ -91,6 +92,8 @@ export interface ServerPipeline {
   close(): void;
   /** What the rate limits have refused. */
   rateLimits(): readonly RateLimitStatus[];
+  /** What external authorizers were asked and said. */
+  authorizers(): readonly AuthorizerStatus[];
 }
 
 /**
@@ -115,6 +118,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     options: { requireExpiry: dependencies.tokenExpiry === 'required' },
   });
   const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
+  const authorizers = createServerAuthorizers(dependencies);
 
   const handler: Service<ServerCall, void> = (call) => {
     const { request, response, connection } = call;
@@ -151,6 +155,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     // inside mtls: tokens are costly; outside authz: claims are input
     if (tokenRules.length > 0) filters.push(authenticate(tokenRules));
     tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
+    // outside of tokens and of all other policies, as Istio has it: CUSTOM
+    filters.push(...authorizers.filtersFor(policy));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW
       filters.push(authorizationFilter(compiled(authorization, dependencies, tallies), observer));
@@ -231,6 +237,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       protection?.close();
     },
     rateLimits: () => limits.status(),
+    authorizers: () => authorizers.status(),
     countRefusal: ({ status, flag }) => seriesOf(undefined).record(status, flag, 0),
   };
 }

@@ -9,6 +9,7 @@ import { type Collector, createCollector } from './collector.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
+import { authorizersFor } from './extension-providers.ts';
 import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
 import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
 import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
@@ -178,6 +179,11 @@ function compileAll(
   const callable = { registry, clusters, rules, virtualServices, workload, defaultRetry: mesh.retry };
   const everywhere = scope === undefined ? compileVirtualHosts(callable, collector) : undefined;
   const { hosts, wildcardHosts } = everywhere ?? compileScopedHosts(scope as SidecarScope, callable, collector);
+  const authorizers = authorizersFor(authorization, mesh.authorizers, { services, hosts }, (policy, note) => {
+    const isSource = (each: Resource): boolean =>
+      each.namespace === policy.provenance.namespace && each.name === policy.provenance.name;
+    collector.warn(policies.find(isSource) as Resource, ['spec', 'provider', 'name'], 'enforced', note);
+  });
   const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
@@ -194,6 +200,7 @@ function compileAll(
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
       ...(requestAuthentication.length === 0 ? {} : { requestAuthentication }),
+      ...(authorizers.length === 0 ? {} : { authorizers }),
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),
       ...(mesh.forwardClientCert === undefined ? {} : { forwardClientCert: mesh.forwardClientCert }),

@@ -1,3 +1,4 @@
+import { extensionProviders } from './fields-extension-providers.ts';
 import { localityFields, zoneAwareFields } from './fields-locality.ts';
 import { meshProxyConfig } from './fields-proxy-config.ts';
 import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
@@ -104,10 +105,7 @@ const meshFields: Readonly<Record<string, Field>> = object({
   serviceScopeConfigs: ignored(list(any), 'there is one cluster'),
   serviceSettings: ignored(list(any), 'there is one cluster'),
   configSources: ignored(list(any), 'configuration comes from the source that `createMesh` is given'),
-  extensionProviders: ignored(
-    list(openObject({ name: required(string()) })),
-    'telemetry and authorization through providers is not there yet',
-  ),
+  extensionProviders: enforced(extensionProviders, 'those for external authorization'),
   defaultProviders: ignored(any, 'telemetry through providers is not there yet'),
   defaultConfig: meshProxyConfig,
   ...allIgnored(accessLog, {

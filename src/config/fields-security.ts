@@ -102,9 +102,12 @@ export const authorizationPolicyTable: KindTable = {
         targetRefs: refused(targetRefs, attachment),
         action: enforced(
           oneOfValues('ALLOW', 'DENY', 'AUDIT', 'CUSTOM'),
-          'AUDIT: what matches is logged, counted and told as event `authorization-audit`; CUSTOM is refused',
+          'AUDIT: what matches is logged, counted and told as event `authorization-audit`; CUSTOM: an external authorizer is asked',
         ),
-        provider: refused(object({ name: string() }), 'there are no external authorization providers yet'),
+        provider: enforced(
+          object({ name: string() }),
+          'an `extensionProviders` entry of MeshConfig; requests are refused when there is none, or when policies for one workload name several',
+        ),
         rules: list(
           object({
             from: list(object({ source: required(source) })),

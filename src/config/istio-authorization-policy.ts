@@ -59,6 +59,7 @@ export interface AuthorizationPolicyBody {
   readonly spec?: {
     readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
     readonly action?: 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
+    readonly provider?: { readonly name?: string };
     readonly rules?: readonly RuleSpec[];
   };
 }
@@ -86,10 +87,7 @@ export function compileAuthorizationPolicy(
 ): AuthorizationPolicy | undefined {
   const { spec = {} } = resource.body;
   const action = spec.action ?? 'ALLOW';
-  if (action === 'CUSTOM') {
-    collector.refuse(resource, ['spec', 'action'], 'is refused: there are no external authorization providers', action);
-    return undefined;
-  }
+  // As in Istio: what might be a request that somebody is to be asked about is one.
   const reading = action === 'ALLOW' ? 'ALLOW' : 'DENY';
   const given = { resource, workload, mesh, collector, action: reading } as const;
   const rules = compileRules(spec.rules ?? [], given, ['spec', 'rules']);
@@ -101,7 +99,8 @@ export function compileAuthorizationPolicy(
   if (resource.namespace !== mesh.rootNamespace && resource.namespace !== workload.namespace) return undefined;
   if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
   const provenance = collector.at(resource, ['kind'], true);
-  return { action, rules, provenance, ...(triedOut ? { dryRun: true } : {}) };
+  const provider = action === 'CUSTOM' ? { provider: spec.provider?.name ?? '' } : {};
+  return { action, rules, ...provider, provenance, ...(triedOut ? { dryRun: true } : {}) };
 }
 
 /** Compiles `rules`, wherever they stand. */

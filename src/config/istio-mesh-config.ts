@@ -6,6 +6,7 @@ import { unknownField } from './check.ts';
 import type { Collector } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { documentOf } from './document.ts';
+import { compileExtensionProviders, type ExtensionProviderSpec } from './extension-providers.ts';
 import { meshFieldNames } from './fields-mesh-config.ts';
 import { forwardClientCertOf, type ProxyHeadersSpec } from './forward-client-cert.ts';
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
@@ -41,6 +42,7 @@ export interface MeshSpec {
     readonly proxyHeaders?: ProxyHeadersSpec;
     readonly gatewayTopology?: GatewayTopologySpec;
   };
+  readonly extensionProviders?: readonly ExtensionProviderSpec[];
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -124,6 +126,7 @@ export function compileMeshConfig(
       collector,
     ),
     ...(trusted === undefined ? {} : { numTrustedProxies: trusted }),
+    authorizers: compileExtensionProviders(first, spec.extensionProviders, [...path, 'extensionProviders'], collector),
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {
       services: visibility(spec.defaultServiceExportTo),

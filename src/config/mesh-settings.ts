@@ -4,6 +4,7 @@ import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
 import type { MeshTrust, TrustAnchor } from '../model/trust.ts';
+import type { NamedAuthorizer } from './extension-providers.ts';
 import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
 
 /** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
@@ -35,6 +36,8 @@ export interface MeshSettings {
   readonly forwardClientCert?: ForwardClientCert;
   /** Proxies before every workload that are trusted with `x-forwarded-for`. Absent: none. */
   readonly numTrustedProxies?: number;
+  /** Who can be asked about requests of CUSTOM policies. Default nobody. */
+  readonly authorizers: readonly NamedAuthorizer[];
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */
@@ -55,6 +58,7 @@ export const defaultMeshSettings: MeshSettings = {
   locality: defaultLocality,
   http2Upgrade: false,
   autoMtls: true,
+  authorizers: [],
   pathNormalization: 'BASE',
   exportTo: { services: ['*'], virtualServices: ['*'], destinationRules: ['*'] },
 };

@@ -19,7 +19,7 @@ export function explainRateLimits(policy: InboundPolicy, facts: AuthorizationFac
 
 function compileLimits({ globalRateLimits = [], localRateLimits = [] }: InboundPolicy): readonly CompiledLimit[] {
   const anyOf = (lists: readonly (readonly AuthorizationRule[])[]): CompiledLimit['applies'] => {
-    const conditions = lists.map(compileApplies);
+    const conditions = lists.map((rules) => compileApplies(rules));
     return (facts) => conditions.some((condition) => condition(facts));
   };
   return [

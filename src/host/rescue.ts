@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
+import { causeOf, type FailureAnswer, MeshError, type MeshErrorCode } from '../errors.ts';
 
 /** A response that says no more than its status does, in Envoy's words where it has them. */
 const bodies: Partial<Record<MeshErrorCode, string>> = {
@@ -18,6 +18,7 @@ const statusWords: Readonly<Record<number, string>> = {
   400: 'bad request',
   401: 'unauthorized',
   403: 'access denied',
+  413: 'payload too large',
   431: 'request header fields too large',
   505: 'HTTP version not supported',
 };
@@ -49,6 +50,10 @@ export function answerFailure(request: IncomingMessage, response: ServerResponse
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
+  if (failure.answer !== undefined) {
+    answerInTheirWords(request, response, failure, failure.answer);
+    return;
+  }
   const body = failureBody(failure);
   response.statusCode = failure.status;
   response.setHeader('content-type', 'text/plain');
@@ -63,6 +68,29 @@ export function answerFailure(request: IncomingMessage, response: ServerResponse
   if (failure.code === 'ERR_MESH_METHOD') response.setHeader('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
   if (mustEnd(request, failure)) response.shouldKeepAlive = false;
   response.end(body);
+  dropBody(request);
+}
+
+/** Node drops what nobody has read; where somebody has read a part, the rest would hold up the connection. */
+function dropBody(request: IncomingMessage): void {
+  request.resume();
+}
+
+/** What somebody else has decided that the caller gets: as they said it, with a length that is true. */
+function answerInTheirWords(
+  request: IncomingMessage,
+  response: ServerResponse,
+  failure: MeshError,
+  { body, headers, status }: FailureAnswer,
+): void {
+  response.statusCode = status;
+  for (const [name, value] of headers) response.appendHeader(name, value);
+  const bodiless = status === 204 || status === 304;
+  if (!bodiless) response.setHeader('content-length', body.length);
+  if (body.length > 0 && !response.hasHeader('content-type')) response.setHeader('content-type', 'text/plain');
+  if (mustEnd(request, failure)) response.shouldKeepAlive = false;
+  response.end(bodiless ? undefined : body);
+  dropBody(request);
 }
 
 /** After broken framing, or with a large body on its way, the connection cannot be used again. */

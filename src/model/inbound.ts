@@ -1,5 +1,6 @@
 import { type ClientCertDetails, defaultClientCertDetails } from '../lib/forwarded-client-cert.ts';
 import type { AuthorizationPolicy } from './authorization.ts';
+import type { ExternalAuthorizer } from './external-authorizer.ts';
 import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
@@ -10,6 +11,8 @@ export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
+  /** Whom CUSTOM policies among them name. One that is not here cannot be asked: what it is for is refused. */
+  readonly authorizers?: readonly ExternalAuthorizer[];
   /** RequestAuthentications that select this workload. Absent: tokens are not looked at. */
   readonly requestAuthentication?: readonly RequestAuthentication[];
   /**

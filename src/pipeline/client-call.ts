@@ -74,11 +74,20 @@ export interface CallEndpoint {
   readonly host: string;
 }
 
+/** Marks the options of a call that the mesh makes for itself. */
+export const ownCall: unique symbol = Symbol('inmesh.own-call');
+
+interface Marked {
+  readonly [ownCall]?: true;
+}
+
 /**
  * What the application asked for, in one shape for all hosts. A class, as a literal would have an
  * allocation site: see `lib/young-list.ts`.
  */
 export class ClientRequest {
+  /** The mesh's own: it may say what an application may not, and its failures are told as errors. */
+  readonly own: boolean;
   readonly method: string;
   readonly path: string;
   /** The call's own copy: filters add to it. */
@@ -94,6 +103,7 @@ export class ClientRequest {
   readonly blocking: boolean | undefined;
 
   constructor(path: string, headers: HeaderList, options: Dispatcher.DispatchOptions) {
+    this.own = (options as Marked)[ownCall] === true;
     this.method = options.method;
     this.path = path;
     this.headers = headers;

@@ -202,10 +202,8 @@ for (const [what, text, message] of refusals) {
 
 const refusedFields: readonly (readonly [text: string, field: string])[] = [
   [policy('rules: [{when: [{key: "experimental.envoy.filters.a.b[c]", values: [a]}]}]'), 'spec.rules[0].when[0].key'],
-  [policy('action: CUSTOM, provider: {name: a}'), 'spec.provider'],
   [policy('targetRefs: [{kind: Service, name: a}]'), 'spec.targetRefs'],
   [policy('targetRef: {kind: Service, name: a}'), 'spec.targetRef'],
-  [policy('action: CUSTOM'), 'spec.action'],
 ];
 
 t.test('what would be less secure, or go elsewhere, when it is left out is refused by name', async (t) => {

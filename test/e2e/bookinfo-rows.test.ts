@@ -47,6 +47,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     clusters: [],
     rateLimits: [],
     jwks: [],
+    authorizers: [],
     endpoints:
       open === undefined
         ? []

@@ -15,6 +15,7 @@ function setup(handler: Handler = {}) {
     headers: [],
     body: null,
     upgrade: undefined,
+    own: false,
     headersTimeoutMs: undefined,
     bodyTimeoutMs: undefined,
     reset: undefined,

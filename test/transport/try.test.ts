@@ -9,6 +9,7 @@ import { sendDirect, sendTry } from '../../src/transport/terminal.ts';
 function setup(changes: Partial<ClientRequest> = {}) {
   const events: string[] = [];
   const request: ClientRequest = {
+    own: false,
     method: 'GET',
     path: '/',
     headers: [],

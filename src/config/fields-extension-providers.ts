@@ -1,0 +1,88 @@
+import type { Field, FieldInput, FieldType } from './schema.ts';
+import {
+  any,
+  approximated,
+  boolean,
+  duration,
+  enforced,
+  field,
+  ignored,
+  integer,
+  list,
+  map,
+  object,
+  required,
+  string,
+  text,
+} from './schema.ts';
+
+const telemetry = 'telemetry through providers is not there yet';
+
+/** Every other kind of Istio's. */
+const others = [
+  'zipkin',
+  'lightstep',
+  'datadog',
+  'stackdriver',
+  'opencensus',
+  'skywalking',
+  'opentelemetry',
+  'prometheus',
+  'envoyFileAccessLog',
+  'envoyHttpAls',
+  'envoyTcpAls',
+  'envoyOtelAls',
+  'sds',
+];
+
+const port = required(enforced(integer(1, 65_535)));
+const service = required(
+  enforced(
+    string({ minLength: 1, maxLength: 512 }),
+    'a service of the registry that this process may call, as `host` or `namespace/host`; called through the mesh, so that its routes, mTLS and limits apply',
+  ),
+);
+const names = list(text);
+const headerNames = (note: string): Field => enforced(names, note);
+const matching = 'exact names, `abc*` or `*abc`';
+
+const common: Readonly<Record<string, FieldInput>> = {
+  service,
+  port,
+  timeout: enforced(duration(), 'default 600 s, as in Istio; it ends when the caller goes away, too'),
+  failOpen: boolean,
+  clearRouteCache: ignored(boolean, 'an inbound request has no route that could be chosen anew'),
+  statusOnError: enforced(text, 'default 403'),
+  includeRequestBodyInCheck: object({
+    maxRequestBytes: required(enforced(integer(1, 4_294_967_295), 'a longer body is answered 413')),
+    allowPartialMessage: boolean,
+    packAsBytes: enforced(boolean, 'for gRPC alone'),
+  }),
+};
+
+/** One of MeshConfig's `extensionProviders`. */
+export const extensionProviders: FieldType = list(
+  object(
+    {
+      name: required(enforced(text, 'small letters, digits and `-`; each name once')),
+      envoyExtAuthzHttp: field(
+        object({
+          ...common,
+          pathPrefix: text,
+          includeHeadersInCheck: enforced(names, 'where `includeRequestHeadersInCheck` is absent'),
+          includeRequestHeadersInCheck: headerNames(matching),
+          includeAdditionalHeadersInCheck: enforced(map(text), 'texts; no format commands'),
+          headersToUpstreamOnAllow: approximated(names, `${matching}; not Host, and not what frames a message`),
+          headersToDownstreamOnDeny: headerNames(matching),
+          headersToDownstreamOnAllow: approximated(names, `${matching}; not what frames a message`),
+        }),
+      ),
+      envoyExtAuthzGrpc: enforced(
+        object(common),
+        'asked through the option `externalAuthorization` (see `@inmesh/ext-authz`); without it requests are refused',
+      ),
+      ...Object.fromEntries(others.map((name) => [name, ignored(any, telemetry)])),
+    },
+    ['envoyExtAuthzHttp', 'envoyExtAuthzGrpc', ...others],
+  ),
+);

@@ -1,0 +1,131 @@
+import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
+import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
+import type { AuthorizationVerdict, HeaderMutation } from './service.ts';
+
+/** Of the framing of a message, or of where it goes: an authorizer cannot change these. */
+const fixed: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'keep-alive',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+]);
+
+const isFixed = (name: string): boolean => name.startsWith(':') || fixed.has(name);
+
+/**
+ * Is all that the authorizer wants to set something that HTTP can carry? What is not makes the whole
+ * answer unusable: half of it could be less than was meant.
+ */
+export function isSendable(verdict: AuthorizationVerdict): boolean {
+  const all = verdict.kind === 'allow' ? [...verdict.requestHeaders, ...verdict.responseHeaders] : verdict.headers;
+  for (const { name, value } of all) {
+    if (name.startsWith(':')) continue;
+    try {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    } catch {
+      return false;
+    }
+  }
+  return verdict.kind === 'allow' || verdict.status === undefined || isStatus(verdict.status);
+}
+
+const isStatus = (status: number): boolean => Number.isInteger(status) && status >= 200 && status <= 599;
+
+/** Makes the request what the authorizer wants the application to see. */
+export function applyToRequest(
+  request: IncomingMessage,
+  verdict: Extract<AuthorizationVerdict, { kind: 'allow' }>,
+): void {
+  for (const mutation of verdict.requestHeaders) {
+    const name = mutation.name.toLowerCase();
+    if (isFixed(name)) continue;
+    const before = request.headers[name];
+    const value = changed(Array.isArray(before) ? before.join(', ') : before, mutation, name);
+    if (value !== undefined) setRequestHeader(request, name, value);
+  }
+  for (const name of verdict.removedHeaders) {
+    if (!isFixed(name.toLowerCase())) removeRequestHeader(request, name.toLowerCase());
+  }
+  if (verdict.query !== undefined) request.url = withQuery(request.url ?? '', verdict.query);
+}
+
+/** The new value; nothing: it stays as it is. */
+function changed(before: string | undefined, { action, value }: HeaderMutation, name: string): string | undefined {
+  switch (action) {
+    case 'overwrite':
+      return value;
+    case 'overwrite-if-exists':
+      return before === undefined ? undefined : value;
+    case 'add-if-absent':
+      return before === undefined ? value : undefined;
+    case 'append':
+      return before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`;
+  }
+}
+
+/** Parameters that are set or removed are taken out however they are written; those that are set follow the others. */
+function withQuery(
+  url: string,
+  { remove, set }: { readonly set: readonly (readonly [string, string])[]; readonly remove: readonly string[] },
+): string {
+  const at = url.indexOf('?');
+  const path = at === -1 ? url : url.slice(0, at);
+  const parts = at === -1 ? [] : url.slice(at + 1).split('&');
+  const dropped = new Set([...remove, ...set.map(([name]) => name)]);
+  const kept = parts.filter((part) => part !== '' && !dropped.has(parameterName(part)));
+  const removed = new Set(remove);
+  for (const [name, value] of set) {
+    if (!removed.has(name)) kept.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+  }
+  return kept.length === 0 ? path : `${path}?${kept.join('&')}`;
+}
+
+function parameterName(part: string): string {
+  const text = (part.split('=', 1)[0] ?? '').replaceAll('+', ' ');
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Changes the head of the response when the application writes it. */
+export function applyToResponse(response: ServerResponse, mutations: readonly HeaderMutation[]): void {
+  if (mutations.length === 0) return;
+  const writeHead = response.writeHead as (...given: unknown[]) => ServerResponse;
+  const changedHead = (...given: unknown[]): ServerResponse => {
+    response.writeHead = writeHead as ServerResponse['writeHead'];
+    const headers = given.findLast((each) => typeof each === 'object' && each !== null);
+    if (headers !== undefined) takeHeaders(response, headers);
+    for (const { action, name, value } of mutations) {
+      if (isFixed(name.toLowerCase())) continue;
+      const there = response.hasHeader(name);
+      if (action === 'overwrite' || (action === 'overwrite-if-exists' && there)) response.setHeader(name, value);
+      else if (action === 'append' || (action === 'add-if-absent' && !there)) response.appendHeader(name, value);
+    }
+    return writeHead.apply(
+      response,
+      given.filter((each) => each !== headers),
+    );
+  };
+  response.writeHead = changedHead as ServerResponse['writeHead'];
+}
+
+/** As `writeHead` reads them: an object, or a list of names and values. */
+function takeHeaders(response: ServerResponse, headers: object): void {
+  if (!Array.isArray(headers)) {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as string);
+    return;
+  }
+  const pairs = Array.isArray(headers[0])
+    ? (headers as [string, string][])
+    : headers.flatMap((name, index) => (index % 2 === 0 ? [[name, headers[index + 1]] as [string, string]] : []));
+  for (const name of new Set(pairs.map(([each]) => each))) response.removeHeader(name);
+  for (const [name, value] of pairs) response.appendHeader(name, value);
+}

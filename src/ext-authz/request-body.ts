@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http';
+import { MeshError } from '../errors.ts';
+import type { CheckedBody } from '../model/external-authorizer.ts';
+import type { CheckBody } from './service.ts';
+
+/** Will a body follow the headers? */
+export function hasBody({ headers, httpVersionMajor }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  if (length !== undefined) return length !== '0';
+  // A body of HTTP/2 needs neither header; methods without any end with their headers.
+  return headers['transfer-encoding'] !== undefined || httpVersionMajor === 2;
+}
+
+/** A request that becomes something else than HTTP: what follows is no body. */
+export function isUpgrade({ headers }: IncomingMessage): boolean {
+  return headers.upgrade !== undefined;
+}
+
+/**
+ * Looks at the beginning of a body while it arrives, without reading it: whoever reads the request
+ * afterwards gets all of it.
+ *
+ * @throws MeshError `ERR_MESH_BODY_TOO_LARGE` for more than `maxBytes`, unless a part is enough
+ */
+export function peekBody(request: IncomingMessage, checked: CheckedBody): Promise<CheckBody> {
+  const { allowPartial, asBytes, maxBytes } = checked;
+  const announced = Number(request.headers['content-length'] ?? 0);
+  if (!allowPartial && announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  return new Promise((resolve, reject) => {
+    const chunks = arrived(request);
+    let bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    let settled = false;
+    const settle = (error?: Error): void => {
+      settled = true;
+      // The method of the prototype again.
+      delete (request as Partial<IncomingMessage>).push;
+      request.off('error', failed).off('close', failed);
+      if (error !== undefined) reject(error);
+      else {
+        const all = Buffer.concat(chunks);
+        resolve({ bytes: all.subarray(0, maxBytes), partial: all.length > maxBytes, asBytes });
+      }
+    };
+    const look = (): void => {
+      if (bytes > maxBytes && !allowPartial) settle(tooLarge(maxBytes));
+      else if (request.complete || (bytes >= maxBytes && allowPartial)) settle();
+    };
+    const failed = (): void => settle(gone('the client went away while its body was read'));
+
+    look();
+    if (settled) return;
+    request.on('error', failed).on('close', failed);
+    const push = request.push.bind(request);
+    request.push = (chunk: Buffer | null, encoding) => {
+      const more = push(chunk, encoding);
+      if (chunk === null) settle();
+      else {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        look();
+      }
+      // Goes on beyond what a stream keeps for a slow reader: there is none yet.
+      return settled ? more : true;
+    };
+    // Requests of HTTP/2 servers begin to receive when they are read; this takes nothing.
+    request.read(0);
+  });
+}
+
+/** What came before anybody looked: taken out and put back at once, before an end could be told. */
+function arrived(request: IncomingMessage): Buffer[] {
+  if (request.readableLength === 0) return [];
+  const chunk = request.read() as Buffer | string;
+  request.unshift(chunk);
+  return [typeof chunk === 'string' ? Buffer.from(chunk, request.readableEncoding ?? 'utf8') : chunk];
+}
+
+const tooLarge = (maxBytes: number): MeshError =>
+  new MeshError('ERR_MESH_BODY_TOO_LARGE', `the body is longer than the ${maxBytes} bytes that an authorizer is shown`);
+
+const gone = (message: string): MeshError => new MeshError('ERR_MESH_CLIENT_GONE', message);

@@ -1,0 +1,463 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import type { AuthorizerCalls } from '../../src/authorizer-calls.ts';
+import type { HttpAnswer, HttpQuestion } from '../../src/ext-authz/http-check.ts';
+import type { AuthorizationCheck, AuthorizationVerdict } from '../../src/ext-authz/service.ts';
+import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
+import type { ExternalAuthorizer, HttpChecks } from '../../src/model/external-authorizer.ts';
+import type { InboundPolicy } from '../../src/model/inbound.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { inboundSnapshot, rawExchange, testPipeline } from '../support/inbound.ts';
+
+const at = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'ask' };
+
+/** Asks about everything below `/ask`. */
+const custom = (provider = 'authz', more: Partial<AuthorizationPolicy> = {}): AuthorizationPolicy => ({
+  action: 'CUSTOM',
+  provider,
+  rules: [{ from: [], to: [{ paths: [{ kind: 'prefix', value: '/ask' }] }] }],
+  provenance: at,
+  ...more,
+});
+
+const http = (more: Partial<HttpChecks> = {}): HttpChecks => ({
+  kind: 'http',
+  pathPrefix: '',
+  requestHeaders: [],
+  addedHeaders: [],
+  toUpstreamOnAllow: [],
+  toDownstreamOnAllow: [],
+  toDownstreamOnDeny: [],
+  ...more,
+});
+
+const authorizer = (more: Partial<ExternalAuthorizer> = {}): ExternalAuthorizer => ({
+  name: 'authz',
+  service: 'authz.infra:8000',
+  timeoutMs: 1_000,
+  failOpen: false,
+  statusOnError: 403,
+  protocol: http(),
+  provenance: at,
+  ...more,
+});
+
+type Answer = (question: HttpQuestion, signal: AbortSignal) => Partial<HttpAnswer> | Promise<Partial<HttpAnswer>>;
+
+interface Given {
+  readonly policy?: Partial<InboundPolicy>;
+  readonly authorizer?: Partial<ExternalAuthorizer>;
+  answer?: Answer | undefined;
+  check?: (question: AuthorizationCheck) => AuthorizationVerdict | Promise<AuthorizationVerdict>;
+  readonly app?: RequestListener;
+}
+
+const echo: RequestListener = (request, response) => {
+  let body = '';
+  request.setEncoding('latin1');
+  request.on('data', (text: string) => (body += text));
+  request.on('end', () => response.end(JSON.stringify({ url: request.url, headers: request.headers, body })));
+};
+
+async function serve(t: Test, given: Given = {}) {
+  const questions: HttpQuestion[] = [];
+  const checks: AuthorizationCheck[] = [];
+  const clock = fakeClock();
+  const authorizerCalls: AuthorizerCalls = {
+    async http(service, question, signal) {
+      t.equal(service, 'authz.infra:8000');
+      questions.push(question);
+      const answer = await given.answer?.(question, signal);
+      return { status: 200, headers: [], body: Buffer.alloc(0), ...answer };
+    },
+    unary: () => Promise.reject(new Error('not in this test')),
+  };
+  const policy = { authorization: [custom()], authorizers: [authorizer(given.authorizer)], ...given.policy };
+  const { check } = given;
+  const parts = testPipeline(inboundSnapshot(policy), {
+    clock,
+    authorizerCalls,
+    ownPrincipal: () => 'spiffe://cluster.local/ns/shop/sa/web',
+    externalAuthorization:
+      check === undefined
+        ? undefined
+        : {
+            async check(question) {
+              checks.push(question);
+              return check(question);
+            },
+          },
+  });
+  const app = given.app ?? echo;
+  const server = createServer((request, response) =>
+    parts.pipeline.handle(request, response, () => app(request, response)),
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const send = async (path: string, headers = '', method = 'GET', body = '') =>
+    (await rawExchange(port, `${method} ${path} HTTP/1.1\r\nHost: Shop:80\r\n${headers}\r\n${body}`))[0];
+  return { ...parts, clock, questions, checks, port, send };
+}
+
+const seen = (answer: { readonly body: string } | undefined) =>
+  JSON.parse(answer?.body ?? '{}') as { url: string; headers: Record<string, string>; body: string };
+const post = (body: string): [string, string, string] => [`content-length: ${body.length}\r\n`, 'POST', body];
+const status = (value: number) => () => ({ status: value });
+
+t.test('what no CUSTOM policy is for is not asked about; what one is for passes when it is allowed', async (t) => {
+  const { pipeline, questions, send } = await serve(t);
+  t.equal((await send('/other'))?.status, 200);
+  t.equal(questions.length, 0);
+  t.equal((await send('/ask/me?q=1', 'authorization: Bearer x\r\nx-role: admin\r\ncookie: a=b\r\n'))?.status, 200);
+  t.same(questions, [
+    {
+      method: 'GET',
+      path: '/ask/me?q=1',
+      headers: ['host', 'Shop:80', 'authorization', 'Bearer x'],
+      body: undefined,
+    },
+  ]);
+  t.same(pipeline.authorizers(), [{ name: 'authz', asked: 1, allowed: 1, denied: 0, failed: 0, failedOpen: 0 }]);
+});
+
+t.test('a path counts as asked about in every form that a router could make of it', async (t) => {
+  const { questions, send } = await serve(t, { answer: status(403) });
+  for (const path of ['/ASK', '//ask', '/x;/../ask', '/%61sk', '/a/../ask/']) {
+    t.equal((await send(path))?.status, 403, path);
+  }
+  t.equal(questions.length, 5);
+});
+
+t.test('the question has the headers that the configuration names, and not those of the connection', async (t) => {
+  const { questions, send } = await serve(t, {
+    authorizer: {
+      protocol: http({
+        pathPrefix: '/check',
+        requestHeaders: [
+          { kind: 'exact', value: 'x-one' },
+          { kind: 'prefix', value: 'x-many-' },
+          { kind: 'suffix', value: '-id' },
+        ],
+        addedHeaders: [
+          ['X-One', 'ours'],
+          ['x-static', 'yes'],
+        ],
+      }),
+    },
+  });
+  await send('/ask', 'X-One: theirs\r\nX-Many-A: 1\r\nx-many-a: 2\r\nuser-id: 7\r\nx-other: no\r\nTE: trailers\r\n');
+  t.same(questions[0], {
+    method: 'GET',
+    path: '/check/ask',
+    headers: ['host', 'Shop:80', 'x-many-a', '1,2', 'user-id', '7', 'X-One', 'ours', 'x-static', 'yes'],
+    body: undefined,
+  });
+});
+
+t.test('what the authorizer allows reaches the application with the headers that it may set', async (t) => {
+  const exact = (value: string) => ({ kind: 'exact', value }) as const;
+  const { send } = await serve(t, {
+    authorizer: {
+      protocol: http({
+        toUpstreamOnAllow: [exact('x-user'), exact('content-length'), exact('host')],
+        toDownstreamOnAllow: [exact('x-told'), exact('set-cookie')],
+      }),
+    },
+    answer: () => ({
+      headers: [
+        ['x-user', 'ann'],
+        ['x-secret', 'not named'],
+        ['content-length', '2'],
+        ['host', 'evil'],
+        ['x-told', 'yes'],
+        ['set-cookie', 'a=1'],
+        ['x-envoy-auth-headers-to-remove', 'X-Drop, host,, cookie'],
+      ],
+      body: Buffer.from('ok'),
+    }),
+    app: (request, response) => {
+      const { headers, headersDistinct: distinct, rawHeaders: raw } = request;
+      const body = JSON.stringify({ headers, distinct, raw });
+      response.writeHead(201, { 'content-length': body.length, 'set-cookie': ['b=2', 'c=3'] });
+      response.end(body);
+    },
+  });
+  const answer = await send('/ask', 'X-User: mallory\r\nx-user: eve\r\nx-drop: 1\r\ncookie: s=1\r\nx-stays: 1\r\n');
+  t.equal(answer?.status, 201);
+  const { distinct, headers, raw } = JSON.parse(answer?.body ?? '') as Record<string, Record<string, unknown>>;
+  t.same(Object.keys(headers ?? {}).sort(), ['host', 'x-request-id', 'x-stays', 'x-user']);
+  t.match(headers, { host: 'Shop:80', 'x-user': 'ann' });
+  t.same(distinct?.['x-user'], ['ann']);
+  t.notMatch(JSON.stringify(raw), /mallory|eve|evil|X-Drop/i);
+  t.equal(answer?.headers['x-told'], 'yes');
+});
+
+t.test('response headers are put beside those of the application, however it writes them', async (t) => {
+  const given = { toDownstreamOnAllow: [{ kind: 'prefix', value: 'x-' }] as const };
+  const heads: RequestListener[] = [
+    (_, response) => void response.end('{}'),
+    (_, response) => void response.setHeader('x-a', 'app').end(),
+    (_, response) => void response.writeHead(200, 'fine', { 'X-A': 'app' }).end(),
+    (_, response) => void response.writeHead(200, ['x-a', 'app', 'x-b', '2'] as never).end(),
+  ];
+  for (const [index, app] of heads.entries()) {
+    const { port } = await serve(t, {
+      authorizer: { protocol: http(given) },
+      answer: () => ({ headers: [['x-a', 'authz']] }),
+      app,
+    });
+    const response = await fetch(`http://127.0.0.1:${port}/ask`);
+    t.equal(response.headers.get('x-a'), index === 0 ? 'authz' : 'app, authz', `way ${index}`);
+    if (index === 3) t.equal(response.headers.get('x-b'), '2');
+  }
+});
+
+t.test('a denial is answered in the words of the authorizer', async (t) => {
+  const headers: [string, string][] = [
+    ['location', 'https://login.example/'],
+    ['set-cookie', 'a=1'],
+    ['set-cookie', 'b=2'],
+    ['x-why', 'no'],
+    ['content-length', '999'],
+    ['connection', 'keep-alive'],
+    ['x-envoy-auth-headers-to-remove', 'host'],
+  ];
+  const deny = () => ({ status: 302, headers, body: Buffer.from('go there') });
+  const all = await serve(t, { answer: deny });
+  const answer = await all.send('/ask');
+  t.match(answer, { status: 302, body: 'go there', headers: { location: 'https://login.example/', 'x-why': 'no' } });
+  t.equal(answer?.headers['content-type'], 'text/plain');
+  t.notOk('x-inmesh-error' in (answer?.headers ?? {}));
+  t.notOk('x-envoy-auth-headers-to-remove' in (answer?.headers ?? {}));
+  t.match(all.metrics.snapshot(), [{ flags: { UAEX: 1 } }]);
+  const response = await fetch(`http://127.0.0.1:${all.port}/ask`, { redirect: 'manual' });
+  t.same(response.headers.getSetCookie(), ['a=1', 'b=2']);
+  const some = await serve(t, {
+    answer: deny,
+    authorizer: { protocol: http({ toDownstreamOnDeny: [{ kind: 'exact', value: 'x-why' }] }) },
+  });
+  const named = await some.send('/ask');
+  t.match(named?.headers, { 'x-why': 'no', location: 'https://login.example/' });
+  t.notOk('set-cookie' in (named?.headers ?? {}));
+  t.match(all.pipeline.authorizers(), [{ asked: 2, denied: 2 }]);
+});
+
+const failures: Record<string, Answer> = {
+  'cannot be reached': () => Promise.reject(new Error('connection refused')),
+  'answers 503': status(503),
+  'answers with a header that HTTP cannot carry': () => ({ status: 401, headers: [['x-bad', 'a\nb']] }),
+};
+for (const [name, answer] of Object.entries(failures)) {
+  t.test(`an authorizer that ${name}: refused with statusOnError, or passed with failOpen`, async (t) => {
+    const closed = await serve(t, { answer });
+    t.match(await closed.send('/ask'), { status: 403, body: '', headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' } });
+    t.equal((await closed.send('/ask'))?.status, 403);
+    t.equal((await closed.send('/free'))?.status, 200);
+    t.equal(closed.logger.lines.filter(({ message }) => /does not answer/.test(message)).length, 1, 'said once');
+    t.match(closed.pipeline.authorizers(), [{ asked: 2, failed: 2, failedOpen: 0 }]);
+    const other = await serve(t, { answer, authorizer: { statusOnError: 503 } });
+    t.equal((await other.send('/ask'))?.status, 503);
+    const open = await serve(t, { answer, authorizer: { failOpen: true } });
+    t.equal((await open.send('/ask'))?.status, 200);
+    t.match(open.pipeline.authorizers(), [{ asked: 1, failed: 1, failedOpen: 1 }]);
+  });
+}
+
+t.test('an authorizer that does not answer is waited for no longer than its time, and then not asked on', async (t) => {
+  let told: AbortSignal | undefined;
+  const { clock, send } = await serve(t, {
+    answer: (_, signal) => {
+      told = signal;
+      return new Promise(() => {});
+    },
+  });
+  const answer = send('/ask');
+  while (clock.pending() === 0) await nextTurn();
+  clock.advance(999);
+  t.equal(told?.aborted, false);
+  clock.advance(1);
+  t.equal((await answer)?.status, 403);
+  t.equal(told?.aborted, true);
+});
+
+t.test('nobody asks on for a client that has gone', async (t) => {
+  const aborted = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  const { port, pipeline } = await serve(t, {
+    answer: (_, signal) => {
+      signal.addEventListener('abort', () => aborted.resolve());
+      asked.resolve();
+      return new Promise(() => {});
+    },
+  });
+  const controller = new AbortController();
+  const gone = fetch(`http://127.0.0.1:${port}/ask`, { signal: controller.signal }).catch(() => undefined);
+  await asked.promise;
+  controller.abort();
+  await Promise.all([gone, aborted.promise]);
+  t.match(pipeline.authorizers(), [{ asked: 1, allowed: 0 }]);
+});
+
+const unusable: Record<string, Given> = {
+  'a provider that is nowhere': { policy: { authorization: [custom('nobody')] } },
+  'two providers': { policy: { authorization: [custom(), custom('other')], authorizers: [authorizer()] } },
+  'a service that is not to be had': { authorizer: { service: undefined, failOpen: true } },
+  'gRPC without anybody who speaks it': { authorizer: { protocol: { kind: 'grpc' }, failOpen: true } },
+};
+for (const [name, given] of Object.entries(unusable)) {
+  t.test(`${name}: what policies are for is refused, whatever failOpen says`, async (t) => {
+    const { questions, send } = await serve(t, given);
+    t.match(await send('/ask'), { status: 403, body: 'RBAC: access denied' });
+    t.equal((await send('/free'))?.status, 200);
+    t.equal(questions.length, 0);
+  });
+}
+
+t.test('CUSTOM comes before DENY and ALLOW, and replaces neither', async (t) => {
+  const all = [{ from: [], to: [{ paths: [{ kind: 'prefix', value: '/ask/d' }] as const }] }];
+  const deny: AuthorizationPolicy = { action: 'DENY', rules: all, provenance: at };
+  const { questions, send } = await serve(t, { policy: { authorization: [deny, custom()] } });
+  t.equal((await send('/ask/denied'))?.status, 403);
+  t.equal(questions.length, 1, 'asked first');
+  t.equal((await send('/ask'))?.status, 200);
+  const refusing = await serve(t, { answer: status(401), policy: { authorization: [deny, custom()] } });
+  t.equal((await refusing.send('/ask/denied'))?.status, 401);
+});
+
+t.test('a policy that is only tried out asks nobody, nor does one without rules', async (t) => {
+  for (const more of [{ dryRun: true }, { rules: [] }] as const) {
+    const { questions, send } = await serve(t, {
+      answer: status(403),
+      policy: { authorization: [custom('authz', more)] },
+    });
+    t.equal((await send('/ask'))?.status, 200);
+    t.equal(questions.length, 0);
+  }
+});
+
+t.test('the body goes along where that is wanted, and the application reads all of it', async (t) => {
+  const body = { maxBytes: 10, allowPartial: false, asBytes: false };
+  const { questions, send } = await serve(t, { authorizer: { body } });
+  t.equal(seen(await send('/ask', ...post('ten bytes!'))).body, 'ten bytes!');
+  t.same(questions[0]?.body?.toString(), 'ten bytes!');
+  t.match(questions[0]?.headers.join(), /x-envoy-auth-partial-body,false/);
+  const chunked = 'transfer-encoding: chunked\r\n';
+  t.equal(seen(await send('/ask', chunked, 'POST', '3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n')).body, 'abcde');
+  t.equal(questions[1]?.body?.toString(), 'abcde');
+  t.equal(seen(await send('/ask', 'x-envoy-auth-partial-body: true\r\n')).body, '');
+  t.same(questions[2]?.headers, ['host', 'Shop:80'], 'none: nothing is said of it');
+  t.equal(seen(await send('/ask', 'content-length: 0\r\n', 'POST')).body, '');
+  t.equal(seen(await send('/ask', chunked, 'POST', '0\r\n\r\n')).body, '');
+  t.equal(questions.length, 5);
+  t.match(await send('/ask', ...post('eleven byte')), { status: 413 });
+  t.match(await send('/ask', chunked, 'POST', 'b\r\neleven byte\r\n0\r\n\r\n'), { status: 413 });
+  t.equal(questions.length, 5, 'not asked about');
+});
+
+t.test('a long body is refused even with failOpen, as in Envoy', async (t) => {
+  const { send } = await serve(t, {
+    answer: status(503),
+    authorizer: { body: { maxBytes: 2, allowPartial: false, asBytes: false }, failOpen: true },
+  });
+  t.equal((await send('/ask', ...post('abc')))?.status, 413);
+  t.equal((await send('/ask', ...post('ab')))?.status, 200);
+});
+
+t.test('a part of the body is enough where that is said', async (t) => {
+  const { questions, send } = await serve(t, {
+    authorizer: { body: { maxBytes: 4, allowPartial: true, asBytes: false } },
+  });
+  t.equal(seen(await send('/ask', ...post('0123456789'))).body, '0123456789');
+  t.equal(questions[0]?.body?.toString(), '0123');
+  t.match(questions[0]?.headers.join(), /x-envoy-auth-partial-body,true/);
+  const long = 'x'.repeat(300_000);
+  t.equal(seen(await send('/ask', ...post(long))).body, long);
+  t.equal(seen(await send('/ask', ...post('ab'))).body, 'ab');
+  t.match(questions[2]?.headers.join(), /x-envoy-auth-partial-body,false/);
+});
+
+t.test('a gRPC authorizer is told what Envoy tells it', async (t) => {
+  const allow: AuthorizationVerdict = {
+    kind: 'allow',
+    requestHeaders: [
+      { name: 'X-New', value: '1', action: 'overwrite' },
+      { name: 'x-there', value: 'b', action: 'append' },
+      { name: 'x-there2', value: 'b', action: 'add-if-absent' },
+      { name: 'x-absent', value: 'b', action: 'overwrite-if-exists' },
+      { name: ':path', value: '/evil', action: 'overwrite' },
+    ],
+    removedHeaders: ['X-Gone', ':method'],
+    query: { set: [['b', 'x y']], remove: ['admin'] },
+    responseHeaders: [{ name: 'x-told', value: 'yes', action: 'overwrite' }],
+  };
+  const { checks, clock, port, send } = await serve(t, {
+    authorizer: { protocol: { kind: 'grpc' }, body: { maxBytes: 100, allowPartial: false, asBytes: true } },
+    check: () => allow,
+  });
+  const answer = await send(
+    '/ask?a=1&%61dmin=1&b=2',
+    `x-there: a\r\nx-there2: a\r\nx-gone: 1\r\nX-Twice: 1\r\nx-twice: 2\r\n${post('hi')[0]}`,
+    'POST',
+    'hi',
+  );
+  const { body, headers, url } = seen(answer);
+  t.match(headers, { 'x-new': '1', 'x-there': 'a, b', 'x-there2': 'a' });
+  t.notOk('x-gone' in headers || 'x-absent' in headers);
+  t.equal(url, '/ask?a=1&b=x%20y');
+  t.equal(body, 'hi');
+  t.equal(answer?.headers['x-told'], 'yes');
+  const { attributes, provider, service } = checks[0] as AuthorizationCheck;
+  t.match({ provider, service }, { provider: 'authz', service: 'authz.infra:8000' });
+  const { body: shown, headers: sent, ...rest } = attributes;
+  t.match(rest, {
+    source: { address: '127.0.0.1', principal: '' },
+    destination: { address: '127.0.0.1', port, principal: '' },
+    timeMs: clock.wallNow(),
+    id: '1',
+    method: 'POST',
+    path: '/ask?a=1&%61dmin=1&b=2',
+    host: 'Shop:80',
+    scheme: 'http',
+    protocol: 'HTTP/1.1',
+  });
+  t.same(shown, { bytes: Buffer.from('hi'), partial: false, asBytes: true });
+  t.same(Object.fromEntries(sent), {
+    ':authority': 'Shop:80',
+    ':method': 'POST',
+    ':path': '/ask?a=1&%61dmin=1&b=2',
+    ':scheme': 'http',
+    'x-there': 'a',
+    'x-there2': 'a',
+    'x-gone': '1',
+    'x-twice': '1,2',
+    'content-length': '2',
+    'x-envoy-auth-partial-body': 'false',
+  });
+});
+
+t.test('a gRPC authorizer that says it cannot decide has failed, with an answer of its own', async (t) => {
+  const verdict: AuthorizationVerdict = {
+    kind: 'error',
+    status: 429,
+    headers: [{ name: 'retry-after', value: '5', action: 'append' }],
+    body: Buffer.from('later'),
+  };
+  const grpc = { protocol: { kind: 'grpc' } } as const;
+  const closed = await serve(t, { authorizer: grpc, check: () => verdict });
+  t.match(await closed.send('/ask'), { status: 429, body: 'later', headers: { 'retry-after': '5' } });
+  const open = await serve(t, { authorizer: { ...grpc, failOpen: true }, check: () => verdict });
+  t.equal((await open.send('/ask'))?.status, 200);
+});
+
+t.test('an answer with a status that is none is no answer', async (t) => {
+  const { send } = await serve(t, {
+    authorizer: { protocol: { kind: 'grpc' } },
+    check: () => ({ kind: 'deny', status: 99, headers: [], body: Buffer.alloc(0) }),
+  });
+  t.match(await send('/ask'), { status: 403, headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' } });
+});
