@@ -386,7 +386,7 @@ export interface Mesh {
    * console.log(mesh.explain({ url: 'http://reviews:9080/reviews/1', random: 0.37 }).text);
    */
   explain(request: ExplainRequest & { readonly direction?: 'outbound' }): Explained<OutboundExplanation>;
-  explain(request: ExplainRequest & { readonly direction: 'inbound' }): Explained<InboundExplanation>;
+  explain(request: ExplainRequest & { readonly direction: 'inbound' }): Promise<Explained<InboundExplanation>>;
   /** Returns a function that ends the subscription. */
   on<E extends keyof MeshEvents>(event: E, listener: (detail: MeshEvents[E]) => void): () => void;
 }

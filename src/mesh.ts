@@ -248,7 +248,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         connections: inbound.connections(),
       };
     },
-    explain: createLiveExplain(workload, () => config.current(), identity === undefined),
+    explain: createLiveExplain(workload, () => config.current(), identity === undefined, keys.sourceOf),
     on: events.on,
   };
 }

@@ -1,8 +1,12 @@
+import type { KeySource } from '../jwt/keys.ts';
+import { systemClock } from '../lib/clock.ts';
+import type { JwtRule } from '../model/request-authentication.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import { createHostTable } from '../route/host-table.ts';
 import { explainInbound } from './inbound.ts';
 import { explainOutbound } from './outbound.ts';
+import { type RemoteDocuments, remoteKeys } from './remote-keys.ts';
 import type { ExplainRequest } from './request.ts';
 import type { InboundExplanation, OutboundExplanation } from './result.ts';
 
@@ -19,20 +23,34 @@ export interface ExplainContext {
   readonly paths?: 'views' | 'literal';
   /** The process is known to have no identity of its own. Default: it has one. */
   readonly withoutIdentity?: boolean;
+  /**
+   * Documents by URL: key sets and discovery documents of the issuers of tokens. Answers of extension
+   * providers by their name. Nothing is ever fetched; what is not here is not known.
+   */
+  readonly remote?: RemoteDocuments;
+  /** Where the keys of tokens come from instead. */
+  readonly keysOf?: (rule: JwtRule) => KeySource;
 }
 
 /** Answers what would happen to requests, and why, without sending anything. */
 export interface Explainer {
   outbound(request: ExplainRequest): OutboundExplanation;
-  inbound(request: ExplainRequest): InboundExplanation;
+  /** Verifies tokens, which takes promises; never rejects because of what a request holds. */
+  inbound(request: ExplainRequest): Promise<InboundExplanation>;
 }
 
 /** Explains requests under one configuration. Cheap; matchers are compiled on first use. */
 export function createExplainer(context: ExplainContext): Explainer {
-  const { snapshot, withoutIdentity = false } = context;
+  const { keysOf, remote = {}, snapshot, withoutIdentity = false } = context;
   const outbound = { snapshot, hosts: createHostTable(snapshot), withoutIdentity };
+  const inbound = {
+    ...context,
+    remote,
+    keysOf: keysOf === undefined ? remoteKeys(remote) : (rule: JwtRule) => ({ source: keysOf(rule) }),
+    now: () => systemClock.wallNow(),
+  };
   return {
     outbound: (request) => explainOutbound(outbound, request),
-    inbound: (request) => explainInbound(context, request),
+    inbound: (request) => explainInbound(inbound, request),
   };
 }

@@ -1,17 +1,22 @@
-import { type Authorize, compileAuthorization, findDecidingRule } from '../authz/decide.ts';
-import type { AuthorizationFacts } from '../authz/rule.ts';
+import { type Authorizer, compileAuthorizer } from '../authz/authorizer.ts';
+import type { AuthorizationFacts } from '../authz/facts.ts';
+import { compileRuleSet, type RuleSet } from '../authz/rule-set.ts';
+import { nameOf, type ShadowVerdict, type Verdict } from '../authz/verdicts.ts';
 import { remoteAddressOf } from '../lib/forwarded-for.ts';
 import type { AuthorizationPolicy } from '../model/authorization.ts';
+import type { JwtRule } from '../model/request-authentication.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import { parseSpiffeId } from '../model/spiffe-id.ts';
 import type { Workload } from '../model/workload.ts';
-import { mtlsModeOf } from '../mtls/mode.ts';
-import { hostProblem } from '../sanitize/host-header.ts';
-import { hasBrokenEscape, normalizePath } from '../sanitize/normalize-path.ts';
-import { parseTarget } from '../sanitize/target.ts';
+import { arrive } from './arrival.ts';
+import { connectionRefusal, identityOf } from './caller.ts';
+import { explainCustom } from './custom.ts';
+import { headersOf } from './header-view.ts';
 import { explainRateLimits } from './rate-limits.ts';
-import { type ExplainCaller, type ExplainRequest, type ExplainTls, withoutUrl } from './request.ts';
-import type { InboundExplanation } from './result.ts';
+import type { ExplainedKeys, RemoteDocuments } from './remote-keys.ts';
+import { type ExplainRequest, withoutUrl } from './request.ts';
+import type { InboundExplanation, PassedOver } from './result.ts';
+import { explainTokens } from './tokens.ts';
+import { whyNot } from './why-not.ts';
 
 /** What inbound explanations are made of. */
 export interface InboundContext {
@@ -19,148 +24,173 @@ export interface InboundContext {
   readonly workload: Workload;
   /** How policies read paths; see `AuthorizationOptions`. Default `views`, as requests are decided. */
   readonly paths?: 'views' | 'literal';
+  readonly remote: RemoteDocuments;
+  keysOf(rule: JwtRule): ExplainedKeys;
+  /** Milliseconds since the epoch, for requests that do not say. */
+  now(): number;
 }
 
 type Parts = Omit<InboundExplanation, 'direction' | 'notes'> & Partial<Pick<InboundExplanation, 'notes'>>;
 
 /** Runs the decisions of the server side for one request, without a server. */
-export function explainInbound(context: InboundContext, request: ExplainRequest): InboundExplanation {
-  const { decision, notes = [], ...parts } = decide(context, request);
+export async function explainInbound(context: InboundContext, request: ExplainRequest): Promise<InboundExplanation> {
+  const { decision, notes = [], ...parts } = await decide(context, request);
   return { decision, direction: 'inbound', ...parts, notes };
 }
 
-function reject(status: number | undefined, reason: string): Parts {
-  return { decision: 'reject', ...(status === undefined ? {} : { status }), reason };
-}
-
-function decide(context: InboundContext, given: ExplainRequest): Parts {
+/** In the order of the server pipeline. */
+async function decide(context: InboundContext, given: ExplainRequest): Promise<Parts> {
   const request = withoutUrl(given);
-  if (typeof request === 'string') return reject(400, request);
+  if (typeof request === 'string') return { decision: 'reject', status: 400, reason: request };
   const { snapshot, workload } = context;
-  const { method = 'GET', from = {}, to = {} } = request;
+  const { inbound } = snapshot;
+  const { from = {}, to = {} } = request;
   const localPort = to.port ?? request.port ?? 80;
   const identity = identityOf(from, workload.trustDomain);
-  if (typeof identity === 'string') return reject(undefined, identity);
+  if (typeof identity === 'string') return { decision: 'reject', reason: identity };
   const tls = request.tls ?? (identity === undefined ? 'plaintext' : 'mtls');
-  const refusal = connectionRefusal(context, localPort, tls);
+  const refusal = connectionRefusal(inbound, localPort, tls);
   if (refusal !== undefined) return refusal;
   const peer = tls === 'mtls' ? identity : undefined;
   const unknown = tls === 'mtls' && peer === undefined;
   const notes: string[] = unknown ? ['the caller is not named, so no condition on its identity holds'] : [];
 
-  if (method === 'TRACE') return reject(405, 'TRACE would show headers to the caller');
-  const target = parseTarget(request.path ?? '/', method);
-  if (typeof target === 'string') return reject(400, target);
-  if (hasBrokenEscape(target.path)) {
-    return reject(400, 'a % in the path is not followed by two hexadecimal digits');
-  }
-  const path = normalizePath(target.path, snapshot.inbound.pathNormalization);
-  if (path === undefined) return reject(400, 'the path contains an encoded NUL');
-  const host = target.authority || (request.authority ?? to.host ?? '');
-  const problem = host === '' ? undefined : hostProblem(host);
-  if (problem !== undefined) return reject(400, problem);
-
-  const facts = {
+  const arrival = arrive(inbound, request, peer?.spiffeId, ownId(workload));
+  if ('reason' in arrival) return arrival;
+  const { host, hostConflict, method, path, rawPath, view } = arrival;
+  const { ip: sourceAddress } = from;
+  const connection = {
     peer,
     method,
     path,
-    rawPath: target.path,
+    rawPath,
     host,
     localPort,
-    claims: request.claims,
-    ...connectionFacts(request, snapshot.inbound.numTrustedProxies ?? 0),
-  };
-  const { authorize, deciding } = compiled(snapshot.inbound.authorization, context.paths ?? 'views');
-  const denial = authorize(facts);
-  if (denial === undefined && context.paths === 'literal') {
-    const stricter = compiled(snapshot.inbound.authorization, 'views').authorize(facts);
-    if (stricter !== undefined) notes.push('refused in traffic: a router could read this path in another way');
-  }
-  const by = deciding(facts);
-  const policy =
-    by === undefined ? {} : { policy: `${by.policy.namespace}/${by.policy.name}`, rule: by.rule, at: by.policy };
-  if (denial !== undefined) {
-    const reason =
-      denial.reason === 'denied'
-        ? 'a rule of a DENY policy matches'
-        : 'there are ALLOW policies for this workload, and no rule of any of them matches';
-    return { decision: 'deny', status: 403, ...policy, path, reason, notes };
-  }
-  const reason =
-    by === undefined
-      ? 'no ALLOW policy is for this workload, and no DENY policy matches'
-      : 'a rule of an ALLOW policy matches';
-  const limits = explainRateLimits(snapshot.inbound, facts);
-  const rateLimits = limits.length === 0 ? {} : { rateLimits: limits };
-  return { decision: 'allow', status: 200, ...policy, ...rateLimits, path, reason, notes };
-}
-
-/** What is known of the connection, and the headers. */
-function connectionFacts(
-  { from = {}, headers = [], sni = '', to = {} }: ExplainRequest,
-  trusted: number,
-): Pick<AuthorizationFacts, 'sourceAddress' | 'remoteAddress' | 'destinationAddress' | 'sni' | 'rawHeaders'> {
-  const rawHeaders: readonly string[] = (Array.isArray(headers) ? headers : Object.entries(headers)).flat();
-  const { ip: sourceAddress } = from;
-  return {
     sourceAddress,
-    remoteAddress: remoteAddressOf(sourceAddress, rawHeaders, trusted),
+    remoteAddress: remoteAddressOf(sourceAddress, view.rawHeaders, inbound.numTrustedProxies ?? 0),
     destinationAddress: to.ip,
-    sni,
-    rawHeaders,
+    sni: request.sni ?? '',
+  };
+  const before: AuthorizationFacts = { ...connection, claims: undefined, rawHeaders: view.rawHeaders };
+  const policies = compiled(inbound.authorization, context.paths ?? 'views');
+
+  const custom = explainCustom(policies.custom, inbound.authorization, before, context.remote);
+  if (custom?.refusal !== undefined) return { ...custom.refusal, custom: custom.explained, path, notes };
+  const asked = custom === undefined ? {} : { custom: custom.explained };
+  if (custom?.note !== undefined) notes.push(custom.note);
+
+  const tokens = await explainTokens(inbound, view, method, context.keysOf, request.nowMs ?? context.now());
+  notes.push(...('refusal' in tokens ? (tokens.refusal.notes ?? []) : tokens.notes));
+  if ('refusal' in tokens) return { ...tokens.refusal, ...asked, path, notes };
+
+  const claims = tokens.claims ?? request.claims;
+  const facts: AuthorizationFacts = { ...connection, claims, rawHeaders: view.rawHeaders };
+  const authorization = authorize(policies, facts);
+  const { verdict } = authorization;
+  if (verdict.allowed && context.paths === 'literal') {
+    const { verdict: stricter } = authorize(compiled(inbound.authorization, 'views'), facts);
+    if (!stricter.allowed) notes.push('refused in traffic: a router could read this path in another way');
+  }
+  const decided = {
+    ...(verdict.policy === undefined ? {} : { policy: nameOf(verdict.policy), at: verdict.policy }),
+    ...(verdict.rule === undefined ? {} : { rule: verdict.rule }),
+    ...(authorization.shadow.length === 0 ? {} : { shadow: authorization.shadow }),
+    ...(authorization.audit === undefined ? {} : { audit: authorization.audit }),
+    ...principalOf(claims),
+    ...asked,
+    path,
+  };
+  const passedOver = passedOverBy(inbound.authorization, context.paths ?? 'views', facts, verdict);
+  if (!verdict.allowed) {
+    const { detail, reason } = verdict;
+    return {
+      decision: 'deny',
+      status: 403,
+      detail,
+      reason: `${detail}: ${denials[reason] ?? reason}`,
+      ...decided,
+      passedOver,
+      notes,
+    };
+  }
+  if (hostConflict) {
+    return { decision: 'reject', status: 400, reason: 'the request names two different hosts', ...decided, notes };
+  }
+  const limits = explainRateLimits(inbound, facts);
+  return {
+    decision: 'allow',
+    status: 200,
+    ...decided,
+    ...(limits.length === 0 ? {} : { rateLimits: limits }),
+    url: view.url,
+    requestHeaders: headersOf(view),
+    reason: verdict.policy === undefined ? nobodyDenies(inbound.authorization) : 'a rule of an ALLOW policy matches',
+    passedOver,
+    notes,
   };
 }
 
-/** A connection that is turned away before it could carry a request. */
-function connectionRefusal({ snapshot }: InboundContext, port: number, tls: ExplainTls): Parts | undefined {
-  const { mtls } = snapshot.inbound;
-  const mode = mtlsModeOf(mtls, port);
-  const by = mtls.provenance;
-  const policy = by === undefined ? {} : { policy: `${by.namespace}/${by.name}`, at: by };
-  if (mode === 'STRICT' && tls !== 'mtls') {
-    const without = tls === 'tls' ? 'TLS without a client certificate' : 'plaintext';
-    return {
-      ...reject(undefined, `port ${port} accepts mTLS only (PeerAuthentication STRICT), and this is ${without}`),
-      ...policy,
-    };
-  }
-  if (mode === 'DISABLE' && tls !== 'plaintext') {
-    return { ...reject(undefined, `port ${port} accepts plaintext only (PeerAuthentication DISABLE)`), ...policy };
-  }
-  if (tls === 'tls') {
-    const why = 'PERMISSIVE takes plaintext or mTLS, and this is TLS without a client certificate';
-    return { ...reject(undefined, `port ${port}: ${why}`), ...policy };
-  }
-  return undefined;
+const denials: Readonly<Record<string, string>> = {
+  denied: 'a rule of a DENY policy matches',
+  'not-allowed': 'there are ALLOW policies for this workload, and no rule of any of them matches',
+};
+
+function nobodyDenies(policies: readonly AuthorizationPolicy[]): string {
+  return policies.some(({ action, dryRun }) => action === 'ALLOW' && dryRun !== true)
+    ? 'a rule of an ALLOW policy matches'
+    : 'no ALLOW policy is for this workload, and no DENY policy matches';
 }
 
-const scheme = 'spiffe://';
+function ownId({ namespace, serviceAccount, trustDomain }: Workload): string {
+  return `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+}
 
-/** Who the caller is by its certificate; a text when that is no identity. */
-function identityOf(from: ExplainCaller, trustDomain: string): AuthorizationFacts['peer'] | string {
-  const { principal, namespace, serviceAccount = 'default' } = from;
-  if (principal === undefined && namespace === undefined) return undefined;
-  const uri =
-    principal === undefined
-      ? `${scheme}${trustDomain}/ns/${namespace}/sa/${serviceAccount}`
-      : principal.startsWith(scheme)
-        ? principal
-        : scheme + principal;
-  try {
-    const { uri: spiffeId, trustDomain: domain, namespace: ns, serviceAccount: account } = parseSpiffeId(uri);
-    return {
-      spiffeId,
-      trustDomain: domain,
-      ...(ns === undefined || account === undefined ? {} : { namespace: ns, serviceAccount: account }),
-    };
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
+function principalOf(claims: Readonly<Record<string, unknown>> | undefined): { readonly requestPrincipal?: string } {
+  const { iss, sub } = claims ?? {};
+  return typeof iss === 'string' && typeof sub === 'string' && iss !== '' && sub !== ''
+    ? { requestPrincipal: `${iss}/${sub}` }
+    : {};
+}
+
+/** The rules that were asked before the one that decided, and did not match. */
+function passedOverBy(
+  policies: readonly AuthorizationPolicy[],
+  paths: 'views' | 'literal',
+  facts: AuthorizationFacts,
+  verdict: Verdict,
+): readonly PassedOver[] {
+  const literalPaths = paths === 'literal';
+  const of = (action: 'ALLOW' | 'DENY'): readonly AuthorizationPolicy[] =>
+    policies.filter((policy) => policy.action === action && policy.dryRun !== true);
+  if (verdict.reason === 'denied') return [];
+  const denying = whyNot(of('DENY'), { action: 'DENY', literalPaths }, facts);
+  if (verdict.allowed) return denying;
+  return [...denying, ...whyNot(of('ALLOW'), { action: 'ALLOW', literalPaths }, facts)];
 }
 
 interface CompiledPolicies {
-  readonly authorize: Authorize;
-  readonly deciding: ReturnType<typeof findDecidingRule>;
+  readonly authorizer: Authorizer;
+  readonly custom: RuleSet;
+}
+
+interface Authorization {
+  readonly verdict: Verdict;
+  readonly shadow: NonNullable<InboundExplanation['shadow']>;
+  readonly audit?: NonNullable<InboundExplanation['audit']>;
+}
+
+function authorize({ authorizer }: CompiledPolicies, facts: AuthorizationFacts): Authorization {
+  const shadow: {
+    readonly action: 'ALLOW' | 'DENY';
+    readonly result: ShadowVerdict['result'];
+    readonly matched: string;
+  }[] = [];
+  let audit: Authorization['audit'];
+  const verdict = authorizer.decide(facts, {
+    audited: (_, { policy, rule }) => void (audit = { policy: nameOf(policy), rule }),
+    shadowed: (_, { action, id, result }) => void shadow.push({ action, result, matched: id }),
+  });
+  return { verdict, shadow, ...(audit === undefined ? {} : { audit }) };
 }
 
 const compiledPolicies = {
@@ -172,7 +202,11 @@ function compiled(policies: readonly AuthorizationPolicy[], paths: 'views' | 'li
   const known = compiledPolicies[paths];
   let result = known.get(policies);
   if (result === undefined) {
-    result = { authorize: compileAuthorization(policies, { paths }), deciding: findDecidingRule(policies, { paths }) };
+    const custom = policies.filter(({ action, dryRun }) => action === 'CUSTOM' && dryRun !== true);
+    result = {
+      authorizer: compileAuthorizer(policies, { paths }),
+      custom: compileRuleSet(custom, { action: 'DENY', literalPaths: paths === 'literal' }),
+    };
     known.set(policies, result);
   }
   return result;

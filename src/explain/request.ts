@@ -31,7 +31,9 @@ export interface ExplainRequest {
   readonly tls?: ExplainTls;
   /** Server name that a TLS client asks for. */
   readonly sni?: string;
-  /** Verified claims of the caller's token. */
+  /** Inbound: when it arrives, milliseconds since the epoch, for tokens that expire. Default: now. */
+  readonly nowMs?: number;
+  /** Verified claims of the caller's token; for inbound requests only if their own tokens give none. */
   readonly claims?: Readonly<Record<string, unknown>>;
 }
 

@@ -155,6 +155,26 @@ export interface InboundExplanation {
   /** Position in its `rules`. */
   readonly rule?: number;
   readonly at?: Provenance;
+  /** Envoy's response code detail of a refusal: `rbac_access_denied_matched_policy[ns[shop]-policy[deny-admin]-rule[0]]`. */
+  readonly detail?: string;
+  /** `<iss>/<sub>` of the verified token. */
+  readonly requestPrincipal?: string;
+  /** A CUSTOM policy is for this request. */
+  readonly custom?: ExplainedCustom;
+  /** What policies that are only tried out would have decided; absent without. */
+  readonly shadow?: readonly ExplainedShadow[];
+  /** The AUDIT policy that matches; absent when none does. */
+  readonly audit?: { readonly policy: string; readonly rule: number };
+  /** Path and query that the application gets: canonical, without tokens that it is not to see. Only when allowed. */
+  readonly url?: string;
+  /**
+   * Headers that the application gets, lower case; lines of one name are joined. Without what only the
+   * mesh may say, without tokens that it is not to see, with those that tell of callers and claims. Only
+   * when allowed. There is no certificate here: `x-forwarded-client-cert` has a word in place of its hash.
+   */
+  readonly requestHeaders?: Readonly<Record<string, string>>;
+  /** Rules that were asked and do not match, with the conditions that do not hold; the first twenty. Absent before policies are asked. */
+  readonly passedOver?: readonly PassedOver[];
   /** Rate limits that count this request, once it is allowed; absent without. */
   readonly rateLimits?: readonly string[];
   /** Canonical path without query: what policies see. Absent when the request is malformed. */
@@ -162,6 +182,22 @@ export interface InboundExplanation {
   /** One sentence for people. */
   readonly reason: string;
   readonly notes: readonly string[];
+}
+
+/** Whom a CUSTOM policy asks, and what came of it. */
+export interface ExplainedCustom {
+  readonly provider: string;
+  readonly policy: string;
+  readonly rule: number;
+  /** `unknown`: nobody said what it would answer, and the request was taken as allowed. */
+  readonly outcome: 'allowed' | 'denied' | 'unknown';
+}
+
+export interface ExplainedShadow {
+  readonly action: 'ALLOW' | 'DENY';
+  readonly result: 'allowed' | 'denied';
+  /** `ns[shop]-policy[deny-admin]-rule[0]`, or `none`. */
+  readonly matched: string;
 }
 
 export type Explanation = OutboundExplanation | InboundExplanation;

@@ -137,24 +137,33 @@ function edits(what: string, given: ExplainedEdits | undefined): string[] {
   return lines;
 }
 
-function inbound({
-  at,
-  decision,
-  notes,
-  path,
-  policy,
-  rateLimits = [],
-  reason,
-  rule,
-  status,
-}: InboundExplanation): string[] {
+function inbound(explanation: InboundExplanation): string[] {
+  const { at, audit, custom, decision, path, policy, reason, requestPrincipal, rule, status } = explanation;
+  const { notes, passedOver = [], rateLimits = [], requestHeaders, shadow = [], url } = explanation;
   const lines = [`${decision}${status === undefined ? '' : ` ${status}`}`, row('because', reason)];
   if (policy !== undefined) {
     const kind = at?.kind ?? 'AuthorizationPolicy';
     lines.push(row('policy', `${kind} ${policy}${rule === undefined ? '' : ` rules[${rule}]`}${place(at)}`));
   }
   if (path !== undefined) lines.push(row('path', path));
+  if (url !== undefined && url !== path) lines.push(row('url', url));
+  if (requestPrincipal !== undefined) lines.push(row('token of', requestPrincipal));
+  if (custom !== undefined) {
+    lines.push(row('asked', `${custom.provider} by ${custom.policy} rules[${custom.rule}]: ${custom.outcome}`));
+  }
+  for (const { action, matched, result } of shadow) lines.push(row('dry run', `${action}: ${result} (${matched})`));
+  if (audit !== undefined) lines.push(row('audit', `${audit.policy} rules[${audit.rule}]`));
   for (const name of rateLimits) lines.push(row('rate limit', name));
+  for (const [name, value] of Object.entries(requestHeaders ?? {})) {
+    lines.push(row('header', `${name}: ${secretHeader.test(name) ? '…' : value}`));
+  }
+  for (const passed of passedOver) {
+    lines.push(row('no match', `${passed.rule}${place(passed.at)}`));
+    for (const why of passed.reasons) lines.push(row('', why));
+  }
   for (const note of notes) lines.push(row('note', note));
   return lines;
 }
+
+/** The answer for people is pasted into tickets. */
+const secretHeader = /authorization|cookie|token|secret|passw|api-?key|credential/i;

@@ -4,15 +4,18 @@
 import '../lib/require-node.ts';
 
 export { createExplainer, type ExplainContext, type Explainer } from '../explain/explainer.ts';
+export type { RemoteDocument, RemoteDocuments } from '../explain/remote-keys.ts';
 export type { ExplainCaller, ExplainProtocol, ExplainRequest, ExplainServer, ExplainTls } from '../explain/request.ts';
 export type {
   ExplainedAbort,
+  ExplainedCustom,
   ExplainedDestination,
   ExplainedEdits,
   ExplainedFault,
   ExplainedHash,
   ExplainedMirror,
   ExplainedRetries,
+  ExplainedShadow,
   ExplainedTls,
   Explanation,
   InboundExplanation,

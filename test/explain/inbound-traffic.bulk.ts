@@ -119,7 +119,7 @@ t.test(`explain agrees with inbound traffic: ${configurations * requestsEach} ra
         for (const { authority, method, path, peer: caller, query } of questions) {
           peer = caller;
           const from = caller === undefined ? {} : { from: { principal: caller.spiffeId } };
-          const said = explainer.inbound({ method, authority, path: path + query, to: { port }, ...from });
+          const said = await explainer.inbound({ method, authority, path: path + query, to: { port }, ...from });
           const outgoing = send({
             agent,
             port,

@@ -9,7 +9,7 @@ const explain = (
   yaml: string | readonly string[],
   request: ExplainRequest,
   context: Partial<ExplainContext> = {},
-): InboundExplanation => {
+): Promise<InboundExplanation> => {
   const { snapshot } = good(yaml);
   return createExplainer({ snapshot, workload: web, ...context }).inbound(request);
 };
@@ -18,7 +18,7 @@ const peers = (spec: string): string => resourceYaml('PeerAuthentication', 'peer
 const orders = { principal: 'cluster.local/ns/shop/sa/orders' };
 
 t.test('without policies everybody is allowed', async (t) => {
-  const said = explain('', { url: 'http://web/x?y=1' });
+  const said = await explain('', { url: 'http://web/x?y=1' });
   t.match(said, { decision: 'allow', status: 200, path: '/x' });
   t.equal(said.policy, undefined);
 });
@@ -57,8 +57,8 @@ t.test('the policy and the rule that decide are named', async (t) => {
       { decision: 'deny', status: 403 },
     ],
   ];
-  for (const [request, expected] of cases) t.match(explain(yaml, request), expected, JSON.stringify(request));
-  t.match(explain(yaml, { from: orders }).at, { kind: 'AuthorizationPolicy', name: 'callers', file: '1.yaml' });
+  for (const [request, expected] of cases) t.match(await explain(yaml, request), expected, JSON.stringify(request));
+  t.match((await explain(yaml, { from: orders })).at, { kind: 'AuthorizationPolicy', name: 'callers', file: '1.yaml' });
 });
 
 t.test('PeerAuthentication decides about connections', async (t) => {
@@ -74,14 +74,14 @@ t.test('PeerAuthentication decides about connections', async (t) => {
     [{ to: { port: 8080 }, tls: 'plaintext' }, 'allow'],
   ];
   for (const [request, decision] of cases) {
-    const said = explain(strict, request);
+    const said = await explain(strict, request);
     t.equal(said.decision, decision, JSON.stringify(request));
     if (decision === 'reject') t.match(said, { policy: 'shop/peers', status: undefined });
   }
   const permissive = peers('{mtls: {mode: PERMISSIVE}}');
-  t.equal(explain(permissive, { tls: 'plaintext' }).decision, 'allow');
-  t.equal(explain(permissive, { tls: 'mtls', from: orders }).decision, 'allow');
-  const without = explain(permissive, { tls: 'tls' });
+  t.equal((await explain(permissive, { tls: 'plaintext' })).decision, 'allow');
+  t.equal((await explain(permissive, { tls: 'mtls', from: orders })).decision, 'allow');
+  const without = await explain(permissive, { tls: 'tls' });
   t.match(without, { decision: 'reject', policy: 'shop/peers', reason: /TLS without a client certificate/ });
 });
 
@@ -94,7 +94,7 @@ t.test('malformed requests are rejected with the status that they would get', as
     [{ method: 'TRACE' }, 405],
   ];
   for (const [request, status] of cases) {
-    t.match(explain('', request), { decision: 'reject', status, path: undefined }, JSON.stringify(request));
+    t.match(await explain('', request), { decision: 'reject', status, path: undefined }, JSON.stringify(request));
   }
 });
 
@@ -110,20 +110,24 @@ t.test('paths are compared in the form that the mesh brings them to', async (t) 
   ];
   for (const [normalization, path, canonical, decision] of cases) {
     const mesh = `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {pathNormalization: {normalization: ${normalization}}}}`;
-    const said = explain([deny, mesh], { path }, { paths: 'literal' });
+    const said = await explain([deny, mesh], { path }, { paths: 'literal' });
     t.match(said, { path: canonical, decision }, `${normalization} ${path}`);
   }
-  t.equal(explain(deny, { path: '//admin' }).decision, 'deny', 'as requests are decided, doubt counts against them');
-  t.match(explain(deny, { path: '//admin' }, { paths: 'literal' }).notes, [/refused in traffic/]);
-  t.same(explain(deny, { path: '/other' }, { paths: 'literal' }).notes, []);
+  t.equal(
+    (await explain(deny, { path: '//admin' })).decision,
+    'deny',
+    'as requests are decided, doubt counts against them',
+  );
+  t.match((await explain(deny, { path: '//admin' }, { paths: 'literal' })).notes, [/refused in traffic/]);
+  t.same((await explain(deny, { path: '/other' }, { paths: 'literal' })).notes, []);
 });
 
 t.test('a caller with mTLS that is not named has no identity that a policy could match', async (t) => {
   const any = authorization('any', '{rules: [{from: [{source: {principals: ["*"]}}]}]}');
-  t.equal(explain(any, { tls: 'mtls' }).decision, 'deny');
-  t.equal(explain(any, { tls: 'mtls' }).notes.length, 1);
-  t.equal(explain(any, { from: orders }).decision, 'allow');
-  t.equal(explain(any, { from: { principal: 'not an id' } }).decision, 'reject');
+  t.equal((await explain(any, { tls: 'mtls' })).decision, 'deny');
+  t.equal((await explain(any, { tls: 'mtls' })).notes.length, 1);
+  t.equal((await explain(any, { from: orders })).decision, 'allow');
+  t.equal((await explain(any, { from: { principal: 'not an id' } })).decision, 'reject');
 });
 
 t.test('rate limits that count the request are named', async (t) => {
@@ -135,9 +139,9 @@ spec:
     - {tokenBucket: {maxTokens: 10, fillInterval: 1s}, rules: [{to: [{operation: {paths: [/api/*]}}]}]}
     - {tokenBucket: {maxTokens: 100, fillInterval: 1s}, shadow: true}
 `;
-  const said = explain(limits, { path: '/api/x' });
+  const said = await explain(limits, { path: '/api/x' });
   t.same(said.rateLimits, ['shop/api local[0]', 'shop/api local[1] (shadow)']);
   t.match(describeExplanation(said), 'rate limit   shop/api local[0]');
-  t.same(explain(limits, { path: '/other' }).rateLimits, ['shop/api local[1] (shadow)']);
-  t.equal(explain('', { path: '/' }).rateLimits, undefined);
+  t.same((await explain(limits, { path: '/other' })).rateLimits, ['shop/api local[1] (shadow)']);
+  t.equal((await explain('', { path: '/' })).rateLimits, undefined);
 });

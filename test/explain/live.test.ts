@@ -17,7 +17,7 @@ t.test('mesh.explain answers for the configuration in force, in words too', asyn
   const said = mesh.explain({ url: 'http://reviews/x' });
   t.match(said, { decision: 'route', cluster: 'outbound|80||reviews.shop.svc.cluster.local', path: '/x' });
   t.match(said.text, /^route to outbound\|80\|\|reviews/);
-  const inbound = mesh.explain({ direction: 'inbound', path: '/x' });
+  const inbound = await mesh.explain({ direction: 'inbound', path: '/x' });
   t.match(inbound, { decision: 'deny', status: 403 });
   t.match(inbound.text, /^deny 403/);
 });

@@ -117,7 +117,7 @@ async function analyzeLines(
   const [extra] = args.positionals;
   if (extra !== undefined) throw new UsageError(`--stdin takes no path, got ${extra}`, 'analyze');
   const { workload } = settingsOf('analyze', args, surroundings);
-  await answerLines(surroundings.stdin ?? nothing(), output, ({ body }) => {
+  await answerLines(surroundings.stdin ?? nothing(), output, async ({ body }) => {
     const documents = documentsOf(body['config']);
     const { valid, findings } = analyzeConfig(documents, { workload: workloadOf(body, workload) });
     return { valid, messages: findings.filter((finding) => !suppressed(finding)) };

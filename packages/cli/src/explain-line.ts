@@ -1,6 +1,6 @@
 import { compile, describeProblem, documentOf, type Workload } from 'inmesh/config';
-import { createExplainer, type Explainer, type Explanation } from 'inmesh/explain';
-import { readRequest, withoutNulls } from './explain-request.ts';
+import { createExplainer, type Explainer, type Explanation, type RemoteDocuments } from 'inmesh/explain';
+import { readRequest, readTime, withoutNulls } from './explain-request.ts';
 import { resourcesOfServices } from './explain-services.ts';
 import { BadLine, isRecord } from './lines.ts';
 
@@ -11,15 +11,19 @@ const maxKept = 64;
 const maxKeptLength = 16_777_216;
 
 /** Answers the objects of a table of expectations. Lines with the same configuration compile it once. */
-export function createLineExplainer(options: { readonly paths: 'views' | 'literal' }): (body: Fields) => Explanation {
+export function createLineExplainer(options: {
+  readonly paths: 'views' | 'literal';
+}): (body: Fields) => Promise<Explanation> {
   const kept = new Map<string, Explainer>();
   let length = 0;
-  return (body) => {
+  return async (body) => {
     const direction = body['direction'] ?? 'outbound';
     if (direction !== 'outbound' && direction !== 'inbound') {
       throw new BadLine('direction must be outbound or inbound');
     }
-    const { notes, request } = readRequest(body['request']);
+    const { notes, request: read } = readRequest(body['request']);
+    const nowMs = readTime(body['now']);
+    const request = nowMs === undefined ? read : { ...read, nowMs };
     const party = direction === 'outbound' ? request.from : request.to;
     const workload = readWorkload(body['workload'], party);
     const config = body['config'] ?? {};
@@ -35,7 +39,7 @@ export function createLineExplainer(options: { readonly paths: 'views' | 'litera
       kept.set(key, explainer);
       length += key.length;
     }
-    const explanation = explainer[direction](request);
+    const explanation = await explainer[direction](request);
     return notes.length === 0 ? explanation : { ...explanation, notes: [...notes, ...explanation.notes] };
   };
 }
@@ -74,7 +78,22 @@ function compileConfig(config: Fields, party: Party, paths: 'views' | 'literal')
   const documents = [meshDocument(mesh), ...resources, ...services].map((each) => documentOf(each));
   const result = compile(documents, { workload, trustDomainIsDefault: true });
   if (!result.ok) throw new BadLine(result.problems.slice(0, 5).map(describeProblem).join('; '));
-  return createExplainer({ snapshot: result.snapshot, workload, paths });
+  return createExplainer({ snapshot: result.snapshot, workload, paths, remote: readRemote(config['remote']) });
+}
+
+/** What servers would answer, by URL, so that none is asked. */
+function readRemote(value: unknown): RemoteDocuments {
+  if (value === undefined || value === null) return {};
+  if (!isRecord(value)) throw new BadLine('config.remote must be an object: what is answered, by URL');
+  for (const [url, answer] of Object.entries(value)) {
+    const at = `config.remote[${JSON.stringify(url)}]`;
+    if (!isRecord(answer)) throw new BadLine(`${at} must be an object with status and body`);
+    const { status } = answer;
+    if (status !== undefined && !(Number.isInteger(status) && (status as number) >= 100 && (status as number) <= 599)) {
+      throw new BadLine(`${at}.status must be a status of HTTP, got ${JSON.stringify(status).slice(0, 80)}`);
+    }
+  }
+  return value as RemoteDocuments;
 }
 
 /** In the form in which fields of other versions of Istio are let pass. */

@@ -22,6 +22,32 @@ const oneOf =
     words.includes(value as string);
 const isPair: Check = (value) => Array.isArray(value) && value.length === 2 && value.every(text);
 
+const aTime = 'a time: seconds since 1970, or a text like 2030-01-31T12:00:00Z';
+
+/** Milliseconds since the epoch; nothing for what is no time. */
+function timeOf(value: unknown): number | undefined {
+  const ms =
+    typeof value === 'number'
+      ? value * 1_000
+      : typeof value === 'string' && isTime(value)
+        ? Date.parse(value)
+        : Number.NaN;
+  return Number.isFinite(ms) ? ms : undefined;
+}
+
+/** RFC 3339: what is less would be read by the clock of a place. */
+function isTime(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text);
+}
+
+/** `now` of a line, in milliseconds. @throws BadLine when it is no time */
+export function readTime(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  const ms = timeOf(value);
+  if (ms === undefined) throw new BadLine(`now must be ${aTime}, got ${JSON.stringify(value).slice(0, 80)}`);
+  return ms;
+}
+
 const requestFields: Readonly<Record<string, readonly [Check, string]>> = {
   url: [text, 'a text'],
   scheme: [oneOf('http', 'https'), 'http or https'],
@@ -36,6 +62,7 @@ const requestFields: Readonly<Record<string, readonly [Check, string]>> = {
   tls: [oneOf('mtls', 'tls', 'plaintext'), 'mtls, tls or plaintext'],
   sni: [text, 'a text'],
   claims: [isRecord, 'an object'],
+  now: [(value) => timeOf(value) !== undefined, aTime],
 };
 
 const partyFields: Readonly<Record<string, readonly [Check, string]>> = {
@@ -67,6 +94,10 @@ export function readRequest(value: unknown): ReadRequest {
     if (isRecord(party)) result[name] = checkFields(`request.${name}`, withoutNulls(party), partyFields, notes);
   }
   if (headers !== undefined) result['headers'] = readHeaders(headers);
+  if ('now' in result) {
+    result['nowMs'] = timeOf(result['now']);
+    delete result['now'];
+  }
   return { request: result as ExplainRequest, notes };
 }
 

@@ -67,7 +67,7 @@ export async function explain(args: readonly string[], output: Output, surroundi
   const parsed = readArguments('explain', withWorkload(args), options);
   if (parsed.flag('stdin')) {
     const answer = createLineExplainer({ paths: pathsOf(parsed) ?? 'literal' });
-    await answerLines(surroundings.stdin ?? nothing(), output, ({ body }) => ({ ...answer(body) }));
+    await answerLines(surroundings.stdin ?? nothing(), output, async ({ body }) => ({ ...(await answer(body)) }));
     return 0;
   }
   const request = requestOf(parsed);
@@ -79,7 +79,7 @@ export async function explain(args: readonly string[], output: Output, surroundi
   }
   const { workload } = settings;
   const explainer = createExplainer({ snapshot: result.snapshot, workload, paths });
-  const explanation = parsed.flag('inbound') ? explainer.inbound(request) : explainer.outbound(request);
+  const explanation = parsed.flag('inbound') ? await explainer.inbound(request) : explainer.outbound(request);
   output.line(parsed.flag('json') ? JSON.stringify(explanation, undefined, 2) : describeExplanation(explanation));
   return 0;
 }

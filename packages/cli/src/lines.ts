@@ -42,24 +42,24 @@ export class BadLine extends Error {
 export async function answerLines(
   input: AsyncIterable<string | Uint8Array>,
   output: { line(text: string): void; drained?(): Promise<void> },
-  answer: (question: Question) => Readonly<Record<string, unknown>>,
+  answer: (question: Question) => Promise<Readonly<Record<string, unknown>>>,
 ): Promise<void> {
   for await (const line of linesOf(input)) {
     if (line.trim() === '') continue;
-    output.line(JSON.stringify(answerTo(line, answer)));
+    output.line(JSON.stringify(await answerTo(line, answer)));
     await output.drained?.();
   }
 }
 
-function answerTo(
+async function answerTo(
   line: string,
-  answer: (question: Question) => Readonly<Record<string, unknown>>,
-): Readonly<Record<string, unknown>> {
+  answer: (question: Question) => Promise<Readonly<Record<string, unknown>>>,
+): Promise<Readonly<Record<string, unknown>>> {
   let id: unknown = null;
   try {
     const body = parseLine(line);
     id = body['id'] ?? null;
-    return { id, ...answer({ id, body }) };
+    return { id, ...(await answer({ id, body })) };
   } catch (error) {
     return { id, error: error instanceof Error ? error.message : String(error) };
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
@@ -223,6 +224,89 @@ t.test('inbound lines: the workload is the server', async (t) => {
     { decision: 'deny', status: 403, path: '/a/b' },
     { decision: 'deny', status: 403 },
   ]);
+});
+
+/** Signed with a key made here, as an issuer would. */
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const jwks = { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'ES256' }] };
+const issuer = 'https://issuer.example';
+function tokenOf(claims: object): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${part({ alg: 'ES256', kid: 'k' })}.${part({ iss: issuer, sub: 'alice', ...claims })}`;
+  const signature = sign('sha256', Buffer.from(signed), { key: privateKey, dsaEncoding: 'ieee-p1363' });
+  return `${signed}.${signature.toString('base64url')}`;
+}
+
+t.test('inbound lines: tokens of the request, keys by URL, a time that stays', async (t) => {
+  const of = (kind: string, name: string, spec: object) => ({
+    apiVersion: 'security.istio.io/v1',
+    kind,
+    metadata: meta(name, 'shop'),
+    spec,
+  });
+  const resources = [
+    of('RequestAuthentication', 'tokens', {
+      jwtRules: [{ issuer, outputClaimToHeaders: [{ header: 'x-user', claim: 'sub' }] }],
+    }),
+    of('AuthorizationPolicy', 'users', { rules: [{ from: [{ source: { requestPrincipals: [`${issuer}/*`] } }] }] }),
+  ];
+  const remote = {
+    [`${issuer}/.well-known/openid-configuration`]: { body: { issuer, jwks_uri: `${issuer}/jwks` } },
+    [`${issuer}/jwks`]: { status: 200, body: jwks },
+  };
+  const exp = Date.parse('2030-01-01T00:00:00Z') / 1_000;
+  const token = tokenOf({ exp });
+  const line = (request: object, more: object = {}) => ({
+    direction: 'inbound',
+    config: { resources, remote },
+    workload: { namespace: 'shop' },
+    now: '2029-12-31T23:00:00Z',
+    request,
+    ...more,
+  });
+  const headers = [
+    ['Authorization', `Bearer ${token}`],
+    ['X-User', 'root'],
+  ];
+  const said = await answers([
+    line({ headers }),
+    line({ path: `/a?access_token=${token}&x=1` }),
+    line({ headers }, { now: exp + 61 }),
+    line({ headers, now: exp + 61 }, { now: null }),
+    line({ headers }, { config: { resources, remote: { ...remote, [`${issuer}/jwks`]: { status: 404 } } } }),
+    line({}),
+    line({ headers }, { now: 'tomorrow' }),
+    line({ headers }, { now: '2030-01-01' }),
+    line({ now: {} }),
+    line({ headers }, { config: { resources, remote: [] } }),
+    line({ headers }, { config: { resources, remote: { x: 1 } } }),
+    line({ headers }, { config: { resources, remote: { x: { status: 'ok' } } } }),
+  ]);
+  t.match(said, [
+    {
+      decision: 'allow',
+      policy: 'shop/users',
+      requestPrincipal: `${issuer}/alice`,
+      requestHeaders: { 'x-user': 'alice' },
+    },
+    { decision: 'allow', path: '/a', url: '/a?x=1' },
+    { decision: 'unauthenticated', status: 401, reason: 'Jwt is expired' },
+    { decision: 'unauthenticated', status: 401, reason: 'Jwt is expired' },
+    { decision: 'unauthenticated', status: 401, notes: [/config\.remote answers 404 for/] },
+    {
+      decision: 'deny',
+      status: 403,
+      reason: /^rbac_access_denied_matched_policy\[none\]: /,
+      passedOver: [{ reasons: [/^from\[0\]\.source\.requestPrincipals: a request without a verified token/] }],
+    },
+    { error: /^now must be a time: .*, got "tomorrow"$/ },
+    { error: /^now must be a time/ },
+    { error: /^request\.now must be a time/ },
+    { error: /^config\.remote must be an object/ },
+    { error: /^config\.remote\["x"\] must be an object with status and body$/ },
+    { error: /^config\.remote\["x"\]\.status must be a status of HTTP, got "ok"$/ },
+  ]);
+  t.same(said[0]?.['requestHeaders'], { 'x-user': 'alice' }, 'nothing of the token is left');
 });
 
 const yaml = `
