@@ -2,6 +2,7 @@ import type { MeshOptions } from '../../../src/index.ts';
 import type { TestAuthority } from '../../support/certificates.ts';
 import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
+import { jwksLayer } from './jwks.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -70,4 +71,5 @@ export const layers: readonly Layer[] = [
   { name: 'idh' },
   { name: 'frame' },
   { name: 'obs' },
+  jwksLayer,
 ];
