@@ -197,9 +197,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     const why = detail === undefined || detail === '' ? {} : { detail };
     const path = call.path || pathToLog(call.request.url);
     const fields = { code: failure.code, ...why, method: call.method, path, error };
-    // A cause of a refusal is a mistake of ours: policies alone have none.
-    const expected = error instanceof MeshError && !(error.code === 'ERR_MESH_FORBIDDEN' && error.cause !== undefined);
-    if (expected) logger.debug(fields, failure.message);
+    if (error instanceof MeshError) logger.debug(fields, failure.message);
     else logger.error(fields, 'deciding about a request failed; it was refused');
     answerFailure(call.request, call.response, failure);
   };

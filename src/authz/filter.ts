@@ -3,7 +3,6 @@ import { describeProvenance } from '../model/provenance.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
 import type { AuthorizationObserver, Authorizer } from './authorizer.ts';
-import type { Verdict } from './verdicts.ts';
 
 /** Inside mtls, so that identity is known; outside everything that costs quota or work. */
 export function authorizationFilter(
@@ -11,7 +10,7 @@ export function authorizationFilter(
   observer?: AuthorizationObserver,
 ): Filter<ServerCall, void> {
   return (call, next) => {
-    const verdict = decide(authorizer, call, observer);
+    const verdict = authorizer.decide(call, observer);
     call.authorization = verdict;
     if (verdict.allowed) return next(call);
     const why =
@@ -19,13 +18,4 @@ export function authorizationFilter(
     const who = call.peer?.spiffeId ?? 'a caller without identity';
     throw new MeshError('ERR_MESH_FORBIDDEN', `${call.method} ${call.path} by ${who}: ${why}`);
   };
-}
-
-/** Whatever goes wrong while deciding, nobody is let in for it. */
-function decide(authorizer: Authorizer, call: ServerCall, observer: AuthorizationObserver | undefined): Verdict {
-  try {
-    return authorizer.decide(call, observer);
-  } catch (cause) {
-    throw new MeshError('ERR_MESH_FORBIDDEN', 'deciding about a request failed', { cause });
-  }
 }
