@@ -56,12 +56,14 @@ export function compileAuthorizer(
     return { rules, verdicts: shadowVerdictsOf(action, rules.rules, tallies) };
   };
   const audit = those('AUDIT', false).length === 0 ? undefined : auditOf(rulesOf('AUDIT'), tallies);
-  const mustBeAllowed = those('ALLOW', false).length > 0;
+  const intentions = those('ALLOW', false).filter((policy) => policy.intentions === true);
+  const own = those('ALLOW', false).filter((policy) => policy.intentions !== true);
+  const mustBeAllowed = own.length + intentions.length > 0;
   const deny = rulesOf('DENY');
   const denied = verdictsOf('DENY', deny.rules, mustBeAllowed, tallies);
   const shadowDeny = shadow('DENY');
-  const allow = rulesOf('ALLOW');
-  const allowed = verdictsOf('ALLOW', allow.rules, mustBeAllowed, tallies);
+  // Of two languages in which to say what is allowed, both count.
+  const allows = [intentions, own].filter((all) => all.length > 0).map((all) => allowOf(all, literalPaths, tallies));
   const shadowAllow = shadow('ALLOW');
 
   const judge = (facts: AuthorizationFacts, derived: DerivedFacts, observer?: AuthorizationObserver): Verdict => {
@@ -69,9 +71,13 @@ export function compileAuthorizer(
     const denying = deny.find(facts, derived);
     if (denying !== -1) return denied.rules[denying] as Verdict;
     if (shadowAllow !== undefined) tryOut(shadowAllow, facts, derived, observer);
-    if (!mustBeAllowed) return denied.none;
-    const allowing = allow.find(facts, derived);
-    return allowing === -1 ? allowed.none : (allowed.rules[allowing] as Verdict);
+    let verdict = denied.none;
+    for (const { rules, verdicts } of allows) {
+      const allowing = rules.find(facts, derived);
+      if (allowing === -1) return verdicts.none;
+      verdict = verdicts.rules[allowing] as Verdict;
+    }
+    return verdict;
   };
   return {
     decide(facts, observer) {
@@ -86,6 +92,16 @@ export function compileAuthorizer(
       return verdict;
     },
   };
+}
+
+interface Allow {
+  readonly rules: RuleSet;
+  readonly verdicts: Verdicts<Verdict>;
+}
+
+function allowOf(policies: readonly AuthorizationPolicy[], literalPaths: boolean, tallies: Tallies): Allow {
+  const rules = compileRuleSet(policies, { action: 'ALLOW', literalPaths });
+  return { rules, verdicts: verdictsOf('ALLOW', rules.rules, true, tallies) };
 }
 
 interface Shadow {

@@ -1,3 +1,4 @@
+import { subjectLimit } from '../lib/regex.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Condition } from './facts.ts';
 import { anyText, type CompileList } from './fields.ts';
@@ -29,12 +30,17 @@ export function headerValues(name: string): CompileList<StringMatch> {
   if (hopByHop.has(name)) return () => () => false;
   return (matches, doubtMatches) => {
     const matcher = anyText(matches.map(inBytes));
+    // A text too long for a regular expression is in doubt.
+    const longest = Math.min(
+      ...matches.map((match) => (match.kind === 'regex' ? subjectLimit(match.value) : Infinity)),
+    );
     return ({ rawHeaders }) => {
       let found = false;
       for (let i = 0; i < rawHeaders.length; i += 2) {
         const given = rawHeaders[i] as string;
         if (given.length !== name.length || (given !== name && given.toLowerCase() !== name)) continue;
-        if (matcher(rawHeaders[i + 1] as string) === doubtMatches) return doubtMatches;
+        const value = rawHeaders[i + 1] as string;
+        if ((matcher(value) || (doubtMatches && value.length > longest)) === doubtMatches) return doubtMatches;
         found = true;
       }
       return found && !doubtMatches;

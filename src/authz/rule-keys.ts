@@ -4,13 +4,14 @@ import { hostKeys } from './host-keys.ts';
 import { type HostView, hostView } from './host-match.ts';
 import { type PathKeys, pathKeys } from './path-keys.ts';
 import type { AuthorizationFacts, DerivedFacts, RuleReading } from './rule.ts';
+import { serviceKey, serviceKeys } from './service-match.ts';
 
 function hostOf({ host }: AuthorizationFacts, derived: DerivedFacts): HostView | undefined {
   return host === '' ? undefined : (derived.host ??= hostView(host));
 }
 
 /** Sides of a request, each with one text (or number), by which an index can look it up. */
-export type LookUp = 'principal' | 'account' | 'namespace' | 'host' | 'hostWithPort' | 'method' | 'port';
+export type LookUp = 'principal' | 'account' | 'service' | 'namespace' | 'host' | 'hostWithPort' | 'method' | 'port';
 
 /** What a request has there; nothing when it has none. */
 type Read = (facts: AuthorizationFacts, derived: DerivedFacts) => string | number | undefined;
@@ -18,6 +19,7 @@ type Read = (facts: AuthorizationFacts, derived: DerivedFacts) => string | numbe
 export const lookUps: Readonly<Record<LookUp, Read>> = {
   principal: ({ peer }) => peer?.spiffeId,
   account: ({ peer }) => (peer?.namespace === undefined ? undefined : `${peer.namespace}/${peer.serviceAccount}`),
+  service: ({ peer }) => serviceKey(peer),
   namespace: ({ peer }) => peer?.namespace,
   host: (facts, derived) => hostOf(facts, derived)?.name,
   hostWithPort: (facts, derived) => hostOf(facts, derived)?.withPort,
@@ -82,11 +84,12 @@ function all<T>(parts: readonly T[], keysOf: (part: T) => Keys | undefined): Key
 const scheme = 'spiffe://';
 
 /** All fields of a source must hold, so any one of them will do: the one that says most. */
-function sourceKeys({ principals, serviceAccounts, namespaces }: AuthorizationSource): Keys | undefined {
+function sourceKeys({ principals, serviceAccounts, namespaces, services }: AuthorizationSource): Keys | undefined {
   const names = exactTexts(principals)?.map((name) => scheme + name);
   return (
     textKeys('principal', names) ??
     textKeys('account', serviceAccounts) ??
+    textKeys('service', services && serviceKeys(services)) ??
     textKeys('namespace', exactTexts(namespaces))
   );
 }

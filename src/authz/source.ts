@@ -5,6 +5,7 @@ import type { AuthorizationFacts, Condition, DerivedFacts, RuleReading } from '.
 import { anyText, type CompileList, fieldList } from './fields.ts';
 import { compileIpBlocks } from './ip-match.ts';
 import { requestPrincipals } from './request-principal.ts';
+import { services } from './service-match.ts';
 
 /** Without an identity no positive condition on it holds, and every negative one does. */
 export function compileSource(source: AuthorizationSource, reading: RuleReading): Condition {
@@ -19,6 +20,7 @@ export function compileSource(source: AuthorizationSource, reading: RuleReading)
     .addNot('notTrustDomains', source.notTrustDomains, trustDomains)
     .add('requestPrincipals', source.requestPrincipals, requestPrincipals)
     .addNot('notRequestPrincipals', source.notRequestPrincipals, requestPrincipals)
+    .add('services', source.services, services)
     .add('ipBlocks', source.ipBlocks, sourceAddresses)
     .addNot('notIpBlocks', source.notIpBlocks, sourceAddresses)
     .add('remoteIpBlocks', source.remoteIpBlocks, remoteAddresses)

@@ -6,6 +6,7 @@ import { callersOf } from './callers.ts';
 import { type CircuitBreakerBody, createCircuitBreakers } from './circuit-breakers.ts';
 import { createClusters } from './clusters.ts';
 import { type Collector, createCollector } from './collector.ts';
+import { compileIntentions, type IntentionsBody } from './consul-intentions.ts';
 import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
@@ -133,9 +134,11 @@ function compileAll(
     createPeerAuthentications(peerAuthentications, mesh, collector),
   );
   const policies = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy');
-  const authorization = stages.run('authorization', [policies, workload, mesh], () =>
-    policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
-  );
+  const intentions = ofKind<IntentionsBody>('service-intentions');
+  const authorization = stages.run('authorization', [policies, intentions, workload, mesh], () => [
+    ...policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
+    ...compileIntentions(intentions, workload, mesh, collector),
+  ]);
   const requestAuthentications = ofKind<RequestAuthenticationBody>('RequestAuthentication');
   const requestAuthentication = stages.run('tokens', [requestAuthentications, workload, mesh], () =>
     compileRequestAuthentication(requestAuthentications, workload, mesh, collector),

@@ -1,4 +1,5 @@
 import { circuitBreakerTable } from './fields-circuit-breaker.ts';
+import { serviceIntentionsResourceTable, serviceIntentionsTable } from './fields-consul.ts';
 import { destinationRuleTable } from './fields-destination-rule.ts';
 import { envoyFilterTable } from './fields-envoy-filter.ts';
 import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
@@ -30,6 +31,8 @@ export const kindTables: readonly KindTable[] = [
   peerAuthenticationTable,
   authorizationPolicyTable,
   requestAuthenticationTable,
+  serviceIntentionsTable,
+  serviceIntentionsResourceTable,
   gatewayTable,
   meshConfigTable,
   istioOperatorTable,

@@ -1,5 +1,6 @@
 import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
+import { isConsulEntry, readConsulEntry } from './consul-entry.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { meshConfigMapTable } from './fields-mesh-config.ts';
 import { canonicalHost } from './host-syntax.ts';
@@ -101,6 +102,12 @@ function readDocument(document: ConfigDocument, defaultNamespace: string, collec
     const nobody: Subject = { kind: '', namespace: '', name: '', document, base };
     if (!isRecord(value)) {
       collector.problem(nobody, [], 'must be a resource: a map with apiVersion, kind and metadata', value);
+      return;
+    }
+    if (isConsulEntry(value)) {
+      const resource = readConsulEntry(value, document, base, defaultNamespace, collector);
+      if (resource !== undefined)
+        resources.push({ id: `consul/${resource.kind}/${resource.namespace}/${resource.name}`, resource });
       return;
     }
     const subject = identify(value, document, base, defaultNamespace);

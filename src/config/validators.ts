@@ -4,6 +4,7 @@ import { checkWorkloadGroup } from './istio-workload-group.ts';
 import type { Resource } from './resource.ts';
 import type { KindTable } from './schema.ts';
 import { validateAuthorizationPolicy } from './validate-authorization-policy.ts';
+import { validateServiceIntentions } from './validate-consul-intentions.ts';
 import { validateEnvoyFilter } from './validate-envoy-filter.ts';
 import { validateTrafficExtension, validateWasmPlugin } from './validate-extensions.ts';
 import { validateGateway } from './validate-gateway.ts';
@@ -26,6 +27,7 @@ const validators: Readonly<Record<string, Validator>> = {
   'networking.istio.io/WorkloadGroup': of(checkWorkloadGroup),
   'security.istio.io/AuthorizationPolicy': of(validateAuthorizationPolicy),
   'security.istio.io/RequestAuthentication': of(validateRequestAuthentication),
+  '/service-intentions': of(validateServiceIntentions),
   'telemetry.istio.io/Telemetry': of(validateTelemetry),
   'extensions.istio.io/WasmPlugin': of(validateWasmPlugin),
   'extensions.istio.io/TrafficExtension': of(validateTrafficExtension),

@@ -11,6 +11,11 @@ export interface AuthorizationPolicy {
   readonly dryRun?: true;
   /** CUSTOM only: name of the MeshConfig `extensionProviders` entry that is asked. */
   readonly provider?: string;
+  /**
+   * Of Consul's intentions: ALLOW policies of theirs are for themselves, and what passes needs one of them
+   * as well as one of the others, where there are both.
+   */
+  readonly intentions?: true;
 }
 
 /**
@@ -27,6 +32,8 @@ export interface AuthorizationRule {
   readonly from: readonly AuthorizationSource[];
   readonly to: readonly AuthorizationOperation[];
   readonly when?: readonly AuthorizationCondition[];
+  /** What one of these matches, this one does not. */
+  readonly unless?: readonly AuthorizationRule[];
 }
 
 /** All present fields must hold; within a field any value; a `not` field excludes. */
@@ -45,12 +52,26 @@ export interface AuthorizationSource {
   /** `<iss>/<sub>` of the verified token; `*` matches any verified token that has both. */
   readonly requestPrincipals?: readonly StringMatch[];
   readonly notRequestPrincipals?: readonly StringMatch[];
+  /** Services by the identity that Consul gives them. */
+  readonly services?: readonly ServiceMatch[];
   /** Of the peer of the connection. */
   readonly ipBlocks?: readonly IpBlock[];
   readonly notIpBlocks?: readonly IpBlock[];
   /** Of the caller as trusted proxies tell it; see `InboundPolicy.numTrustedProxies`. */
   readonly remoteIpBlocks?: readonly IpBlock[];
   readonly notRemoteIpBlocks?: readonly IpBlock[];
+}
+
+/** Services of Consul: `spiffe://<trust domain>[/ap/<partition>]/ns/<namespace>/dc/<datacenter>/svc/<name>`. */
+export interface ServiceMatch {
+  /** One of these. */
+  readonly trustDomains: readonly string[];
+  /** `default` where the identity names none. */
+  readonly partition: string;
+  /** `*`: any. */
+  readonly namespace: string;
+  /** `*`: any; must be where the namespace is. */
+  readonly name: string;
 }
 
 /** A range of addresses in CIDR notation; a single address has the full prefix. */

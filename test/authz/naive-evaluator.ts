@@ -10,6 +10,7 @@ import type {
   AuthorizationSource,
   IpBlock,
   PathPattern,
+  ServiceMatch,
 } from '../../src/model/authorization.ts';
 import type { StringMatch } from '../../src/model/string-match.ts';
 
@@ -38,7 +39,8 @@ export function naiveAnswer(policies: readonly AuthorizationPolicy[], facts: Aut
 function ruleHolds(rule: AuthorizationRule, facts: AuthorizationFacts, inDoubt: boolean): boolean {
   if (rule.from.length > 0 && !rule.from.some((source) => sourceHolds(source, facts, inDoubt))) return false;
   if (rule.to.length > 0 && !rule.to.some((operation) => operationHolds(operation, facts))) return false;
-  return (rule.when ?? []).every((when) => conditionHolds(when, facts, inDoubt));
+  if (!(rule.when ?? []).every((when) => conditionHolds(when, facts, inDoubt))) return false;
+  return !(rule.unless ?? []).some((exception) => ruleHolds(exception, facts, !inDoubt));
 }
 
 /** One of the values, and none of the others; a list that is absent says nothing. */
@@ -71,6 +73,7 @@ function sourceHolds(source: AuthorizationSource, facts: AuthorizationFacts, inD
       (list, doubt) => list.some((match) => tokenFits(match, facts.claims, doubt)),
       inDoubt,
     ) &&
+    (source.services === undefined || source.services.some((match) => serviceFits(match, peer?.spiffeId))) &&
     both(source.ipBlocks, source.notIpBlocks, from(facts.sourceAddress), inDoubt) &&
     both(source.remoteIpBlocks, source.notRemoteIpBlocks, from(facts.remoteAddress), inDoubt)
   );
@@ -176,6 +179,13 @@ function textsOfClaim(claims: AuthorizationFacts['claims'], path: readonly strin
     at = isMap && Object.keys(at as object).includes(name) ? (at as Record<string, unknown>)[name] : undefined;
   }
   return (Array.isArray(at) ? at : [at]).filter((each) => typeof each === 'string' && each !== '');
+}
+
+function serviceFits({ name, namespace, partition, trustDomains }: ServiceMatch, id = ''): boolean {
+  const word = (text: string): string => (text === '*' ? '[^/]+' : text);
+  const ap = partition === 'default' ? '' : `/ap/${partition}`;
+  const rest = `${ap}/ns/${word(namespace)}/dc/[^/]+/svc/${word(name)}`;
+  return trustDomains.some((domain) => new RegExp(`^spiffe://${domain.replaceAll('.', '[.]')}${rest}$`).test(id));
 }
 
 /** `<iss>/<sub>`: issuer and subject by themselves; to refuse, the text as a whole too. */

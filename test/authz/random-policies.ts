@@ -7,6 +7,7 @@ import type {
   AuthorizationSource,
   IpBlock,
   PathPattern,
+  ServiceMatch,
 } from '../../src/model/authorization.ts';
 import type { StringMatch } from '../../src/model/string-match.ts';
 
@@ -130,9 +131,16 @@ function sourceFields(choose: Chooser): readonly Maker[] {
         'requestPrincipals',
         some(choose, () => cut(token(), choose)),
       ),
+    () => ({ services: some(choose, () => randomService(choose)) }),
     () => field('ipBlocks', block()),
     () => field('remoteIpBlocks', block()),
   ];
+}
+
+function randomService({ of, once }: Chooser): ServiceMatch {
+  const namespace = once(3) ? '*' : of(namespaces);
+  const name = namespace === '*' || once(4) ? '*' : of(accounts);
+  return { trustDomains: [of(domains), of(domains)], partition: of(['default', 'default', 'p1']), namespace, name };
 }
 
 export function randomSource(choose: Chooser): AuthorizationSource {
@@ -178,8 +186,9 @@ export function randomRule(choose: Chooser, paths?: readonly string[]): Authoriz
   const { number } = choose;
   const from = Array.from({ length: number(3) }, () => randomSource(choose));
   const to = Array.from({ length: number(3) }, () => randomOperation(choose, paths));
-  if (!choose.once(3)) return { from, to };
-  return { from, to, when: Array.from({ length: 1 + number(2) }, () => randomCondition(choose)) };
+  const unless = choose.once(5) ? { unless: [randomRule(choose, paths)] } : {};
+  if (!choose.once(3)) return { from, to, ...unless };
+  return { from, to, ...unless, when: Array.from({ length: 1 + number(2) }, () => randomCondition(choose)) };
 }
 
 /** One that an index can place: it names callers, paths, hosts, methods or ports outright, mostly two of these. */
@@ -192,6 +201,7 @@ export function randomPlacedRule(choose: Chooser): AuthorizationRule {
   const sources: readonly (() => AuthorizationSource)[] = [
     () => ({ principals: some(choose, principal) }),
     () => ({ serviceAccounts: some(choose, () => `${of(namespaces)}/${of(accounts)}`) }),
+    () => ({ services: some(choose, () => randomService(choose)) }),
     () => ({ namespaces: [exact(of(namespaces))], notPrincipals: [principal()] }),
   ];
   const operations: readonly (() => AuthorizationOperation)[] = [
@@ -217,12 +227,16 @@ export function randomPolicies(choose: Chooser): readonly AuthorizationPolicy[] 
 }
 
 export function randomFacts(choose: Chooser, paths: readonly string[] = plainPaths): AuthorizationFacts {
-  const { of, once } = choose;
+  const { number, of, once } = choose;
   const path = of(paths);
   const [trustDomain, namespace, serviceAccount] = [of(domains), of(namespaces), of(accounts)];
-  const foreign = once(6);
+  const form = number(6);
+  const foreign = form < 2;
+  const partition = once(3) ? '/ap/p1' : '';
   const spiffeId = foreign
-    ? `spiffe://${trustDomain}/${namespace}/${serviceAccount}`
+    ? form === 0
+      ? `spiffe://${trustDomain}/${namespace}/${serviceAccount}`
+      : `spiffe://${trustDomain}${partition}/ns/${namespace}/dc/dc1/svc/${serviceAccount}`
     : `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
   const claims = {
     iss: of([...issuers, 7, '']),
