@@ -3,6 +3,7 @@ import type { TestAuthority } from '../../support/certificates.ts';
 import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
 import { jwksLayer } from './jwks.ts';
+import { jwtLayer } from './jwt.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -70,6 +71,7 @@ export const layers: readonly Layer[] = [
   authzLayer,
   { name: 'idh' },
   { name: 'frame' },
+  jwtLayer,
   { name: 'obs' },
   jwksLayer,
 ];
