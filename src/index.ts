@@ -18,6 +18,7 @@ export type {
   HeaderMutation,
 } from './ext-authz/service.ts';
 export type { FaultStatus } from './fault/active.ts';
+export { dropRemovedQuery } from './host/parsed-query.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { IdentityHealth } from './identity/store.ts';
 export type { JwksStatus } from './jwt/key-sources.ts';

@@ -87,3 +87,13 @@ export function inlineKeysOf(): (rule: JwtRule) => ReturnType<typeof fixedKeys> 
     return source;
   };
 }
+
+/** A RequestAuthentication of namespace `shop` for `https://issuer.example`, with the keys inline. */
+export function authenticationYaml(jwks: string, more = ''): string {
+  return `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop}
+spec: {jwtRules: [{issuer: "https://issuer.example", jwks: '${jwks}'${more}}]}
+`;
+}

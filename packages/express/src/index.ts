@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Mesh, MeshError, type RequestContext, requestContext } from 'inmesh';
+import { dropRemovedQuery, type Mesh, MeshError, type RequestContext, requestContext } from 'inmesh';
 
 declare global {
   namespace Express {
@@ -15,6 +15,8 @@ export interface MeshedRequest extends IncomingMessage {
   /** Path under which the middleware is mounted; '' at the top. */
   readonly baseUrl?: string;
   originalUrl?: string;
+  /** Express 4 has parsed it before any middleware runs. */
+  readonly query?: unknown;
   mesh?: RequestContext;
 }
 
@@ -56,7 +58,9 @@ export function inmesh(mesh: Mesh): MeshMiddleware {
       );
       return;
     }
+    const before = request.url ?? '/';
     mesh.handle(request, response, () => {
+      if (request.url !== before) dropRemovedQuery(before, request.url ?? '/', request.query);
       // One path for all: routers below go by `url`, logs and redirects by `originalUrl`.
       request.originalUrl = request.url ?? '/';
       request.mesh = requestContext(request);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler, type Express } from 'express';
 import type { Mesh } from 'inmesh';
@@ -7,6 +8,7 @@ import t, { type Test } from 'tap';
 import { fakeClock } from '../../../test/support/fake-clock.ts';
 import { type RawAnswer, type RawOptions, rawConnection, rawExchange } from '../../../test/support/inbound.ts';
 import { makeAuthority, shopMesh } from '../../../test/support/shop-mesh.ts';
+import { authenticationYaml, jwksOf, makeToken, makeTokenKey } from '../../../test/support/tokens.ts';
 import { inmesh } from '../src/index.ts';
 
 function shopApp(mesh: Mesh): Express {
@@ -63,6 +65,26 @@ t.test('routes see the path that was judged', async (t) => {
   const answer = await get(port, '/admin/../public?x=/../y#z');
   t.equal(answer.status, 200);
   t.match(JSON.parse(answer.body), { url: '/public?x=/../y', originalUrl: '/public?x=/../y' });
+});
+
+t.test('a token in the query is not for the application, although Express 4 has parsed it already', async (t) => {
+  const key = makeTokenKey('ES256');
+  const claims = { iss: 'https://issuer.example', sub: 'ann' };
+  const token = makeToken({ key, alg: 'ES256', claims, header: { alg: 'ES256' } });
+  const mesh = await shopMesh({ yaml: authenticationYaml(jwksOf(key)) });
+  t.teardown(() => mesh.close());
+  for (const make of [express, createRequire(import.meta.url)('express-4') as typeof express]) {
+    const app = make();
+    app.use(inmesh(mesh));
+    app.get('/public', ({ mesh: { claims: own }, originalUrl, query, url }, response) => {
+      response.json({ query, url, originalUrl, sub: own?.['sub'] });
+    });
+    const port = await ownServer(t, app);
+    const answer = await get(port, `/public?a=1&access_token=${token}&b=2`);
+    const url = '/public?a=1&b=2';
+    t.same(JSON.parse(answer.body), { query: { a: '1', b: '2' }, url, originalUrl: url, sub: 'ann' });
+    t.equal((await get(port, '/public?access_token=x')).status, 401);
+  }
 });
 
 t.test('through mesh.listen a request is judged once, and the caller is the one of the certificate', async (t) => {

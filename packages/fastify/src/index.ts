@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyPluginCallback } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
-import { type Mesh, MeshError, type RequestContext, requestContext } from 'inmesh';
+import { dropRemovedQuery, type Mesh, MeshError, type RequestContext, requestContext } from 'inmesh';
 
 export { type MeshHttpServer, meshServerFactory } from './server-factory.ts';
 
@@ -30,14 +30,25 @@ const plugin: FastifyPluginCallback<InmeshOptions> = (fastify, { mesh }, done) =
   });
   fastify.addHook('onRequest', (request, reply, next) => {
     const { raw } = request;
-    const routed = raw.url;
+    const routed = raw.url ?? '';
     mesh.handle(raw, reply.raw, () => {
-      if (raw.url === routed) next();
-      else refuse(reply.raw);
+      const url = raw.url ?? '';
+      if (pathOf(url) !== pathOf(routed)) {
+        refuse(reply.raw);
+        return;
+      }
+      // The query was parsed already; a token in it is not for the application.
+      dropRemovedQuery(routed, url, request.query);
+      next();
     });
   });
   done();
 };
+
+function pathOf(url: string): string {
+  const mark = url.indexOf('?');
+  return mark === -1 ? url : url.slice(0, mark);
+}
 
 /**
  * On a server of Fastify's own the route was chosen before any hook runs. If the mesh reads the

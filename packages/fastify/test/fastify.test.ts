@@ -6,6 +6,7 @@ import type { Mesh } from 'inmesh';
 import t, { type Test } from 'tap';
 import { type RawAnswer, type RawOptions, rawConnection, rawExchange } from '../../../test/support/inbound.ts';
 import { makeAuthority, shopMesh } from '../../../test/support/shop-mesh.ts';
+import { authenticationYaml, jwksOf, makeToken, makeTokenKey } from '../../../test/support/tokens.ts';
 import { inmesh, meshServerFactory } from '../src/index.ts';
 
 async function shopApp(mesh: Mesh, options: FastifyServerOptions = {}): Promise<FastifyInstance> {
@@ -95,6 +96,25 @@ t.test('on a server of its own a target that is not canonical is refused: it was
   const refused = await get(portOf(app), '/%70ublic');
   t.equal(refused.status, 400);
   t.equal(refused.headers['x-inmesh-error'], 'ERR_MESH_BAD_REQUEST');
+});
+
+t.test('a token in the query is not for the application, although it was parsed already', async (t) => {
+  const key = makeTokenKey('ES256');
+  const claims = { iss: 'https://issuer.example', sub: 'ann' };
+  const token = makeToken({ key, alg: 'ES256', claims, header: { alg: 'ES256' } });
+  const mesh = await meshOf(t, { yaml: authenticationYaml(jwksOf(key)) });
+  const app = Fastify();
+  await app.register(inmesh, { mesh });
+  app.get('/public', async (request) => ({
+    query: request.query,
+    url: request.url,
+    sub: request.mesh.claims?.['sub'],
+  }));
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  const answer = await get(portOf(app), `/public?a=1&access_token=${token}&b=2`);
+  t.same(JSON.parse(answer.body), { query: { a: '1', b: '2' }, url: '/public?a=1&b=2', sub: 'ann' });
+  t.equal((await get(portOf(app), '/public?access_token=x')).status, 401);
 });
 
 t.test('mesh.listen takes a Fastify instance, and makes it ready', async (t) => {
