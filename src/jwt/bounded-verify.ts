@@ -1,5 +1,7 @@
+import type { JwtFailure } from './failure.ts';
 import { jwtFailure } from './failure.ts';
 import type { LiveRule } from './rules.ts';
+import type { WaitForKeys } from './signature.ts';
 import { cacheKey, type TokenCache } from './token-cache.ts';
 import type { VerifiedToken, VerifyToken } from './verify.ts';
 
@@ -8,14 +10,39 @@ export const maxConcurrent = 64;
 /** Tokens that wait for their turn; with more the request is refused as when the process is overloaded. */
 export const maxWaiting = 1_024;
 
+/** Verifies the text of a token; what waits for keys of an issuer does it by `waitForKeys`. */
+export type VerifyInTurn = (
+  text: string,
+  rules: readonly LiveRule[],
+  waitForKeys: WaitForKeys,
+) => Promise<VerifiedToken | JwtFailure>;
+
 /**
  * Verification for requests: what was verified is remembered, a token that many requests present
- * at the same moment is verified once, and only so many are verified at a time.
+ * at the same moment is verified once, and only so many are verified at a time. Those that wait for
+ * keys of an issuer are not among them: who has good keys need not wait for an issuer that is slow.
  */
-export function boundedVerify(verify: VerifyToken, cache: TokenCache): VerifyToken {
+export function boundedVerify(verify: VerifyInTurn, cache: TokenCache): VerifyToken {
   const running = new Map<string, { readonly rules: readonly LiveRule[]; readonly result: ReturnType<VerifyToken> }>();
   const waiting: (() => void)[] = [];
   let busy = 0;
+
+  /** The turn goes to who waits longest, or is given back. */
+  const giveUp = (): void => {
+    const next = waiting.shift();
+    if (next === undefined) busy--;
+    else next();
+  };
+  const waitForKeys: WaitForKeys = async (keys) => {
+    giveUp();
+    try {
+      return await keys;
+    } finally {
+      // Never refused: only so many wait for keys.
+      if (busy >= maxConcurrent) await new Promise<void>((resolve) => void waiting.push(resolve));
+      else busy++;
+    }
+  };
 
   const inTurn = async (text: string, rules: readonly LiveRule[]): ReturnType<VerifyToken> => {
     if (busy >= maxConcurrent) {
@@ -23,12 +50,9 @@ export function boundedVerify(verify: VerifyToken, cache: TokenCache): VerifyTok
       await new Promise<void>((resolve) => void waiting.push(resolve));
     } else busy++;
     try {
-      return await verify(text, rules);
+      return await verify(text, rules, waitForKeys);
     } finally {
-      // The turn goes to who waits longest, or is given back.
-      const next = waiting.shift();
-      if (next === undefined) busy--;
-      else next();
+      giveUp();
     }
   };
 

@@ -40,7 +40,10 @@ export function jwtFilters(
     if (live?.source !== source) known.set(rule, (live = { rule, source }));
     return live;
   };
-  const verify = boundedVerify((text, rules) => verifyToken(text, rules, clock.wallNow(), options), cache);
+  const verify = boundedVerify(
+    (text, rules, waitForKeys) => verifyToken(text, rules, clock.wallNow(), options, waitForKeys),
+    cache,
+  );
   return (rules) => jwtFilter(compileTokenRules(rules, liveOf), { ...dependencies, verify });
 }
 

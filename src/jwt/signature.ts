@@ -7,19 +7,26 @@ import type { ParsedToken } from './token.ts';
 /** Keys that are tried for one token: each costs a verification. */
 export const maxKeysPerToken = 5;
 
+/** Waits for keys of an issuer, and does meanwhile what is to be done meanwhile. */
+export type WaitForKeys = (keys: Promise<KeySet | undefined>) => Promise<KeySet | undefined>;
+
 /**
  * Verifies the signature of a token with the keys of a rule, which it hands back when it is good.
  * Asks for newer keys once when there are none, or none that the token could mean.
  */
-export async function verifySignature(token: ParsedToken, source: KeySource): Promise<KeySet | JwtFailure> {
+export async function verifySignature(
+  token: ParsedToken,
+  source: KeySource,
+  wait: WaitForKeys = (keys) => keys,
+): Promise<KeySet | JwtFailure> {
   let keys = source.current();
   if (keys === undefined) {
-    keys = await source.refresh('none');
+    keys = await wait(source.refresh('none'));
     if (keys === undefined) return jwtFailure('no-keys');
   }
   let candidates = keysFor(token, keys);
   if (candidates.length === 0) {
-    keys = (await source.refresh('unknown-key')) ?? keys;
+    keys = (await wait(source.refresh('unknown-key'))) ?? keys;
     candidates = keysFor(token, keys);
     if (candidates.length === 0) return jwtFailure('no-matching-key');
   }

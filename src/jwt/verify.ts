@@ -5,7 +5,7 @@ import { type JwtFailure, jwtFailure } from './failure.ts';
 import type { KeySet, KeySource } from './keys.ts';
 import { outputHeaders } from './outputs.ts';
 import { compileTokenRules, type LiveRule, type TokenLocation, type TokenRules } from './rules.ts';
-import { verifySignature } from './signature.ts';
+import { verifySignature, type WaitForKeys } from './signature.ts';
 import { type Claims, isFailure, parseToken, type TokenOptions } from './token.ts';
 
 /** What is known of a token that a rule accepts. Holds no part of its signature. */
@@ -127,6 +127,7 @@ export async function verifyToken(
   rules: readonly LiveRule[],
   now: number,
   options: TokenOptions = {},
+  waitForKeys?: WaitForKeys,
 ): Promise<VerifiedToken | JwtFailure> {
   const token = parseToken(text, options);
   if (isFailure(token)) return token;
@@ -138,7 +139,7 @@ export async function verifyToken(
       failure = worse(failure, refused);
       continue;
     }
-    const keys = await verifySignature(token, source);
+    const keys = await verifySignature(token, source, waitForKeys);
     if (isFailure(keys)) {
       failure = worse(failure, keys);
       continue;

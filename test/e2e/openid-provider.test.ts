@@ -101,6 +101,13 @@ spec:
   };
 }
 
+function signedBy(key: SigningKey, issuer: string, subject: string): Promise<string> {
+  const token = new SignJWT({ sub: subject }).setIssuer(issuer).setAudience('shop-page');
+  return token
+    .setProtectedHeader({ alg: 'RS256', kid: key.kid })
+    .sign(createPrivateKey({ key: { ...key }, format: 'jwk' }));
+}
+
 t.test('tokens are accepted by what discovery says, without a word about keys in the configuration', async (t) => {
   const { ask, mesh, provider } = await service(t, await newProvider(t, k1));
   t.same(provider.asked, ['/.well-known/openid-configuration', '/jwks'], 'ready waits for the keys');
@@ -191,12 +198,17 @@ t.test('a provider that is slow holds up only those who need its answer', async 
   const unknown = await provider.accessToken();
   const held: (() => void)[] = [];
   provider.trouble = (incoming, outgoing) => void held.push(() => provider.answer(incoming, outgoing));
-  const waiting = [ask(unknown), ask(unknown)];
+  // More than are verified at a time.
+  const signed = Array.from({ length: 150 }, (_, i) => signedBy(k2, provider.issuer, `user-${i}`));
+  const waiting = [ask(unknown), ask(unknown), ...(await Promise.all(signed)).map(ask)];
   await until(() => held.length === 1, 'the question for keys');
   for (let i = 0; i < 50; i++) t.equal(await ask(known), '200 batch');
+  t.equal(await ask(await signedBy(k1, provider.issuer, 'somebody new')), '200 somebody new');
   t.equal(held.length, 1);
   held[0]?.();
-  t.same(await Promise.all(waiting), ['200 batch', '200 batch']);
+  const answers = await Promise.all(waiting);
+  t.same(answers.slice(0, 3), ['200 batch', '200 batch', '200 user-0']);
+  t.ok(answers.every((answer) => answer.startsWith('200 ')));
 
   provider.useKeys(k3);
   const third = await provider.accessToken();
