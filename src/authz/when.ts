@@ -40,10 +40,14 @@ function compileValues<T>({ values, notValues }: Values<T>, compile: CompileList
   return fieldList(reading).add('values', values, compile).addNot('notValues', notValues, compile).all();
 }
 
-/** As in Istio `*` is a name of some length. */
+/** As in Istio `*` is a name of some length. Names of hosts have no case, and Envoy keeps them in lower case. */
 function serverNames(matches: readonly StringMatch[]): Condition {
-  const matcher = anyText(matches);
-  return ({ sni }) => sni !== '' && matcher(sni);
+  const matcher = anyText(matches.map(inLowerCase));
+  return ({ sni }) => sni !== '' && matcher(sni.toLowerCase());
+}
+
+function inLowerCase(match: StringMatch): StringMatch {
+  return match.kind === 'present' || match.kind === 'regex' ? match : { ...match, value: match.value.toLowerCase() };
 }
 
 function unknownIn(when: never): string {

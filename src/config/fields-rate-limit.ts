@@ -1,4 +1,4 @@
-import { operation, source } from './fields-security.ts';
+import { operation, source, when } from './fields-security.ts';
 import { policySelector } from './fields-selector.ts';
 import type { KindTable } from './schema.ts';
 import {
@@ -36,6 +36,7 @@ const rules = list(
   object({
     from: nonEmptyList(object({ source: required(source) })),
     to: nonEmptyList(object({ operation: required(operation) })),
+    when: nonEmptyList(when),
   }),
 );
 const headers = oneOfValues('LIMITED', 'ALWAYS', 'NEVER');

@@ -77,7 +77,8 @@ export const operation: ObjectType = object({
   notPaths: values,
 });
 
-const when: ObjectType = object({
+/** What else must hold, as AuthorizationPolicy says it. */
+export const when: ObjectType = object({
   key: enforced(
     required(string()),
     '`experimental.*` is refused, and of the names with a colon all but `:method` and `:authority`',

@@ -107,7 +107,7 @@ function conditionHolds(when: AuthorizationCondition, facts: AuthorizationFacts,
     }
     case 'sni': {
       const fits = (list: readonly StringMatch[]): boolean =>
-        facts.sni !== '' && list.some((match) => textFits(match, facts.sni));
+        facts.sni !== '' && list.some((match) => textFits(match, facts.sni.toLowerCase()));
       return both(when.values, when.notValues, fits, inDoubt);
     }
     case 'destinationIp': {

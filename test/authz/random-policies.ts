@@ -257,7 +257,7 @@ export function randomFacts(choose: Chooser, paths: readonly string[] = plainPat
     sourceAddress: once(6) ? undefined : of(addresses),
     remoteAddress: once(6) ? undefined : of(addresses),
     destinationAddress: once(6) ? undefined : of(addresses),
-    sni: of(['', 'web', 'web.shop']),
+    sni: of(['', 'web', 'web.shop', 'Web']),
     rawHeaders,
   } as AuthorizationFacts;
 }

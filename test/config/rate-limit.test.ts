@@ -28,7 +28,8 @@ t.test('a local limit: what it says, and what holds where it says nothing', asyn
     },
   ]);
   const full = `name: api, by: [{principal: true}, {header: X-Key}, {claim: sub}, {path: true}, {method: true}, {host: true}, {remoteAddress: true}],
-    rules: [{from: [{source: {notNamespaces: [infra]}}], to: [{operation: {paths: [/api/*], methods: [GET]}}]}],
+    rules: [{from: [{source: {notNamespaces: [infra]}}], to: [{operation: {paths: [/api/*], methods: [GET]}}],
+      when: [{key: "request.headers[X-Plan]", values: [free]}]}],
     maxKeys: 5, shadow: true, headers: ALWAYS`;
   t.match(
     inbound(rateLimit(`local: [{tokenBucket: {maxTokens: 9, tokensPerFill: 3, fillInterval: 500ms}, ${full}}]`)),
@@ -50,6 +51,7 @@ t.test('a local limit: what it says, and what holds where it says nothing', asyn
             {
               from: [{ notNamespaces: [{ kind: 'exact', value: 'infra' }] }],
               to: [{ paths: [{ kind: 'prefix', value: '/api/' }], methods: [{ kind: 'exact', value: 'GET' }] }],
+              when: [{ attribute: 'header', name: 'x-plan', values: [{ kind: 'exact', value: 'free' }] }],
             },
           ],
           maxKeys: 5,
@@ -127,6 +129,12 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
   ['a part that is switched off', local('by: [{path: false}]'), /by\[0\]\.path: must be true, or absent/],
   ['an unknown part', local('by: [{cookie: a}]'), /by\[0\]\.cookie: is not a field/],
   ['a header with a blank', local('by: [{header: "a b"}]'), /by\[0\]\.header: must be the name of a header/],
+  ['an empty when', local('rules: [{when: []}]'), /rules\[0\]\.when: must be a list with at least one entry/],
+  [
+    'a condition on what nobody knows',
+    local('rules: [{when: [{key: a, values: [b]}]}]'),
+    /when\[0\]\.key: is not an attribute/,
+  ],
   ['an empty rule', local('rules: [{to: [{operation: {}}]}]'), /rules\[0\]\.to\[0\]\.operation: must say something/],
   ['a path without a slash', local('rules: [{to: [{operation: {paths: [api]}}]}]'), /paths\[0\]: must begin with/],
   [
