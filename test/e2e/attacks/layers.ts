@@ -4,6 +4,7 @@ import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
 import { jwksLayer } from './jwks.ts';
 import { jwtLayer } from './jwt.ts';
+import { h2Layer, h2Scripts } from './h2.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -66,7 +67,7 @@ export interface Layer {
  */
 export const layers: readonly Layer[] = [
   { name: 'path' },
-  { name: 'host' },
+  { name: 'host', scripts: h2Scripts },
   { name: 'hdr' },
   authzLayer,
   { name: 'idh' },
@@ -74,4 +75,5 @@ export const layers: readonly Layer[] = [
   jwtLayer,
   { name: 'obs' },
   jwksLayer,
+  h2Layer,
 ];

@@ -52,9 +52,21 @@ const express4 = createRequire(import.meta.url)('express-4') as typeof express;
 
 const local = { host: '127.0.0.1' } as const;
 
-/** Shows what has arrived when all of it has. */
+let runs = 0;
+
+/** How often a handler of any application has run so far: what got past the mesh. */
+export function handlerRuns(): number {
+  return runs;
+}
+
+/** Shows what has arrived when all of it has; for `/large` a mebibyte instead. */
 export function show(handler: Seen['handler'], request: IncomingMessage, response: ServerResponse): void {
+  runs++;
   request.on('error', () => {});
+  if (request.url === '/large') {
+    response.end(Buffer.alloc(1_048_576, 'x'));
+    return;
+  }
   request.resume().on('end', () => {
     const { claims, peer } = requestContext(request);
     const seen: Seen = {
