@@ -1,10 +1,11 @@
 import type { AgentAnswer, AgentStart } from './agent-answers.ts';
 import { ActiveFaults } from './fault/active.ts';
-import { abortAnswer, isGrpc } from './fault/answer.ts';
+import { abortAnswer } from './fault/answer.ts';
 import { planByHeaders } from './fault/by-headers.ts';
 import { type FaultPlan, isAborted, isDelayed, mayAskForFaults, planFault } from './fault/decide.ts';
 import type { AgentRequest, AgentTarget, RoutedLater } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
+import { isGrpc } from './lib/grpc-answer.ts';
 import type { Random } from './lib/random.ts';
 import type { Route } from './model/route.ts';
 import { currentScope } from './pipeline/scope.ts';

@@ -29,6 +29,7 @@ import type { Metrics } from './telemetry/metrics.ts';
 import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
+import type { AcceptorLimits } from './transport/limits.ts';
 import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface InboundDependencies {
@@ -50,6 +51,10 @@ export interface InboundDependencies {
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process; see {@link MeshOptions.loadReports}. */
   readonly loadReports?: 'asked' | 'always' | 'never';
+  /** How refusals are written; see {@link MeshOptions.errorFormat}. */
+  readonly errorFormat?: 'text' | 'problem';
+  /** Bounds of what clients may take; see {@link MeshOptions.limits}. */
+  readonly limits?: Partial<AcceptorLimits>;
   /** Cuts connections of clients that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
   /** Hears of requests that AUDIT policies match. */
@@ -72,13 +77,14 @@ export interface Inbound {
 }
 
 export function createInbound(dependencies: InboundDependencies): Inbound {
-  const { clock, identity, logger, snapshot } = dependencies;
+  const { clock, identity, limits = {}, logger, snapshot } = dependencies;
   const acceptors = new Set<Acceptor>();
   const counts = createConnectionCounts();
   let closed = false;
   const ownPrincipal = (): string => identity?.current()?.credentials.spiffeId ?? '';
   const pipeline = createServerPipeline({
     ...dependencies,
+    maxHeaders: limits.maxHeaders,
     peerOfSocket: (socket) => {
       const bundles = identity?.current()?.credentials.trustBundles;
       return bundles && peerOfSocket(socket, bundles, clock, unknownRoots);
@@ -107,6 +113,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         clock,
         trustWatch: dependencies.trustWatch,
         counts,
+        limits,
       });
       const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
       acceptors.add(acceptor);

@@ -66,3 +66,4 @@ export type { AuthorizerStatus } from './server-authorizers.ts';
 export type { RateLimitStatus } from './server-limits.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';
+export type { AcceptorLimits as InboundLimits } from './transport/limits.ts';

@@ -25,6 +25,7 @@ import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import type { SeriesSnapshot } from './telemetry/metrics.ts';
 import type { InboundConnections } from './transport/connection-counts.ts';
+import type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
 
 /** Options of `createMesh`. Everything is optional; what is absent comes from the environment. */
 export interface MeshOptions {
@@ -117,6 +118,13 @@ export interface MeshOptions {
    * Istio) or refused with 401 (`required`).
    */
   readonly tokenExpiry?: 'optional' | 'required';
+  /**
+   * How requests are refused that this process is sent: `text` (default) in Envoy's plain words,
+   * `problem` as problem details (RFC 9457, `application/problem+json`). gRPC calls get a gRPC status.
+   */
+  readonly errorFormat?: 'text' | 'problem';
+  /** Bounds of what clients may take of this process; those that are absent have their defaults. */
+  readonly limits?: Partial<InboundLimits>;
   /**
    * Answers, by service, to calls that an open circuit breaker refuses. Names without a dot are services
    * of the own namespace. Goes before the `fallback` of the `CircuitBreaker` that there must be.

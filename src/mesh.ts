@@ -108,6 +108,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     identity,
     propagateHeaders: settings.propagateHeaders,
     loadReports: settings.loadReports,
+    errorFormat: settings.errorFormat,
+    limits: settings.limits,
     rateLimitService: options.rateLimitService,
     audited: (audit) => events.emit('authorization-audit', audit),
     keySourceOf: keys.sourceOf,

@@ -8,7 +8,7 @@ import { type AuthorizationCount, createTallies, type Tallies } from './authz/ta
 import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
-import { answerFailure, failureOf } from './host/rescue.ts';
+import { answerFailure, type ErrorFormat, failureOf } from './host/rescue.ts';
 import { jwtFilters } from './jwt/filter.ts';
 import { type KeySource, noKeys } from './jwt/keys.ts';
 import { createTokenCache } from './jwt/token-cache.ts';
@@ -72,6 +72,10 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process. Default: who asks. */
   readonly loadReports?: 'asked' | 'always' | 'never';
+  /** How refusals are written. Default `text`. */
+  readonly errorFormat?: ErrorFormat;
+  /** Header fields of a request. Default 100. */
+  readonly maxHeaders?: number | undefined;
 }
 
 /** The way of a request from the socket to the application. */
@@ -140,6 +144,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
         dependencies.pathNormalization ?? pathNormalization ?? 'BASE',
         handsClientCertOn(forwardClientCert.mode),
         policy.numTrustedProxies,
+        dependencies.maxHeaders,
       ),
       // refusals are recorded too
       metrics,
@@ -199,7 +204,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     const fields = { code: failure.code, ...why, method: call.method, path, error };
     if (error instanceof MeshError) logger.debug(fields, failure.message);
     else logger.error(fields, 'deciding about a request failed; it was refused');
-    answerFailure(call.request, call.response, failure);
+    answerFailure(call.request, call.response, failure, dependencies.errorFormat);
   };
 
   const run = (request: IncomingMessage, response: ServerResponse, next: ServerCall['next']): void => {

@@ -40,6 +40,8 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   jwksCa: like(settingsTable.jwksCa),
   jwksRefreshMs: like(settingsTable.jwksRefreshMs),
   tokenExpiry: like(settingsTable.tokenExpiry),
+  errorFormat: like(settingsTable.errorFormat),
+  limits: like(settingsTable.limits),
   fallbacks: (value) =>
     isObject(value) && Object.values(value).every((each) => typeof each === 'function')
       ? undefined

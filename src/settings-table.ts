@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import { isHostName } from './config/values.ts';
 import { type FileLayout, fileLayouts } from './identity/file-layouts.ts';
 import { mayPropagate } from './trace/propagated.ts';
+import { type AcceptorLimits, limitRanges } from './transport/limits.ts';
 
 /** One setting: a key of `inmesh.yaml`, and a variable of the environment. */
 export interface Setting<T> {
@@ -117,6 +118,32 @@ const labels: Setting<Readonly<Record<string, string>>> = {
   accept: (value) => (areLabels(value) ? value : undefined),
 };
 
+const limits: Setting<Partial<AcceptorLimits>> = {
+  variable: 'INMESH_LIMITS',
+  mustBe: `limits of inbound connections: name=number,name=number in the environment, a map in inmesh.yaml; ${Object.entries(
+    limitRanges,
+  )
+    .map(([name, [from, to]]) => `${name} from ${from} to ${to}`)
+    .join(', ')}`,
+  parse: (given) => {
+    const entries = given.split(',').map((pair) => pair.split('=').map((part) => part.trim()));
+    const names = new Set(entries.map(([name]) => name));
+    const good = entries.every(([, count = '', ...more]) => more.length === 0 && /^\d+$/.test(count));
+    if (!good || names.size < entries.length) return undefined;
+    return acceptLimits(Object.fromEntries(entries.map(([name, count]) => [name, Number(count)])));
+  },
+  accept: acceptLimits,
+};
+
+function acceptLimits(value: unknown): Partial<AcceptorLimits> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const good = Object.entries(value).every(([name, limit]) => {
+    const range = Object.hasOwn(limitRanges, name) ? limitRanges[name as keyof AcceptorLimits] : undefined;
+    return range !== undefined && Number.isInteger(limit) && limit >= range[0] && limit <= range[1];
+  });
+  return good ? { ...value } : undefined;
+}
+
 const namePattern = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 
 /** Kubernetes' rule for names of namespaces: lower case, unlike DNS itself. */
@@ -161,6 +188,8 @@ interface SettingValues {
   readonly jwksCa: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
+  readonly errorFormat: 'text' | 'problem';
+  readonly limits: Partial<AcceptorLimits>;
 }
 
 export type SettingKey = keyof SettingValues;
@@ -219,6 +248,8 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
   jwksRefreshMs,
   tokenExpiry: oneOf('INMESH_TOKEN_EXPIRY', 'optional', 'required'),
+  errorFormat: oneOf('INMESH_ERROR_FORMAT', 'text', 'problem'),
+  limits,
 };
 
 /** Names the settings file; not a setting itself. */

@@ -12,6 +12,7 @@ import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { checkOptions } from './settings-options.ts';
 import { type Environment, type Layer, readEnvironment, readSettingsFile } from './settings-sources.ts';
 import { type LogLevel, type SettingKey, type SettingValue, settingsTable } from './settings-table.ts';
+import type { AcceptorLimits } from './transport/limits.ts';
 
 /** Where certificates come from. */
 export type IdentitySettings =
@@ -62,6 +63,9 @@ export interface ResolvedSettings {
   readonly jwksCa?: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
+  readonly errorFormat: 'text' | 'problem';
+  /** What was said; the rest are defaults. */
+  readonly limits: Partial<AcceptorLimits>;
   /** The `inmesh.yaml` that was read. */
   readonly settingsFile?: string;
 }
@@ -122,6 +126,8 @@ export function resolveSettings(
     ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
     jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
     tokenExpiry: options.tokenExpiry ?? value('tokenExpiry') ?? 'optional',
+    errorFormat: options.errorFormat ?? value('errorFormat') ?? 'text',
+    limits: { ...(options.limits ?? value('limits')) },
     ...(file === undefined ? {} : { settingsFile: file.path }),
   };
 }

@@ -58,6 +58,8 @@ t.test('without anything there are defaults', async (t) => {
     untrustedConnections: 'refuse',
     jwksRefreshMs: 300_000,
     tokenExpiry: 'optional',
+    errorFormat: 'text',
+    limits: {},
   });
   t.equal(logger.info, silentLogger.info);
   t.not(logger.warn, silentLogger.warn);
@@ -96,6 +98,8 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_PROPAGATE_HEADERS: 'End-User, x-canary,end-user',
       INMESH_INSTANCE: 'reviews-v2-6f9',
       INMESH_LOAD_REPORTS: 'always',
+      INMESH_ERROR_FORMAT: 'problem',
+      INMESH_LIMITS: 'maxConnections=100, bodyIdleMs=5000',
       INMESH_RETRY_BUDGET: '12.5',
       INMESH_NESTED_RETRIES: 'allow',
       INMESH_REPLAY_BODY_BYTES: '1000',
@@ -146,6 +150,8 @@ t.test('every setting can come from the environment', async (t) => {
     jwksCa: '/etc/issuer.pem',
     jwksRefreshMs: 1_000,
     tokenExpiry: 'required',
+    errorFormat: 'problem',
+    limits: { maxConnections: 100, bodyIdleMs: 5_000 },
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -183,6 +189,8 @@ untrustedConnections: close
 jwksCa: issuer.pem
 jwksRefreshMs: 60000
 tokenExpiry: required
+errorFormat: problem
+limits: {maxHeaders: 200}
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -213,6 +221,8 @@ tokenExpiry: required
     jwksCa: join(cwd, 'issuer.pem'),
     jwksRefreshMs: 60_000,
     tokenExpiry: 'required',
+    errorFormat: 'problem',
+    limits: { maxHeaders: 200 },
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);
@@ -437,6 +447,11 @@ t.test('inmesh.yaml is refused with file, line and column', async (t) => {
     ['labels: app=reviews\n', /^inmesh\.yaml:1:9: labels: must be Kubernetes labels: .*, got "app=reviews"$/],
     ['labels: { version: 1 }\n', /^inmesh\.yaml:1:9: labels: must be .*, got \{"version":1\}$/],
     ['labels: [a]\n', /^inmesh\.yaml:1:9: labels: must be /],
+    [
+      'limits: {maxHeaders: 0}\n',
+      /^inmesh\.yaml:1:9: limits: must be limits of inbound connections: .*, got \{"maxHeaders":0\}$/,
+    ],
+    ['limits: {maxHeader: 100}\n', /^inmesh\.yaml:1:9: limits: must be /],
     ['drainDelayMs: "5"\n', 'inmesh.yaml:1:15: drainDelayMs: must be a whole number of milliseconds, got "5"'],
     ['drainDelayMs: 1.5\n', 'inmesh.yaml:1:15: drainDelayMs: must be a whole number of milliseconds, got 1.5'],
     [
@@ -482,6 +497,11 @@ t.test('wrong and unknown options are refused for callers without types', async 
     [{ workload: { labels: { app: 1 } } }, /^option workload\.labels: must be Kubernetes labels: .*, got \{"app":1\}$/],
     [{ workload: { names: 'x' } }, 'option workload.names: is not a known option; did you mean name?'],
     [{ outboundPolicy: 'ANY' }, 'option outboundPolicy: must be ALLOW_ANY or REGISTRY_ONLY, got "ANY"'],
+    [
+      { limits: { maxConnections: Infinity } },
+      /^option limits: must be limits of inbound connections: .*maxStreams from 1 to 10000/,
+    ],
+    [{ limits: { toString: 1 } }, /^option limits: must be /],
     [{ onFailure: null }, 'option onFailure: must be response or throw, got null'],
     [{ drainGraceMs: -1 }, 'option drainGraceMs: must be a whole number of milliseconds, got -1'],
     [{ propagateHeaders: ['x-envoy-attempt-count'] }, /^option propagateHeaders: must be names of headers/],

@@ -1,5 +1,6 @@
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { isGrpc } from '../lib/grpc-answer.ts';
 import { headerValue } from '../lib/header-list.ts';
 import { isInShare } from '../lib/percent.ts';
 import type { Random } from '../lib/random.ts';
@@ -10,7 +11,7 @@ import { type LocalAnswer, LocalReply } from '../pipeline/local-answer.ts';
 import { pauseCall } from '../pipeline/pause.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import type { ActiveFaults } from './active.ts';
-import { abortAnswer, isGrpc } from './answer.ts';
+import { abortAnswer } from './answer.ts';
 import { planByHeaders } from './by-headers.ts';
 import { type FaultPlan, isDelayed, mayAskForFaults } from './decide.ts';
 

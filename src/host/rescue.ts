@@ -1,5 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { causeOf, type FailureAnswer, MeshError, type MeshErrorCode } from '../errors.ts';
+import { grpcMessage, grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
+
+/**
+ * How refusals are written: `text` in Envoy's plain words, `problem` as problem details (RFC 9457). By
+ * the server's choice alone: what a stranger says that it accepts decides nothing. gRPC calls get a
+ * gRPC status in any case, as of an Envoy.
+ */
+export type ErrorFormat = 'text' | 'problem';
 
 /** A response that says no more than its status does, in Envoy's words where it has them. */
 const bodies: Partial<Record<MeshErrorCode, string>> = {
@@ -39,25 +47,41 @@ export function failureBody({ answerBody, code, status }: MeshError): string {
   return answerBody ?? bodies[code] ?? statusWords[status] ?? 'service unavailable';
 }
 
+/** The same as problem details (RFC 9457): the type is `about:blank`, so the title is that of the status. */
+export function problemDetails(failure: MeshError): string {
+  const { code, status } = failure;
+  const title = STATUS_CODES[status] ?? 'Error';
+  return JSON.stringify({ type: 'about:blank', title, status, detail: failureBody(failure), code });
+}
+
+/** Statuses of gRPC that say more than the one that stands for the status of HTTP. */
+const grpcStatuses: Partial<Record<MeshErrorCode, number>> = {
+  ERR_MESH_DEADLINE_EXPIRED: 4,
+  // UNAVAILABLE, which stands for 429, would ask clients to try again at once.
+  ERR_MESH_RATE_LIMITED: 8,
+};
+
 /**
  * Answers a request with a failure: the status, the code in `x-inmesh-error`, and a body without
  * internals. The only place where an error of the server side becomes a response.
  */
-export function answerFailure(request: IncomingMessage, response: ServerResponse, failure: MeshError): void {
+export function answerFailure(
+  request: IncomingMessage,
+  response: ServerResponse,
+  failure: MeshError,
+  format: ErrorFormat = 'text',
+): void {
   if (response.headersSent) {
     // Too late for a status; a cut connection at least cannot be taken for a whole response.
     response.destroy();
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
-  if (failure.answer !== undefined) {
+  if (failure.answer !== undefined && !isGrpc(request.headers['content-type'])) {
     answerInTheirWords(request, response, failure, failure.answer);
     return;
   }
-  const body = failureBody(failure);
-  response.statusCode = failure.status;
-  response.setHeader('content-type', 'text/plain');
-  response.setHeader('content-length', body.length);
+  const body = setBody(request, response, failure, format);
   response.setHeader('x-inmesh-error', failure.code);
   for (const [name, value] of failure.answerHeaders ?? []) response.setHeader(name, value);
   if (failure.code === 'ERR_MESH_CONCURRENCY_LIMIT' || failure.code === 'ERR_MESH_OVERLOADED') {
@@ -91,6 +115,29 @@ function answerInTheirWords(
   if (mustEnd(request, failure)) response.shouldKeepAlive = false;
   response.end(bodiless ? undefined : body);
   dropBody(request);
+}
+
+/** Sets the status and the headers that go with a body, and returns that body. */
+function setBody(
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  failure: MeshError,
+  format: ErrorFormat,
+): string {
+  if (isGrpc(headers['content-type'])) {
+    // A response of headers only; clients look for nothing else.
+    response.statusCode = 200;
+    response.setHeader('content-type', 'application/grpc');
+    response.setHeader('grpc-status', String(grpcStatuses[failure.code] ?? grpcStatusOf(failure.status)));
+    response.setHeader('grpc-message', grpcMessage(failureBody(failure)));
+    response.setHeader('content-length', 0);
+    return '';
+  }
+  const body = format === 'problem' ? problemDetails(failure) : failureBody(failure);
+  response.statusCode = failure.status;
+  response.setHeader('content-type', format === 'problem' ? 'application/problem+json' : 'text/plain');
+  response.setHeader('content-length', Buffer.byteLength(body));
+  return body;
 }
 
 /** After broken framing, or with a large body on its way, the connection cannot be used again. */

@@ -19,6 +19,7 @@ export function sanitizeFilter(
   mode: PathNormalization,
   keepsClientCert = false,
   trustedProxies = 0,
+  maxHeaders: number = maxHeaderCount,
 ): Filter<ServerCall, void> {
   return (call, next) => {
     const { request } = call;
@@ -26,11 +27,8 @@ export function sanitizeFilter(
     checkVersion(request);
     if (call.method === 'TRACE') throw new MeshError('ERR_MESH_METHOD', 'TRACE would show headers to the caller');
     const { rawHeaders } = request;
-    if (rawHeaders.length > maxHeaderCount * 2) {
-      throw new MeshError(
-        'ERR_MESH_HEADERS_TOO_LARGE',
-        `${rawHeaders.length / 2} headers, ${maxHeaderCount} are allowed`,
-      );
+    if (rawHeaders.length > maxHeaders * 2) {
+      throw new MeshError('ERR_MESH_HEADERS_TOO_LARGE', `${rawHeaders.length / 2} headers, ${maxHeaders} are allowed`);
     }
     const { hosts, hints } = scanHeaders(rawHeaders);
     call.hints = hints;

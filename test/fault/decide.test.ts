@@ -1,6 +1,7 @@
 import t from 'tap';
-import { abortAnswer, isGrpc } from '../../src/fault/answer.ts';
+import { abortAnswer } from '../../src/fault/answer.ts';
 import { decideFault, planFault } from '../../src/fault/decide.ts';
+import { isGrpc } from '../../src/lib/grpc-answer.ts';
 import type { Fault } from '../../src/model/route.ts';
 
 const delay = (percent: number, delayMs = 5_000): Fault => ({ level: 'call', delay: { delayMs, percent } });

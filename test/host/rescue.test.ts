@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import t from 'tap';
 import { MeshError, type MeshErrorCode } from '../../src/errors.ts';
-import { answerFailure, failureBody, failureOf } from '../../src/host/rescue.ts';
+import { answerFailure, failureBody, failureOf, problemDetails } from '../../src/host/rescue.ts';
 
 function exchange(headers: Record<string, string> = {}): { request: IncomingMessage; response: ServerResponse } {
   const request = new IncomingMessage(new Socket());
@@ -68,4 +68,54 @@ t.test('a refused method names the others, and a response that has begun is cut'
   late.response.flushHeaders();
   answerFailure(late.request, late.response, new MeshError('ERR_MESH_FORBIDDEN', ''));
   t.equal(late.response.destroyed, true);
+});
+
+t.test('problem details say what the text says', async (t) => {
+  const failure = new MeshError('ERR_MESH_FORBIDDEN', 'policy shop/secret-name denies it');
+  const body = {
+    type: 'about:blank',
+    title: 'Forbidden',
+    status: 403,
+    detail: 'RBAC: access denied',
+    code: 'ERR_MESH_FORBIDDEN',
+  };
+  t.same(JSON.parse(problemDetails(failure)), body);
+  const { request, response } = exchange({ accept: 'text/plain' });
+  answerFailure(request, response, failure, 'problem');
+  t.match(response.getHeaders(), {
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(problemDetails(failure)),
+  });
+  t.equal(response.statusCode, 403);
+  const told = new MeshError('ERR_MESH_FORBIDDEN', 'internal', { answerBody: 'Audiences in Jwt are not allowed – no' });
+  t.match(JSON.parse(problemDetails(told)), { detail: 'Audiences in Jwt are not allowed – no' });
+});
+
+t.test('gRPC calls get a status of gRPC, whatever the format', async (t) => {
+  const table: readonly (readonly [MeshErrorCode, number])[] = [
+    ['ERR_MESH_BAD_REQUEST', 13],
+    ['ERR_MESH_FORBIDDEN', 7],
+    ['ERR_MESH_MTLS_REQUIRED', 7],
+    ['ERR_MESH_RATE_LIMITED', 8],
+    ['ERR_MESH_OVERLOADED', 14],
+    ['ERR_MESH_DEADLINE_EXPIRED', 4],
+    ['ERR_MESH_METHOD', 2],
+  ];
+  for (const [code, status] of table) {
+    for (const type of ['application/grpc', 'application/grpc+proto']) {
+      const { request, response } = exchange({ 'content-type': type });
+      answerFailure(request, response, new MeshError(code, 'internal', { answerBody: 'no, 100 % sure\n' }), 'problem');
+      t.equal(response.statusCode, 200, code);
+      t.match(response.getHeaders(), {
+        'content-type': 'application/grpc',
+        'content-length': 0,
+        'grpc-status': String(status),
+        'grpc-message': 'no, 100 %25 sure%0A',
+        'x-inmesh-error': code,
+      });
+    }
+  }
+  const { request, response } = exchange({ 'content-type': 'application/grpc-web' });
+  answerFailure(request, response, new MeshError('ERR_MESH_FORBIDDEN', 'internal'));
+  t.equal(response.statusCode, 403, 'gRPC-Web is no gRPC, as in Envoy');
 });

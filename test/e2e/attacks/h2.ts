@@ -197,7 +197,13 @@ const scripts: Readonly<Record<string, Script>> = {
     return {};
   },
   'H2-021': attack(async (client) => {
-    client.write(headersFrame(1, literals([[':method', 'POST'], ...get.slice(1), ['content-type', 'application/grpc']]), endHeaders));
+    client.write(
+      headersFrame(
+        1,
+        literals([[':method', 'POST'], ...get.slice(1), ['content-type', 'application/grpc']]),
+        endHeaders,
+      ),
+    );
     const before = process.memoryUsage();
     client.send(frameTypes.data, endStream, 1, Buffer.from([0, 0xff, 0xff, 0xff, 0xff]));
     await client.until(() => client.streams.get(1)?.ended === true);
