@@ -67,3 +67,4 @@ export type { RateLimitStatus } from './server-limits.ts';
 export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';
 export type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
+export { type MeshServerOptions, meshServerOptions } from './transport/server-options.ts';

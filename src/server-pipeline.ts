@@ -8,6 +8,7 @@ import { type AuthorizationCount, createTallies, type Tallies } from './authz/ta
 import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
+import { wasReadLeniently } from './host/lenient-parser.ts';
 import { answerFailure, type ErrorFormat, failureOf } from './host/rescue.ts';
 import { jwtFilters } from './jwt/filter.ts';
 import { type KeySource, noKeys } from './jwt/keys.ts';
@@ -220,6 +221,15 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     if (result !== passed) result.catch((error: unknown) => settle(call, error));
   };
 
+  let lenientSaid = false;
+  const refuseLenient = (request: IncomingMessage, response: ServerResponse): void => {
+    const failure = new MeshError('ERR_MESH_OPTION_INVALID', 'the server uses insecureHTTPParser: nothing is let in');
+    if (!lenientSaid) logger.error({ code: failure.code }, failure.message);
+    lenientSaid = true;
+    seriesOf(undefined).record(failure.status, failure.flag, 0);
+    answerFailure(request, response, failure, dependencies.errorFormat);
+  };
+
   const handedCall = (request: IncomingMessage): ServerCall | undefined => {
     const call = callOf(request);
     return call?.owner === owner && call.handed ? call : undefined;
@@ -229,6 +239,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     handle(request, response, next) {
       // Decided already: this request came through the acceptor.
       if (handedCall(request) !== undefined) next();
+      else if (wasReadLeniently(request)) refuseLenient(request, response);
       else run(request, response, next);
     },
     serve: (application) => (request, response) => run(request, response, application),

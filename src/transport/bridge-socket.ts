@@ -10,6 +10,10 @@ type Done = (error?: Error | null) => void;
  * real connection: addresses, TLS and certificate are that one's.
  */
 export class BridgeSocket extends Duplex {
+  /** What `setTimeout` was given, as in `net`; whoever carries the stream says when it has passed. */
+  timeout: number;
+  /** Counts what went in or out at this end. */
+  moved: number;
   readonly #carrier: Socket | TLSSocket;
   #other: BridgeSocket | undefined;
   /** The write of the other end that waits until this end is read again. */
@@ -17,6 +21,8 @@ export class BridgeSocket extends Duplex {
 
   constructor(carrier: Socket | TLSSocket) {
     super();
+    this.timeout = 0;
+    this.moved = 0;
     this.#carrier = carrier;
     this.#other = undefined;
     this.#held = undefined;
@@ -28,6 +34,11 @@ export class BridgeSocket extends Duplex {
     b.#other = a;
   }
 
+  /** The end that reads what is written here. */
+  get other(): BridgeSocket | undefined {
+    return this.#other;
+  }
+
   override _read(): void {
     const held = this.#held;
     this.#held = undefined;
@@ -36,6 +47,8 @@ export class BridgeSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     const other = this.#other;
+    this.moved++;
+    if (other !== undefined) other.moved++;
     if (other === undefined || other.destroyed) done(closed('EPIPE'));
     else if (other.push(chunk)) done();
     else other.#held = done;
@@ -118,11 +131,17 @@ export class BridgeSocket extends Duplex {
     return detailed === true ? this.#carrier.getPeerCertificate(true) : this.#carrier.getPeerCertificate();
   }
 
-  // The life of this connection is that of its HTTP/2 session: times and delays are set there.
-
-  setTimeout(): this {
+  /** No timer of its own: the watch over the streams of the session emits `timeout`. */
+  setTimeout(ms: number, onTimeout?: () => void): this {
+    this.timeout = ms;
+    if (onTimeout !== undefined) {
+      if (ms > 0) this.once('timeout', onTimeout);
+      else this.removeListener('timeout', onTimeout);
+    }
     return this;
   }
+
+  // The rest of the life of this connection is that of its HTTP/2 session: delays are set there.
 
   setNoDelay(): this {
     return this;

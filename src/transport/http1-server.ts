@@ -5,6 +5,7 @@ import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { connectionOf } from '../pipeline/connection.ts';
 import type { AcceptorLimits } from './limits.ts';
+import { meshServerOptions } from './server-options.ts';
 
 /** What the HTTP/1 server tells the acceptor. */
 export interface Http1Hooks {
@@ -19,15 +20,12 @@ export interface Http1Hooks {
  */
 export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clock: Clock): Server {
   const server = createServer({
-    insecureHTTPParser: false,
+    ...meshServerOptions(limits),
     // The pipeline refuses a missing Host itself, so that the refusal is counted.
     requireHostHeader: false,
-    maxHeaderSize: limits.maxHeaderBytes,
-    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
-    requestTimeout: limits.requestTimeoutMs,
-    keepAliveTimeout: limits.keepAliveMs,
-    connectionsCheckingInterval: Math.max(1, Math.min(5_000, limits.headersTimeoutMs / 2)),
   });
+  // Connections of which nobody takes the response; the times of bodies and of idleness go before it.
+  server.timeout = limits.responseIdleMs;
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connectionOf(request.socket);
     if (connection !== undefined) {
@@ -130,7 +128,8 @@ function createEnding(clock: Clock): Ending {
 
 /**
  * A socket was silent for its timeout. Between requests: it is idle, close it. Within one: only if
- * the client owes us its body. A handler that takes its time, or reads slowly, is no reason.
+ * the client owes us its body, or does not take the response. A handler that takes its time, or
+ * reads slowly, is no reason.
  */
 function onIdle(socket: Socket, limits: AcceptorLimits): void {
   const connection = connectionOf(socket);
@@ -140,13 +139,19 @@ function onIdle(socket: Socket, limits: AcceptorLimits): void {
     socket.destroySoon();
     return;
   }
-  if (socket.timeout !== limits.bodyIdleMs) {
+  if (socket.timeout !== limits.bodyIdleMs && socket.timeout !== limits.responseIdleMs) {
     // The application has set a time of its own (`request.setTimeout`): do as Node does.
     if (request.listenerCount('timeout') === 0 && response.listenerCount('timeout') === 0) socket.destroy();
     return;
   }
   const waits = !request.complete && request.readableLength === 0 && request.readableFlowing === true;
-  if (!waits) return;
+  if (!waits) {
+    if (socket.writableLength === 0) return;
+    // The response is there, and the client does not read.
+    if (socket.timeout === limits.responseIdleMs) socket.destroy();
+    else socket.setTimeout(limits.responseIdleMs);
+    return;
+  }
   if (response.headersSent) socket.destroy();
   else {
     response.shouldKeepAlive = false;

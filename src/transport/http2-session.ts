@@ -4,8 +4,10 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import { BridgeSocket } from './bridge-socket.ts';
+import { limitControlFrames, watchStreams } from './http2-guard.ts';
 import { carryStream } from './http2-stream.ts';
 import type { AcceptorLimits } from './limits.ts';
+import { meshServerOptions } from './server-options.ts';
 
 /** One HTTP/2 connection. */
 export interface Http2Connection {
@@ -27,19 +29,19 @@ export interface Http2Options {
  */
 export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Options): Http2Connection {
   const { limits, clock } = options;
-  const session = performServerHandshake(socket, {
-    maxSessionMemory: limits.maxSessionMegabytes,
-    settings: { maxConcurrentStreams: limits.maxStreams, maxHeaderListSize: limits.maxHeaderBytes },
-  });
+  const { maxSessionMemory, settings } = meshServerOptions(limits);
+  const session = performServerHandshake(socket, { maxSessionMemory, settings });
   const agent = new BridgeAgent(carrier, options.serve);
+  const watch = watchStreams(clock, limits);
   let streams = 0;
   session.on('stream', (stream, headers, _flags, rawHeaders) => {
     streams++;
     stream.on('close', () => {
       streams--;
     });
-    carryStream(stream, headers, rawHeaders, agent, clock);
+    carryStream(stream, headers, rawHeaders, agent, clock, watch);
   });
+  limitControlFrames(session, clock);
   // What the other side does wrong ends its session; 'close' follows.
   session.on('error', ignore);
   session.on('close', () => agent.destroy());

@@ -1,6 +1,7 @@
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage, METHODS } from 'node:http';
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../lib/clock.ts';
+import type { StreamWatch, WatchedStream } from './http2-guard.ts';
 import { type Http1Head, toHttp1, toHttp2 } from './http2-headers.ts';
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -9,9 +10,7 @@ const methods: ReadonlySet<string> = new Set(METHODS);
 const maxResponseHeaderBytes = 1_048_576;
 
 /** One stream and the request that carries it on. */
-interface Carried {
-  readonly stream: ServerHttp2Stream;
-  readonly request: ClientRequest;
+interface Carried extends WatchedStream {
   readonly method: string;
   readonly clock: Clock;
   /** The whole response was read from the application. */
@@ -30,6 +29,7 @@ export function carryStream(
   rawHeaders: readonly string[],
   agent: Agent,
   clock: Clock,
+  watch: StreamWatch,
 ): void {
   // Errors of a stream are the client's doing; 'close' follows and cleans up.
   stream.on('error', ignore);
@@ -46,7 +46,19 @@ export function carryStream(
     answer(stream, 400, 'ERR_MESH_BAD_REQUEST', clock);
     return;
   }
-  const carried: Carried = { stream, request, method, clock, delivered: false, cut: false };
+  const carried: Carried = {
+    stream,
+    request,
+    method,
+    clock,
+    delivered: false,
+    cut: false,
+    moved: 0,
+    pending: 0,
+    movedAt: 0,
+    told: false,
+  };
+  watch.add(carried);
   request.on('information', ({ statusCode, rawHeaders: list }) => {
     if (!stream.closed && !stream.headersSent) stream.additionalHeaders(toHttp2(list, statusCode));
   });
@@ -56,6 +68,7 @@ export function carryStream(
     if (!carried.delivered && !stream.closed) stream.close(NGHTTP2_INTERNAL_ERROR);
   });
   stream.on('close', () => {
+    watch.remove(carried);
     if (!carried.delivered || !request.writableFinished) request.destroy();
   });
   if (hasBody) send(carried);

@@ -34,18 +34,20 @@ export async function runAttacks(
   const shared = readFixture('configs').configs ?? {};
   const results: Result[] = [];
 
-  const serve = async (kind: ServerKind, layer: Layer): Promise<GuardedServer> =>
-    guard(
+  const serve = async (kind: ServerKind, layer: Layer): Promise<GuardedServer> => {
+    const options = layer.mesh?.() ?? {};
+    return guard(
       {
         name: kind.name,
         serve: async ({ mesh }) => {
-          const { securePort, plainPort, close } = await kind.serve(mesh, credentials);
+          const { securePort, plainPort, close } = await kind.serve(mesh, credentials, options.limits ?? {});
           return { port: securePort, plainPort, close };
         },
       },
       authority,
-      { identity: { name: 'test', run: async (sink) => sink.update(credentials) }, ...layer.mesh?.() },
+      { identity: { name: 'test', run: async (sink) => sink.update(credentials) }, ...options },
     );
+  };
 
   const runLayer = async (layer: Layer, serverOf: (kind: ServerKind) => Promise<GuardedServer>): Promise<void> => {
     const fixture = readFixture(layer.name);

@@ -8,7 +8,7 @@ import { inmesh as expressMesh } from '../../../packages/express/src/index.ts';
 import { inmesh as fastifyMesh, meshServerFactory } from '../../../packages/fastify/src/index.ts';
 import type { Credentials } from '../../../src/identity/source.ts';
 import { meshTlsOptions } from '../../../src/identity/tls-options.ts';
-import { type Mesh, requestContext } from '../../../src/index.ts';
+import { type InboundLimits, type Mesh, meshServerOptions, requestContext } from '../../../src/index.ts';
 
 /** What the application saw of a request, as JSON. */
 export interface Seen {
@@ -17,6 +17,8 @@ export interface Seen {
   readonly peer: string | null;
   readonly claims: Readonly<Record<string, unknown>> | null;
   readonly url: string | undefined;
+  /** Bytes of the body. */
+  readonly received: number;
   readonly headers: IncomingMessage['headers'];
   readonly raw: readonly string[];
   readonly distinct: IncomingMessage['headersDistinct'];
@@ -37,7 +39,7 @@ export interface ServerKind {
   readonly listens: boolean;
   /** The route is chosen before the mesh sees the request. */
   readonly routesFirst?: true;
-  serve(mesh: Mesh, own: Credentials): Promise<Serving>;
+  serve(mesh: Mesh, own: Credentials, limits: Partial<InboundLimits>): Promise<Serving>;
 }
 
 /** A column of the matrix: a server, and what is spoken to it. */
@@ -67,13 +69,16 @@ export function show(handler: Seen['handler'], request: IncomingMessage, respons
     response.end(Buffer.alloc(1_048_576, 'x'));
     return;
   }
-  request.resume().on('end', () => {
+  let received = 0;
+  request.on('data', (chunk: Buffer) => void (received += chunk.length));
+  request.on('end', () => {
     const { claims, peer } = requestContext(request);
     const seen: Seen = {
       handler,
       peer: peer?.spiffeId ?? null,
       claims: claims ?? null,
       url: request.url,
+      received,
       headers: request.headers,
       raw: request.rawHeaders,
       distinct: request.headersDistinct,
@@ -122,10 +127,11 @@ async function listening(mesh: Mesh, app: RequestListener): Promise<Serving> {
 }
 
 /** The application's own two servers: one for TLS, one without. */
-async function ownServers(own: Credentials, app: RequestListener): Promise<Serving> {
-  const tls = { ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
+async function ownServers(own: Credentials, limits: Partial<InboundLimits>, app: RequestListener): Promise<Serving> {
+  const options = meshServerOptions(limits);
+  const tls = { ...options, ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
   const secure = createHttps(tls, app);
-  const plain = createHttp(app);
+  const plain = createHttp(options, app);
   secure.on('tlsClientError', () => {});
   const [securePort, plainPort] = await Promise.all([open(secure), open(plain)]);
   const close = async (): Promise<void> => {
@@ -142,8 +148,8 @@ const nodeHttp: ServerKind = { name: 'node:http', listens: true, serve: (mesh) =
 const ownNodeHttp: ServerKind = {
   name: 'own node:http',
   listens: false,
-  serve: (mesh, own) =>
-    ownServers(own, (request, response) => mesh.handle(request, response, () => plainApp(request, response))),
+  serve: (mesh, own, limits) =>
+    ownServers(own, limits, (request, response) => mesh.handle(request, response, () => plainApp(request, response))),
 };
 
 const express5: ServerKind = {
@@ -155,7 +161,7 @@ const express5: ServerKind = {
 const ownExpress5: ServerKind = {
   name: 'own Express 5',
   listens: false,
-  serve: (mesh, own) => ownServers(own, expressApp(express, mesh)),
+  serve: (mesh, own, limits) => ownServers(own, limits, expressApp(express, mesh)),
 };
 
 const expressFour: ServerKind = {
@@ -167,7 +173,7 @@ const expressFour: ServerKind = {
 const ownExpressFour: ServerKind = {
   name: 'own Express 4',
   listens: false,
-  serve: (mesh, own) => ownServers(own, expressApp(express4, mesh)),
+  serve: (mesh, own, limits) => ownServers(own, limits, expressApp(express4, mesh)),
 };
 
 const fastify: ServerKind = {
@@ -185,11 +191,12 @@ const ownFastify: ServerKind = {
   name: 'own Fastify',
   listens: false,
   routesFirst: true,
-  async serve(mesh, own) {
-    const https = { ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
+  async serve(mesh, own, limits) {
+    const http = meshServerOptions(limits);
+    const https = { ...http, ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
     const apps = [
       await fastifyApp(Fastify({ https, forceCloseConnections: true }) as never, mesh),
-      await fastifyApp(Fastify({ forceCloseConnections: true }) as never, mesh),
+      await fastifyApp(Fastify({ http, forceCloseConnections: true }) as never, mesh),
     ] as const;
     apps[0].server.on('tlsClientError', () => {});
     for (const app of apps) await app.listen({ port: 0, ...local });
