@@ -320,3 +320,24 @@ t.test('the parts of a pipeline that are optional', async (t) => {
   t.equal((await rawExchange(port, get().replace('/', '/x/../ADMIN')))[0]?.body, '/x/../ADMIN');
   t.equal((await rawExchange(port, get().replace('/', '/admin')))[0]?.status, 403);
 });
+
+t.test('a server that reads leniently lets nothing in, and the log says so once', async (t) => {
+  const parts = testPipeline();
+  const port = await ownServer(t, parts, hello, createServer({ insecureHTTPParser: true }));
+  for (let i = 0; i < 2; i++) {
+    const [answer] = await rawExchange(port, get());
+    t.match(answer, { status: 500, headers: { 'x-inmesh-error': 'ERR_MESH_OPTION_INVALID' } });
+  }
+  t.same(parts.logger.messages('error'), ['the server uses insecureHTTPParser: nothing is let in']);
+});
+
+t.test('refusals are problem details where that is said, and HEAD gets no body of them', async (t) => {
+  const snapshot = inboundSnapshot({ authorization: [denyAll] });
+  const parts = testPipeline(snapshot, { errorFormat: 'problem' });
+  const port = await ownServer(t, parts, hello);
+  const [answer] = await rawExchange(port, get());
+  t.match(answer, { status: 403, headers: { 'content-type': 'application/problem+json' } });
+  t.match(JSON.parse(answer?.body ?? ''), { status: 403, detail: 'RBAC: access denied', code: 'ERR_MESH_FORBIDDEN' });
+  const [head] = await rawExchange(port, get().replace('GET', 'HEAD'));
+  t.match(head, { status: 403, body: '', headers: { 'content-length': answer?.headers['content-length'] ?? '' } });
+});

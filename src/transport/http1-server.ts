@@ -135,7 +135,12 @@ function onIdle(socket: Socket, limits: AcceptorLimits): void {
   const connection = connectionOf(socket);
   const request = connection?.request;
   const response = connection?.response;
-  if (request === undefined || response === undefined || response.writableFinished || response.destroyed) {
+  if (request === undefined || response === undefined) {
+    // The first request has not arrived yet: its headers have a time of their own, and an answer.
+    if (socket.timeout !== limits.responseIdleMs) socket.destroySoon();
+    return;
+  }
+  if (response.writableFinished || response.destroyed) {
     socket.destroySoon();
     return;
   }

@@ -12,7 +12,7 @@ import type {
   TryWatcher,
 } from '../pipeline/client-call.ts';
 import { type Connection, mayRepeat, type Passenger } from './connection.ts';
-import { isShort, rawOf } from './response-head.ts';
+import { isShort, maxInformational, rawOf, tooInformative } from './response-head.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
 
@@ -39,6 +39,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   #controller: Controller | undefined;
   #aborted: Error | undefined;
   #reused: boolean;
+  #informed: number;
   #responded: boolean;
   #repeated: boolean;
   /** How often the server left the request out and it was sent once more. */
@@ -77,6 +78,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#controller = undefined;
     this.#aborted = undefined;
     this.#reused = false;
+    this.#informed = 0;
     this.#responded = false;
     this.#repeated = false;
     this.#leftOut = 0;
@@ -138,14 +140,14 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   }
 
   onResponseStart(controller: Controller, status: number, headers: ResponseHeaders, statusText?: string): void {
-    if (status < 200) {
-      this.#inform(controller, status, headers, statusText);
-      return;
+    if (status < 200 && ++this.#informed > maxInformational) this.abort(tooInformative());
+    else if (status < 200) this.#inform(controller, status, headers, statusText);
+    else {
+      this.status = status;
+      this.headers = headers;
+      this.#statusText = statusText;
+      this.#settle();
     }
-    this.status = status;
-    this.headers = headers;
-    this.#statusText = statusText;
-    this.#settle();
   }
 
   onRequestUpgrade(_controller: Controller, status: number, headers: ResponseHeaders, socket: Duplex): void {

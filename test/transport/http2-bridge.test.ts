@@ -7,6 +7,8 @@ import t, { type Test } from 'tap';
 import { callOf } from '../../src/pipeline/server-call.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { http2Request, http2Session } from '../support/http2-client.ts';
+import { frameTypes } from '../support/http2-frames.ts';
+import { rawHttp2 } from '../support/http2-raw-client.ts';
 import { type TestInbound, type TestInboundOptions, testInbound } from '../support/inbound.ts';
 
 const authority = makeAuthority();
@@ -371,4 +373,58 @@ t.test('an idle session is closed after the keep-alive time', async (t) => {
   const closed = once(session, 'close');
   t.equal((await http2Request(session, {})).body, 'ok');
   await closed;
+});
+
+t.test('a body that stops coming is answered 408 over HTTP/2, too; a slow handler is left alone', async (t) => {
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  const { session } = await serve(
+    t,
+    (request, response) => {
+      if (request.url === '/slow') finished.then(() => response.end('took its time'));
+      else request.resume().on('end', () => response.end('whole'));
+    },
+    { limits: { bodyIdleMs: 30 } },
+  );
+  const slow = http2Request(session, { ':path': '/slow' });
+  const stream = session.request({ ':method': 'POST' });
+  stream.on('error', () => {});
+  stream.write('half');
+  const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+  t.match(headers, { ':status': 408, 'x-inmesh-error': 'ERR_MESH_BAD_REQUEST' });
+  finish();
+  t.equal((await slow).body, 'took its time');
+});
+
+t.test('a response that the client does not take is reset, one that is taken slowly is not', async (t) => {
+  const { inbound } = await serve(t, (_request, response) => void response.end('x'.repeat(1_000)), {
+    limits: { responseIdleMs: 40 },
+  });
+  const client = rawHttp2(inbound.port, { settings: { 4: 0 } });
+  const head = [
+    [':method', 'GET'],
+    [':scheme', 'http'],
+    [':path', '/'],
+    [':authority', 'web'],
+  ] as const;
+  client.request(1, head);
+  await client.until(() => client.streams.get(1)?.reset !== undefined);
+  t.match(client.streams.get(1), { status: 200, body: '', reset: constants.NGHTTP2_CANCEL });
+  client.request(3, head);
+  await client.until(() => client.streams.get(3) !== undefined);
+  const window = Buffer.alloc(4);
+  window.writeUInt32BE(1_000);
+  client.send(frameTypes.window, 0, 3, window);
+  await client.until(() => client.streams.get(3)?.ended === true);
+  t.equal(client.streams.get(3)?.body.length, 1_000, 'others on the connection are served');
+  client.destroy();
+});
+
+t.test('PING without measure ends the session, also of who takes the answers', async (t) => {
+  const { inbound } = await serve(t, (_request, response) => void response.end('ok'));
+  const client = rawHttp2(inbound.port);
+  for (let i = 0; i < 900; i++) client.send(frameTypes.ping, 0, 0, Buffer.alloc(8));
+  t.ok(await client.until(() => client.pongs() === 900), 'some are answered');
+  for (let i = 0; i < 1_000; i++) client.send(frameTypes.ping, 0, 0, Buffer.alloc(8));
+  await client.closed;
+  t.ok(client.pongs() < 1_900, 'the rest is not');
 });

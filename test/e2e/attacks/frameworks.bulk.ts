@@ -1,12 +1,14 @@
 import t from 'tap';
+import { check } from './check.ts';
 import { layers } from './layers.ts';
-import { runAttacks } from './runner.ts';
-import { frameworkWays } from './ways.ts';
+import { frameworkWays, meshWays } from './ways.ts';
 
 t.test('the catalogue of attacks on frameworks and on servers of the application', async (t) => {
-  const results = await runAttacks(layers, frameworkWays);
-  for (const { attack, way, verdict, detail } of results) {
-    if (verdict === 'fail') t.fail(`${attack.id} ${attack.title} (${way}): ${detail}`);
-  }
-  t.ok(results.filter(({ verdict }) => verdict === 'pass').length > 700);
+  const light = layers.filter(({ heavy }) => heavy !== true);
+  await check(t, light, frameworkWays, 800);
+});
+
+t.test('floods and stalls on mesh.listen', async (t) => {
+  const heavy = layers.filter((layer) => layer.heavy);
+  await check(t, heavy, meshWays, 40);
 });

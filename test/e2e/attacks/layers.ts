@@ -4,7 +4,10 @@ import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
 import { jwksLayer } from './jwks.ts';
 import { jwtLayer } from './jwt.ts';
+import { dosLayer } from './dos.ts';
+import { frameLayer } from './frame.ts';
 import { h2Layer, h2Scripts } from './h2.ts';
+import { jwksLayer } from './jwks.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -51,6 +54,8 @@ export interface Preparation {
 /** One layer of the catalogue: `test/fixtures/attacks/<name>.json`, and what goes with it. */
 export interface Layer {
   readonly name: string;
+  /** Takes seconds for each way: floods. Runs on `mesh.listen` with the other tests, on frameworks with the long ones. */
+  readonly heavy?: true;
   /** By id of the case: what the runner cannot send by itself. */
   readonly scripts?: Readonly<Record<string, Script>>;
   /** Cases that need no server at all, by id; run once. */
@@ -73,7 +78,9 @@ export const layers: readonly Layer[] = [
   { name: 'idh' },
   { name: 'frame' },
   jwtLayer,
+  frameLayer,
   { name: 'obs' },
   jwksLayer,
   h2Layer,
+  dosLayer,
 ];

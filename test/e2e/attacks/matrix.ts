@@ -29,6 +29,10 @@ export function matrixOf(results: readonly Result[]): string {
     'does not apply:',
     ...[...reasons].map(([reason, count]) => `${String(count).padStart(5)}  ${reason}`),
   );
+  const slow = results
+    .filter(({ ms = 0 }) => ms > 500)
+    .map(({ attack, ms = 0, way }) => `${attack.id} on ${way}: ${Math.round(ms)} ms`);
+  if (slow.length > 0) lines.push('', 'slow:', ...slow);
   const failed = results.filter(({ verdict }) => verdict === 'fail');
   for (const { attack, way, detail } of failed) lines.push(`FAIL ${attack.id} on ${way}: ${detail}`);
   const passed = results.filter(({ verdict }) => verdict === 'pass').length;

@@ -17,6 +17,8 @@ export interface Result extends Verdict {
   readonly layer: string;
   /** Name of the way; `alone` for cases without a server. */
   readonly way: string;
+  /** How long it took, milliseconds; nothing where nothing ran. */
+  readonly ms?: number;
 }
 
 const own = 'spiffe://cluster.local/ns/shop/sa/web';
@@ -91,12 +93,19 @@ export async function runAttacks(
           yaml,
           use: server.use,
         };
+        const began = performance.now();
         const outcome = await outcomeOf(async () => {
           if (script !== undefined) return script(target, attack.input);
           const token = attack.input.jwt === undefined ? [] : await tokenOf(attack, prepared);
           return send(attack, target, token);
         });
-        results.push({ attack, layer: layer.name, way: way.name, ...judge(attack, way, outcome) });
+        results.push({
+          attack,
+          layer: layer.name,
+          way: way.name,
+          ms: performance.now() - began,
+          ...judge(attack, way, outcome),
+        });
       }
     }
     await prepared.close?.();
