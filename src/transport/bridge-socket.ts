@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 
 type Done = (error?: Error | null) => void;
+type Listener = () => void;
 
 /**
  * One end of a connection in memory. Bytes written to one end are read from the other; a reader
@@ -132,7 +133,7 @@ export class BridgeSocket extends Duplex {
   }
 
   /** No timer of its own: the watch over the streams of the session emits `timeout`. */
-  setTimeout(ms: number, onTimeout?: () => void): this {
+  setTimeout(ms: number, onTimeout?: Listener): this {
     this.timeout = ms;
     if (onTimeout !== undefined) {
       if (ms > 0) this.once('timeout', onTimeout);
