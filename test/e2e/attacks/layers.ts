@@ -2,12 +2,11 @@ import type { MeshOptions } from '../../../src/index.ts';
 import type { TestAuthority } from '../../support/certificates.ts';
 import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
-import { jwksLayer } from './jwks.ts';
-import { jwtLayer } from './jwt.ts';
 import { dosLayer } from './dos.ts';
 import { frameLayer } from './frame.ts';
 import { h2Layer, h2Scripts } from './h2.ts';
-import { jwksLayer } from './jwks.ts';
+import { jwksLayer, jwksLayer } from './jwks.ts';
+import { jwtLayer } from './jwt.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -76,7 +75,6 @@ export const layers: readonly Layer[] = [
   { name: 'hdr' },
   authzLayer,
   { name: 'idh' },
-  { name: 'frame' },
   jwtLayer,
   frameLayer,
   { name: 'obs' },
