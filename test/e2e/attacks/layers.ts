@@ -5,7 +5,7 @@ import type { Input } from './catalogue.ts';
 import { dosLayer } from './dos.ts';
 import { frameLayer } from './frame.ts';
 import { h2Layer, h2Scripts } from './h2.ts';
-import { jwksLayer, jwksLayer } from './jwks.ts';
+import { jwksLayer } from './jwks.ts';
 import { jwtLayer } from './jwt.ts';
 import type { Way } from './ways.ts';
 
