@@ -68,8 +68,8 @@ async function inboundLanes(options: BenchOptions, start: (core: 0 | 1) => Worke
   const lanes: Lane[] = [];
   for (const { name, base } of select(inboundVariants, options.only)) {
     const server = start(1);
-    const { folder, ports = [] } = await server.ask({ do: 'serve', variant: name });
-    const credentials = folder === undefined ? {} : { folder };
+    const { folder, ports = [], tokens } = await server.ask({ do: 'serve', variant: name });
+    const given = { ...(folder === undefined ? {} : { folder }), ...(tokens === undefined ? {} : { tokens }) };
     lanes.push({
       name,
       base,
@@ -77,7 +77,7 @@ async function inboundLanes(options: BenchOptions, start: (core: 0 | 1) => Worke
         // Connected anew each time: a server closes connections that idle while others have their turn.
         const load = start(0);
         try {
-          await load.ask({ do: 'load', port: ports[0] as number, connections: concurrency, ...credentials });
+          await load.ask({ do: 'load', port: ports[0] as number, connections: concurrency, ...given });
           await load.ask({ do: 'round', ...options, durationMs: options.warmUpMs, warmUpMs: 0, concurrency });
           const before = await server.ask({ do: 'cpu' });
           const { round } = await load.ask({ do: 'round', ...options, warmUpMs: 0, concurrency });

@@ -7,11 +7,11 @@ const endOfHead = '\r\n\r\n';
 /** One keep-alive connection that does GETs one after the other, as cheaply as Node can. */
 export class RawConnection {
   readonly #socket: Socket;
-  readonly #request: Buffer;
+  readonly #request: () => Buffer;
   #received = '';
   #settle: { resolve(): void; reject(error: Error): void } | undefined;
 
-  private constructor(socket: Socket, request: Buffer) {
+  private constructor(socket: Socket, request: () => Buffer) {
     this.#socket = socket;
     this.#request = request;
     socket.on('data', (data) => this.#read(data.toString('latin1')));
@@ -19,18 +19,28 @@ export class RawConnection {
     socket.on('close', () => this.#fail(new Error('the server closed the connection')));
   }
 
-  /** `secure`: over TLS, with these. */
-  static async open(port: number, path: string, secure?: ConnectionOptions): Promise<RawConnection> {
+  /**
+   * `secure`: over TLS, with these. `lineOf`: each request has what it answers in its head; without it all
+   * are the same bytes.
+   */
+  static async open(
+    port: number,
+    path: string,
+    secure?: ConnectionOptions,
+    lineOf?: () => string,
+  ): Promise<RawConnection> {
     const where = { port, host: '127.0.0.1', noDelay: true };
     const socket = secure === undefined ? connect(where) : connectTls({ ...where, ...secure });
     await once(socket, secure === undefined ? 'connect' : 'secureConnect');
-    return new RawConnection(socket, Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`));
+    const head = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n`;
+    const same = Buffer.from(`${head}\r\n`);
+    return new RawConnection(socket, lineOf === undefined ? () => same : () => Buffer.from(`${head}${lineOf()}\r\n`));
   }
 
   call(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
-      this.#socket.write(this.#request);
+      this.#socket.write(this.#request());
     });
   }
 

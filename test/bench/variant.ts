@@ -27,7 +27,17 @@ export interface PreparedServer {
   readonly port: number;
   /** It demands client certificates, and these are here. Absent: plaintext. */
   readonly folder?: string;
+  /** Requests have tokens, signed with this key. Absent: none. */
+  readonly tokens?: BenchTokens;
   close(): Promise<void>;
+}
+
+/** How the load makes its tokens. */
+export interface BenchTokens {
+  /** Private key for ES256, PEM. */
+  readonly key: string;
+  /** Every request has another one. */
+  readonly fresh: boolean;
 }
 
 /** Fails a call that was not answered as the target answers: a fast error must not count. */

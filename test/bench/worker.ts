@@ -7,6 +7,8 @@ import { type Round, type RoundOptions, runRound, runSteadily } from './measure.
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
 import type { SecureTarget } from './secure.ts';
+import { tokenLines } from './tokens.ts';
+import type { BenchTokens } from './variant.ts';
 
 /** What the parent asks for. */
 export type Order =
@@ -15,7 +17,13 @@ export type Order =
   | { readonly do: 'call'; readonly variant: string; readonly ports: readonly [number, number] }
   | { readonly do: 'call over TLS'; readonly variant: string; readonly target: SecureTarget }
   | { readonly do: 'serve'; readonly variant: string }
-  | { readonly do: 'load'; readonly port: number; readonly connections: number; readonly folder?: string }
+  | {
+      readonly do: 'load';
+      readonly port: number;
+      readonly connections: number;
+      readonly folder?: string;
+      readonly tokens?: BenchTokens;
+    }
   | ({ readonly do: 'round' } & RoundOptions)
   | { readonly do: 'cpu' }
   | { readonly do: 'close' };
@@ -27,6 +35,7 @@ export interface Answer {
   readonly target?: SecureTarget;
   /** Where client certificates for a server are. */
   readonly folder?: string;
+  readonly tokens?: BenchTokens;
   readonly round?: Round;
   /** Processor time of this process so far, microseconds. */
   readonly cpuMicros?: number;
@@ -73,11 +82,19 @@ async function obey(order: Order): Promise<Answer> {
       if (variant === undefined) throw new Error(`no variant ${order.variant}`);
       const prepared = await variant.serve();
       close = prepared.close;
-      return { ports: [prepared.port], ...(prepared.folder === undefined ? {} : { folder: prepared.folder }) };
+      const { folder, port, tokens } = prepared;
+      return {
+        ports: [port],
+        ...(folder === undefined ? {} : { folder }),
+        ...(tokens === undefined ? {} : { tokens }),
+      };
     }
     case 'load': {
       const secure = order.folder === undefined ? undefined : await clientOptions(order.folder);
-      const opening = Array.from({ length: order.connections }, () => RawConnection.open(order.port, '/hello', secure));
+      const lineOf = order.tokens && tokenLines(order.tokens);
+      const opening = Array.from({ length: order.connections }, () =>
+        RawConnection.open(order.port, '/hello', secure, lineOf),
+      );
       const connections = await Promise.all(opening);
       // Each of the loops takes a connection that no other one uses.
       call = () => {

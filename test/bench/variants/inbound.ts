@@ -5,6 +5,7 @@ import type { Credentials, IdentitySource } from '../../../src/identity/source.t
 import type { Application } from '../../../src/mesh-api.ts';
 import { manyRules } from '../authorization-rules.ts';
 import { readCredentials, writeCredentials } from '../secure.ts';
+import { tokenPolicies } from '../tokens.ts';
 import type { InboundVariant, PreparedServer } from '../variant.ts';
 
 const answer = { hello: 'world' };
@@ -97,6 +98,12 @@ async function bareTls(own: Credentials): Promise<PreparedServer> {
   };
 }
 
+/** A RequestAuthentication, and a policy that demands a token of it. */
+async function withTokens(fresh: boolean): Promise<PreparedServer> {
+  const { key, policies } = tokenPolicies();
+  return { ...(await meshed(plain, false, policies)), tokens: { key, fresh } };
+}
+
 function authorization(rules: number): string {
   return `inmesh: authorization, rules: ${rules.toLocaleString('en')}`;
 }
@@ -108,6 +115,8 @@ export const inboundVariants: readonly InboundVariant[] = [
   { name: authorization(1), base: authorization(1), serve: () => meshed(plain, false, manyRules(1)) },
   { name: authorization(100), base: authorization(1), serve: () => meshed(plain, false, manyRules(100)) },
   { name: authorization(10_000), base: authorization(1), serve: () => meshed(plain, false, manyRules(10_000)) },
+  { name: 'inmesh: token that is remembered', base: authorization(1), serve: () => withTokens(false) },
+  { name: 'inmesh: token that is verified', base: authorization(1), serve: () => withTokens(true) },
   { name: 'Fastify', base: 'Fastify', serve: async () => bare((await fastifyApp()).routing as RequestListener) },
   { name: 'inmesh: Fastify', base: 'Fastify', serve: async () => meshed(await fastifyApp()) },
   { name: 'Express', base: 'Express', serve: async () => bare(await expressApp()) },
