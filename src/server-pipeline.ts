@@ -157,12 +157,12 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     ];
     // then STRICT / PERMISSIVE / DISABLE; only STRICT demands anything of a request
     if (demandsMtls(mtls)) filters.push(mtlsFilter(mtls));
+    // outside of tokens and of all other policies, as Istio has it: CUSTOM
+    filters.push(...authorizers.filtersFor(policy));
     const tokenRules = (policy.requestAuthentication ?? []).flatMap(({ rules }) => rules);
     // inside mtls: tokens are costly; outside authz: claims are input
     if (tokenRules.length > 0) filters.push(authenticate(tokenRules));
     tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
-    // outside of tokens and of all other policies, as Istio has it: CUSTOM
-    filters.push(...authorizers.filtersFor(policy));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW
       filters.push(authorizationFilter(compiled(authorization, dependencies, tallies), observer));

@@ -29,6 +29,7 @@ const applications = ['express', 'fastify'].map((name) => {
   const packages = [
     'inmesh',
     '@inmesh/ca',
+    '@inmesh/ext-authz',
     '@inmesh/istiod',
     '@inmesh/ratelimit',
     '@inmesh/sds',

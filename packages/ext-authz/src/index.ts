@@ -1,0 +1,1 @@
+export { grpcExternalAuthorization } from './authorization.ts';
