@@ -65,7 +65,7 @@ function changed(before: string | undefined, { action, value }: HeaderMutation, 
     case 'add-if-absent':
       return before === undefined ? value : undefined;
     case 'append':
-      return before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`;
+      return before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`;
   }
 }
 

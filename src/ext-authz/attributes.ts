@@ -55,12 +55,22 @@ export function attributesOf(call: ServerCall, facts: AttributeFacts): CheckAttr
   };
 }
 
+/** About this connection alone, as Envoy sees it; or said by the mesh itself. */
+const notTold: ReadonlySet<string> = new Set([
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  partialBodyHeader,
+]);
+
 /** All that were sent, where Node's own view drops some that are there twice. */
 function addHeaders(headers: Map<string, string>, rawHeaders: readonly string[]): void {
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase();
     // What HTTP/2 calls `:authority` is above, in the form that the mesh goes by.
-    if (name.startsWith(':') || name === 'host' || name === partialBodyHeader) continue;
+    if (name.startsWith(':') || notTold.has(name)) continue;
     const before = headers.get(name);
     const value = rawHeaders[i + 1] as string;
     headers.set(name, before === undefined ? value : `${before},${value}`);
