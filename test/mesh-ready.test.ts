@@ -4,8 +4,10 @@ import { silentLogger } from '../src/lib/logger.ts';
 import { createMesh } from '../src/mesh.ts';
 import type { MeshOptions } from '../src/mesh-api.ts';
 import { makeAuthority } from './support/certificates.ts';
+import { fakeClock } from './support/fake-clock.ts';
 import { shopWeb } from './support/inbound.ts';
 import { recordingLogger } from './support/recording-logger.ts';
+import { rawUpstream, until } from './support/upstream.ts';
 
 const workload = { name: 'web', namespace: 'shop', serviceAccount: 'web' };
 const options = { workload, identity: false, logger: silentLogger } as const;
@@ -65,4 +67,25 @@ t.test('a source that throws is one that is out of reach', async (t) => {
   t.teardown(() => mesh.close());
   await mesh.ready();
   t.match(mesh.health(), { ready: true, warnings: ['identity: a bug'] });
+});
+
+t.test('waits for the first answer about keys of tokens, and no longer than that may take', async (t) => {
+  const clock = fakeClock();
+  const silent = await rawUpstream(t, (socket) => void socket.resume());
+  const yaml = `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: shop}
+spec: {jwtRules: [{issuer: me, jwksUri: "http://127.0.0.1:${silent.port}/jwks"}]}`;
+  const mesh = createMesh({ ...options, clock, config: staticSource(yaml, { workload: shopWeb }) });
+  t.teardown(() => mesh.close());
+  const early = mesh.ready(1_000);
+  await until(() => silent.accepted() === 1, 'the question');
+  t.match(mesh.health(), { ready: true, warnings: [/^no keys of tokens from http:.*\/jwks: they are refused$/] });
+  clock.advance(1_000);
+  await t.rejects(early, { message: /^not ready after 1000 ms: no answer yet about keys of tokens from http:/ });
+  const late = mesh.ready();
+  clock.advance(4_000);
+  await late;
+  t.match(mesh.health().warnings, [/they are refused \(no complete answer within 5000 ms\)$/]);
 });

@@ -21,6 +21,9 @@ export interface RemoteKeysStatus {
   readonly ignored?: readonly string[];
   /** Counts the sets that differ, from 1; 0: there was none. */
   readonly generation: number;
+  /** Fetches so far, and those of them that failed. Only grow. */
+  readonly fetches: number;
+  readonly failures: number;
   /** When they were last got, milliseconds since the epoch. */
   readonly fetchedAt?: number;
   /** Why they could not be got the last time. The keys that there were stay in force. */
@@ -66,7 +69,9 @@ export class RemoteKeys implements KeySource {
   #text: string | undefined;
   #ignored: readonly string[] = [];
   #generation = 0;
+  #fetches = 0;
   #failures = 0;
+  #failuresInRow = 0;
   #problem: string | undefined;
   #fetchedAt = 0;
   #fetchedWall: number | undefined;
@@ -118,6 +123,8 @@ export class RemoteKeys implements KeySource {
       keys: this.#keys?.keys.length ?? 0,
       ...(this.#ignored.length === 0 ? {} : { ignored: this.#ignored }),
       generation: this.#generation,
+      fetches: this.#fetches,
+      failures: this.#failures,
       ...(this.#fetchedWall === undefined ? {} : { fetchedAt: this.#fetchedWall }),
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
       ...(this.#nextWall === undefined ? {} : { nextFetchAt: this.#nextWall }),
@@ -133,6 +140,7 @@ export class RemoteKeys implements KeySource {
 
   #fetch(): Promise<KeySet | undefined> {
     this.#nextWall = undefined;
+    this.#fetches++;
     // A request may be what caused it, and is not who does it.
     this.#running = outside(() => this.#attempt()).finally(() => {
       this.#running = undefined;
@@ -164,7 +172,7 @@ export class RemoteKeys implements KeySource {
     this.#text = text;
     this.#fetchedAt = clock.now();
     this.#fetchedWall = clock.wallNow();
-    this.#failures = 0;
+    this.#failuresInRow = 0;
     const recovered = this.#problem !== undefined;
     this.#problem = undefined;
     this.#ignored = parsed?.ignored ?? this.#ignored;
@@ -177,6 +185,7 @@ export class RemoteKeys implements KeySource {
 
   #failedWith(problem: string): number {
     const { clock, random, refreshMs } = this.#options;
+    this.#failures++;
     const first = this.#problem === undefined;
     this.#problem = problem;
     const outdated = this.#keys !== undefined && clock.now() - this.#fetchedAt >= maxKeptMs;
@@ -187,7 +196,7 @@ export class RemoteKeys implements KeySource {
     }
     this.#options.failed(problem);
     if (first || outdated) this.#options.changed(this.status);
-    const retryMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(this.#failures++, 20));
+    const retryMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(this.#failuresInRow++, 20));
     return Math.min(refreshMs, retryMs) * (0.5 + random() / 2);
   }
 }

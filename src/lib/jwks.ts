@@ -22,6 +22,8 @@ export const jwksLimits = {
   /** Longest text of a key set, in characters. */
   maxLength: 1_048_576,
   maxKeys: 100,
+  /** Members and elements in all: a key has a dozen. */
+  maxValues: 10_000,
   maxKidLength: 1_024,
   /** RSA moduli, in bits: smaller ones are weak (RFC 7518 section 3.3), larger ones cost too much of each request. */
   minModulus: 2_048,
@@ -52,10 +54,10 @@ const secrets = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'] as const;
  * @throws Error saying what is wrong; never quotes the text
  */
 export function parseJwks(text: string, options: { readonly mayBeEmpty?: boolean } = {}): ParsedJwks {
-  const { maxLength, maxKeys } = jwksLimits;
+  const { maxKeys, maxLength, maxValues } = jwksLimits;
   let document: unknown;
   try {
-    document = parseStrictJson(text, { maxLength, maxDepth: 8 });
+    document = parseStrictJson(text, { maxLength, maxDepth: 8, maxValues });
   } catch (error) {
     throw new Error(`the key set cannot be read: ${(error as Error).message}`);
   }

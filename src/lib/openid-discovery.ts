@@ -2,7 +2,7 @@ import { isLoopbackHost } from './special-addresses.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 const suffix = '/.well-known/openid-configuration';
-const limits = { maxLength: 262_144, maxDepth: 16 } as const;
+const limits = { maxLength: 262_144, maxDepth: 16, maxValues: 10_000 } as const;
 
 /**
  * Where an issuer says where its keys are (OpenID Connect Discovery 1.0, section 4). One slash at its

@@ -4,6 +4,8 @@ export interface StrictJsonLimits {
   readonly maxLength: number;
   /** Deepest nesting of objects and arrays. */
   readonly maxDepth: number;
+  /** Most members and elements in all. Default: as many as fit. */
+  readonly maxValues?: number;
 }
 
 /**
@@ -13,11 +15,13 @@ export interface StrictJsonLimits {
  *
  * @throws SyntaxError saying what is wrong; never quotes more than a name.
  */
-export function parseStrictJson(text: string, { maxLength, maxDepth }: StrictJsonLimits): unknown {
+export function parseStrictJson(text: string, limits: StrictJsonLimits): unknown {
+  const { maxLength } = limits;
   if (text.length > maxLength) throw new SyntaxError(`longer than ${maxLength} characters`);
-  checkNames(text, maxDepth);
+  checkNames(text, limits);
   try {
-    return (JSON.parse as Parse)(text, exactIntegers);
+    // A reviver costs many times the rest, and without that many digits it would find nothing.
+    return /\d{16}/.test(text) ? (JSON.parse as Parse)(text, exactIntegers) : JSON.parse(text);
   } catch {
     // The message of Node quotes the text, whatever is in it.
     throw new SyntaxError('not JSON');
@@ -34,10 +38,11 @@ const exactIntegers: Reviver = (_, value, { source }) =>
     : value;
 
 /** Walks over the text without judging its syntax, which `JSON.parse` does: no recursion, one pass. */
-function checkNames(text: string, maxDepth: number): void {
+function checkNames(text: string, { maxDepth, maxValues = Number.POSITIVE_INFINITY }: StrictJsonLimits): void {
   /** For each open object the names seen, for each open array nothing. */
   const open: (Set<string> | undefined)[] = [];
   let nameNext = false;
+  let values = 1;
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
     if (char === '{' || char === '[') {
@@ -45,8 +50,10 @@ function checkNames(text: string, maxDepth: number): void {
       if (open.push(nameNext ? new Set() : undefined) > maxDepth)
         throw new SyntaxError(`nested deeper than ${maxDepth}`);
     } else if (char === '}' || char === ']') open.pop();
-    else if (char === ',') nameNext = open.at(-1) !== undefined;
-    else if (char === ':') nameNext = false;
+    else if (char === ',') {
+      if (++values > maxValues) throw new SyntaxError(`more than ${maxValues} values`);
+      nameNext = open.at(-1) !== undefined;
+    } else if (char === ':') nameNext = false;
     else if (char === '"') {
       const start = i;
       for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++;

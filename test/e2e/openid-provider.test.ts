@@ -146,6 +146,47 @@ t.test('JWT-084 keys are exchanged while serving: no token is refused', async (t
   t.equal(await ask(fresh), '200 batch');
 });
 
+t.test('JWT-084 ten exchanges of keys under load, with tokens of both keys at any time: 0 refused', async (t) => {
+  const { ask, clock, provider, refresh } = await service(t, await newProvider(t, k1));
+  let tokens = [await provider.accessToken()];
+  let [answered, over] = [0, false];
+  const refused: string[] = [];
+  const underWay = new Set<Promise<unknown>>();
+  const call = async (token: string): Promise<void> => {
+    const answer = await ask(token);
+    if (answer !== '200 batch') refused.push(answer);
+    answered++;
+  };
+  const workers = Array.from({ length: 16 }, async (_, i) => {
+    for (let n = i; !over; n++) {
+      const calling = call(tokens[n % tokens.length] as string);
+      underWay.add(calling);
+      await calling;
+      underWay.delete(calling);
+    }
+  });
+  const somewhat = async (): Promise<void> => {
+    const goal = answered + 64;
+    await until(() => answered >= goal, 'further answers');
+  };
+  for (let turn = 1; turn <= 10; turn++) {
+    const [before, next] = [k1, k2, k3, k1].slice((turn - 1) % 3, ((turn - 1) % 3) + 2) as [SigningKey, SigningKey];
+    provider.useKeys(next, before);
+    tokens = [...tokens, await provider.accessToken()];
+    await somewhat();
+    tokens = tokens.slice(1);
+    await Promise.all(underWay);
+    provider.useKeys(next);
+    await refresh();
+    await somewhat();
+    clock.advance(1_000);
+  }
+  over = true;
+  await Promise.all(workers);
+  t.same(refused, []);
+  t.ok(answered > 1_280, `${answered} requests`);
+});
+
 t.test('while the provider is down the last good keys serve on', async (t) => {
   const { ask, mesh, provider, refresh, told, warnings } = await service(t, await newProvider(t, k1));
   const known = await provider.accessToken();

@@ -146,6 +146,7 @@ t.test('JWT-077 without keys tokens are refused at once; the issuer is asked aga
   t.same(kids(source), ['k1']);
   t.match(told[1], { keys: 1, generation: 1, problem: undefined, fetchedAt: clock.wallNow() });
   t.equal(sources.status()[0]?.nextFetchAt, clock.wallNow() + 4 * minutes, 'and now at leisure');
+  t.match(sources.status(), [{ fetches: 11, failures: 10 }]);
 });
 
 t.test('the last good keys stay while the issuer fails in any way, for seven days', async (t) => {

@@ -48,6 +48,11 @@ t.test('refuses what is too long, too deep or no JSON, without quoting it', asyn
   t.throws(() => parse('"'.padEnd(1_001)), new SyntaxError('longer than 1000 characters'));
   t.same(parse('[[[[]]]]'), [[[[]]]]);
   t.throws(() => parse('[[[[[]]]]]'), new SyntaxError('nested deeper than 4'));
+  const few = (text: string): unknown => parseStrictJson(text, { ...limits, maxValues: 3 });
+  t.same(few('["a,b,c,d",{"a":2}]'), ['a,b,c,d', { a: 2 }]);
+  for (const text of ['[1,2,3,4]', '{"a":1,"b":2,"c":3,"d":4}', '[[1,2],[3,4]]', '[,,,,']) {
+    t.throws(() => few(text), new SyntaxError('more than 3 values'), text);
+  }
   for (const text of [
     '',
     '{',
