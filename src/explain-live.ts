@@ -14,12 +14,14 @@ import type { Workload } from './model/workload.ts';
  *
  * @param withoutIdentity this process has no identity of its own
  * @param keySourceOf where the keys of tokens come from
+ * @param trafficPaths how policies read the paths of requests
  */
 export function createLiveExplain(
   workload: Workload,
   current: () => Snapshot | undefined,
   withoutIdentity: boolean,
   keySourceOf: (rule: JwtRule) => KeySource,
+  trafficPaths: 'views' | 'literal' = 'views',
 ): Mesh['explain'] {
   // A question fetches nothing: what this process knows is what it would decide by.
   const keysOf = (rule: JwtRule): KeySource => {
@@ -31,7 +33,10 @@ export function createLiveExplain(
     if (snapshot === undefined) throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet');
     let explainer = explainers.get(snapshot);
     if (explainer === undefined)
-      explainers.set(snapshot, (explainer = createExplainer({ snapshot, workload, withoutIdentity, keysOf })));
+      explainers.set(
+        snapshot,
+        (explainer = createExplainer({ snapshot, workload, withoutIdentity, trafficPaths, keysOf })),
+      );
     return explainer;
   };
   const withText = <E extends Explanation>(explanation: E): Explained<E> => ({

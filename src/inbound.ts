@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AuthorizerCalls } from './authorizer-calls.ts';
+import type { AuthorizationOptions } from './authz/authorizer.ts';
 import type { AuthorizationAudit } from './authz/report.ts';
 import type { AuthorizationCount } from './authz/tallies.ts';
 import { MeshError } from './errors.ts';
@@ -55,6 +56,7 @@ export interface InboundDependencies {
   readonly errorFormat?: 'text' | 'problem';
   /** Bounds of what clients may take; see {@link MeshOptions.limits}. */
   readonly limits?: Partial<AcceptorLimits>;
+  readonly authorization?: AuthorizationOptions;
   /** Cuts connections of clients that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
   /** Hears of requests that AUDIT policies match. */

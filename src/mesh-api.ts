@@ -104,6 +104,12 @@ export interface MeshOptions {
    */
   readonly untrustedConnections?: 'refuse' | 'close';
   /**
+   * How AuthorizationPolicies read paths. `views` (default): a request is allowed only if every path that a
+   * router could make of its path is, and denied if any is. `literal`: the canonical path alone, exactly
+   * Istio; then `/ADMIN` passes a DENY of `/admin`, and Express serves it.
+   */
+  readonly policyPaths?: 'views' | 'literal';
+  /**
    * PEM file with roots to trust, beside those that Node.js trusts, where keys of tokens are fetched
    * from (`jwksUri`, OpenID Connect Discovery). Default none.
    */

@@ -110,6 +110,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     loadReports: settings.loadReports,
     errorFormat: settings.errorFormat,
     limits: settings.limits,
+    authorization: { paths: settings.policyPaths },
     rateLimitService: options.rateLimitService,
     audited: (audit) => events.emit('authorization-audit', audit),
     keySourceOf: keys.sourceOf,
@@ -250,7 +251,13 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         connections: inbound.connections(),
       };
     },
-    explain: createLiveExplain(workload, () => config.current(), identity === undefined, keys.sourceOf),
+    explain: createLiveExplain(
+      workload,
+      () => config.current(),
+      identity === undefined,
+      keys.sourceOf,
+      settings.policyPaths,
+    ),
     on: events.on,
   };
 }

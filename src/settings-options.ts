@@ -37,6 +37,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   overrideHeaders: like(settingsTable.overrideHeaders),
   mirrorCredentials: like(settingsTable.mirrorCredentials),
   untrustedConnections: like(settingsTable.untrustedConnections),
+  policyPaths: like(settingsTable.policyPaths),
   jwksCa: like(settingsTable.jwksCa),
   jwksRefreshMs: like(settingsTable.jwksRefreshMs),
   tokenExpiry: like(settingsTable.tokenExpiry),

@@ -185,6 +185,7 @@ interface SettingValues {
   readonly overrideHeaders: 'ignore' | 'obey';
   readonly mirrorCredentials: 'own' | 'all';
   readonly untrustedConnections: 'refuse' | 'close';
+  readonly policyPaths: 'views' | 'literal';
   readonly jwksCa: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
@@ -245,6 +246,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   overrideHeaders: oneOf('INMESH_OVERRIDE_HEADERS', 'ignore', 'obey'),
   mirrorCredentials: oneOf('INMESH_MIRROR_CREDENTIALS', 'own', 'all'),
   untrustedConnections: oneOf('INMESH_UNTRUSTED_CONNECTIONS', 'refuse', 'close'),
+  policyPaths: oneOf('INMESH_POLICY_PATHS', 'views', 'literal'),
   jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
   jwksRefreshMs,
   tokenExpiry: oneOf('INMESH_TOKEN_EXPIRY', 'optional', 'required'),

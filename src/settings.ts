@@ -59,6 +59,7 @@ export interface ResolvedSettings {
   readonly retries: RetrySettings;
   readonly mirrorCredentials: 'own' | 'all';
   readonly untrustedConnections: 'refuse' | 'close';
+  readonly policyPaths: 'views' | 'literal';
   /** Path of a PEM file. */
   readonly jwksCa?: string;
   readonly jwksRefreshMs: number;
@@ -123,6 +124,7 @@ export function resolveSettings(
     },
     mirrorCredentials: options.mirrorCredentials ?? value('mirrorCredentials') ?? 'own',
     untrustedConnections: options.untrustedConnections ?? value('untrustedConnections') ?? 'refuse',
+    policyPaths: options.policyPaths ?? value('policyPaths') ?? 'views',
     ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
     jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
     tokenExpiry: options.tokenExpiry ?? value('tokenExpiry') ?? 'optional',

@@ -56,6 +56,7 @@ t.test('without anything there are defaults', async (t) => {
     },
     mirrorCredentials: 'own',
     untrustedConnections: 'refuse',
+    policyPaths: 'views',
     jwksRefreshMs: 300_000,
     tokenExpiry: 'optional',
     errorFormat: 'text',

@@ -114,6 +114,6 @@ function isMadeOfPathCharacters(path: string, from: number, to: number): boolean
 }
 
 const pathCharacters = new Uint8Array(128);
-for (const character of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()+,;:@=/") {
+for (const character of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()*+,;:@=/") {
   pathCharacters[character.charCodeAt(0)] = 1;
 }

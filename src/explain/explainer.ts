@@ -21,6 +21,8 @@ export interface ExplainContext {
    * alone, exactly as Istio.
    */
   readonly paths?: 'views' | 'literal';
+  /** How the policies of the process read them. Default `views`. */
+  readonly trafficPaths?: 'views' | 'literal';
   /** The process is known to have no identity of its own. Default: it has one. */
   readonly withoutIdentity?: boolean;
   /**

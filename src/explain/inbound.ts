@@ -22,8 +22,10 @@ import { whyNot } from './why-not.ts';
 export interface InboundContext {
   readonly snapshot: Snapshot;
   readonly workload: Workload;
-  /** How policies read paths; see `AuthorizationOptions`. Default `views`, as requests are decided. */
+  /** How policies read paths; see `AuthorizationOptions`. Default: as requests are decided. */
   readonly paths?: 'views' | 'literal';
+  /** How requests are decided. Default `views`. */
+  readonly trafficPaths?: 'views' | 'literal';
   readonly remote: RemoteDocuments;
   keysOf(rule: JwtRule): ExplainedKeys;
   /** Milliseconds since the epoch, for requests that do not say. */
@@ -72,7 +74,8 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
     sni: request.sni ?? '',
   };
   const before: AuthorizationFacts = { ...connection, claims: undefined, rawHeaders: view.rawHeaders };
-  const policies = compiled(inbound.authorization, context.paths ?? 'views');
+  const { trafficPaths = 'views', paths = trafficPaths } = context;
+  const policies = compiled(inbound.authorization, paths);
 
   const custom = explainCustom(policies.custom, inbound.authorization, before, context.remote);
   if (custom?.refusal !== undefined) return { ...custom.refusal, custom: custom.explained, path, notes };
@@ -87,7 +90,7 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
   const facts: AuthorizationFacts = { ...connection, claims, rawHeaders: view.rawHeaders };
   const authorization = authorize(policies, facts);
   const { verdict } = authorization;
-  if (verdict.allowed && context.paths === 'literal') {
+  if (verdict.allowed && paths === 'literal' && trafficPaths === 'views') {
     const { verdict: stricter } = authorize(compiled(inbound.authorization, 'views'), facts);
     if (!stricter.allowed) notes.push('refused in traffic: a router could read this path in another way');
   }
@@ -100,7 +103,7 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
     ...asked,
     path,
   };
-  const passedOver = passedOverBy(inbound.authorization, context.paths ?? 'views', facts, verdict);
+  const passedOver = passedOverBy(inbound.authorization, paths, facts, verdict);
   if (!verdict.allowed) {
     const { detail, reason } = verdict;
     return {

@@ -3,7 +3,7 @@ const maxHostLength = 255;
 
 /**
  * Why this is no host: `name`, `name:port`, `1.2.3.4`, `[::1]:80`. No user, path, scope id,
- * percent-encoding or control character: each of these has meant different hosts to different
+ * percent-encoding, empty label or control character: each of these has meant different hosts to different
  * readers.
  *
  * @returns nothing when the host is good
@@ -29,12 +29,20 @@ function plain(host: string): string {
   return name.endsWith('.') ? name.slice(0, -1) + lower.slice(name.length) : lower;
 }
 
-/** Index after the last character of a name or IPv4 address. */
+/** Index after the last character of a name or IPv4 address. No label is empty but the one behind a final dot. */
 function endOfName(host: string): number {
   let i = 0;
-  while (i < host.length && isNameCharacter(host.charCodeAt(i))) i++;
+  let before = dot;
+  while (i < host.length) {
+    const code = host.charCodeAt(i);
+    if (!isNameCharacter(code) || (code === dot && before === dot)) break;
+    before = code;
+    i++;
+  }
   return i;
 }
+
+const dot = 0x2e;
 
 // Letters, digits, `-`, `.`, `_` (Istio's SNI and Docker names have it), `~`.
 function isNameCharacter(code: number): boolean {

@@ -52,7 +52,7 @@ export function inmesh(mesh: Mesh): MeshMiddleware {
       const where = JSON.stringify(request.baseUrl);
       next(
         new MeshError(
-          'ERR_MESH_OPTION_INVALID',
+          'ERR_MESH_FORBIDDEN',
           `the mesh is mounted under ${where}: use app.use(inmesh(mesh)), first and without a path`,
         ),
       );

@@ -11,8 +11,21 @@ import { makeAuthority, shopMesh } from '../../../test/support/shop-mesh.ts';
 import { authenticationYaml, jwksOf, makeToken, makeTokenKey } from '../../../test/support/tokens.ts';
 import { inmesh } from '../src/index.ts';
 
-function shopApp(mesh: Mesh): Express {
-  const app = express();
+/** What both majors have in common is all that is used. */
+type MakeExpress = typeof express;
+
+const majors: Readonly<Record<string, MakeExpress>> = {
+  'Express 5': express,
+  'Express 4': createRequire(import.meta.url)('express-4') as MakeExpress,
+};
+
+/** The same with each major. */
+function test(name: string, run: (t: Test, make: MakeExpress) => Promise<void>): void {
+  for (const [major, make] of Object.entries(majors)) t.test(`${major}: ${name}`, (t) => run(t, make));
+}
+
+function shopApp(make: MakeExpress, mesh: Mesh): Express {
+  const app = make();
   app.use(inmesh(mesh));
   app.get('/admin', (_request, response) => void response.send('secret'));
   app.get('/public', (request, response) => {
@@ -39,10 +52,10 @@ async function get(port: number, path: string, headers = '', options: RawOptions
   return answer ?? { status: 0, headers: {}, body: '' };
 }
 
-t.test('on a server of its own the middleware judges requests and tells what it knows', async (t) => {
+test('on a server of its own the middleware judges requests and tells what it knows', async (t, make) => {
   const mesh = await shopMesh();
   t.teardown(() => mesh.close());
-  const port = await ownServer(t, shopApp(mesh));
+  const port = await ownServer(t, shopApp(make, mesh));
   const answer = await get(port, '/public', 'x-request-id: r-1\r\n');
   t.equal(answer.status, 200);
   const seen = JSON.parse(answer.body) as Record<string, unknown>;
@@ -58,40 +71,38 @@ t.test('on a server of its own the middleware judges requests and tells what it 
   }
 });
 
-t.test('routes see the path that was judged', async (t) => {
+test('routes see the path that was judged', async (t, make) => {
   const mesh = await shopMesh();
   t.teardown(() => mesh.close());
-  const port = await ownServer(t, shopApp(mesh));
+  const port = await ownServer(t, shopApp(make, mesh));
   const answer = await get(port, '/admin/../public?x=/../y#z');
   t.equal(answer.status, 200);
   t.match(JSON.parse(answer.body), { url: '/public?x=/../y', originalUrl: '/public?x=/../y' });
 });
 
-t.test('a token in the query is not for the application, although Express 4 has parsed it already', async (t) => {
+test('a token in the query is not for the application, although Express 4 has parsed it already', async (t, make) => {
   const key = makeTokenKey('ES256');
   const claims = { iss: 'https://issuer.example', sub: 'ann' };
   const token = makeToken({ key, alg: 'ES256', claims, header: { alg: 'ES256' } });
   const mesh = await shopMesh({ yaml: authenticationYaml(jwksOf(key)) });
   t.teardown(() => mesh.close());
-  for (const make of [express, createRequire(import.meta.url)('express-4') as typeof express]) {
-    const app = make();
-    app.use(inmesh(mesh));
-    app.get('/public', ({ mesh: { claims: own }, originalUrl, query, url }, response) => {
-      response.json({ query, url, originalUrl, sub: own?.['sub'] });
-    });
-    const port = await ownServer(t, app);
-    const answer = await get(port, `/public?a=1&access_token=${token}&b=2`);
-    const url = '/public?a=1&b=2';
-    t.same(JSON.parse(answer.body), { query: { a: '1', b: '2' }, url, originalUrl: url, sub: 'ann' });
-    t.equal((await get(port, '/public?access_token=x')).status, 401);
-  }
+  const app = make();
+  app.use(inmesh(mesh));
+  app.get('/public', ({ mesh: { claims: own }, originalUrl, query, url }, response) => {
+    response.json({ query, url, originalUrl, sub: own?.['sub'] });
+  });
+  const port = await ownServer(t, app);
+  const answer = await get(port, `/public?a=1&access_token=${token}&b=2`);
+  const url = '/public?a=1&b=2';
+  t.same(JSON.parse(answer.body), { query: { a: '1', b: '2' }, url, originalUrl: url, sub: 'ann' });
+  t.equal((await get(port, '/public?access_token=x')).status, 401);
 });
 
-t.test('through mesh.listen a request is judged once, and the caller is the one of the certificate', async (t) => {
+test('through mesh.listen a request is judged once, and the caller is the one of the certificate', async (t, make) => {
   const authority = makeAuthority();
   const mesh = await shopMesh({ authority });
   t.teardown(() => mesh.close());
-  const server = await mesh.listen(shopApp(mesh), { host: '127.0.0.1' });
+  const server = await mesh.listen(shopApp(make, mesh), { host: '127.0.0.1' });
   const caller = 'spiffe://cluster.local/ns/shop/sa/cart';
   const tls = { ca: authority.rootPem, credentials: authority.issue(caller) };
   const answer = await get(server.port, '/public', '', { tls });
@@ -103,27 +114,60 @@ t.test('through mesh.listen a request is judged once, and the caller is the one 
   t.same(series?.statuses, { 200: 1, 403: 1 });
 });
 
-t.test('a mesh that is mounted under a path refuses what comes by it', async (t) => {
+test('a mesh that is mounted under a path refuses what comes by it', async (t, make) => {
   const mesh = await shopMesh();
   t.teardown(() => mesh.close());
-  const app = express();
+  const app = make();
   app.use('/api', inmesh(mesh));
   app.get('/api/x', (_request, response) => void response.send('not to be seen'));
-  const failures: string[] = [];
-  const onError: ErrorRequestHandler = (error: Error, _request, response, _next) => {
-    failures.push(error.message);
-    response.status(500).end();
+  const inner = make();
+  inner.use(inmesh(mesh));
+  inner.get('/x', (_request, response) => void response.send('not to be seen'));
+  app.use('/inner', inner);
+  const failures: Error[] = [];
+  const remember: ErrorRequestHandler = (error: Error, _request, _response, next) => {
+    failures.push(error);
+    next(error);
   };
-  app.use(onError);
+  app.use(remember);
   const port = await ownServer(t, app);
-  t.equal((await get(port, '/api/x')).status, 500);
-  t.match(failures[0], /mounted under "\/api": use app\.use\(inmesh\(mesh\)\)/);
+  for (const path of ['/api/x', '/API/x', '/inner/x']) {
+    const { status, body } = await get(port, path);
+    t.equal(status, 403, path);
+    t.notMatch(body, /not to be seen/);
+  }
+  t.match(failures[0], {
+    code: 'ERR_MESH_FORBIDDEN',
+    message: /mounted under "\/api": use app\.use\(inmesh\(mesh\)\)/,
+  });
 });
 
-t.test('errors of handlers stay with Express', async (t) => {
+test('routers that are mounted are judged by the whole path, and see it in originalUrl', async (t, make) => {
   const mesh = await shopMesh();
   t.teardown(() => mesh.close());
-  const app = shopApp(mesh);
+  const app = make();
+  app.use(inmesh(mesh));
+  const ran: string[] = [];
+  const router = make.Router();
+  router.use((request, response) => {
+    ran.push(`${request.baseUrl} ${request.url} ${request.originalUrl}`);
+    response.end();
+  });
+  app.use('/admin', router);
+  app.use('/public', router);
+  const port = await ownServer(t, app);
+  for (const path of ['/admin/x', '/ADMIN/x', '/admin', '/public/../admin/x', '/%61dmin/x', '/admin;/x', '//admin/x']) {
+    t.equal((await get(port, path)).status, 403, path);
+  }
+  t.same(ran, []);
+  t.equal((await get(port, '/x/../public/%7euser?q=/../admin')).status, 200);
+  t.same(ran, ['/public /~user?q=/../admin /public/~user?q=/../admin']);
+});
+
+test('errors of handlers stay with Express', async (t, make) => {
+  const mesh = await shopMesh();
+  t.teardown(() => mesh.close());
+  const app = shopApp(make, mesh);
   app.use(
     ((error: Error, _request, response, _next) => void response.status(500).send(error.message)) as ErrorRequestHandler,
   );
@@ -132,11 +176,11 @@ t.test('errors of handlers stay with Express', async (t) => {
   t.equal(answer.body, 'the handler failed');
 });
 
-t.test('the signal of a request aborts when the caller goes away, or its deadline passes', async (t) => {
+test('the signal of a request aborts when the caller goes away, or its deadline passes', async (t, make) => {
   const clock = fakeClock();
   const mesh = await shopMesh({ clock });
   t.teardown(() => mesh.close());
-  const app = express();
+  const app = make();
   const arrived = new EventTarget();
   let signal: AbortSignal | undefined;
   let remaining = 0;

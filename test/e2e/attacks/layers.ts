@@ -5,8 +5,10 @@ import type { Input } from './catalogue.ts';
 import { dosLayer } from './dos.ts';
 import { frameLayer } from './frame.ts';
 import { h2Layer, h2Scripts } from './h2.ts';
+import { hostLayer } from './host.ts';
 import { jwksLayer } from './jwks.ts';
 import { jwtLayer } from './jwt.ts';
+import { literalPathLayer, pathLayer } from './path.ts';
 import type { Way } from './ways.ts';
 
 /** What a script may use. */
@@ -70,8 +72,9 @@ export interface Layer {
  * a file `<name>.ts` beside this one that exports a {@link Layer}.
  */
 export const layers: readonly Layer[] = [
-  { name: 'path' },
-  { name: 'host', scripts: h2Scripts },
+  pathLayer,
+  literalPathLayer,
+  { ...hostLayer, scripts: { ...hostLayer.scripts, ...h2Scripts } },
   { name: 'hdr' },
   authzLayer,
   { name: 'idh' },
