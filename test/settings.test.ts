@@ -108,6 +108,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_JWKS_CA: '/etc/issuer.pem',
       INMESH_JWKS_REFRESH_MS: '1000',
       INMESH_TOKEN_EXPIRY: 'required',
+      INMESH_POLICY_PATHS: 'literal',
       UNRELATED: 'x',
     },
     cwd,
@@ -153,6 +154,7 @@ t.test('every setting can come from the environment', async (t) => {
     tokenExpiry: 'required',
     errorFormat: 'problem',
     limits: { maxConnections: 100, bodyIdleMs: 5_000 },
+    policyPaths: 'literal',
   });
   t.equal(logger.error, silentLogger.error);
 });
@@ -192,6 +194,7 @@ jwksRefreshMs: 60000
 tokenExpiry: required
 errorFormat: problem
 limits: {maxHeaders: 200}
+policyPaths: literal
 `,
   );
   const { logger, ...plain } = resolveSettings({}, {}, cwd);
@@ -224,6 +227,7 @@ limits: {maxHeaders: 200}
     tokenExpiry: 'required',
     errorFormat: 'problem',
     limits: { maxHeaders: 200 },
+    policyPaths: 'literal',
     settingsFile: join(cwd, 'inmesh.yaml'),
   });
   t.ok(logger);

@@ -119,6 +119,7 @@ t.test('paths are compared in the form that the mesh brings them to', async (t) 
     'as requests are decided, doubt counts against them',
   );
   t.match((await explain(deny, { path: '//admin' }, { paths: 'literal' })).notes, [/refused in traffic/]);
+  t.match(await explain(deny, { path: '//admin' }, { trafficPaths: 'literal' }), { decision: 'allow', notes: [] });
   t.same((await explain(deny, { path: '/other' }, { paths: 'literal' })).notes, []);
 });
 

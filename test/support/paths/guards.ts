@@ -50,22 +50,32 @@ const crowd = Array.from(
 );
 
 /**
- * The policies, compiled from YAML as in production: each by itself, and among many rules.
+ * A policy with one operation, compiled from YAML as in production.
  *
  * @param paths `literal`: read as Istio does
+ * @param others further rules, each after a comma
  */
-export function guards(paths: 'views' | 'literal' = 'views'): readonly Guard[] {
-  return ['', crowd.join('')].flatMap((others) =>
-    policies.map(([action, operation, guarded]): Guard => {
-      const name = `${action} ${operation}${others === '' ? '' : ', among others'}`;
-      const yaml = `apiVersion: security.istio.io/v1
+export function guard(
+  action: 'ALLOW' | 'DENY',
+  operation: string,
+  paths: 'views' | 'literal' = 'views',
+  guarded = 0,
+  others = '',
+): Guard {
+  const name = `${action} ${operation}${others === '' ? '' : ', among others'}`;
+  const yaml = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: { name: guard, namespace: shop }
 spec: { action: ${action}, rules: [{ to: [{ operation: { ${operation} } }] }${others}] }`;
-      const { documents } = parseYaml(yaml);
-      const made = compile(documents, { workload: shopWeb });
-      if (!made.ok) throw new Error(`${name}: ${JSON.stringify(made)}`);
-      return { name, guarded, authorize: compileAuthorization(made.snapshot.inbound.authorization, { paths }) };
-    }),
+  const { documents } = parseYaml(yaml);
+  const made = compile(documents, { workload: shopWeb });
+  if (!made.ok) throw new Error(`${name}: ${JSON.stringify(made)}`);
+  return { name, guarded, authorize: compileAuthorization(made.snapshot.inbound.authorization, { paths }) };
+}
+
+/** All policies: each by itself, and among many rules. */
+export function guards(paths: 'views' | 'literal' = 'views'): readonly Guard[] {
+  return ['', crowd.join('')].flatMap((others) =>
+    policies.map(([action, operation, guarded]) => guard(action, operation, paths, guarded, others)),
   );
 }
