@@ -17,6 +17,7 @@ export type {
   HeaderAction,
   HeaderMutation,
 } from './ext-authz/service.ts';
+export type { FallbackFunction, FallbackResponse, RefusedRequest } from './fallback-api.ts';
 export type { FaultStatus } from './fault/active.ts';
 export { dropRemovedQuery } from './host/parsed-query.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
@@ -35,8 +36,6 @@ export type {
   ClusterStatus,
   EndpointStatus,
   Explained,
-  FallbackFunction,
-  FallbackResponse,
   FastifyLike,
   HealthCheckStatus,
   IdentityStatus,
@@ -48,7 +47,6 @@ export type {
   MeshServer,
   MeshStats,
   OutlierDetectionStatus,
-  RefusedRequest,
 } from './mesh-api.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';

@@ -8,6 +8,7 @@ import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
 import type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 import type { ExternalAuthorization } from './ext-authz/service.ts';
+import type { FallbackFunction } from './fallback-api.ts';
 import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
@@ -148,28 +149,6 @@ export interface MeshOptions {
   readonly clock?: Clock;
   readonly random?: Random;
 }
-
-/** A call that an open circuit breaker refuses. */
-export interface RefusedRequest {
-  /** Full host of the service. */
-  readonly service: string;
-  readonly method: string;
-  /** With query. */
-  readonly path: string;
-  header(name: string): string | undefined;
-}
-
-/** An answer in place of the service's. */
-export interface FallbackResponse {
-  /** Default 200. */
-  readonly status?: number;
-  /** With a body and no `content-type`: `text/plain`. */
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array | string;
-}
-
-/** Makes the answer to a call that an open circuit breaker refuses. What it throws fails the call. */
-export type FallbackFunction = (request: RefusedRequest) => FallbackResponse | Promise<FallbackResponse>;
 
 /** A handler of requests: a function, an Express app, or a Fastify instance. */
 export type Application = RequestListener | FastifyLike;
