@@ -1,14 +1,28 @@
 import { IncomingMessage } from 'node:http';
 
 /**
- * Where Node keeps how much of the raw list the other views are made of, on first use: what is pushed
- * to the list and counted is in all of them at no cost. Without it they have to be made here.
+ * Where Node keeps how much of the raw list the other views are made of, on first use, and the view of
+ * that kind that is seldom asked for: as long as it was not, what is taken out of the raw list, or
+ * pushed to it, and counted is right in all of them at no cost. Without these it has to be made here.
  */
-const headersCount = Object.getOwnPropertySymbols(new IncomingMessage(null as never)).find(
-  ({ description }) => description === 'kHeadersCount',
-);
+const [headersCount, distinctView] = symbolsOfNode();
 
-type Counted = { [count: symbol]: unknown };
+function symbolsOfNode(): readonly (symbol | undefined)[] {
+  const probe = new IncomingMessage(null as never);
+  // Made on first use, symbol and all.
+  void probe.headersDistinct;
+  const symbols = Object.getOwnPropertySymbols(probe);
+  return ['kHeadersCount', 'kHeadersDistinct'].map((name) => symbols.find(({ description }) => description === name));
+}
+
+type Inner = { [symbol: symbol]: unknown };
+
+/** The raw list is the whole truth still: nobody has asked for the distinct view, or changed the list behind Node's back. */
+function isWholeTruth(request: IncomingMessage): boolean {
+  if (headersCount === undefined || distinctView === undefined) return false;
+  const inner = request as unknown as Inner;
+  return inner[headersCount] === request.rawHeaders.length && (inner[distinctView] ?? undefined) === undefined;
+}
 
 /**
  * Sets a header of a request in the name of the mesh, replacing what the caller sent, in every view
@@ -17,12 +31,8 @@ type Counted = { [count: symbol]: unknown };
 export function setRequestHeader(request: IncomingMessage, name: string, value: string): void {
   const { headers, rawHeaders } = request;
   removeRequestHeader(request, name);
-  // A list that was made shorter: all views exist by then, and are not made anew.
-  if (headersCount !== undefined && (request as unknown as Counted)[headersCount] === rawHeaders.length) {
-    (request as unknown as Counted)[headersCount] = rawHeaders.length + 2;
-  } else {
-    distinctOf(request)[name] = [value];
-  }
+  if (isWholeTruth(request)) (request as unknown as Inner)[headersCount as symbol] = rawHeaders.length + 2;
+  else distinctOf(request)[name] = [value];
   headers[name] = value;
   rawHeaders.push(name, value);
 }
@@ -31,12 +41,15 @@ export function setRequestHeader(request: IncomingMessage, name: string, value: 
 export function removeRequestHeader(request: IncomingMessage, name: string): void {
   const { headers, rawHeaders } = request;
   if (headers[name] === undefined) return;
-  // This view is made from the raw list on first use; make it before that list shrinks.
-  delete distinctOf(request)[name];
+  const whole = isWholeTruth(request);
+  // The view is made from the raw list, so before that list shrinks.
+  if (!whole) delete distinctOf(request)[name];
   delete headers[name];
   for (let i = rawHeaders.length - 2; i >= 0; i -= 2) {
-    if ((rawHeaders[i] as string).toLowerCase() === name) rawHeaders.splice(i, 2);
+    const raw = rawHeaders[i] as string;
+    if (raw.length === name.length && raw.toLowerCase() === name) rawHeaders.splice(i, 2);
   }
+  if (whole) (request as unknown as Inner)[headersCount as symbol] = rawHeaders.length;
 }
 
 /** Requests of HTTP/2 servers do not have this view. */
