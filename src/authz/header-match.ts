@@ -7,12 +7,12 @@ import { compileHosts, hostView } from './host-match.ts';
 /**
  * Headers that concern one connection and not the request: a proxy takes them away before its
  * policies see them, so they are as if they were not there (Envoy `mutateRequestHeaders`, gRFC A41).
+ * `TE` is neither: Envoy shows `trailers` and gRFC A41 nothing, so it is in doubt.
  */
 export const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
-  'te',
   'transfer-encoding',
 ]);
 
@@ -29,6 +29,7 @@ export function headerValues(name: string): CompileList<StringMatch> {
   if (name === ':authority' || name === 'host') return authority;
   if (hopByHop.has(name)) return () => () => false;
   return (matches, doubtMatches) => {
+    if (name === 'te' && !doubtMatches) return () => false;
     const matcher = anyText(matches.map(inBytes));
     // A text too long for a regular expression is in doubt.
     const longest = Math.min(

@@ -109,7 +109,7 @@ function compileNamed(
   return undefined;
 }
 
-const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding']);
+const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding']);
 
 function wrongHeader(name: string): string | undefined {
   if (name === ':method' || name === ':authority') return undefined;

@@ -145,7 +145,7 @@ function hostFits(match: StringMatch, host: string): boolean {
 
 function pathFits(pattern: PathPattern, path: string): boolean {
   if (pattern.kind !== 'template') return textFits(pattern, path);
-  const character = "[-A-Za-z0-9._~%!$&'()+,;:@=]";
+  const character = '[!-.0-Z\\\\^-~]';
   const parts = pattern.value.split(/(\{\*\*\}|\{\*\})/).map((part) => {
     if (part === '{*}') return `${character}+`;
     if (part === '{**}') return `(?:${character}|/)*`;
@@ -166,7 +166,8 @@ function headerFits(
   if (name === 'host' || name === ':authority') {
     return host !== '' && (fits(host) || (inDoubt && list.some((match) => hostFits(match, host))));
   }
-  if (['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding'].includes(name)) return false;
+  if (['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding'].includes(name)) return false;
+  if (name === 'te' && !inDoubt) return false;
   const lines = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === name);
   if (lines.length === 0) return false;
   return inDoubt ? lines.some(fits) : lines.every(fits);
