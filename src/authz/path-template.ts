@@ -14,9 +14,9 @@ type Segment = string | undefined;
 /**
  * Compiles path templates (Envoy `uri_template`), asked in the two directions that policies need; see
  * {@link PathMatcher}. `{*}` is one segment of at least one character, `{**}` everything from its
- * slash on: `/files/{**}` matches `/files/` and `/files/a/b`, but not `/files`. What they stand for
- * has neither `[` nor `]`, as far as something is to be allowed; such
- * characters are no way around a refusal, nor is an empty segment, which is a parameter for Fastify.
+ * slash on: `/files/{**}` matches `/files/` and `/files/a/b`, but not `/files`. What they stand for has
+ * neither `[` nor `]`, as far as something is to be allowed; such characters are no way around a
+ * refusal, nor is an empty segment, which is a parameter for Fastify.
  */
 export function compileTemplates(templates: readonly string[], literal: boolean): PathMatcher {
   const patterns = templates.map((text) => ({
