@@ -3,20 +3,21 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AuthorizerCalls } from './authorizer-calls.ts';
 import type { AuthorizationOptions } from './authz/authorizer.ts';
-import type { AuthorizationAudit } from './authz/report.ts';
-import type { AuthorizationCount } from './authz/tallies.ts';
+import { type AuthorizationAudit, reportAuthorization } from './authz/report.ts';
+import { type AuthorizationCount, createTallies } from './authz/tallies.ts';
 import { MeshError } from './errors.ts';
 import type { ExternalAuthorization } from './ext-authz/service.ts';
 import { requestListenerOf } from './host/node-http.ts';
 import type { IdentityStore } from './identity/store.ts';
 import type { TrustBundles } from './identity/trust.ts';
 import { peerOfSocket } from './identity/verify-peer.ts';
+import { guardStreams, type TcpHandler } from './inbound-tcp.ts';
 import type { KeySource } from './jwt/keys.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
 import type { Application, ListenOptions, MeshServer } from './mesh-api.ts';
-import type { MtlsMode } from './model/inbound.ts';
+import type { InboundPolicy, MtlsMode } from './model/inbound.ts';
 import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
@@ -27,7 +28,7 @@ import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
-import { type Acceptor, createAcceptor } from './transport/acceptor.ts';
+import { type Acceptor, type AcceptorOptions, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
 import type { AcceptorLimits } from './transport/limits.ts';
@@ -67,6 +68,7 @@ export interface InboundDependencies {
 /** The inbound half of a mesh. */
 export interface Inbound {
   listen(app: Application, options: ListenOptions): Promise<MeshServer>;
+  listenTcp(handler: TcpHandler, options: ListenOptions): Promise<MeshServer>;
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
   scopeOf(request: IncomingMessage): Scope | undefined;
   rateLimits(): readonly RateLimitStatus[];
@@ -83,10 +85,13 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
   const acceptors = new Set<Acceptor>();
   const counts = createConnectionCounts();
   let closed = false;
+  const tallies = createTallies();
+  const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
   const ownPrincipal = (): string => identity?.current()?.credentials.spiffeId ?? '';
   const pipeline = createServerPipeline({
     ...dependencies,
     maxHeaders: limits.maxHeaders,
+    tallies,
     peerOfSocket: (socket) => {
       const bundles = identity?.current()?.credentials.trustBundles;
       return bundles && peerOfSocket(socket, bundles, clock, unknownRoots);
@@ -101,32 +106,47 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     return mtls === undefined ? 'STRICT' : (mtls.ports.get(port) ?? mtls.mode);
   };
 
+  const open = async (
+    { port = 0, host }: ListenOptions,
+    serving: Pick<AcceptorOptions, 'onRequest' | 'onStream' | 'onProtocolError'>,
+  ): Promise<MeshServer> => {
+    const acceptor = createAcceptor({
+      identity: () => identity?.current(),
+      subscribe: (onIdentity) => identity?.subscribe(onIdentity) ?? (() => {}),
+      mode: modeOf,
+      ...serving,
+      logger,
+      clock,
+      trustWatch: dependencies.trustWatch,
+      counts,
+      limits,
+    });
+    const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
+    acceptors.add(acceptor);
+    return {
+      port: address.port,
+      host: address.address,
+      async close(graceMs = 10_000) {
+        acceptors.delete(acceptor);
+        await acceptor.drain(graceMs);
+      },
+    };
+  };
+  const mustBeOpen = (): void => {
+    if (closed) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
+  };
+
   return {
-    async listen(app, { port = 0, host }) {
-      if (closed) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
+    async listen(app, options) {
+      mustBeOpen();
       const listener = await requestListenerOf(app);
-      const acceptor = createAcceptor({
-        identity: () => identity?.current(),
-        subscribe: (onIdentity) => identity?.subscribe(onIdentity) ?? (() => {}),
-        mode: modeOf,
-        onRequest: pipeline.serve(listener),
-        onProtocolError: pipeline.countRefusal,
-        logger,
-        clock,
-        trustWatch: dependencies.trustWatch,
-        counts,
-        limits,
-      });
-      const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
-      acceptors.add(acceptor);
-      return {
-        port: address.port,
-        host: address.address,
-        async close(graceMs = 10_000) {
-          acceptors.delete(acceptor);
-          await acceptor.drain(graceMs);
-        },
-      };
+      return open(options, { onRequest: pipeline.serve(listener), onProtocolError: pipeline.countRefusal });
+    },
+    async listenTcp(handler, options) {
+      mustBeOpen();
+      const policy = (): InboundPolicy | undefined => snapshot()?.inbound;
+      const onStream = guardStreams(handler, { logger, tallies, observer, policy });
+      return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },
     handle: pipeline.handle,
     overload: pipeline.overload,

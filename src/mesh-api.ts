@@ -13,6 +13,7 @@ import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { IdentityHealth } from './identity/store.ts';
+import type { TcpServing } from './inbound-tcp.ts';
 import type { JwksStatus } from './jwt/key-sources.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
@@ -318,7 +319,7 @@ export interface MeshEvents {
 export type Explained<T> = T & { readonly text: string };
 
 /** The mesh of this process. */
-export interface Mesh {
+export interface Mesh extends TcpServing {
   readonly workload: Workload;
   /** A drop-in for `fetch`: same types, same rules, meshed. */
   readonly fetch: typeof globalThis.fetch;

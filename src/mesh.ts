@@ -18,7 +18,7 @@ import { createKeySources } from './jwt/key-sources.ts';
 import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
-import type { IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import type { IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
@@ -221,9 +221,13 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     dispatcher: outbound.dispatcher,
     agent: outbound.agent,
     connect: outbound.connect,
+    async listenTcp(handler, portOrOptions) {
+      await ready();
+      return inbound.listenTcp(handler, listenOptionsOf(portOrOptions));
+    },
     async listen(app, portOrOptions) {
       await ready();
-      return inbound.listen(app, typeof portOrOptions === 'number' ? { port: portOrOptions } : (portOrOptions ?? {}));
+      return inbound.listen(app, listenOptionsOf(portOrOptions));
     },
     handle: inbound.handle,
     scopeOf: inbound.scopeOf,
@@ -267,6 +271,10 @@ const breakerMessages = {
   halfOpen: 'a circuit breaker lets one call try',
   closed: 'a circuit breaker has closed',
 } as const;
+
+function listenOptionsOf(portOrOptions: number | ListenOptions = {}): ListenOptions {
+  return typeof portOrOptions === 'number' ? { port: portOrOptions } : portOrOptions;
+}
 
 interface Source<S> {
   run(sink: S, signal: AbortSignal): Promise<void>;

@@ -67,6 +67,8 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly tokenExpiry?: 'optional' | 'required';
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
+  /** The counters of authorization, where others count as well. Default: its own. */
+  readonly tallies?: Tallies;
   /** Asked about the limits of a RateLimit's `global`. */
   readonly rateLimitService?: RateLimitService | undefined;
   /** Headers that the calls of a request hand on; lower case. Default none. */
@@ -115,7 +117,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const reporting = dependencies.loadReports ?? 'asked';
   const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
   const limits = createServerLimits(dependencies);
-  const tallies = createTallies();
+  const tallies = dependencies.tallies ?? createTallies();
   const authenticate = jwtFilters({
     keysOf: dependencies.keySourceOf ?? (() => noKeys),
     cache: createTokenCache(),

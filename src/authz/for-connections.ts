@@ -6,7 +6,7 @@ import type {
   AuthorizationSource,
 } from '../model/authorization.ts';
 
-/** Whether a rule asks for something that only requests have: host, method, path, header, token. */
+/** Whether a rule asks for something that only requests have: host, method, path, header, token. Its exceptions aside. */
 export function asksForRequests({ from, to, when = [] }: AuthorizationRule): boolean {
   return from.some(sourceAsks) || to.some(operationAsks) || when.some(conditionAsks);
 }
@@ -20,15 +20,21 @@ export function ruleForConnections(
   rule: AuthorizationRule,
   action: AuthorizationAction,
 ): AuthorizationRule | undefined {
-  if (!asksForRequests(rule)) return rule;
-  if (action === 'ALLOW') return undefined;
-  const { from, to, when = [] } = rule;
+  if (asksForRequests(rule) && action === 'ALLOW') return undefined;
+  const { from, to, unless, when = [] } = rule;
+  if (!asksForRequests(rule)) return unless === undefined ? rule : { ...rule, unless: exceptions(unless, action) };
   const left = when.flatMap((condition) => conditionWithout(condition) ?? []);
   return {
     from: from.map(sourceWithout),
     to: to.map(operationWithout),
     ...(left.length === 0 ? {} : { when: left }),
+    ...(unless === undefined ? {} : { unless: exceptions(unless, action) }),
   };
+}
+
+/** What is excepted is turned round: from what is allowed rather more, from what is refused rather less. */
+function exceptions(unless: readonly AuthorizationRule[], action: AuthorizationAction): readonly AuthorizationRule[] {
+  return unless.flatMap((rule) => ruleForConnections(rule, action === 'ALLOW' ? 'DENY' : 'ALLOW') ?? []);
 }
 
 const hasAny = (fields: Readonly<Record<string, unknown>>): boolean =>

@@ -15,6 +15,7 @@ import { explainRateLimits } from './rate-limits.ts';
 import type { ExplainedKeys, RemoteDocuments } from './remote-keys.ts';
 import { type ExplainRequest, withoutUrl } from './request.ts';
 import type { InboundExplanation, PassedOver } from './result.ts';
+import { explainConnection } from './tcp.ts';
 import { explainTokens } from './tokens.ts';
 import { whyNot } from './why-not.ts';
 
@@ -57,6 +58,7 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
   const unknown = tls === 'mtls' && peer === undefined;
   const notes: string[] = unknown ? ['the caller is not named, so no condition on its identity holds'] : [];
 
+  if (request.protocol === 'tcp') return { ...explainConnection(inbound, request, peer, localPort), notes };
   const arrival = arrive(inbound, request, peer?.spiffeId, ownId(workload));
   if ('reason' in arrival) return arrival;
   const { host, hostConflict, method, path, rawPath, view } = arrival;

@@ -13,6 +13,7 @@ import { setConnection } from '../pipeline/connection.ts';
 import { rememberClientCert } from './client-cert.ts';
 import { type ConnectionCounts, createConnectionCounts, type InboundConnections } from './connection-counts.ts';
 import { createDrain } from './drain.ts';
+import { flowOnData } from './hand-out.ts';
 import { createHttp1Server, type Http1Hooks } from './http1-server.ts';
 import { acceptHttp2 } from './http2-session.ts';
 import { type AcceptorLimits, resolveLimits } from './limits.ts';
@@ -30,6 +31,11 @@ export interface AcceptorOptions {
   /** PeerAuthentication mode of a port; asked for each connection. */
   mode(localPort: number): MtlsMode;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
+  /**
+   * Takes connections as they are, for protocols that are not read here: nothing is parsed, and
+   * `onRequest` is not called. Nothing is read before somebody listens for data.
+   */
+  readonly onStream?: (socket: Socket, peer: PeerIdentity | undefined) => void;
   /** Bytes that were refused before they became a request. */
   readonly onProtocolError?: (error: MeshError) => void;
   readonly logger: Logger;
@@ -112,6 +118,11 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     drain.add(socket);
     // What breaks a connection also closes it, and 'close' is where it is forgotten.
     socket.on('error', ignore);
+    if (options.onStream !== undefined && options.mode(socket.localPort ?? 0) === 'DISABLE') {
+      // Nobody has to wait for the other to begin: in some protocols the server does.
+      options.onStream(socket, undefined);
+      return;
+    }
     waitForBytes(socket, (first) => {
       const mode = options.mode(socket.localPort ?? 0);
       if (first === 'tls') startTls(socket, mode);
@@ -119,6 +130,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         counters.plaintextRefused++;
         warn({ remote: socket.remoteAddress, port: socket.localPort }, 'plaintext refused: the port is STRICT');
         socket.destroy();
+      } else if (options.onStream !== undefined) {
+        flowOnData(socket);
+        options.onStream(socket, undefined);
       } else serve(socket, socket, first === 'http2', plaintextCarrier(socket, clock));
     });
   };
@@ -181,7 +195,8 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     };
     drain.add(socket);
     options.trustWatch?.add(socket, identity);
-    if (socket.alpnProtocol === 'h2') serve(socket, socket, true, carrier);
+    if (options.onStream !== undefined) options.onStream(socket, peer);
+    else if (socket.alpnProtocol === 'h2') serve(socket, socket, true, carrier);
     else if (socket.alpnProtocol === 'http/1.1') serve(socket, socket, false, carrier);
     else {
       waitForBytes(socket, (first) => {

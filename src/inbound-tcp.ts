@@ -1,0 +1,83 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { AuthorizationObserver } from './authz/authorizer.ts';
+import { type AuthorizeConnection, type ConnectionFacts, compileConnectionAuthorizer } from './authz/connection.ts';
+import type { Tallies } from './authz/tallies.ts';
+import type { Logger } from './lib/logger.ts';
+import type { ListenOptions, MeshServer } from './mesh-api.ts';
+import type { InboundPolicy } from './model/inbound.ts';
+import type { Peer } from './pipeline/scope.ts';
+
+/** A connection that was let in, for a protocol that the mesh does not read. */
+export interface TcpConnection {
+  /** Who called, as its certificate proves; nothing in plaintext. */
+  readonly peer: Peer | undefined;
+  /** Server name that the TLS client asked for; '' without one. */
+  readonly sni: string;
+}
+
+/** Serves a connection. What it throws ends the connection, and is logged. */
+export type TcpHandler = (socket: Socket, connection: TcpConnection) => void;
+
+/** The part of a mesh that serves protocols which it does not read. */
+export interface TcpServing {
+  /**
+   * Hands out connections for a protocol that the mesh does not read (a database, a queue): TLS or plaintext by
+   * PeerAuthentication, the caller's identity verified, and AuthorizationPolicies asked about the connection
+   * as Istio asks them on TCP ports; what is refused is closed without a word. Where plaintext is possible
+   * beside TLS (PERMISSIVE) the client has to send the first byte. Waits for `ready()` first.
+   */
+  listenTcp(handler: TcpHandler, portOrOptions?: number | ListenOptions): Promise<MeshServer>;
+}
+
+interface GuardDependencies {
+  readonly logger: Logger;
+  readonly tallies: Tallies;
+  readonly observer: AuthorizationObserver;
+  /** Nothing: no configuration yet. */
+  policy(): InboundPolicy | undefined;
+}
+
+/** Hands connections to the handler that policies let in, and closes all others. */
+export function guardStreams(
+  handler: TcpHandler,
+  { logger, observer, policy, tallies }: GuardDependencies,
+): (socket: Socket, peer: Peer | undefined) => void {
+  let compiled: readonly unknown[] | undefined;
+  let authorize: AuthorizeConnection | undefined;
+  const authorizeNow = (): AuthorizeConnection | undefined => {
+    const authorization = policy()?.authorization;
+    if (authorization !== compiled) {
+      authorize = undefined;
+      if (authorization !== undefined) authorize = compileConnectionAuthorizer(authorization, tallies);
+      compiled = authorization;
+    }
+    return authorize;
+  };
+  return (socket, peer) => {
+    const facts = factsOf(socket, peer);
+    try {
+      const verdict = authorizeNow()?.(facts, observer);
+      if (verdict?.allowed === true) {
+        handler(socket, { peer, sni: facts.sni });
+        return;
+      }
+      const fields = { port: facts.localPort, peer: peer?.spiffeId, detail: verdict?.detail };
+      logger.debug(fields, 'a connection is refused by authorization policies');
+    } catch (error) {
+      logger.error({ error, port: facts.localPort }, 'serving a connection failed; it is closed');
+    }
+    socket.destroy();
+  };
+}
+
+function factsOf(socket: Socket, peer: Peer | undefined): ConnectionFacts {
+  const name = socket instanceof TLSSocket ? socket.servername : undefined;
+  return {
+    peer,
+    localPort: socket.localPort ?? 0,
+    sourceAddress: socket.remoteAddress,
+    destinationAddress: socket.localAddress,
+    sni: typeof name === 'string' ? name : '',
+  };
+}
