@@ -1,5 +1,5 @@
-import type { LookupAddress } from 'node:dns';
-import { lookup } from 'node:dns';
+import type { LookupAddress, LookupAllOptions } from 'node:dns';
+import { lookup as systemLookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
@@ -37,9 +37,18 @@ export interface DocumentFetchOptions {
   readonly clock: Clock;
   /** PEM file with roots to trust beside those that Node.js trusts. Read anew for every document. */
   readonly rootsFile?: string | undefined;
+  /** How names become addresses. Default: as the system does. */
+  readonly lookup?: LookupAll;
   /** The mesh itself, for what its services serve. */
   readonly mesh?: MeshRoute;
 }
+
+/** All addresses of a name. */
+export type LookupAll = (
+  host: string,
+  options: LookupAllOptions,
+  callback: (error: Error | null, found: LookupAddress[]) => void,
+) => void;
 
 /** The way through the mesh: its routes, its mutual TLS. */
 export interface MeshRoute {
@@ -57,7 +66,7 @@ export interface MeshRoute {
  * http URL of a service of the mesh is asked through the mesh, which speaks mutual TLS with it.
  */
 export function createDocumentFetch(options: DocumentFetchOptions): FetchDocument {
-  const { clock, mesh } = options;
+  const { clock, lookup = systemLookup, mesh } = options;
   const contextOf = trusting(options.rootsFile);
   return async (asked) => {
     const url = new URL(asked.url);
@@ -68,7 +77,7 @@ export function createDocumentFetch(options: DocumentFetchOptions): FetchDocumen
     }
     const client = new Client(url.origin, {
       connect: {
-        lookup: guardedLookup(asked.loopback),
+        lookup: guardedLookup(lookup, asked.loopback),
         timeout: asked.timeoutMs,
         ...(url.protocol === 'https:' ? { secureContext: contextOf(), rejectUnauthorized: true } : {}),
       },
@@ -185,9 +194,9 @@ function trusting(rootsFile: string | undefined): () => SecureContext {
 }
 
 /** Refuses a name that leads where no document may come from; the connection goes to the very address that was looked at. */
-function guardedLookup(loopback: boolean): LookupFunction {
+function guardedLookup(lookup: LookupAll, loopback: boolean): LookupFunction {
   return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {
+    lookup(hostname, { ...options, all: true }, (error, found) => {
       if (error !== null) return callback(error, [] as never);
       for (const { address } of found) {
         const refused = whyNoAddress(address, loopback);

@@ -1,9 +1,15 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/lib/clock.ts';
-import { createDocumentFetch, type DocumentRequest, maxDocumentBytes } from '../../src/transport/fetch-document.ts';
+import {
+  createDocumentFetch,
+  type DocumentRequest,
+  type FetchDocument,
+  maxDocumentBytes,
+} from '../../src/transport/fetch-document.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { nameAuthority, testFolder, tlsServer } from '../support/tls-server.ts';
 import { rawUpstream, until, upstream } from '../support/upstream.ts';
@@ -13,6 +19,7 @@ process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0';
 process.env['NODE_NO_WARNINGS'] = '1';
 
 const authority = nameAuthority();
+const otherAuthority = nameAuthority('other');
 const never = new AbortController().signal;
 const request = (url: string, changes: Partial<DocumentRequest> = {}): DocumentRequest => ({
   url,
@@ -118,7 +125,7 @@ t.test('JWT-079 an answer that comes too slowly, or never, is given up, and its 
 
 t.test('certificates are verified, with roots of a file beside those that Node.js trusts', async (t) => {
   const { port, seen } = await tlsServer(t, authority.issue({ dns: 'localhost' }));
-  const other = await tlsServer(t, nameAuthority('other').issue({ dns: 'localhost' }));
+  const other = await tlsServer(t, otherAuthority.issue({ dns: 'localhost' }));
   const folder = testFolder(t);
   const rootsFile = folder.write('roots.pem', nameAuthority('unrelated').rootPem);
   const fetch = createDocumentFetch({ clock: systemClock, rootsFile });
@@ -130,6 +137,12 @@ t.test('certificates are verified, with roots of a file beside those that Node.j
   t.match(seen, [{ serverName: 'localhost', alpn: 'http/1.1', client: undefined, host: `localhost:${port}` }]);
   await t.rejects(fetch(request(`https://localhost:${other.port}/`)), { message: /certificate/ });
   await t.rejects(fetch(request(`https://127.0.0.1:${port}/`)), { message: /altnames/ }, 'the name counts');
+  const before = getCACertificates('default');
+  setDefaultCACertificates([otherAuthority.rootPem]);
+  const both = createDocumentFetch({ clock: systemClock, rootsFile });
+  t.match(await both(request(`https://localhost:${other.port}/`)), { text: 'ok' }, 'a root that Node.js trusts');
+  t.match(await both(request(url)), { text: 'ok' }, 'and one of the file');
+  setDefaultCACertificates(before);
   writeFileSync(rootsFile, 'nothing of the kind');
   await t.rejects(fetch(request(url)), { message: /no PEM certificate/ });
 });
@@ -142,5 +155,23 @@ t.test('addresses from which nothing is fetched are never called', async (t) => 
   for (const host of ['169.254.169.254', '[fe80::1]', '[::ffff:a9fe:a9fe]']) {
     await t.rejects(plain(request(`http://${host}:${port}/`)), { message: /metadata services/ }, host);
   }
+  const naming = (...found: readonly string[]): FetchDocument =>
+    createDocumentFetch({
+      clock: systemClock,
+      lookup: (_host, _options, callback) =>
+        callback(
+          null,
+          found.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+        ),
+    });
+  const url = `http://keys.example:${port}/`;
+  for (const found of [['127.0.0.1'], ['8.8.8.8', '::1'], ['::ffff:127.0.0.1']]) {
+    await t.rejects(naming(...found)(request(url, { loopback: false })), {
+      message: /^keys.example is .*may not name/,
+    });
+  }
+  await t.rejects(naming('127.0.0.1', '169.254.169.254')(request(url)), { message: /metadata services/ });
+  await t.rejects(naming()(request(url)), { message: /./ });
   t.equal(accepted(), 0);
+  t.match(await naming('127.0.0.1')(request(url)), { text: 'ok' }, 'the very address that was looked at is called');
 });

@@ -1,5 +1,5 @@
 import { discoveryUrl } from '../../lib/openid-discovery.ts';
-import { isLoopbackHost } from '../../lib/special-addresses.ts';
+import { isLoopbackHost, whyNoAddress } from '../../lib/special-addresses.ts';
 import type { Resource } from '../resource.ts';
 import type { RequestAuthenticationBody } from '../validate-request-authentication.ts';
 import type { AnalysisContext, Analyzer } from './context.ts';
@@ -17,6 +17,13 @@ export const analyzeKeysOfTokens: Analyzer = (context) => {
       const uri = rule[name] ?? '';
       const path = ['spec', 'jwtRules', index];
       if (uri !== '') {
+        const never = whyNoAddress(hostOf(uri), true);
+        if (never !== undefined) {
+          context.report('INMESH0006', resource, [...path, name], `all of its tokens are refused: ${never}`, {
+            value: uri,
+          });
+          continue;
+        }
         // A service in these files is asked through the mesh, which has its own ways to be sure of it.
         if (!isPlainHttp(uri) || isService(uri, resource.namespace, context)) continue;
         const message = 'whoever is on the way to this http URL can exchange the keys, and make tokens';
@@ -83,7 +90,7 @@ function whyNoDiscovery(issuer: string): string | undefined {
 }
 
 function isService(uri: string, namespace: string, context: AnalysisContext): boolean {
-  const host = URL.parse(uri)?.hostname ?? '';
+  const host = hostOf(uri);
   const { clusterDomain } = context.workload;
   // `keys`, `keys.auth`, `keys.auth.svc` and the full name.
   const names = [host, `${host}.svc.${clusterDomain}`, `${host}.${clusterDomain}`];
@@ -92,6 +99,9 @@ function isService(uri: string, namespace: string, context: AnalysisContext): bo
 }
 
 function isPlainHttp(uri: string): boolean {
-  const url = URL.parse(uri);
-  return url?.protocol === 'http:' && !isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''));
+  return URL.parse(uri)?.protocol === 'http:' && !isLoopbackHost(hostOf(uri));
+}
+
+function hostOf(uri: string): string {
+  return URL.parse(uri)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

@@ -620,6 +620,11 @@ const tokenCases: typeof cases = [
     [jwt('issuer: me, jwksUri: "http://a.example/k"'), allow(anyToken)],
     [/^INMESH0007 .* spec\.jwtRules\[0\]\.jwksUri: whoever is on the way/],
   ],
+  [
+    'JWT-081 keys of a metadata service',
+    [jwt('issuer: me, jwksUri: "http://169.254.169.254/k"'), allow(anyToken)],
+    [/^INMESH0006 .* spec\.jwtRules\[0\]\.jwksUri: all of its tokens are refused: nothing is fetched from link-local/],
+  ],
   ['keys over http on this host', [jwt('issuer: me, jwksUri: "http://127.0.0.1:3000/k"'), allow(anyToken)], []],
   ['keys over http of a service', [reviews, jwt('issuer: me, jwksUri: "http://reviews.shop/k"'), allow(anyToken)], []],
   ['JWT-003 tokens that nobody must have', [jwt('issuer: "https://a.example"')], [optional]],
