@@ -11,6 +11,7 @@ import type { ExternalAuthorizer, HttpChecks } from '../../src/model/external-au
 import type { InboundPolicy } from '../../src/model/inbound.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { inboundSnapshot, rawExchange, testPipeline } from '../support/inbound.ts';
+import { tokenRule } from '../support/tokens.ts';
 
 const at = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'ask' };
 
@@ -327,6 +328,16 @@ t.test('CUSTOM comes before DENY and ALLOW, and replaces neither', async (t) => 
   t.equal((await send('/ask'))?.status, 200);
   const refusing = await serve(t, { answer: status(401), policy: { authorization: [deny, custom()] } });
   t.equal((await refusing.send('/ask/denied'))?.status, 401);
+});
+
+t.test('CUSTOM comes before tokens are looked at, and the authorizer sees them', async (t) => {
+  const rules = [tokenRule('{"keys": []}')];
+  const requestAuthentication = [{ rules, provenance: at }];
+  const { questions, send } = await serve(t, { policy: { requestAuthentication } });
+  t.equal((await send('/ask', 'authorization: Bearer nonsense\r\n'))?.status, 401);
+  t.same(questions[0]?.headers, ['host', 'Shop:80', 'authorization', 'Bearer nonsense'], 'asked first');
+  const refusing = await serve(t, { answer: status(418), policy: { requestAuthentication } });
+  t.equal((await refusing.send('/ask', 'authorization: Bearer nonsense\r\n'))?.status, 418);
 });
 
 t.test('a policy that is only tried out asks nobody, nor does one without rules', async (t) => {
