@@ -1,5 +1,5 @@
 import { MeshError } from './errors.ts';
-import { createExplainer, type Explainer } from './explain/explainer.ts';
+import { createExplainer, type ExplainContext, type Explainer } from './explain/explainer.ts';
 import type { ExplainRequest } from './explain/request.ts';
 import type { Explanation } from './explain/result.ts';
 import { describeExplanation } from './explain/text.ts';
@@ -12,16 +12,14 @@ import type { Workload } from './model/workload.ts';
 /**
  * `mesh.explain`: explains with the snapshot in force; compiles what it needs once for each.
  *
- * @param withoutIdentity this process has no identity of its own
+ * @param options what the process is known to be
  * @param keySourceOf where the keys of tokens come from
- * @param trafficPaths how policies read the paths of requests
  */
 export function createLiveExplain(
   workload: Workload,
   current: () => Snapshot | undefined,
-  withoutIdentity: boolean,
+  options: Pick<ExplainContext, 'withoutIdentity' | 'tokenExpiry' | 'trafficPaths'>,
   keySourceOf: (rule: JwtRule) => KeySource,
-  trafficPaths: 'views' | 'literal' = 'views',
 ): Mesh['explain'] {
   // A question fetches nothing: what this process knows is what it would decide by.
   const keysOf = (rule: JwtRule): KeySource => {
@@ -33,10 +31,7 @@ export function createLiveExplain(
     if (snapshot === undefined) throw new MeshError('ERR_MESH_NOT_READY', 'the mesh has no configuration yet');
     let explainer = explainers.get(snapshot);
     if (explainer === undefined)
-      explainers.set(
-        snapshot,
-        (explainer = createExplainer({ snapshot, workload, withoutIdentity, trafficPaths, keysOf })),
-      );
+      explainers.set(snapshot, (explainer = createExplainer({ snapshot, workload, ...options, keysOf })));
     return explainer;
   };
   const withText = <E extends Explanation>(explanation: E): Explained<E> => ({

@@ -258,9 +258,12 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     explain: createLiveExplain(
       workload,
       () => config.current(),
-      identity === undefined,
+      {
+        withoutIdentity: identity === undefined,
+        tokenExpiry: settings.tokenExpiry,
+        trafficPaths: settings.policyPaths,
+      },
       keys.sourceOf,
-      settings.policyPaths,
     ),
     on: events.on,
   };

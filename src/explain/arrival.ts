@@ -4,7 +4,7 @@ import { maxHeaderCount, removeReserved } from '../sanitize/headers.ts';
 import { hostProblem, isSameHost } from '../sanitize/host-header.ts';
 import { hasBrokenEscape, normalizePath } from '../sanitize/normalize-path.ts';
 import { parseTarget } from '../sanitize/target.ts';
-import { asRequest, inBytes, type RequestView, requestView } from './header-view.ts';
+import { asRequest, inBytes, type RequestView, requestView, setHeader } from './header-view.ts';
 import type { ExplainRequest } from './request.ts';
 import type { InboundExplanation } from './result.ts';
 
@@ -93,8 +93,5 @@ function takeClientCert(
     parts.push(fields.join(';'));
   }
   if (parts.length === 0) return;
-  const value = parts.join(',');
-  view.headers[forwardedClientCertHeader] = value;
-  view.headersDistinct[forwardedClientCertHeader] = [value];
-  view.rawHeaders.push(forwardedClientCertHeader, value);
+  setHeader(view, forwardedClientCertHeader, parts.join(','));
 }

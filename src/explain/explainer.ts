@@ -30,6 +30,8 @@ export interface ExplainContext {
    * providers by their name. Nothing is ever fetched; what is not here is not known.
    */
   readonly remote?: RemoteDocuments;
+  /** Whether a token without `exp` is accepted, see `MeshOptions`. Default `optional`. */
+  readonly tokenExpiry?: 'optional' | 'required';
   /** Where the keys of tokens come from instead. */
   readonly keysOf?: (rule: JwtRule) => KeySource;
 }

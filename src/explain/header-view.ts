@@ -35,6 +35,16 @@ export function requestView(rawHeaders: readonly string[], url: string): Request
   return view;
 }
 
+/** Sets a header in the name of the mesh, in place of what the caller sent. `name` in lower case. */
+export function setHeader(view: RequestView, name: string, value: string): void {
+  for (let i = view.rawHeaders.length - 2; i >= 0; i -= 2) {
+    if ((view.rawHeaders[i] as string).toLowerCase() === name) view.rawHeaders.splice(i, 2);
+  }
+  view.headers[name] = value;
+  view.headersDistinct[name] = [value];
+  view.rawHeaders.push(name, value);
+}
+
 /** As the functions that edit requests want it: they look at nothing else. */
 export function asRequest(view: RequestView): IncomingMessage {
   return view as unknown as IncomingMessage;

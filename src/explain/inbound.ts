@@ -1,9 +1,10 @@
 import { type Authorizer, compileAuthorizer } from '../authz/authorizer.ts';
+import { type CustomRules, compileCustom } from '../authz/custom.ts';
 import type { AuthorizationFacts } from '../authz/facts.ts';
-import { compileRuleSet, type RuleSet } from '../authz/rule-set.ts';
 import { nameOf, type ShadowVerdict, type Verdict } from '../authz/verdicts.ts';
 import { remoteAddressOf } from '../lib/forwarded-for.ts';
 import type { AuthorizationPolicy } from '../model/authorization.ts';
+import type { ExternalAuthorizer } from '../model/external-authorizer.ts';
 import type { JwtRule } from '../model/request-authentication.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
@@ -27,6 +28,8 @@ export interface InboundContext {
   readonly paths?: 'views' | 'literal';
   /** How requests are decided. Default `views`. */
   readonly trafficPaths?: 'views' | 'literal';
+  /** Whether a token without `exp` is accepted. Default `optional`. */
+  readonly tokenExpiry?: 'optional' | 'required';
   readonly remote: RemoteDocuments;
   keysOf(rule: JwtRule): ExplainedKeys;
   /** Milliseconds since the epoch, for requests that do not say. */
@@ -79,12 +82,20 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
   const { trafficPaths = 'views', paths = trafficPaths } = context;
   const policies = compiled(inbound.authorization, paths);
 
-  const custom = explainCustom(policies.custom, inbound.authorization, before, context.remote);
+  const custom = explainCustom(
+    policies.custom(inbound.authorizers ?? []),
+    inbound.authorizers ?? [],
+    before,
+    view,
+    context.remote,
+  );
   if (custom?.refusal !== undefined) return { ...custom.refusal, custom: custom.explained, path, notes };
   const asked = custom === undefined ? {} : { custom: custom.explained };
   if (custom?.note !== undefined) notes.push(custom.note);
 
-  const tokens = await explainTokens(inbound, view, method, context.keysOf, request.nowMs ?? context.now());
+  const tokens = await explainTokens(inbound, view, method, context.keysOf, request.nowMs ?? context.now(), {
+    requireExpiry: context.tokenExpiry === 'required',
+  });
   notes.push(...('refusal' in tokens ? (tokens.refusal.notes ?? []) : tokens.notes));
   if ('refusal' in tokens) return { ...tokens.refusal, ...asked, path, notes };
 
@@ -175,7 +186,7 @@ function passedOverBy(
 
 interface CompiledPolicies {
   readonly authorizer: Authorizer;
-  readonly custom: RuleSet;
+  custom(authorizers: readonly ExternalAuthorizer[]): CustomRules | undefined;
 }
 
 interface Authorization {
@@ -207,10 +218,10 @@ function compiled(policies: readonly AuthorizationPolicy[], paths: 'views' | 'li
   const known = compiledPolicies[paths];
   let result = known.get(policies);
   if (result === undefined) {
-    const custom = policies.filter(({ action, dryRun }) => action === 'CUSTOM' && dryRun !== true);
     result = {
       authorizer: compileAuthorizer(policies, { paths }),
-      custom: compileRuleSet(custom, { action: 'DENY', literalPaths: paths === 'literal' }),
+      custom: (authorizers) =>
+        compileCustom(policies, (name) => authorizers.some((each) => each.name === name), { paths }),
     };
     known.set(policies, result);
   }

@@ -8,6 +8,8 @@ export interface RemoteDocument {
   readonly status?: number;
   /** A text, or what is sent as JSON. */
   readonly body?: unknown;
+  /** Of an extension provider that allows: what it would have the application see. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** By URL, or by name of an extension provider. */

@@ -1,6 +1,7 @@
 import { applyTokens, removeOutputs } from '../jwt/apply.ts';
 import { jwtFailures } from '../jwt/failure.ts';
 import { compileTokenRules } from '../jwt/rules.ts';
+import type { TokenOptions } from '../jwt/token.ts';
 import { verifyRequestTokens } from '../jwt/verify.ts';
 import type { InboundPolicy } from '../model/inbound.ts';
 import { asRequest, type RequestView } from './header-view.ts';
@@ -22,6 +23,7 @@ export async function explainTokens(
   method: string,
   keysOf: (rule: Parameters<Parameters<typeof verifyRequestTokens>[2]>[0]) => ExplainedKeys,
   nowMs: number,
+  options: TokenOptions,
 ): Promise<ExplainedTokens> {
   const rules = requestAuthentication.flatMap((each) => each.rules);
   if (rules.length === 0) return { claims: undefined, notes: [] };
@@ -30,7 +32,7 @@ export async function explainTokens(
   if (isPreflight(view, method)) {
     return { claims: undefined, notes: ['a CORS preflight: its tokens are not looked at'] };
   }
-  const verdict = await verifyRequestTokens(rules, view, (rule) => keysOf(rule).source, nowMs);
+  const verdict = await verifyRequestTokens(rules, view, (rule) => keysOf(rule).source, nowMs, options);
   if (!('failure' in verdict)) {
     applyTokens(request, verdict.accepted);
     return { claims: verdict.policyClaims, notes: [] };

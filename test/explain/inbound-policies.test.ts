@@ -4,6 +4,7 @@ import type { ExplainRequest } from '../../src/explain/request.ts';
 import type { InboundExplanation } from '../../src/explain/result.ts';
 import { describeExplanation } from '../../src/explain/text.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
+import type { ExternalAuthorizer } from '../../src/model/external-authorizer.ts';
 import { good, resourceYaml, web } from '../config/support.ts';
 import { jwksOf, makeToken, makeTokenKey } from '../support/tokens.ts';
 
@@ -114,6 +115,13 @@ const rows: readonly Row[] = [
     yaml: byUri,
     request: { headers: bearer({ exp: seconds - 61 }), nowMs: nowMs - 60_000 },
     says: { decision: 'allow', status: 200 },
+  },
+  {
+    what: 'a token that does not expire, where all have to',
+    yaml: byUri,
+    request: { headers: bearer({ exp: undefined }) },
+    context: { tokenExpiry: 'required' },
+    says: { decision: 'unauthenticated', status: 401 },
   },
   {
     what: 'a token for somebody else',
@@ -392,18 +400,43 @@ t.test('a CUSTOM policy asks nobody: the answer of its provider is given, or not
     provenance: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'ask' },
   };
   const { snapshot: plain } = good(byUri);
-  const snapshot = { ...plain, inbound: { ...plain.inbound, authorization: [ask] } };
+  const opa: ExternalAuthorizer = {
+    name: 'opa',
+    service: 'opa.shop.svc.cluster.local:80',
+    timeoutMs: 1_000,
+    failOpen: false,
+    statusOnError: 403,
+    protocol: {
+      kind: 'http',
+      pathPrefix: '',
+      requestHeaders: [],
+      addedHeaders: [],
+      toUpstreamOnAllow: [{ kind: 'exact', value: 'x-user' }],
+      toDownstreamOnAllow: [],
+      toDownstreamOnDeny: [],
+    },
+    provenance: ask.provenance,
+  };
+  const snapshot = { ...plain, inbound: { ...plain.inbound, authorization: [ask], authorizers: [opa] } };
   const explain = (status: number | undefined, request: ExplainRequest): Promise<InboundExplanation> => {
-    const answers = status === undefined ? remote : { ...remote, opa: { status } };
+    const answers =
+      status === undefined ? remote : { ...remote, opa: { status, headers: { 'X-User': 'alice', 'x-more': '1' } } };
     return createExplainer({ snapshot, workload: web, remote: answers }).inbound({ nowMs, ...request });
   };
   const by = { provider: 'opa', policy: 'shop/ask', rule: 0 };
   t.match(await explain(undefined, { path: '/ask' }), {
     decision: 'allow',
     custom: { ...by, outcome: 'unknown' },
-    notes: [/^the provider opa would be asked \(ns\[shop\]-policy\[ask\]-rule\[0\]\); taken as allowed/],
+    notes: [
+      /^the provider opa would be asked \(istio-ext-authz-opa-ns\[shop\]-policy\[ask\]-rule\[0\]\); taken as allowed/,
+    ],
   });
-  t.match(await explain(200, { path: '/ask' }), { decision: 'allow', custom: { ...by, outcome: 'allowed' } });
+  t.match(await explain(200, { path: '/ask' }), {
+    decision: 'allow',
+    custom: { ...by, outcome: 'allowed' },
+    requestHeaders: { 'x-user': 'alice', 'x-more': undefined },
+  });
+  t.match(await explain(503, { path: '/ask' }), { decision: 'deny', status: 403, reason: /fails with 503/ });
   const denied = await explain(403, { path: '/ask', headers: { authorization: 'Bearer nonsense' } });
   t.match(denied, { decision: 'deny', status: 403, detail: 'ext_authz_denied', policy: 'shop/ask' });
   t.match(denied.custom, { outcome: 'denied' }, 'tokens are not looked at before');
@@ -412,5 +445,8 @@ t.test('a CUSTOM policy asks nobody: the answer of its provider is given, or not
   t.equal((await explain(403, { path: '/' })).custom, undefined);
   const two = { ...snapshot, inbound: { ...snapshot.inbound, authorization: [ask, { ...ask, provider: 'other' }] } };
   const both = await createExplainer({ snapshot: two, workload: web }).inbound({ path: '/ask' });
-  t.match(both, { decision: 'deny', status: 403, reason: /opa and other/ });
+  t.match(both, { decision: 'deny', status: 403, reason: /opa, other/ });
+  const nobody = { ...snapshot, inbound: { ...snapshot.inbound, authorizers: [] } };
+  const unasked = await createExplainer({ snapshot: nobody, workload: web }).inbound({ path: '/ask' });
+  t.match(unasked, { decision: 'deny', status: 403, reason: /there is no extension provider "opa"/ });
 });

@@ -1,6 +1,6 @@
 import { compile, describeProblem, documentOf, type Workload } from 'inmesh/config';
 import { createExplainer, type Explainer, type Explanation, type RemoteDocuments } from 'inmesh/explain';
-import { readRequest, readTime, withoutNulls } from './explain-request.ts';
+import { isTextMap, readRequest, readTime, withoutNulls } from './explain-request.ts';
 import { resourcesOfServices } from './explain-services.ts';
 import { BadLine, isRecord } from './lines.ts';
 
@@ -88,7 +88,8 @@ function readRemote(value: unknown): RemoteDocuments {
   for (const [url, answer] of Object.entries(value)) {
     const at = `config.remote[${JSON.stringify(url)}]`;
     if (!isRecord(answer)) throw new BadLine(`${at} must be an object with status and body`);
-    const { status } = answer;
+    const { headers, status } = answer;
+    if (headers !== undefined && !isTextMap(headers)) throw new BadLine(`${at}.headers must be a map of texts`);
     if (status !== undefined && !(Number.isInteger(status) && (status as number) >= 100 && (status as number) <= 599)) {
       throw new BadLine(`${at}.status must be a status of HTTP, got ${JSON.stringify(status).slice(0, 80)}`);
     }
