@@ -24,6 +24,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
   js: ['fragment', 'types'],
   yaml: ['fragment', 'refused'],
   json: ['fragment'],
+  jsonl: [],
   sh: ['run'],
   '': [],
   text: [],
