@@ -13,7 +13,11 @@ import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { authorizersFor } from './extension-providers.ts';
 import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
 import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
-import { type AuthorizationPolicyBody, compileAuthorizationPolicy } from './istio-authorization-policy.ts';
+import {
+  type AuthorizationPolicyBody,
+  compileAuthorizationPolicy,
+  isForWorkload,
+} from './istio-authorization-policy.ts';
 import { checkDestinationRule, type DestinationRuleBody, knowsZones } from './istio-destination-rule.ts';
 import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './istio-mesh-config.ts';
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
@@ -33,7 +37,7 @@ import type { MeshService } from './service.ts';
 import { compileServices } from './services.ts';
 import { createSidecarScope, type SidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
-import { trustedProxies } from './trusted-proxies.ts';
+import { trustedProxies, warnOfUntrusted } from './trusted-proxies.ts';
 import { digestOf, versionOf } from './version.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
 
@@ -143,6 +147,13 @@ function compileAll(
   const requestAuthentication = stages.run('tokens', [requestAuthentications, workload, mesh], () =>
     compileRequestAuthentication(requestAuthentications, workload, mesh, collector),
   );
+  stages.run('remote addresses', [policies, workload, mesh, numTrustedProxies], () => {
+    if (numTrustedProxies > 0) return;
+    warnOfUntrusted(
+      policies.filter((each) => isForWorkload(each, workload, mesh)),
+      collector,
+    );
+  });
   const rateLimits = ofKind<RateLimitBody>('RateLimit');
   const limits = stages.run('rate limits', [rateLimits, workload, mesh], () =>
     rateLimits.map((resource) => compileRateLimit(resource, workload, mesh, collector)),

@@ -96,11 +96,20 @@ export function compileAuthorizationPolicy(
     const note = 'dry run: what this policy would decide is logged and counted, and not enforced';
     collector.warn(resource, ['metadata', 'annotations', dryRun], 'ignored', note);
   }
-  if (resource.namespace !== mesh.rootNamespace && resource.namespace !== workload.namespace) return undefined;
-  if (!selects(spec.selector?.matchLabels ?? {}, workload.labels)) return undefined;
+  if (!isForWorkload(resource, workload, mesh)) return undefined;
   const provenance = collector.at(resource, ['kind'], true);
   const provider = action === 'CUSTOM' ? { provider: spec.provider?.name ?? '' } : {};
   return { action, rules, ...provider, provenance, ...(triedOut ? { dryRun: true } : {}) };
+}
+
+/** In the workload's namespace or the root namespace, with a selector that matches it. */
+export function isForWorkload(
+  { body, namespace }: Resource<AuthorizationPolicyBody>,
+  workload: Workload,
+  { rootNamespace }: MeshSettings,
+): boolean {
+  if (namespace !== rootNamespace && namespace !== workload.namespace) return false;
+  return selects(body.spec?.selector?.matchLabels ?? {}, workload.labels);
 }
 
 /** Compiles `rules`, wherever they stand. */

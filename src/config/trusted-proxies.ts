@@ -1,5 +1,6 @@
 import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
+import type { AuthorizationPolicyBody } from './istio-authorization-policy.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import type { Resource } from './resource.ts';
 import { selects } from './values.ts';
@@ -68,4 +69,24 @@ export const maxProxies = 4_294_967_295;
 function member(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
   return (value as Readonly<Record<string, unknown>>)[name];
+}
+
+/** Says of policies for this workload that ask for the remote address where no proxy is trusted to tell it. */
+export function warnOfUntrusted(policies: readonly Resource<AuthorizationPolicyBody>[], collector: Collector): void {
+  const note =
+    'no proxy is trusted to tell the address (gatewayTopology.numTrustedProxies): the peer of the connection counts';
+  for (const policy of policies) {
+    for (const [index, { from = [], when = [] }] of (policy.body.spec?.rules ?? []).entries()) {
+      const path = ['spec', 'rules', index];
+      for (const [at, { source }] of from.entries()) {
+        for (const name of ['remoteIpBlocks', 'notRemoteIpBlocks'] as const) {
+          if (source[name] !== undefined)
+            collector.warn(policy, [...path, 'from', at, 'source', name], 'enforced', note);
+        }
+      }
+      for (const [at, { key }] of when.entries()) {
+        if (key === 'remote.ip') collector.warn(policy, [...path, 'when', at, 'key'], 'enforced', note);
+      }
+    }
+  }
 }

@@ -71,6 +71,23 @@ t.test('trusted proxies are counted in the MeshConfig, or in the annotation of t
   t.match(good(own(topology(3)), { workload: shopWeb }).remarks(), [
     /annotations\["proxy\.istio\.io\/config"\] approximated \(warning\): of it only gatewayTopology\.numTrustedProxies/,
   ]);
+  const policy = (rule: string, labels = 'app: web'): string =>
+    resourceYaml(
+      'AuthorizationPolicy',
+      'p',
+      `{selector: {matchLabels: {${labels}}}, rules: [${rule}]}`,
+      'shop',
+    ).replace('networking.istio.io', 'security.istio.io');
+  const remote =
+    '{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}], when: [{key: remote.ip, notValues: [10.1.0.0/16]}]}';
+  const warnings = (text: string): readonly string[] => good(text, { workload: shopWeb }).remarks();
+  t.match(warnings(policy(remote)), [
+    /rules\[0\]\.from\[0\]\.source\.remoteIpBlocks enforced \(warning\): no proxy is trusted to tell the address/,
+    /rules\[0\]\.when\[0\]\.key enforced \(warning\): no proxy is trusted/,
+  ]);
+  t.same(warnings(policy(remote, 'app: other')), [], 'not for this workload');
+  t.same(warnings(policy('{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}')), []);
+  t.notMatch(warnings(meshWith(1) + policy(remote)).join(), /no proxy is trusted/);
   const wrong = (text: string) => problems(text, { workload: shopWeb });
   t.match(wrong(own('{')), [/must be a ProxyConfig in YAML/]);
   t.match(wrong(own(topology(-1))), [/must have a number from 0 to 4294967295 as numTrustedProxies, got -1/]);
