@@ -341,3 +341,19 @@ t.test('refusals are problem details where that is said, and HEAD gets no body o
   const [head] = await rawExchange(port, get().replace('GET', 'HEAD'));
   t.match(head, { status: 403, body: '', headers: { 'content-length': answer?.headers['content-length'] ?? '' } });
 });
+
+t.test('the application is told which rule let a request in', async (t) => {
+  const allowAll: AuthorizationPolicy = { ...denyAll, action: 'ALLOW' };
+  const decisions: unknown[] = [];
+  const handler: Handler = (request, response) => {
+    decisions.push(requestContext(request).decision);
+    response.end();
+  };
+  const parts = testPipeline(inboundSnapshot({ authorization: [allowAll] }));
+  const port = await ownServer(t, parts, handler);
+  await rawExchange(port, get());
+  parts.use(inboundSnapshot());
+  await rawExchange(port, get());
+  t.match(decisions[0], { allowed: true, reason: 'allowed', policy: { namespace: 'shop', name: 'p' }, rule: 0 });
+  t.equal(decisions[1], undefined, 'without policies nothing was decided');
+});

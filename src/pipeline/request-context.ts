@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { MeshError } from '../errors.ts';
+import type { AuthorizationDecision } from './authorization-decision.ts';
 import { isResponseClosed } from './response-closed.ts';
 import type { Peer } from './scope.ts';
 import { callOf, type ServerCall } from './server-call.ts';
@@ -12,6 +13,11 @@ export interface RequestContext {
   readonly requestId: string;
   /** Claims of the caller's verified token; nothing when no token was verified. */
   readonly claims: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * What authorization said, and the policy and rule that let the request in; nothing without policies.
+   * It is about this request alone: what `req.url` becomes afterwards was not judged.
+   */
+  readonly decision: AuthorizationDecision | undefined;
   /** Milliseconds until the caller stops waiting, never negative; infinite without a deadline. */
   remainingMs(): number;
   /**
@@ -62,6 +68,10 @@ class CallContext implements RequestContext {
 
   get claims(): Readonly<Record<string, unknown>> | undefined {
     return this.#call.tokenClaims;
+  }
+
+  get decision(): AuthorizationDecision | undefined {
+    return this.#call.authorization;
   }
 
   remainingMs(): number {

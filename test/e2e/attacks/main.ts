@@ -2,6 +2,7 @@
  * Prints the matrix of all cases on all ways: `npm run attacks`, or `npm run attacks -- PATH-0 FRAME`
  * for cases whose id begins so.
  */
+import { furtherWays } from './further-ways.ts';
 import { layers } from './layers.ts';
 import { matrixOf } from './matrix.ts';
 import { runAttacks } from './runner.ts';
@@ -10,7 +11,7 @@ import { frameworkWays, meshWays } from './ways.ts';
 const wanted = process.argv.slice(2);
 const results = await runAttacks(
   layers,
-  [...meshWays, ...frameworkWays],
+  [...meshWays, ...frameworkWays, ...furtherWays],
   ({ id }) => wanted.length === 0 || wanted.some((start) => id.startsWith(start)),
 );
 process.stdout.write(`${matrixOf(results)}\n`);

@@ -121,13 +121,17 @@ function open(server: Server): Promise<number> {
   });
 }
 
-async function listening(mesh: Mesh, app: RequestListener): Promise<Serving> {
+export async function listening(mesh: Mesh, app: RequestListener): Promise<Serving> {
   const { port, close } = await mesh.listen(app, local);
   return { securePort: port, plainPort: port, close: () => close(0) };
 }
 
 /** The application's own two servers: one for TLS, one without. */
-async function ownServers(own: Credentials, limits: Partial<InboundLimits>, app: RequestListener): Promise<Serving> {
+export async function ownServers(
+  own: Credentials,
+  limits: Partial<InboundLimits>,
+  app: RequestListener,
+): Promise<Serving> {
   const options = meshServerOptions(limits);
   const tls = { ...options, ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
   const secure = createHttps(tls, app);
@@ -208,7 +212,7 @@ const ownFastify: ServerKind = {
   },
 };
 
-const over = (server: ServerKind, speaks: Way['speaks']): Way => ({
+export const over = (server: ServerKind, speaks: Way['speaks']): Way => ({
   name: server.listens ? `${server.name}, ${speaks}` : server.name,
   server,
   speaks,
