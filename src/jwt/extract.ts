@@ -42,17 +42,32 @@ function fromHeader(
   found: Credential[] | undefined,
 ): Credential[] | undefined {
   const { name } = locations[0] as TokenLocation;
+  // There is to be one such header (RFC 9110 section 5.3). As in Envoy several are one value, which is no token.
+  const single = name === 'authorization';
   let all = found;
+  let joined: string | undefined;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (!isNamed(rawHeaders[i] as string, name)) continue;
     const value = rawHeaders[i + 1] as string;
-    let candidates: TokenCandidate[] | undefined;
-    for (const location of locations) {
-      const text = behindPrefix(value, location.prefix);
-      if (text !== undefined) (candidates ??= []).push({ location, text });
-    }
-    if (candidates !== undefined) (all ??= []).push(candidates);
+    if (single) joined = joined === undefined ? value : `${joined},${value}`;
+    else all = fromValue(locations, value, all);
   }
+  return joined === undefined ? all : fromValue(locations, joined, all);
+}
+
+function fromValue(
+  locations: readonly TokenLocation[],
+  value: string,
+  found: Credential[] | undefined,
+): Credential[] | undefined {
+  let candidates: TokenCandidate[] | undefined;
+  for (const location of locations) {
+    const text = behindPrefix(value, location.prefix);
+    if (text !== undefined) (candidates ??= []).push({ location, text });
+  }
+  if (candidates === undefined) return found;
+  const all = found ?? [];
+  all.push(candidates);
   return all;
 }
 
