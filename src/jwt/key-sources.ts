@@ -162,6 +162,7 @@ function discover({ clock, fetch }: KeySourcesOptions, issuer: string, allowed: 
   let foundAt = 0;
   return async (signal) => {
     const url = discoveryUrl(issuer);
+    const began = clock.now();
     if (found === undefined || clock.now() - foundAt >= discoveryKeptMs) {
       found = undefined;
       const { text } = await fetch({ url, timeoutMs: allowed.timeoutMs, loopback, signal });
@@ -169,7 +170,9 @@ function discover({ clock, fetch }: KeySourcesOptions, issuer: string, allowed: 
       foundAt = clock.now();
     }
     try {
-      return await fetch({ url: found, timeoutMs: allowed.timeoutMs, loopback, signal });
+      // Both together have the time of one: somebody may be waiting.
+      const timeoutMs = Math.max(1, allowed.timeoutMs - (clock.now() - began));
+      return await fetch({ url: found, timeoutMs, loopback, signal });
     } catch (error) {
       found = undefined;
       throw error;

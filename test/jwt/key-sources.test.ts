@@ -263,8 +263,9 @@ t.test('discovery asks the issuer where its keys are', async (t) => {
   const document = JSON.stringify({ issuer: 'https://issuer.example', jwks_uri: 'https://keys.example/jwks?v=1' });
   const urls = (): readonly string[] => asked.map(({ url }) => new URL(url).host);
   t.match(last(), { url: 'https://issuer.example/.well-known/openid-configuration', loopback: false });
+  await clock.advanceAsync(3_000);
   await last().answer(document);
-  t.match(last(), { url: 'https://keys.example/jwks?v=1', loopback: false });
+  t.match(last(), { url: 'https://keys.example/jwks?v=1', loopback: false, timeoutMs: 2_000 });
   await last().answer(set(one));
   t.same(kids(source), ['k1']);
   t.match(sources.status(), [{ from: 'discovery', url: 'https://issuer.example/', keys: 1 }]);
