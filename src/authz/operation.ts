@@ -10,6 +10,7 @@ import { pathViews } from './path-views.ts';
 /** Compiles one operation: all fields that are there must hold. */
 export function compileOperation(operation: AuthorizationOperation, reading: RuleReading): Condition {
   const paths = pathsRead(reading.literalPaths);
+  const methods = methodsRead(reading.literalPaths);
   return fieldList(reading)
     .add('ports', operation.ports, ports)
     .addNot('notPorts', operation.notPorts, ports)
@@ -26,9 +27,13 @@ function ports(list: readonly number[]): Condition {
   return ({ localPort }) => list.includes(localPort);
 }
 
-function methods(matches: readonly StringMatch[]): Condition {
-  const matcher = anyText(matches);
-  return ({ method }) => matcher(method);
+/** Express and Fastify run the handler of GET for HEAD: what is refused for one is refused for the other. */
+function methodsRead(literal: boolean): CompileList<StringMatch> {
+  return (matches, doubtMatches) => {
+    const matcher = anyText(matches);
+    if (literal || !doubtMatches || !matcher('GET')) return ({ method }) => matcher(method);
+    return ({ method }) => method === 'HEAD' || matcher(method);
+  };
 }
 
 function hosts(matches: readonly StringMatch[]): Condition {

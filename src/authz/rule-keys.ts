@@ -56,7 +56,7 @@ export function ruleKeys(rule: AuthorizationRule, reading: RuleReading): RuleKey
   set('host', all(rule.to, hostsOf));
   set(
     'method',
-    all(rule.to, ({ methods }) => textKeys('method', exactTexts(methods))),
+    all(rule.to, (operation) => methodsOf(operation, reading)),
   );
   set(
     'port',
@@ -97,6 +97,13 @@ function sourceKeys({ principals, serviceAccounts, namespaces, services }: Autho
 function pathsOf({ paths }: AuthorizationOperation, { action, literalPaths }: RuleReading): Keys | undefined {
   const keys = paths && pathKeys(paths, action === 'DENY' && !literalPaths);
   return keys && { texts: [], paths: keys };
+}
+
+function methodsOf({ methods }: AuthorizationOperation, { action, literalPaths }: RuleReading): Keys | undefined {
+  const names = exactTexts(methods);
+  // HEAD may be what a rule about GET is about.
+  const read = action === 'DENY' && !literalPaths && names?.includes('GET') === true ? [...names, 'HEAD'] : names;
+  return textKeys('method', read);
 }
 
 function hostsOf({ hosts }: AuthorizationOperation): Keys | undefined {

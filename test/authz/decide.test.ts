@@ -135,6 +135,24 @@ t.test('identity: what each field matches, and that no identity matches nothing'
   }
 });
 
+t.test('HEAD is what routers make of GET: a refusal of GET is one of HEAD, and nothing else', async (t) => {
+  const crowd = Array.from({ length: 12 }, (_, i) => to({ methods: [exact(`M${i}`)] }));
+  const head = { method: 'HEAD' };
+  for (const others of [[], crowd]) {
+    const deny = (...operations: AuthorizationOperation[]) =>
+      policy('DENY', [...operations.map((each) => to(each)), ...others]);
+    t.notOk(allowed(compileAuthorization([deny({ methods: [exact('GET')] })]), head));
+    t.notOk(allowed(compileAuthorization([deny({ methods: [prefix('G')] })]), head));
+    t.ok(allowed(compileAuthorization([deny({ methods: [exact('POST')] })]), head));
+    t.ok(allowed(compileAuthorization([deny({ methods: [exact('GET')] })], { paths: 'literal' }), head), 'as in Istio');
+    t.ok(allowed(compileAuthorization([deny({ notMethods: [exact('HEAD')] })]), head));
+    t.notOk(allowed(compileAuthorization([deny({ notMethods: [exact('GET')] })]), head), 'AUTHZ-037 turned round');
+    const allow = policy('ALLOW', [to({ methods: [exact('GET')] }), ...others]);
+    t.notOk(allowed(compileAuthorization([allow]), head), 'AUTHZ-037');
+    t.notOk(allowed(compileAuthorization([policy('ALLOW', [to({ notMethods: [exact('GET')] })])]), head));
+  }
+});
+
 t.test('methods are compared as they are, ports are those that the workload listens on', async (t) => {
   const get = compileAuthorization([policy('ALLOW', [to({ methods: [exact('GET'), prefix('PO')] })])]);
   t.ok(allowed(get) && allowed(get, { method: 'POST' }));
