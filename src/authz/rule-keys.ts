@@ -11,7 +11,16 @@ function hostOf({ host }: AuthorizationFacts, derived: DerivedFacts): HostView |
 }
 
 /** Sides of a request, each with one text (or number), by which an index can look it up. */
-export type LookUp = 'principal' | 'account' | 'service' | 'namespace' | 'host' | 'hostWithPort' | 'method' | 'port';
+export type LookUp =
+  | 'principal'
+  | 'account'
+  | 'service'
+  | 'token'
+  | 'namespace'
+  | 'host'
+  | 'hostWithPort'
+  | 'method'
+  | 'port';
 
 /** What a request has there; nothing when it has none. */
 type Read = (facts: AuthorizationFacts, derived: DerivedFacts) => string | number | undefined;
@@ -20,12 +29,18 @@ export const lookUps: Readonly<Record<LookUp, Read>> = {
   principal: ({ peer }) => peer?.spiffeId,
   account: ({ peer }) => (peer?.namespace === undefined ? undefined : `${peer.namespace}/${peer.serviceAccount}`),
   service: ({ peer }) => serviceKey(peer),
+  token: ({ claims }) => (claims === undefined ? undefined : tokenOf(claims)),
   namespace: ({ peer }) => peer?.namespace,
   host: (facts, derived) => hostOf(facts, derived)?.name,
   hostWithPort: (facts, derived) => hostOf(facts, derived)?.withPort,
   method: ({ method }) => method,
   port: ({ localPort }) => localPort,
 };
+
+/** `<iss>/<sub>`, which a request principal that is named outright always equals. */
+function tokenOf({ iss, sub }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof iss === 'string' && typeof sub === 'string' ? `${iss}/${sub}` : undefined;
+}
 
 /** Keys of which a request must have one. */
 export interface Keys {
@@ -48,7 +63,7 @@ export function ruleKeys(rule: AuthorizationRule, reading: RuleReading): RuleKey
   const set = (dimension: Dimension, found: Keys | undefined): void => {
     if (found !== undefined) keys[dimension] = found;
   };
-  set('caller', all(rule.from, sourceKeys));
+  set('caller', all(rule.from, sourceKeys) ?? keysOfConditions(rule));
   set(
     'path',
     all(rule.to, (operation) => pathsOf(operation, reading)),
@@ -84,14 +99,30 @@ function all<T>(parts: readonly T[], keysOf: (part: T) => Keys | undefined): Key
 const scheme = 'spiffe://';
 
 /** All fields of a source must hold, so any one of them will do: the one that says most. */
-function sourceKeys({ principals, serviceAccounts, namespaces, services }: AuthorizationSource): Keys | undefined {
+function sourceKeys({
+  principals,
+  requestPrincipals,
+  serviceAccounts,
+  namespaces,
+  services,
+}: AuthorizationSource): Keys | undefined {
   const names = exactTexts(principals)?.map((name) => scheme + name);
   return (
     textKeys('principal', names) ??
     textKeys('account', serviceAccounts) ??
     textKeys('service', services && serviceKeys(services)) ??
+    textKeys('token', exactTexts(requestPrincipals)) ??
     textKeys('namespace', exactTexts(namespaces))
   );
+}
+
+/** Every condition must hold, so the first that names callers will do. */
+function keysOfConditions({ when = [] }: AuthorizationRule): Keys | undefined {
+  for (const condition of when) {
+    const keys = condition.attribute === 'source' ? sourceKeys(condition.source) : undefined;
+    if (keys !== undefined) return keys;
+  }
+  return undefined;
 }
 
 function pathsOf({ paths }: AuthorizationOperation, { action, literalPaths }: RuleReading): Keys | undefined {

@@ -202,6 +202,7 @@ export function randomPlacedRule(choose: Chooser): AuthorizationRule {
     () => ({ principals: some(choose, principal) }),
     () => ({ serviceAccounts: some(choose, () => `${of(namespaces)}/${of(accounts)}`) }),
     () => ({ services: some(choose, () => randomService(choose)) }),
+    () => ({ requestPrincipals: some(choose, () => exact(`${of(issuers)}/${of(subjects)}`)) }),
     () => ({ namespaces: [exact(of(namespaces))], notPrincipals: [principal()] }),
   ];
   const operations: readonly (() => AuthorizationOperation)[] = [
@@ -213,6 +214,7 @@ export function randomPlacedRule(choose: Chooser): AuthorizationRule {
   ];
   const from = once(3) ? [] : some(choose, () => of(sources)());
   const to = once(5) && from.length > 0 ? [] : some(choose, () => of(operations)());
+  if (once(8)) return { from: [], to, when: [{ attribute: 'source', source: of(sources)() }] };
   return once(6) ? { from, to, when: [randomCondition(choose)] } : { from, to };
 }
 
