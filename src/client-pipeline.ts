@@ -1,4 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
+import type { Egress } from './authz/egress-calls.ts';
 import { balanceFilter } from './balance/filter.ts';
 import { hashFilter } from './balance/hash-filter.ts';
 import { latencyFilter } from './balance/latency-filter.ts';
@@ -50,6 +51,8 @@ export interface ClientPipelineDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly clusters: Clusters;
+  /** What may be called; absent: everything. */
+  egress?(): Egress | undefined;
   /** Default: {@link defaultRetrySettings}. */
   readonly retries?: RetrySettings;
   readonly mirrorCredentials?: 'own' | 'all' | undefined;
@@ -110,7 +113,11 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
       return next(call);
     };
   };
-  const select = createSelector(dependencies);
+  const choose = createSelector(dependencies);
+  const select: Selector = (origin, method, path, headers, scope) => {
+    dependencies.egress?.()?.request(origin, method, path, headers);
+    return choose(origin, method, path, headers, scope);
+  };
 
   /** Inside of `route`: everything that one route and one cluster configure. */
   const composeDestination = ({ cors, plan }: Destination, state: ClusterState): Service<ClientCall, Reply> => {
@@ -196,7 +203,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
 
   const toRoute: Service<ClientCall, Reply> = (call) => {
     const { headers, method } = call.request;
-    const selection = select(call.origin, method, call.path, headers, call.scope);
+    // What the mesh asks for itself is what its configuration says.
+    const selection = (call.request.own ? choose : select)(call.origin, method, call.path, headers, call.scope);
     if (selection.kind === 'answer') {
       call.route = selection.route.name;
       return answerLocally(call, selection.answer);

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Egress } from './authz/egress-calls.ts';
 import { MeshError } from './errors.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
@@ -37,6 +38,8 @@ export interface ConnectDependencies {
   /** For clusters whose key is the address of the caller; other keys are those of requests. */
   readonly hashes?: RequestHashes;
   hosts(): HostTable | undefined;
+  /** What may be called; absent: everything. */
+  egress?(): Egress | undefined;
   /** Makes a connection to an endpoint of a cluster, its identity verified. */
   open(state: ClusterState, endpoint: EndpointState, tlsHost: string | undefined, host: string): Promise<Duplex>;
   /** Makes a connection to the address that was named, with the port and the TLS that the mesh knows. */
@@ -79,6 +82,7 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
 
   const stateFor = (options: ConnectOptions, tlsHost: string | undefined): ClusterState | undefined => {
     const { host, port } = options;
+    dependencies.egress?.()?.connection(host, port, tlsHost);
     const target = tableOf(hosts()).connection(host, port, tlsHost);
     if (target.kind === 'passthrough') return undefined;
     if (target.kind === 'refused') throw refusedHost(`${host}:${port}`);

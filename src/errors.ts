@@ -76,6 +76,8 @@ export const errorTable = {
   ERR_MESH_CONCURRENCY_LIMIT: { status: 503, flag: 'UO' },
   /** This server is late with everything, and turns requests away. */
   ERR_MESH_OVERLOADED: { status: 503, flag: 'OM' },
+  /** An EgressPolicy does not let this process make the call. */
+  ERR_MESH_EGRESS_DENIED: { status: 403, flag: 'UAEX' },
   /** The body of the request is longer than an external authorizer may be shown. */
   ERR_MESH_BODY_TOO_LARGE: { status: 413, flag: '' },
   /** The external authorizer that a CUSTOM policy names does not answer, or cannot be asked. */

@@ -275,6 +275,8 @@ export interface MeshStats {
   readonly breakers: readonly BreakerStatus[];
   /** Faults that routes inject into calls. */
   readonly faults: FaultStatus;
+  /** What EgressPolicies have decided so far about outbound calls; with `dryRun`, what those would have that are only tried out. */
+  readonly egress: readonly AuthorizationCount[];
   /** What the RateLimits of this workload have refused. */
   readonly rateLimits: readonly RateLimitStatus[];
   /** The keys of tokens that are fetched, by where they come from. */

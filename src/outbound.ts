@@ -1,9 +1,11 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { agentRouter } from './agent-router.ts';
+import type { AuthorizationCount } from './authz/tallies.ts';
 import { breakerStatus, createBreakers } from './breakers.ts';
 import { createClientPipeline } from './client-pipeline.ts';
 import { type Connector, createConnector } from './connect.ts';
+import { createEgressGuard } from './egress.ts';
 import type { FallbackFunction } from './fallback-api.ts';
 import { ActiveFaults, type FaultStatus } from './fault/active.ts';
 import { createGate } from './health/gate.ts';
@@ -12,6 +14,7 @@ import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
 import { ownAddress } from './lib/own-address.ts';
 import type { Random } from './lib/random.ts';
 import type { BreakerStatus, ClusterStatus, EndpointStatus } from './mesh-api.ts';
@@ -51,6 +54,8 @@ export interface OutboundDependencies {
   readonly identity: (() => ActiveIdentity | undefined) | 'none';
   /** Cuts connections to servers that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
+  /** Told what EgressPolicies that are only tried out would decide. Default: nobody is. */
+  readonly logger?: Logger;
   endpointChanged(status: EndpointStatus): void;
   /** Answers of the application for calls that a breaker refuses, by service. Default none. */
   readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
@@ -72,6 +77,8 @@ export interface Outbound {
   clusters(): readonly ClusterStatus[];
   breakers(): readonly BreakerStatus[];
   faults(): FaultStatus;
+  /** What EgressPolicies have decided. */
+  egress(): readonly AuthorizationCount[];
   /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
@@ -152,6 +159,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
 
   const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
+  const egress = createEgressGuard(dependencies.logger);
+  const isInside = (origin: string): boolean => hosts?.find(origin).kind === 'host';
   const faults = new ActiveFaults();
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
   const hashes = createRequestHashes({ random, ownAddress, configured: clusters.configured });
@@ -163,6 +172,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     retries,
     mirrorCredentials: dependencies.mirrorCredentials,
     hosts: () => hosts,
+    egress: egress.current,
     original: tls.original,
     breakers,
     faults,
@@ -194,6 +204,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     budget: budgets.of,
     random,
     hosts: () => hosts,
+    egress: egress.current,
     open: (state, endpoint, tlsHost, host) =>
       connect({ ...target(state.cluster, endpoint.endpoint, tlsHost, host), bytes: true }),
     openOriginal: (cluster, host, port, tlsHost) =>
@@ -224,7 +235,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   );
 
   return {
-    fetch: createFetch(dispatcher),
+    fetch: createFetch(dispatcher, isInside),
     dispatcher,
     agent,
     connect: connector.connect,
@@ -233,6 +244,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       tls.reconcile(snapshot);
       budgets.reconcile(snapshot.clusters);
       hosts = createHostTable(snapshot);
+      egress.use(snapshot);
     },
     recycle(spreadMs) {
       if (spreadMs === 0) agent.recycle();
@@ -247,6 +259,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
         breaker === undefined ? [] : [breakerStatus(cluster, breaker)],
       ),
     faults: () => faults.status,
+    egress: egress.counts,
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {
         agent.destroy();

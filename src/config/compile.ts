@@ -12,6 +12,7 @@ import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { authorizersFor } from './extension-providers.ts';
 import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
+import { compileEgressPolicy, type EgressPolicyBody } from './inmesh-egress-policy.ts';
 import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
 import {
   type AuthorizationPolicyBody,
@@ -162,6 +163,10 @@ function compileAll(
   const overload = stages.run('overload', [overloadPolicies, workload, mesh], () =>
     compileOverloadPolicy(overloadPolicies, workload, mesh.rootNamespace, collector),
   );
+  const egressPolicies = ofKind<EgressPolicyBody>('EgressPolicy');
+  const egress = stages.run('egress', [egressPolicies, workload, mesh], () =>
+    egressPolicies.flatMap((resource) => compileEgressPolicy(resource, workload, mesh, collector) ?? []),
+  );
   const sidecar = selectSidecar(ofKind<SidecarBody>('Sidecar'), workload, mesh, collector);
   refuseIngressTls(sidecar, peers, workload, collector);
   const { namespace, clusterDomain } = workload;
@@ -221,6 +226,7 @@ function compileAll(
       ...(numTrustedProxies === 0 ? {} : { numTrustedProxies }),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),
     },
+    ...(egress.length === 0 ? {} : { egress }),
     ...(callers === undefined ? {} : { callers }),
     ...(trust === undefined ? {} : { trust }),
   };

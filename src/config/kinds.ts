@@ -1,6 +1,7 @@
 import { circuitBreakerTable } from './fields-circuit-breaker.ts';
 import { serviceIntentionsResourceTable, serviceIntentionsTable } from './fields-consul.ts';
 import { destinationRuleTable } from './fields-destination-rule.ts';
+import { egressPolicyTable } from './fields-egress-policy.ts';
 import { envoyFilterTable } from './fields-envoy-filter.ts';
 import { trafficExtensionTable, wasmPluginTable } from './fields-extensions.ts';
 import { gatewayTable } from './fields-gateway.ts';
@@ -44,6 +45,7 @@ export const kindTables: readonly KindTable[] = [
   circuitBreakerTable,
   rateLimitTable,
   overloadPolicyTable,
+  egressPolicyTable,
   healthCheckTable,
 ];
 

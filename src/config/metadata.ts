@@ -112,9 +112,10 @@ function checkDryRun(
   table: KindTable,
   collector: Collector,
 ): void {
-  if (!Object.hasOwn(annotations, dryRun) || !istioGroup.test(table.group)) return;
+  const own = table.kind === 'EgressPolicy';
+  if (!Object.hasOwn(annotations, dryRun) || !(istioGroup.test(table.group) || own)) return;
   const path = ['metadata', 'annotations', dryRun];
-  if (table.kind !== 'AuthorizationPolicy') {
+  if (table.kind !== 'AuthorizationPolicy' && !own) {
     collector.problem(subject, path, 'is only for AuthorizationPolicy');
     return;
   }

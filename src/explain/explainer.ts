@@ -1,9 +1,13 @@
+import { compileEgress } from '../authz/egress.ts';
+import { createEgress, type Egress } from '../authz/egress-calls.ts';
+import { createTallies } from '../authz/tallies.ts';
 import type { KeySource } from '../jwt/keys.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { JwtRule } from '../model/request-authentication.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
-import { createHostTable } from '../route/host-table.ts';
+import { createHostTable, type HostTable } from '../route/host-table.ts';
+import { normalizePath } from '../sanitize/normalize-path.ts';
 import { explainInbound } from './inbound.ts';
 import { explainOutbound } from './outbound.ts';
 import { type RemoteDocuments, remoteKeys } from './remote-keys.ts';
@@ -46,7 +50,8 @@ export interface Explainer {
 /** Explains requests under one configuration. Cheap; matchers are compiled on first use. */
 export function createExplainer(context: ExplainContext): Explainer {
   const { keysOf, remote = {}, snapshot, withoutIdentity = false } = context;
-  const outbound = { snapshot, hosts: createHostTable(snapshot), withoutIdentity };
+  const hosts = createHostTable(snapshot);
+  const outbound = { snapshot, hosts, withoutIdentity, egress: egressOf(snapshot, hosts) };
   const inbound = {
     ...context,
     remote,
@@ -57,4 +62,8 @@ export function createExplainer(context: ExplainContext): Explainer {
     outbound: (request) => explainOutbound(outbound, request),
     inbound: (request) => explainInbound(inbound, request),
   };
+}
+
+function egressOf({ egress }: Snapshot, hosts: HostTable): Egress | undefined {
+  return egress && createEgress(compileEgress(egress, createTallies()), hosts, normalizePath);
 }

@@ -1,3 +1,4 @@
+import type { Egress } from '../authz/egress-calls.ts';
 import { compileCors } from '../cors/decide.ts';
 import { MeshError } from '../errors.ts';
 import { headerValue } from '../lib/header-list.ts';
@@ -24,6 +25,8 @@ import type { ExplainedEdits, OutboundExplanation } from './result.ts';
 export interface OutboundContext {
   readonly snapshot: Snapshot;
   readonly hosts: HostTable;
+  /** What the process may call. Absent: everything. */
+  readonly egress?: Egress | undefined;
   /** The process has no identity of its own. Default false. */
   readonly withoutIdentity?: boolean;
 }
@@ -41,6 +44,8 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
   const { snapshot, hosts } = context;
   const question = questionOf(request);
   if (typeof question === 'string') return { decision: 'refused', reason: question };
+  const denial = egressDenial(context, question);
+  if (denial !== undefined) return { decision: 'refused', reason: denial };
   if (question.protocol === 'tcp') {
     const said = explainConnection(context, question);
     return typeof said === 'string' ? unknownHost(said, question) : said;
@@ -71,6 +76,19 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
   }
   const destination = plan.choose === undefined ? plan.chooseFor(view) : plan.choose();
   return { ...routed(destination, match, question, view, context), passedOver };
+}
+
+/** What EgressPolicies say against it; nothing when they let it go. */
+function egressDenial({ egress }: OutboundContext, question: OutboundQuestion): string | undefined {
+  const { headers, host, method, ownTls, path, port, protocol } = question;
+  try {
+    if (protocol === 'tcp') egress?.connection(host.replace(/^\[(.*)\]$/, '$1'), port, undefined);
+    else egress?.request(`${ownTls ? 'https' : 'http'}://${host}:${port}`, method, path, headers);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MeshError && error.code === 'ERR_MESH_EGRESS_DENIED') return `${error.message}: 403`;
+    throw error;
+  }
 }
 
 function unknownHost(kind: 'passthrough' | 'refused', { authority, host, path, port }: OutboundQuestion): Parts {

@@ -11,37 +11,53 @@ type Handler = Dispatcher.DispatchHandler;
 /**
  * What one fetch sends, redirects included. fetch takes `authorization` and `cookie` from a request
  * that is redirected to another origin, and knows nothing of what a mesh adds: this takes the rest, and
- * refuses redirects that lead out of TLS, or to addresses that only this machine can reach.
+ * refuses redirects that lead out of TLS, from outside of the mesh into it, or to addresses that only
+ * this machine can reach.
  */
 export class RedirectGuard {
   readonly #dispatcher: Pick<Dispatcher, 'dispatch'>;
+  /** Is this a service of the mesh, to which calls go with the identity of this process? */
+  readonly #isInside: (origin: string) => boolean;
   #first: URL | undefined;
+  /** Some answer came from outside of the mesh. */
+  #outside: boolean;
 
-  constructor(dispatcher: Pick<Dispatcher, 'dispatch'>) {
+  constructor(dispatcher: Pick<Dispatcher, 'dispatch'>, isInside: (origin: string) => boolean = () => false) {
     this.#dispatcher = dispatcher;
+    this.#isInside = isInside;
     this.#first = undefined;
+    this.#outside = false;
   }
 
   dispatch(options: Options, handler: Handler): boolean {
     const first = this.#first;
     if (first === undefined) {
       this.#first = urlOf(options.origin);
+      this.#outside = !this.#isInside(this.#first.origin);
       return this.#dispatcher.dispatch(options, handler);
     }
     const next = urlOf(options.origin);
-    if (next.origin === first.origin) return this.#dispatcher.dispatch(options, handler);
-    const reason = whyNot(first, next);
+    const reason = this.#whyNotInside(next) ?? (next.origin === first.origin ? undefined : whyNot(first, next));
     if (reason !== undefined) {
       const message = `the redirect from ${first.origin} to ${next.origin} is not followed: ${reason}`;
       asHandler(handler as never).onResponseError?.(null as never, new MeshError('ERR_MESH_UNSUPPORTED', message));
       return false;
     }
+    if (next.origin === first.origin) return this.#dispatcher.dispatch(options, handler);
     const headers = forStrangers(toHeaderList(options.headers as HeaderInput));
     const send = (): boolean => this.#dispatcher.dispatch({ ...options, headers: headers as string[] }, handler);
     const scope = currentScope();
     if (scope === undefined) return send();
     const { carried: _, ...rest } = scope;
     return runInScope({ ...rest, traceHeaders: forStrangers(scope.traceHeaders) as string[] }, send);
+  }
+
+  /** Who is outside has no say in what this process asks of services of the mesh in its own name. */
+  #whyNotInside(to: URL): string | undefined {
+    const inside = this.#isInside(to.origin);
+    if (inside && this.#outside) return 'it leads from outside of the mesh to a service of it';
+    if (!inside) this.#outside = true;
+    return undefined;
   }
 }
 

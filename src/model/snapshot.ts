@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { AuthorizationPolicy } from './authorization.ts';
 import type { Cluster } from './cluster.ts';
 import type { InboundPolicy } from './inbound.ts';
 import type { VirtualHost } from './route.ts';
@@ -24,6 +25,8 @@ export interface Snapshot {
   /** Hosts that nothing matches: called directly (ALLOW_ANY) or refused (REGISTRY_ONLY). */
   readonly outboundPolicy: OutboundPolicy;
   readonly inbound: InboundPolicy;
+  /** EgressPolicies that select this workload. Absent: it may call whatever it can reach. */
+  readonly egress?: readonly AuthorizationPolicy[];
   /** Present where some balancer wants to know who else calls. */
   readonly callers?: Callers;
   /** Present where the mesh says more of trust than the identity source. */
@@ -56,6 +59,7 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     hosts,
     wildcardHosts,
     inbound: keep(previous.inbound, next.inbound),
+    ...(next.egress === undefined ? {} : { egress: keep(previous.egress, next.egress) }),
     ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
     ...(next.trust === undefined ? {} : { trust: keep(previous.trust, next.trust) }),
   });

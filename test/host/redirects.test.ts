@@ -22,11 +22,17 @@ class Leading extends Dispatcher {
   end = (): Promise<void> => this.#agent.destroy();
 }
 
-async function setUp(t: Test, location: string) {
+async function setUp(
+  t: Test,
+  location: string | Readonly<Record<string, string>>,
+  isInside?: (origin: string) => boolean,
+) {
   const seen: IncomingHttpHeaders[] = [];
   const server: Server = createServer((request, response) => {
     seen.push(request.headers);
-    if (request.url === '/redirect') response.writeHead(302, { location }).end();
+    const to =
+      typeof location === 'string' ? (request.url === '/redirect' ? location : undefined) : location[request.url ?? ''];
+    if (to !== undefined) response.writeHead(302, { location: to }).end();
     else response.end('arrived');
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -35,7 +41,7 @@ async function setUp(t: Test, location: string) {
     await dispatcher.end();
     server.close();
   });
-  return { seen, dispatcher, fetch: createFetch(dispatcher) };
+  return { seen, dispatcher, fetch: createFetch(dispatcher, isInside) };
 }
 
 const telling = {
@@ -125,4 +131,28 @@ t.test('redirects that are followed', async (t) => {
 t.test('redirect: manual hands the answer over, wherever it leads', async (t) => {
   const { fetch } = await setUp(t, 'http://169.254.169.254/');
   t.equal((await fetch('http://shop/redirect', { redirect: 'manual' })).status, 302);
+});
+
+t.test('who is outside of the mesh leads nobody into it, in however many steps', async (t) => {
+  const inside = (origin: string): boolean => origin.endsWith('.mesh');
+  const refused: readonly (readonly [string, Readonly<Record<string, string>>, number])[] = [
+    ['http://out.example/1', { '/1': 'http://shop.mesh/2' }, 1],
+    ['http://shop.mesh/1', { '/1': 'http://out.example/2', '/2': 'http://other.mesh/3' }, 2],
+    ['http://shop.mesh/1', { '/1': 'http://out.example/2', '/2': 'http://shop.mesh/3' }, 2],
+    ['http://out.example/1', { '/1': 'http://else.example/2', '/2': 'http://shop.mesh/3' }, 2],
+  ];
+  for (const [from, locations, asked] of refused) {
+    const { dispatcher, fetch } = await setUp(t, locations, inside);
+    const error = await fetch(from).catch((reason: unknown) => reason);
+    t.match(error, { name: 'TypeError', cause: { code: 'ERR_MESH_UNSUPPORTED', message: /from outside of the mesh/ } });
+    t.equal(dispatcher.asked.length, asked, `${from}: nothing was sent into the mesh`);
+  }
+  const followed: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
+    ['http://shop.mesh/1', { '/1': 'http://other.mesh/2', '/2': 'http://out.example/3' }],
+    ['http://out.example/1', { '/1': 'http://else.example/2', '/2': '/3' }],
+  ];
+  for (const [from, locations] of followed) {
+    const { fetch } = await setUp(t, locations, inside);
+    t.equal(await (await fetch(from)).text(), 'arrived', from);
+  }
 });
