@@ -28,8 +28,17 @@ export function applyTokens(request: IncomingMessage, accepted: readonly Accepte
 /** As Envoy: the whole header, and every query parameter of the name. Cookies too, which Envoy leaves. */
 function removeToken(request: IncomingMessage, { kind, name }: TokenLocation): void {
   if (kind === 'header') removeRequestHeader(request, name);
-  else if (kind === 'param') request.url = withoutParam(request.url ?? '', name);
+  else if (kind === 'param') removeParam(request, name);
   else removeCookie(request, name);
+}
+
+function removeParam(request: IncomingMessage, name: string): void {
+  const url = withoutParam(request.url ?? '', name);
+  request.url = url;
+  if (request.httpVersionMajor !== 2) return;
+  // Requests of HTTP/2 servers have the target among their headers as well.
+  const { rawHeaders } = request;
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i] === ':path') rawHeaders[i + 1] = url;
 }
 
 function removeCookie(request: IncomingMessage, name: string): void {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:http';
+import { connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { renderClaim } from '../../src/jwt/outputs.ts';
@@ -121,6 +122,39 @@ t.test('tokens are taken out of where they were, and nothing else', async (t) =>
   const twice = await ask(`x-t: ${good}\r\nX-T: ${good}\r\n`);
   t.equal(twice.status, 200);
   t.notOk(everywhere(twice.seen).includes(good));
+});
+
+t.test('a server of the application for HTTP/2 sees no token in any view either', async (t) => {
+  const { pipeline } = testPipeline(inboundSnapshot({ requestAuthentication: [{ rules: [rule], provenance }] }), {
+    clock: fakeClock(start * 1_000),
+    keySourceOf: inlineKeysOf(),
+  });
+  const server = createHttp2Server((request, response) => {
+    const plain = request as unknown as IncomingMessage;
+    pipeline.handle(plain, response as never, () => {
+      const { headers, rawHeaders, url } = request;
+      response.end(JSON.stringify({ url, headers, rawHeaders, claims: requestContext(plain).claims }));
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => {
+    session.destroy();
+    server.close();
+    pipeline.close();
+  });
+  for (const headers of [
+    { ':path': `/a?b=1&access_token=${good}` },
+    { ':path': '/a?b=1', authorization: `Bearer ${good}` },
+  ]) {
+    const stream = session.request(headers).setEncoding('utf8');
+    let body = '';
+    for await (const text of stream) body += text;
+    const seen = JSON.parse(body) as Seen;
+    t.equal(seen.url, '/a?b=1');
+    t.same(seen.claims, claims);
+    t.notOk(body.includes(good.split('.')[2] ?? good), 'no signature');
+  }
 });
 
 t.test('forwardOriginalToken leaves the token where it is', async (t) => {
