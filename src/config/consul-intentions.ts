@@ -67,10 +67,10 @@ export function compileIntentions(
   );
   if (selected.length === 0) return [];
   const fallback = defaultPolicyOf(selected);
-  const told = fallback === 'deny' ? 'allow' : 'deny';
+  const other = fallback === 'deny' ? 'allow' : 'deny';
   const ordered = order(selected);
   const trustDomains = trustDomainsOf(workload.trustDomain, mesh);
-  const rules = new Map<Entry, AuthorizationRule[]>(selected.map((entry) => [entry, []]));
+  const rules = new Map(selected.map((entry) => [entry, new Map<SourceIntention, readonly AuthorizationRule[]>()]));
   const before: Intention[] = [];
   const wild: Intention[] = [];
   const seen = new Set<string>();
@@ -82,16 +82,18 @@ export function compileIntentions(
     // A source without wildcards meets no other but those that have some.
     const earlier = (source.name === '*' ? before : wild).filter((other) => overlap(other.source, source));
     const unless = exceptionsOf(earlier, trustDomains);
-    rules.get(entry)?.push(...rulesOf(intention, told, sourcesOf([source], trustDomains), unless));
+    const told = rulesOf(intention, other, sourcesOf([source], trustDomains), unless);
+    rules.get(entry)?.set(intention.said, told);
     seen.add(id);
     before.push(intention);
     if (source.name === '*') wild.push(intention);
   }
   return selected.map((entry) => ({
-    action: told === 'allow' ? 'ALLOW' : 'DENY',
-    rules: rules.get(entry) ?? [],
+    action: other === 'allow' ? 'ALLOW' : 'DENY',
+    // In the order of the file: each is true or false whatever the others are.
+    rules: entry.body.Sources.flatMap((said) => rules.get(entry)?.get(said) ?? []),
     provenance: collector.at(entry, ['Kind'], true),
-    ...(told === 'allow' ? { intentions: true } : {}),
+    ...(other === 'allow' ? { intentions: true } : {}),
   }));
 }
 

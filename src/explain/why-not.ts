@@ -11,6 +11,7 @@ import type {
   AuthorizationRule,
   AuthorizationSource,
 } from '../model/authorization.ts';
+import { consulServiceOf } from '../model/consul-service-id.ts';
 import { fromBytes } from './header-view.ts';
 import type { PassedOver } from './result.ts';
 
@@ -25,16 +26,16 @@ export function whyNot(
 ): readonly PassedOver[] {
   const passedOver: PassedOver[] = [];
   for (const { action, provenance, rules } of policies) {
-    const name = `${provenance.namespace}/${provenance.name}`;
+    const name = `${provenance.kind} ${provenance.namespace}/${provenance.name}`;
     if (rules.length === 0 && action === 'ALLOW') {
       const reasons = ['has no rules, so it matches nothing'];
-      passedOver.push({ rule: `AuthorizationPolicy ${name}`, at: provenance, reasons });
+      passedOver.push({ rule: name, at: provenance, reasons });
     }
     for (const [index, rule] of rules.entries()) {
       if (passedOver.length >= maxRules) return passedOver;
       if (compileRule(rule, reading)(facts, nothingDerived())) continue;
       const reasons = reasonsOf(rule, reading, facts);
-      passedOver.push({ rule: `AuthorizationPolicy ${name} rules[${index}]`, at: provenance, reasons });
+      passedOver.push({ rule: `${name} rules[${index}]`, at: provenance, reasons });
     }
   }
   return passedOver;
@@ -50,7 +51,22 @@ function reasonsOf(rule: AuthorizationRule, reading: RuleReading, facts: Authori
       if (compileWhen(condition, reading)(facts, nothingDerived())) return [];
       return [`when[${index}] ${describeCondition(condition, facts)}`];
     }),
+    ...exceptions(rule, reading, facts),
   ];
+}
+
+/** What is excepted, and matches. */
+function exceptions(
+  { unless = [] }: AuthorizationRule,
+  reading: RuleReading,
+  facts: AuthorizationFacts,
+): readonly string[] {
+  const turned: RuleReading = { ...reading, action: reading.action === 'DENY' ? 'ALLOW' : 'DENY' };
+  return unless.flatMap((exception, index) =>
+    compileRule(exception, turned)(facts, nothingDerived())
+      ? [`unless[${index}]: a source or a permission that goes before it matches`]
+      : [],
+  );
 }
 
 /** Of several one must hold: when none does, each says why. */
@@ -94,8 +110,9 @@ function relation(field: string, fact: string, list: readonly unknown[]): string
 
 function describeValue(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const { address, kind, prefix, value: text } = value as Readonly<Record<string, unknown>>;
+  const { address, kind, name, namespace, prefix, value: text } = value as Readonly<Record<string, unknown>>;
   if (address !== undefined) return `${String(address)}/${String(prefix)}`;
+  if (namespace !== undefined) return JSON.stringify(`${String(namespace)}/${String(name)}`);
   switch (kind) {
     case 'present':
       return '"*"';
@@ -118,6 +135,8 @@ function factOf(field: string, facts: AuthorizationFacts): string {
       return peer === undefined ? noIdentity : shown(peer.namespace);
     case 'serviceAccounts':
       return peer === undefined ? noIdentity : shown(`${peer.namespace}/${peer.serviceAccount}`);
+    case 'services':
+      return peer === undefined ? noIdentity : describeService(peer.spiffeId);
     case 'trustDomains':
       return peer === undefined ? noIdentity : shown(peer.trustDomain);
     case 'requestPrincipals':
@@ -137,6 +156,12 @@ function factOf(field: string, facts: AuthorizationFacts): string {
     default:
       return 'the value';
   }
+}
+
+/** In words of Consul, whose identity it may not be. */
+function describeService(spiffeId: string): string {
+  const id = consulServiceOf(spiffeId);
+  return id === undefined ? 'a caller without an identity of Consul' : shown(`${id.namespace}/${id.service}`);
 }
 
 const noIdentity = 'a caller without an identity';

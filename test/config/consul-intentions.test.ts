@@ -3,6 +3,7 @@ import { compileAuthorizer } from '../../src/authz/authorizer.ts';
 import type { AuthorizationFacts } from '../../src/authz/rule.ts';
 import { parseSpiffeId } from '../../src/model/spiffe-id.ts';
 import { type Chooser, chooser } from '../authz/random-policies.ts';
+import { shopMesh } from '../support/shop-mesh.ts';
 import { good, problems, type TestCompileOptions } from './support.ts';
 
 const td = 'cluster.local';
@@ -262,6 +263,35 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
 for (const [what, yaml, message] of refusals) {
   t.test(`refused: ${what}`, async (t) => t.match(problems(yaml).join('\n'), message));
 }
+
+t.test('an explanation names the entry, the rules in the order of the file, and what goes before them', async (t) => {
+  const yaml = entry(
+    '{Name: "*", Action: allow}, {Name: api, Permissions: [{Action: deny, HTTP: {PathPrefix: /x}}, {Action: allow, HTTP: {PathPrefix: /}}]}',
+  );
+  const mesh = await shopMesh({ yaml });
+  t.teardown(() => mesh.close());
+  const about = (principal: string, path: string) => mesh.explain({ direction: 'inbound', path, from: { principal } });
+  t.match(await about(account('b'), '/x'), { decision: 'allow', policy: 'shop/web', rule: 0 });
+  t.match(await about(service('api'), '/y'), { decision: 'allow', policy: 'shop/web', rule: 1 });
+  t.match((await about(service('api'), '/x')).passedOver, [
+    {
+      rule: 'service-intentions shop/web rules[0]',
+      reasons: ['unless[0]: a source or a permission that goes before it matches'],
+    },
+    {
+      rule: 'service-intentions shop/web rules[1]',
+      reasons: ['unless[0]: a source or a permission that goes before it matches'],
+    },
+  ]);
+  const exact = await shopMesh({ yaml: api });
+  t.teardown(() => exact.close());
+  const { passedOver } = await exact.explain({ direction: 'inbound', path: '/', from: { principal: service('z') } });
+  t.match(passedOver?.[0]?.reasons.join(), /services: "default\/z" is not among "default\/api"/);
+  t.match(
+    (await exact.explain({ direction: 'inbound', path: '/', from: { principal: account('z') } })).text,
+    /a caller without an identity of Consul/,
+  );
+});
 
 t.test('other config entries of Consul have no effect, and the report says so', async (t) => {
   t.match(good('Kind: service-defaults\nName: web\nProtocol: http').remarks(), [/service-defaults .*ignored/]);
