@@ -1,4 +1,9 @@
-import { frameTypes } from '../../support/http2-frames.ts';
+import { once } from 'node:events';
+import { createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { request } from 'undici';
+import { Lab } from '../../chaos/lab.ts';
+import { frameServer, frameTypes } from '../../support/http2-frames.ts';
 import {
   endHeaders,
   endStream,
@@ -295,6 +300,34 @@ const scripts: Readonly<Record<string, Script>> = {
 };
 
 /** Frames that no client library would send. */
-export const h2Layer: Layer = { name: 'h2', heavy: true, scripts };
+export const h2Layer: Layer = {
+  name: 'h2',
+  heavy: true,
+  scripts,
+  alone: {
+    'H2-015': async () => {
+      const lab = new Lab('quick');
+      try {
+        const good = createServer((_request, response) => void response.end('ok')).listen(0, '127.0.0.1');
+        await once(good, 'listening');
+        lab.teardown(() => good.close());
+        const hostile = await frameServer(lab as never, (connection) => {
+          connection.settings(0);
+          connection.goAway(0);
+        });
+        const { port } = good.address() as AddressInfo;
+        const mesh = await lab.mesh({ endpoints: [hostile.port, port], protocol: 'http2' });
+        for (let i = 0; i < 12; i++) {
+          const reply = await request('http://shop/', { dispatcher: mesh.dispatcher });
+          const text = await reply.body.text();
+          if (reply.statusCode !== 200) return { problem: `call ${i}: ${reply.statusCode} ${text}` };
+        }
+        return hostile.accepted() > 0 ? {} : { problem: 'the hostile server was never asked' };
+      } finally {
+        await lab.close();
+      }
+    },
+  },
+};
 /** Scripts that cases of other layers need. */
 export const h2Scripts: Readonly<Record<string, Script>> = scripts;
