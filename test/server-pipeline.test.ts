@@ -250,9 +250,13 @@ t.test('an HTTP/2 server of its own works through the compatibility API of Node'
   });
   const [url, headers] = JSON.parse(answer.body) as [string, Record<string, string>];
   t.equal(url, '/b');
+  t.equal(headers[':path'], '/b', 'one path for all who look');
   t.equal(headers['x-envoy-internal'], undefined);
   t.not(headers['x-request-id'], 'not one');
   t.equal((await http2Request(session, { ':authority': 'a', host: 'b' })).status, 400);
+  // What llhttp would refuse nghttp2 takes; Express reads `/b` in it.
+  for (const path of ['/b\xa0', '/caf\xc3\xa9', '/b?\xa0'])
+    t.equal((await http2Request(session, { ':path': path })).status, 400);
 });
 
 t.test('what the labels of the workload say about the service', async (t) => {

@@ -98,6 +98,34 @@ t.test('on a server of its own a target that is not canonical is refused: it was
   t.equal(refused.headers['x-inmesh-error'], 'ERR_MESH_BAD_REQUEST');
 });
 
+t.test(
+  'what rewriteUrl makes of a target is judged on a server of its own; where the mesh serves, what arrives is',
+  async (t) => {
+    const mesh = await meshOf(t);
+    const rewriteUrl: FastifyServerOptions['rewriteUrl'] = ({ url = '/' }) => (url === '/hidden' ? '/admin' : url);
+    const own = await shopApp(mesh, { rewriteUrl });
+    const served = await shopApp(mesh, { rewriteUrl, serverFactory: meshServerFactory(mesh) });
+    for (const app of [own, served]) {
+      await app.listen({ port: 0, host: '127.0.0.1' });
+      t.teardown(() => app.close());
+      t.equal((await get(portOf(app), '/admin')).status, 403);
+    }
+    t.equal((await get(portOf(own), '/hidden')).status, 403);
+    t.equal((await get(portOf(served), '/hidden')).body, 'secret', 'the application does so after the decision');
+  },
+);
+
+t.test('fragments and absolute forms are no canonical targets for a router that has chosen before', async (t) => {
+  const mesh = await meshOf(t);
+  const app = await shopApp(mesh);
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  for (const target of ['/public#/admin', '/public#?x', 'http://web/public', '/%70ublic', '/public/.'])
+    t.equal((await get(portOf(app), target)).status, 400, target);
+  for (const target of ['/public', '/public?x#y', '/public?/../admin'])
+    t.equal((await get(portOf(app), target)).status, 200, target);
+});
+
 t.test('a token in the query is not for the application, although it was parsed already', async (t) => {
   const key = makeTokenKey('ES256');
   const claims = { iss: 'https://issuer.example', sub: 'ann' };

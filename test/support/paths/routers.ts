@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { posix } from 'node:path';
 import express from 'express';
 import Fastify, { type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import { type Context, Hono, type Next } from 'hono';
 import { areaOf, areas } from './areas.ts';
 
 /** A router of a framework, asked without a socket which of its handlers a target reaches. */
@@ -164,6 +165,52 @@ async function fastifyRouter(name: string, options: FastifyServerOptions): Promi
   };
 }
 
+/** As `@hono/node-server` asks it, with a URL that is made of the target. Every handler lets the next one run. */
+function honoRouter(name: string, strict: boolean): RouterUnderTest {
+  const app = new Hono({ strict });
+  let reached = 0;
+  const handle =
+    (areaOfRequest: (parameters: Readonly<Record<string, string>>) => number) =>
+    (context: Context, next: Next): Promise<void> => {
+      reached |= areaOfRequest(context.req.param());
+      return next();
+    };
+  app.get(
+    '/admin',
+    handle(() => areas.admin),
+  );
+  app.get(
+    '/admin/:id',
+    handle(() => areas.belowAdmin),
+  );
+  app.get(
+    '/admin/*',
+    handle(() => areas.atAdmin),
+  );
+  app.get(
+    '/public',
+    handle(() => areas.public),
+  );
+  app.get(
+    '/:name',
+    handle((given) => areaOf(`/${given['name']}`)),
+  );
+  app.get(
+    '/:a/:b',
+    handle((given) => areaOf(`/${given['a']}/${given['b']}`)),
+  );
+  return {
+    name,
+    reach(url) {
+      const whole = URL.parse(`http://host${url}`);
+      reached = 0;
+      if (whole !== null) void app.fetch(new Request(whole));
+      return reached;
+    },
+    close: async () => {},
+  };
+}
+
 /** What applications do that take `request.url` apart by themselves. */
 const byHand: readonly RouterUnderTest[] = [
   {
@@ -216,6 +263,8 @@ export async function routersUnderTest(): Promise<readonly RouterUnderTest[]> {
     expressRouter('Express 5, case sensitive and strict', express5, false, strict),
     await fastifyRouter('Fastify 5', {}),
     await fastifyRouter('Fastify 5, all options loose', { routerOptions: loose } as FastifyServerOptions),
+    honoRouter('Hono', true),
+    honoRouter('Hono, not strict', false),
     ...byHand,
   ];
 }
