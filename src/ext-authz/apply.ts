@@ -1,5 +1,6 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
+import { setRequestTarget } from '../pipeline/request-target.ts';
 import type { AuthorizationVerdict, HeaderMutation } from './service.ts';
 
 /** Of the framing of a message, or of where it goes: an authorizer cannot change these. */
@@ -52,7 +53,7 @@ export function applyToRequest(
   for (const name of verdict.removedHeaders) {
     if (!isFixed(name.toLowerCase())) removeRequestHeader(request, name.toLowerCase());
   }
-  if (verdict.query !== undefined) request.url = withQuery(request.url ?? '', verdict.query);
+  if (verdict.query !== undefined) setRequestTarget(request, withQuery(request.url ?? '', verdict.query));
 }
 
 /** The new value; nothing: it stays as it is. */

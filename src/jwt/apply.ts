@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
+import { setRequestTarget } from '../pipeline/request-target.ts';
 import { withoutCookie } from './cookies.ts';
 import { withoutParam } from './extract.ts';
 import type { TokenLocation } from './rules.ts';
@@ -28,17 +29,8 @@ export function applyTokens(request: IncomingMessage, accepted: readonly Accepte
 /** As Envoy: the whole header, and every query parameter of the name. Cookies too, which Envoy leaves. */
 function removeToken(request: IncomingMessage, { kind, name }: TokenLocation): void {
   if (kind === 'header') removeRequestHeader(request, name);
-  else if (kind === 'param') removeParam(request, name);
+  else if (kind === 'param') setRequestTarget(request, withoutParam(request.url ?? '', name));
   else removeCookie(request, name);
-}
-
-function removeParam(request: IncomingMessage, name: string): void {
-  const url = withoutParam(request.url ?? '', name);
-  request.url = url;
-  if (request.httpVersionMajor !== 2) return;
-  // Requests of HTTP/2 servers have the target among their headers as well.
-  const { rawHeaders } = request;
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i] === ':path') rawHeaders[i + 1] = url;
 }
 
 function removeCookie(request: IncomingMessage, name: string): void {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { MeshError } from '../errors.ts';
 import type { Filter } from '../pipeline/filter.ts';
+import { setRequestTarget } from '../pipeline/request-target.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { maxHeaderCount, removeReserved, scanHeaders } from './headers.ts';
 import { hostProblem, isSameHost } from './host-header.ts';
@@ -104,10 +105,7 @@ function readTarget(call: ServerCall, mode: PathNormalization): void {
   call.rawPath = target.path;
   call.path = path;
   const canonical = path + target.query;
-  if (canonical === url) return;
-  request.url = canonical;
-  // What a server of HTTP/2 shows beside it.
-  if (request.headers[':path'] !== undefined) request.headers[':path'] = canonical;
+  if (canonical !== url) setRequestTarget(request, canonical);
 }
 
 /** RFC 9112 section 3.2.2: the host of an absolute-form target counts, the Host header does not. */

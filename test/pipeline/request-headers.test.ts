@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 import { removeRequestHeader, setRequestHeader } from '../../src/pipeline/request-headers.ts';
+import { setRequestTarget } from '../../src/pipeline/request-target.ts';
 import { rawExchange } from '../support/inbound.ts';
 
 type Step =
@@ -75,4 +76,16 @@ t.test('all views of the headers agree, whenever they are made', async (t) => {
     }),
     { seed: 3, numRuns: 150 },
   );
+});
+
+t.test('another target is one in every place where an application could read it', async (t) => {
+  const url = '/a?access_token=x';
+  const first = { httpVersionMajor: 1, url, headers: {}, rawHeaders: [] } as unknown as IncomingMessage;
+  setRequestTarget(first, '/a');
+  t.same([first.url, first.headers], ['/a', {}]);
+  const headers = { ':method': 'GET', ':path': url };
+  const second = { httpVersionMajor: 2, url, headers, rawHeaders: Object.entries(headers).flat() };
+  setRequestTarget(second as unknown as IncomingMessage, '/a');
+  t.notMatch(JSON.stringify(second), 'access_token', 'HTTP/2');
+  t.equal(second.rawHeaders[3], '/a');
 });
