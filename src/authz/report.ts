@@ -15,6 +15,8 @@ export interface AuthorizationAudit {
   readonly host: string;
   /** SPIFFE ID of the caller; nothing in plaintext. */
   readonly peer?: string;
+  /** `<iss>/<sub>` of the verified token; nothing without one. */
+  readonly requestPrincipal?: string;
   /** Whether DENY and ALLOW policies let it pass; the AUDIT policy has no say in it. */
   readonly allowed: boolean;
   /** Why not, in Envoy's words: `rbac_access_denied_matched_policy[…]`; '' when it was allowed. */
@@ -33,6 +35,7 @@ export function reportAuthorization(
         rule,
         ...request(facts),
         host: facts.host,
+        ...principal(facts),
         allowed,
         detail,
       };
@@ -47,4 +50,9 @@ export function reportAuthorization(
 
 function request({ method, path, peer }: AuthorizationFacts): Pick<AuthorizationAudit, 'method' | 'path' | 'peer'> {
   return { method, path, ...(peer === undefined ? {} : { peer: peer.spiffeId }) };
+}
+
+function principal({ claims }: AuthorizationFacts): Pick<AuthorizationAudit, 'requestPrincipal'> {
+  const { iss, sub } = claims ?? {};
+  return typeof iss === 'string' && typeof sub === 'string' ? { requestPrincipal: `${iss}/${sub}` } : {};
 }

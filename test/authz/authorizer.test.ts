@@ -2,9 +2,11 @@ import t from 'tap';
 import { type AuthorizationObserver, compileAuthorizer } from '../../src/authz/authorizer.ts';
 import { compileCustom } from '../../src/authz/custom.ts';
 import { type PrefixTree, prefixTree } from '../../src/authz/prefix-tree.ts';
+import { reportAuthorization } from '../../src/authz/report.ts';
 import type { AuthorizationFacts } from '../../src/authz/rule.ts';
 import { createTallies } from '../../src/authz/tallies.ts';
 import type { AuthorizationAudit } from '../../src/index.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
 import type { AuthorizationAction, AuthorizationPolicy, AuthorizationRule } from '../../src/model/authorization.ts';
 import { shopMesh } from '../support/shop-mesh.ts';
 
@@ -229,6 +231,17 @@ t.test('the tree of prefixes finds all that a text begins with', async (t) => {
       text,
     );
   }
+});
+
+t.test('an audit names the caller by certificate and token, and says nothing else of the token', async (t) => {
+  const audits: AuthorizationAudit[] = [];
+  const { audited } = reportAuthorization(silentLogger, (audit) => audits.push(audit));
+  const peer = { spiffeId: 'spiffe://cluster.local/ns/shop/sa/web', trustDomain: 'cluster.local' };
+  const { decide } = compileAuthorizer([policy('AUDIT', 'watch', 'all')]);
+  const observer: AuthorizationObserver = { audited, shadowed: () => t.fail('nothing is tried out') };
+  decide(at('/x', { peer, claims: { iss: 'https://idp', sub: 'bob', email: 'bob@example.com' } }), observer);
+  const base = { policy: 'shop/watch', rule: 0, method: 'GET', path: '/x', host: 'web', allowed: true, detail: '' };
+  t.same(audits, [{ ...base, peer: peer.spiffeId, requestPrincipal: 'https://idp/bob' }]);
 });
 
 t.test('a mesh tells of audits and dry runs: event, log, statistics', async (t) => {
