@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import { compileRegex } from '../lib/regex.ts';
+import { subjectLimit } from '../lib/regex.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { isFqdn, isLabel, isLabelKey, isLabelValue, isWildcardDomain } from './host-syntax.ts';
@@ -82,6 +82,9 @@ export function checkDestination(
   collector.problem(resource, [...path, 'host'], 'must be a host name', host);
 }
 
+/** Paths and headers are seldom longer; who writes a pattern that stops below should know. */
+const narrow = 1_024;
+
 /** A regular expression in RE2 syntax, which Istio bounds to 1024 characters. */
 export function checkRegex(
   resource: VirtualService,
@@ -95,7 +98,10 @@ export function checkRegex(
     return;
   }
   try {
-    compileRegex(pattern);
+    const limit = subjectLimit(pattern);
+    if (limit < narrow) {
+      collector.warn(resource, path, 'enforced', `is wide: texts longer than ${limit} characters do not match`);
+    }
   } catch (error) {
     collector.problem(resource, path, error instanceof MeshError ? error.message : String(error), pattern);
   }

@@ -1,9 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { compile } from '../../src/config/compile.ts';
 import { loadConfigFile, readConfigPath } from '../../src/config/config-files.ts';
 import { describeProblem } from '../../src/config/problem.ts';
+import { readFixture } from '../e2e/attacks/catalogue.ts';
+import { root } from '../support/source-files.ts';
 import { compileYaml, good, problems, resourceYaml, serviceYaml, web } from './support.ts';
 
 /** The documents of the catalogue's layer CFG: text of somebody who means harm, or made the mistake that hurts most. */
@@ -259,4 +261,29 @@ t.test('a configuration that was refused leaves nothing behind', async (t) => {
   for (const { yaml } of cases) compileYaml(yaml);
   t.same(Object.keys(Object.prototype), []);
   t.equal(({} as { x?: unknown }).x, undefined);
+});
+
+t.test(
+  'every case of the layers CFG, RE and OBS is run by a test that has its id in its name, or says why not',
+  async (t) => {
+    const counts = { cfg: 20, re: 6, obs: 13 };
+    for (const [layer, count] of Object.entries(counts)) {
+      const { cases = [], elsewhere = {}, pending = {} } = readFixture(layer);
+      const ids = new Set([...cases.map(({ id }) => id), ...Object.keys(elsewhere), ...Object.keys(pending)]);
+      t.equal(ids.size, count, layer);
+      for (const [id, file] of Object.entries(elsewhere)) {
+        t.ok(readFileSync(`${root}${file}`, 'utf8').includes(id), `${id} in ${file}`);
+      }
+      for (const [id, why] of Object.entries(pending)) t.ok(why.length > 20, id);
+    }
+  },
+);
+
+t.test('RE-009 of a pattern that is so wide that longer paths do not match, the report warns', async (t) => {
+  const remarks = (regex: string): readonly string[] =>
+    good(route(`{match: [{uri: {regex: '${regex}'}}], ${to}}`)).remarks();
+  t.match(remarks('(a?){200}'), [
+    /uri\.regex enforced \(warning\): is wide: texts longer than \d{3} characters do not match$/,
+  ]);
+  t.same(remarks('/api/v[0-9]+(/.*)?'), []);
 });

@@ -49,7 +49,7 @@ t.test('OBS-001 OBS-002 whatever a field holds, a record is one line of JSON wit
 });
 
 t.test(
-  'OBS-001 OBS-005 what is logged of refused requests holds no control characters, no query and no secret',
+  'OBS-001 OBS-004 OBS-005 what is logged of refused requests holds no control characters, no query and no secret',
   async (t) => {
     const secret = 'c2VjcmV0LXNlY3JldA';
     const jwt = `eyJhbGciOiJFUzI1NiJ9.${secret}.${secret}`;

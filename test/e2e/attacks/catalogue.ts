@@ -72,6 +72,8 @@ export interface Fixture {
   /** Beside those that all layers share. */
   readonly configs?: Readonly<Record<string, string>>;
   readonly cases?: readonly Attack[];
+  /** Cases that need no server: by id the test that has the id in its name. */
+  readonly elsewhere?: Readonly<Record<string, string>>;
   /** Cases of the catalogue that nothing here can meet yet, by id, and why. */
   readonly pending?: Readonly<Record<string, string>>;
 }

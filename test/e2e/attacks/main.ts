@@ -2,6 +2,7 @@
  * Prints the matrix of all cases on all ways: `npm run attacks`, or `npm run attacks -- PATH-0 FRAME`
  * for cases whose id begins so.
  */
+import { readFixture } from './catalogue.ts';
 import { furtherWays } from './further-ways.ts';
 import { layers } from './layers.ts';
 import { matrixOf } from './matrix.ts';
@@ -15,4 +16,8 @@ const results = await runAttacks(
   ({ id }) => wanted.length === 0 || wanted.some((start) => id.startsWith(start)),
 );
 process.stdout.write(`${matrixOf(results)}\n`);
+for (const { elsewhere = {}, pending = {} } of ['cfg', 're', ...layers.map(({ name }) => name)].map(readFixture)) {
+  for (const [id, test] of Object.entries(elsewhere)) process.stdout.write(`${id.padEnd(12)}in ${test}\n`);
+  for (const [id, why] of Object.entries(pending)) process.stdout.write(`${id.padEnd(12)}not yet: ${why}\n`);
+}
 if (results.some(({ verdict }) => verdict === 'fail')) process.exitCode = 1;
