@@ -13,7 +13,7 @@ import { shopWeb, testPipeline } from '../support/inbound.ts';
 import { authenticationYaml, inlineKeysOf, jwksOf, makeToken, makeTokenKey } from '../support/tokens.ts';
 
 /** Requests altogether: configurations, and requests for each. */
-const configurations = 100;
+const configurations = 60;
 const requestsEach = 40;
 
 const peers: readonly (Peer | undefined)[] = [

@@ -82,11 +82,11 @@ function compileConfig(config: Fields, party: Party, paths: 'views' | 'literal')
 }
 
 /** What servers would answer, by URL, so that none is asked. */
-function readRemote(value: unknown): RemoteDocuments {
+export function readRemote(value: unknown, name = 'config.remote'): RemoteDocuments {
   if (value === undefined || value === null) return {};
-  if (!isRecord(value)) throw new BadLine('config.remote must be an object: what is answered, by URL');
+  if (!isRecord(value)) throw new BadLine(`${name} must be an object: what is answered, by URL`);
   for (const [url, answer] of Object.entries(value)) {
-    const at = `config.remote[${JSON.stringify(url)}]`;
+    const at = `${name}[${JSON.stringify(url)}]`;
     if (!isRecord(answer)) throw new BadLine(`${at} must be an object with status and body`);
     const { headers, status } = answer;
     if (headers !== undefined && !isTextMap(headers)) throw new BadLine(`${at}.headers must be a map of texts`);

@@ -1,7 +1,15 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { describeProblem } from 'inmesh/config';
-import { createExplainer, describeExplanation, type ExplainCaller, type ExplainRequest } from 'inmesh/explain';
+import {
+  createExplainer,
+  describeExplanation,
+  type ExplainCaller,
+  type ExplainRequest,
+  type RemoteDocuments,
+} from 'inmesh/explain';
 import { type Arguments, describeOptions, type OptionTable, readArguments } from './arguments.ts';
-import { createLineExplainer } from './explain-line.ts';
+import { createLineExplainer, readRemote } from './explain-line.ts';
 import { readRequest } from './explain-request.ts';
 import { answerLines } from './lines.ts';
 import { load, type Surroundings, workloadOptions } from './load.ts';
@@ -30,6 +38,13 @@ const options: OptionTable = {
     value: '<caller>',
     help: 'Inbound: <namespace>/<service account>, or a SPIFFE ID. Default: nobody.',
   },
+  ip: { type: 'string', value: '<address>', help: 'Inbound: address of the caller.' },
+  remote: {
+    type: 'string',
+    value: '<file>',
+    help: 'Inbound: JSON with what servers answer, by URL: {"https://…/jwks": {"body": {"keys": […]}}}. Nothing is fetched.',
+  },
+  now: { type: 'string', value: '<time>', help: 'Inbound: when it arrives, 2030-01-31T12:00:00Z. Default: now.' },
   tls: { type: 'string', value: '<how>', help: 'Inbound: mtls, tls or plaintext. Default: mtls with --from.' },
   workload: {
     type: 'string',
@@ -72,13 +87,14 @@ export async function explain(args: readonly string[], output: Output, surroundi
   }
   const request = requestOf(parsed);
   const paths = pathsOf(parsed) ?? 'views';
+  const remote = await remoteOf(parsed, surroundings.cwd);
   const { result, settings } = await load('explain', parsed, surroundings);
   if (!result.ok) {
     for (const problem of result.problems) output.note(describeProblem(problem));
     return 1;
   }
   const { workload } = settings;
-  const explainer = createExplainer({ snapshot: result.snapshot, workload, paths });
+  const explainer = createExplainer({ snapshot: result.snapshot, workload, paths, remote });
   const explanation = parsed.flag('inbound') ? await explainer.inbound(request) : explainer.outbound(request);
   output.line(parsed.flag('json') ? JSON.stringify(explanation, undefined, 2) : describeExplanation(explanation));
   return 0;
@@ -116,7 +132,8 @@ function requestOf(args: Arguments): ExplainRequest {
     sni: args.text('sni'),
     tls: args.text('tls'),
     random: random === undefined ? undefined : Number(random),
-    from: readCaller(args.text('from')),
+    from: withIp(readCaller(args.text('from')), args.text('ip')),
+    now: args.text('now'),
     ...(port === undefined ? {} : inbound ? { to: { port } } : { port }),
   };
   try {
@@ -138,6 +155,20 @@ function readCaller(text: string | undefined): ExplainCaller | undefined {
   return serviceAccount !== undefined && more.length === 0 && namespace !== undefined
     ? { namespace, serviceAccount }
     : { principal: text };
+}
+
+function withIp(caller: ExplainCaller | undefined, ip: string | undefined): ExplainCaller | undefined {
+  return ip === undefined ? caller : { ...caller, ip };
+}
+
+async function remoteOf(args: Arguments, cwd: string): Promise<RemoteDocuments> {
+  const file = args.text('remote');
+  if (file === undefined) return {};
+  try {
+    return readRemote(JSON.parse(await readFile(resolve(cwd, file), 'utf8')), '--remote');
+  } catch (error) {
+    throw new UsageError(`--remote ${file}: ${error instanceof Error ? error.message : String(error)}`, 'explain');
+  }
 }
 
 function pathsOf(args: Arguments): 'views' | 'literal' | undefined {

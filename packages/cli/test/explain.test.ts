@@ -357,6 +357,50 @@ t.test('with files: text for people, JSON for programs', async (t) => {
   t.match(inbound.out, /no rule of any of them matches/);
 });
 
+t.test('with files: a token, its keys, a time and an address', async (t) => {
+  const rule = `{issuer: "${issuer}", jwksUri: "${issuer}/jwks"}`;
+  const folder = t.testdir({
+    mesh: {
+      'mesh.yaml': `apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop}
+spec: {jwtRules: [${rule}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: office, namespace: shop}
+spec: {rules: [{from: [{source: {requestPrincipals: ["*"], ipBlocks: [10.0.0.0/8]}}]}]}
+`,
+    },
+    'remote.json': JSON.stringify({ [`${issuer}/jwks`]: { body: jwks } }),
+    'broken.json': '{"a": 1}',
+  });
+  const header = `authorization: Bearer ${tokenOf({ exp: 1_893_456_000 })}`;
+  const base = [join(folder, 'mesh'), '--namespace', 'shop', '--inbound', '--url', 'http://web/', '--header', header];
+  const asked = [...base, '--remote', join(folder, 'remote.json'), '--now', '2029-12-31T23:00:00Z'];
+  t.match(
+    (await explain([...asked, '--ip', '10.1.2.3'])).out,
+    /^allow 200\n(.*\n)* {2}token of +https:\/\/issuer\.example\/alice/,
+  );
+  t.match(
+    (await explain([...asked, '--ip', '192.0.2.1'])).out,
+    /^deny 403\n(.*\n)* +from\[0\]\.source\.ipBlocks: 192\.0\.2\.1 is not among 10\.0\.0\.0\/8/,
+  );
+  t.match(
+    (await explain([...base, '--now', '2029-12-31T23:00:00Z'])).out,
+    /^unauthenticated 401\n(.*\n)* {2}note +config\.remote has no/,
+  );
+  for (const [option, value] of [
+    ['--remote', join(folder, 'missing.json')],
+    ['--remote', join(folder, 'broken.json')],
+    ['--now', 'tomorrow'],
+  ] as const) {
+    const { code, notes } = await explain([...base, option, value]);
+    t.equal(code, 2);
+    t.match(notes, new RegExp(option));
+  }
+});
+
 t.test('exit codes and help', async (t) => {
   const folder = t.testdir({ 'bad.yaml': 'kind: VirtualService' });
   t.equal((await explain([folder, '--url', 'http://x/'])).code, 1);
