@@ -36,6 +36,7 @@ import type { RateLimitService } from './ratelimit/service.ts';
 import { sanitizeFilter } from './sanitize/filter.ts';
 import type { PathNormalization } from './sanitize/normalize-path.ts';
 import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthorizers } from './server-authorizers.ts';
+import { corsFilters } from './server-cors.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { type ServerLabels, serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
@@ -178,6 +179,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       // inside authz and rate limits: who is not let in takes no place from others
       filters.push(overloadFilter(protection, clock));
     }
+    // inside authorization, as Istio orders them: only who may ask is told who may read
+    filters.push(...corsFilters(policy));
     // innermost: what is left of the caller's deadline becomes the handler's
     filters.push(deadline);
     return compose(filters, handler);

@@ -12,6 +12,7 @@ import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { authorizersFor } from './extension-providers.ts';
 import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
+import { inboundCorsOf } from './inbound-cors.ts';
 import { compileEgressPolicy, type EgressPolicyBody } from './inmesh-egress-policy.ts';
 import { type CompiledRateLimits, compileRateLimit, type RateLimitBody } from './inmesh-rate-limit.ts';
 import {
@@ -203,6 +204,7 @@ function compileAll(
       each.namespace === policy.provenance.namespace && each.name === policy.provenance.name;
     collector.warn(policies.find(isSource) as Resource, ['spec', 'provider', 'name'], 'enforced', note);
   });
+  const inboundCors = inboundCorsOf(hosts, clusters.byName, services, workload);
   const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
@@ -219,6 +221,7 @@ function compileAll(
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
       ...(requestAuthentication.length === 0 ? {} : { requestAuthentication }),
+      ...(inboundCors.length === 0 ? {} : { cors: inboundCors }),
       ...(authorizers.length === 0 ? {} : { authorizers }),
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),

@@ -78,7 +78,7 @@ const fault = object({
 
 const corsPolicy = object({
   allowOrigin: enforced(list(string()), 'deprecated'),
-  allowOrigins: list(stringMatch),
+  allowOrigins: enforced(list(stringMatch), 'for calls of this process, and for requests to its own services'),
   allowMethods: list(string()),
   allowHeaders: list(string()),
   exposeHeaders: list(string()),

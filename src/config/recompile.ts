@@ -10,7 +10,7 @@ import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { createHostCompiler, hostAndPort } from './host-compiler.ts';
 import type { HostOwners } from './host-owners.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
-import { isDelegate, isForMesh, type VirtualService } from './istio-virtual-service.ts';
+import { isDelegate, isForMesh, type VirtualService, type VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import { Layered } from './layered.ts';
 import type { MeshSettings } from './mesh-settings.ts';
@@ -74,6 +74,8 @@ export function recompile(
   before: CompileState,
   previous: Snapshot,
 ): Recompiled | undefined {
+  // What these rules say counts for requests that arrive, too.
+  if (previous.inbound.cors !== undefined) return undefined;
   const changed = changedIndexes(before.documents, documents);
   if (changed === undefined) return undefined;
   const collector = createCollector();
@@ -88,6 +90,7 @@ export function recompile(
     const old = virtualServiceOf(known, before, collector);
     const fresh = virtualServiceOf(document, before, collector);
     if (old === undefined || fresh === undefined || collector.problems.length > 0) return undefined;
+    if (hasCors(fresh.resource.body)) return undefined;
     const pair = pairOf(old, fresh, before);
     if (pair === undefined) return undefined;
     pairs.push(pair);
@@ -99,6 +102,10 @@ export function recompile(
     if (collector.problems.length > 0) return undefined;
   }
   return replaceRules(pairs, { ...before, documents, digests }, previous, collector);
+}
+
+function hasCors(body: VirtualServiceBody): boolean {
+  return (body.spec.http ?? []).some(({ corsPolicy }) => corsPolicy !== undefined);
 }
 
 /** Nothing when documents were added or removed, or too many changed. */

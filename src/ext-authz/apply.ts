@@ -1,4 +1,5 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
+import { beforeHead } from '../pipeline/before-head.ts';
 import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
 import { setRequestTarget } from '../pipeline/request-target.ts';
 import type { AuthorizationVerdict, HeaderMutation } from './service.ts';
@@ -99,34 +100,12 @@ function parameterName(part: string): string {
 /** Changes the head of the response when the application writes it. */
 export function applyToResponse(response: ServerResponse, mutations: readonly HeaderMutation[]): void {
   if (mutations.length === 0) return;
-  const writeHead = response.writeHead as (...given: unknown[]) => ServerResponse;
-  const changedHead = (...given: unknown[]): ServerResponse => {
-    response.writeHead = writeHead as ServerResponse['writeHead'];
-    const headers = given.findLast((each) => typeof each === 'object' && each !== null);
-    if (headers !== undefined) takeHeaders(response, headers);
+  beforeHead(response, () => {
     for (const { action, name, value } of mutations) {
       if (isFixed(name.toLowerCase())) continue;
       const there = response.hasHeader(name);
       if (action === 'overwrite' || (action === 'overwrite-if-exists' && there)) response.setHeader(name, value);
       else if (action === 'append' || (action === 'add-if-absent' && !there)) response.appendHeader(name, value);
     }
-    return writeHead.apply(
-      response,
-      given.filter((each) => each !== headers),
-    );
-  };
-  response.writeHead = changedHead as ServerResponse['writeHead'];
-}
-
-/** As `writeHead` reads them: an object, or a list of names and values. */
-function takeHeaders(response: ServerResponse, headers: object): void {
-  if (!Array.isArray(headers)) {
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as string);
-    return;
-  }
-  const pairs = Array.isArray(headers[0])
-    ? (headers as [string, string][])
-    : headers.flatMap((name, index) => (index % 2 === 0 ? [[name, headers[index + 1]] as [string, string]] : []));
-  for (const name of new Set(pairs.map(([each]) => each))) response.removeHeader(name);
-  for (const [name, value] of pairs) response.appendHeader(name, value);
+  });
 }

@@ -5,6 +5,7 @@ import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
+import type { VirtualHost } from './route.ts';
 
 /** What this workload demands of its callers. */
 export interface InboundPolicy {
@@ -13,6 +14,8 @@ export interface InboundPolicy {
   readonly authorization: readonly AuthorizationPolicy[];
   /** Whom CUSTOM policies among them name. One that is not here cannot be asked: what it is for is refused. */
   readonly authorizers?: readonly ExternalAuthorizer[];
+  /** What browsers are told that call directly (VirtualService `corsPolicy`). Absent: nothing. */
+  readonly cors?: readonly InboundCors[];
   /** RequestAuthentications that select this workload. Absent: tokens are not looked at. */
   readonly requestAuthentication?: readonly RequestAuthentication[];
   /**
@@ -69,6 +72,14 @@ export const defaultForwardClientCert: ForwardClientCert = {
 
 /** `STRICT`: mTLS only. `PERMISSIVE` (default): both. `DISABLE`: plaintext only. */
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';
+
+/** CORS of a service that this workload is behind. */
+export interface InboundCors {
+  /** By which it is called, lower case and without port. */
+  readonly hosts: readonly string[];
+  /** Its rules; those without `cors` say nothing. */
+  readonly virtualHost: VirtualHost;
+}
 
 /** Result of merging the PeerAuthentications that apply: workload over namespace over mesh. */
 export interface MtlsPolicy {
