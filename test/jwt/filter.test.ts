@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
+import type { KeySource } from '../../src/jwt/keys.ts';
 import { renderClaim } from '../../src/jwt/outputs.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
 import type { JwtRule } from '../../src/model/request-authentication.ts';
@@ -12,7 +13,14 @@ import { currentScope } from '../../src/pipeline/scope.ts';
 import { callOf } from '../../src/pipeline/server-call.ts';
 import type { createServerPipeline } from '../../src/server-pipeline.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
-import { inboundSnapshot, type RawAnswer, rawExchange, testInbound, testPipeline } from '../support/inbound.ts';
+import {
+  inboundSnapshot,
+  type RawAnswer,
+  rawConnection,
+  rawExchange,
+  testInbound,
+  testPipeline,
+} from '../support/inbound.ts';
 import { inlineKeysOf, jwksOf, makeToken, makeTokenKey, tokenRule } from '../support/tokens.ts';
 
 const start = 1_900_000_000;
@@ -278,6 +286,58 @@ t.test('what is remembered ends with the token, and not before', async (t) => {
   t.equal((await ask(bearer(early))).status, 200);
   clock.jump(-1_000);
   t.equal((await ask(bearer(early))).body, 'Jwt not yet valid', 'a clock that was set back');
+});
+
+t.test('a caller who did not wait for the keys is not served any more', async (t) => {
+  const source = inlineKeysOf()(rule);
+  let asked = (): void => {};
+  let release = (): void => {};
+  const waiting = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const late: KeySource = {
+    current: () => undefined,
+    async refresh() {
+      asked();
+      await released;
+      return source.current();
+    },
+  };
+  const { pipeline } = testPipeline(inboundSnapshot({ requestAuthentication: [{ rules: [rule], provenance }] }), {
+    clock: fakeClock(start * 1_000),
+    keySourceOf: () => late,
+  });
+  let served = 0;
+  const closed = Promise.withResolvers<void>();
+  const server = createServer((request, response) => {
+    response.once('close', closed.resolve);
+    pipeline.handle(request, response, () => {
+      served++;
+      response.end();
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => {
+    server.close();
+    pipeline.close();
+  });
+  const socket = rawConnection((server.address() as AddressInfo).port);
+  socket.write(`GET / HTTP/1.1\r\nHost: web\r\n${bearer(good)}\r\n`);
+  await waiting;
+  socket.destroy();
+  await closed.promise;
+  release();
+  await new Promise((resolve) => setImmediate(resolve));
+  await source.refresh('none');
+  const [answer] = await rawExchange(
+    (server.address() as AddressInfo).port,
+    `GET / HTTP/1.1\r\nHost: web\r\n${bearer(good)}\r\n`,
+  );
+  t.equal(answer?.status, 200, 'another one is');
+  t.equal(served, 1);
 });
 
 t.test('tokens without exp are refused by option', async (t) => {
