@@ -328,11 +328,6 @@ t.test('TLS-018 a mode that nobody knows is refused, never read as another', asy
 });
 
 t.test('what is not done yet, and why', async (t) => {
-  const blocks = `apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: a, namespace: shop}
-spec: {rules: [{from: [{source: {remoteIpBlocks: ["1.2.3.4"]}}]}]}`;
-  const refused = compile(parseYaml(blocks).documents, { workload: shopWeb });
-  t.equal(refused.ok, false, 'remoteIpBlocks is refused as long as it is not enforced');
+  t.ok(pending.length > 0);
   for (const { id, title, reason } of pending) t.comment(`pending: ${id} ${title}: ${reason}`);
 });
