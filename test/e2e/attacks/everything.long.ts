@@ -1,6 +1,5 @@
 import t from 'tap';
 import { check } from './check.ts';
-import { furtherWays } from './further-ways.ts';
 import { layers } from './layers.ts';
 import { frameworkWays, meshWays } from './ways.ts';
 
@@ -11,9 +10,5 @@ t.test('the whole catalogue of attacks on mesh.listen', patience, async (t) => {
 });
 
 t.test('the whole catalogue on frameworks and on servers of the application', patience, async (t) => {
-  await check(t, layers, frameworkWays, 2_600);
-});
-
-t.test('the whole catalogue on Koa, Hono and NestJS', patience, async (t) => {
-  await check(t, layers, furtherWays, 2_600);
+  await check(t, layers, frameworkWays, 2_500);
 });
