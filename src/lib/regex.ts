@@ -56,7 +56,8 @@ function isLiteral(pattern: string): boolean {
 /**
  * Compiles a replacement of every match in a text, as RE2's `GlobalReplace` does it: `\1` to `\9` in
  * `substitution` stand for groups, `\0` for the whole match, `\\` for a backslash. A text longer than
- * {@link subjectLimit}, or with so many matches that they could take twice {@link maxRegexWork}, stays as it is.
+ * half of {@link subjectLimit} (of a pattern with 9 instructions and fewer: {@link maxSubjectLength}), or with so many
+ * matches that they could take more than {@link maxRegexWork}, stays as it is.
  *
  * @throws MeshError `ERR_MESH_CONFIG_INVALID` for a pattern that is too long or not RE2, and for a
  * substitution with another escape or with a group that the pattern does not have.
@@ -65,7 +66,8 @@ export function compileReplacement(pattern: string, substitution: string): (text
   const compiled = compilePattern(pattern);
   const parts = parseSubstitution(substitution, compiled.groupCount());
   const size = compiled.programSize();
-  const limit = limitOf(compiled);
+  // Half of it: a text with one match is searched twice.
+  const limit = Math.min(maxSubjectLength, Math.floor(maxRegexWork / 2 / size));
   return (text) => {
     if (text.length > limit) return text;
     const matcher = compiled.matcher(text);
@@ -76,7 +78,7 @@ export function compileReplacement(pattern: string, substitution: string): (text
     while (at <= text.length) {
       // Looking for the next match may read all that is left, each time.
       work += (text.length - at) * size;
-      if (work > 2 * maxRegexWork) return text;
+      if (work > maxRegexWork) return text;
       if (!matcher.find(at)) break;
       const start = matcher.start();
       result += text.slice(at, start);
