@@ -62,8 +62,9 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
       // Goes on beyond what a stream keeps for a slow reader: there is none yet.
       return settled ? more : true;
     };
-    // Requests of HTTP/2 servers begin to receive when they are read; this takes nothing.
-    request.read(0);
+    // Requests of HTTP/2 servers begin to receive when they are read; this takes nothing. Others come by
+    // themselves, and Node drops what nobody has begun to read.
+    if (request.httpVersionMajor === 2) request.read(0);
   });
 }
 

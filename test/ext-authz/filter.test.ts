@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createHttp2Server, connect as http2Connect } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -471,4 +472,51 @@ t.test('an answer with a status that is none is no answer', async (t) => {
     check: () => ({ kind: 'deny', status: 99, headers: [], body: Buffer.alloc(0) }),
   });
   t.match(await send('/ask'), { status: 403, headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' } });
+});
+
+t.test('an application that leaves the body unread holds up no connection', async (t) => {
+  const { port } = await serve(t, {
+    authorizer: { body: { maxBytes: 4, allowPartial: true, asBytes: false } },
+    app: (request, response) =>
+      void response.setHeader('content-length', 2).end(request.method === 'GET' ? 'ok' : 'no'),
+  });
+  const body = 'x'.repeat(400_000);
+  const first = `POST /ask HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const answers = await rawExchange(port, `${first}GET /ask HTTP/1.1\r\nHost: a\r\n\r\n`, { answers: 2 });
+  t.same(
+    answers.map((answer) => answer.body),
+    ['no', 'ok'],
+  );
+});
+
+t.test('bodies on an HTTP/2 server of the application itself', async (t) => {
+  const body = { maxBytes: 100, allowPartial: true, asBytes: false };
+  const { pipeline, questions } = await serve(t, { authorizer: { body } });
+  const server = createHttp2Server((request, response) => {
+    const [asked, answer] = [request as unknown as IncomingMessage, response as unknown as ServerResponse];
+    pipeline.handle(asked, answer, () => echo(asked, answer));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const session = http2Connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => {
+    session.close();
+    server.close();
+  });
+  const send = async (text: string): Promise<string> => {
+    const stream = session.request({ ':method': 'POST', ':path': '/ask' }, { endStream: text === '' });
+    if (text !== '') stream.end(text);
+    let answer = '';
+    stream.setEncoding('utf8').on('data', (part: string) => (answer += part));
+    await once(stream, 'end');
+    return (JSON.parse(answer) as { body: string }).body;
+  };
+  const long = 'y'.repeat(200_000);
+  t.equal(await send('hello'), 'hello');
+  t.equal(await send(long), long);
+  t.equal(await send(''), '');
+  t.same(
+    questions.map((question) => question.body?.toString()),
+    ['hello', long.slice(0, 100), undefined],
+  );
 });
