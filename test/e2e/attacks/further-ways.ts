@@ -73,7 +73,13 @@ const nest: ServerKind = {
   async serve(mesh) {
     const { app, listener } = await nestApp(mesh);
     const serving = await listening(mesh, listener);
-    return { ...serving, close: async () => void (await serving.close(), await app.close()) };
+    return {
+      ...serving,
+      close: async () => {
+        await serving.close();
+        await app.close();
+      },
+    };
   },
 };
 
@@ -94,7 +100,13 @@ const ownNest: ServerKind = {
   async serve(mesh, credentials, limits) {
     const { app, listener } = await nestApp(mesh);
     const serving = await ownServers(credentials, limits, listener);
-    return { ...serving, close: async () => void (await serving.close(), await app.close()) };
+    return {
+      ...serving,
+      close: async () => {
+        await serving.close();
+        await app.close();
+      },
+    };
   },
 };
 
