@@ -11,13 +11,16 @@ const fixed: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'connection',
   'keep-alive',
+  'proxy-connection',
+  'http2-settings',
   'upgrade',
   'te',
   'trailer',
   'expect',
 ]);
 
-const isFixed = (name: string): boolean => name.startsWith(':') || fixed.has(name);
+/** @param name lower case */
+export const isFixed = (name: string): boolean => name.startsWith(':') || fixed.has(name);
 
 /**
  * Is all that the authorizer wants to set something that HTTP can carry? What is not makes the whole
@@ -79,17 +82,26 @@ function withQuery(
   const at = url.indexOf('?');
   const path = at === -1 ? url : url.slice(0, at);
   const parts = at === -1 ? [] : url.slice(at + 1).split('&');
-  const dropped = new Set([...remove, ...set.map(([name]) => name)]);
+  const dropped = new Set([...remove, ...set.map(([name]) => name)].map(decoded));
   const kept = parts.filter((part) => part !== '' && !dropped.has(parameterName(part)));
-  const removed = new Set(remove);
+  const removed = new Set(remove.map(decoded));
   for (const [name, value] of set) {
-    if (!removed.has(name)) kept.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+    if (!removed.has(decoded(name))) kept.push(`${inQuery(name).replaceAll('=', '%3D')}=${inQuery(value)}`);
   }
   return kept.length === 0 ? path : `${path}?${kept.join('&')}`;
 }
 
+/** Encoded already, as Envoy takes it; what is not, and would end the parameter, is encoded here. */
+function inQuery(text: string): string {
+  return text.toWellFormed().replaceAll(/%(?![0-9A-Fa-f]{2})|[&#]|[^\x21-\x7e]+/gu, encodeURIComponent);
+}
+
 function parameterName(part: string): string {
-  const text = (part.split('=', 1)[0] ?? '').replaceAll('+', ' ');
+  return decoded(part.split('=', 1)[0] ?? '');
+}
+
+function decoded(name: string): string {
+  const text = name.replaceAll('+', ' ');
   try {
     return decodeURIComponent(text);
   } catch {

@@ -73,7 +73,9 @@ function addHeaders(headers: Map<string, string>, rawHeaders: readonly string[])
     if (name.startsWith(':') || notTold.has(name)) continue;
     const before = headers.get(name);
     const value = rawHeaders[i + 1] as string;
-    headers.set(name, before === undefined ? value : `${before},${value}`);
+    // As Node joins them, which is how the application reads them; those of HTTP/2 come in any number of fields.
+    const between = name === 'cookie' ? '; ' : ',';
+    headers.set(name, before === undefined ? value : `${before}${between}${value}`);
   }
 }
 

@@ -4,10 +4,11 @@ import type { Logger } from '../lib/logger.ts';
 import type { ExternalAuthorizer } from '../model/external-authorizer.ts';
 import { describeProvenance, type Provenance } from '../model/provenance.ts';
 import type { Filter } from '../pipeline/filter.ts';
+import { isResponseClosed } from '../pipeline/response-closed.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
-import { applyToRequest, applyToResponse, isSendable } from './apply.ts';
+import { applyToRequest, applyToResponse, isFixed, isSendable } from './apply.ts';
 import { attributesOf } from './attributes.ts';
-import { hasBody, isUpgrade, peekBody } from './request-body.ts';
+import { hasBody, peekBody } from './request-body.ts';
 import type { AuthorizationVerdict, CheckAttributes, CheckBody, HeaderMutation } from './service.ts';
 
 /** What an authorizer has been asked and has said so far. */
@@ -54,7 +55,7 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
     });
     try {
       const verdict = await inTime(call, authorizer.timeoutMs, clock, (signal) => options.check(attributes, signal));
-      if (!isSendable(verdict)) throw new Error('its answer has a status or headers that HTTP cannot carry');
+      if (!isSendable(verdict)) return unsendable(verdict);
       if (verdict.kind !== 'error' && failing) {
         failing = false;
         logger.info({ provider: authorizer.name }, 'the external authorizer answers again');
@@ -78,7 +79,7 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
     if (policy === undefined) return next(call);
     counts.asked++;
     const verdict = await ask(call);
-    if (call.response.destroyed)
+    if (isResponseClosed(call.response))
       throw new MeshError('ERR_MESH_CLIENT_GONE', 'the client did not wait for the authorizer');
     if (!(verdict instanceof Error) && verdict.kind === 'allow') {
       counts.allowed++;
@@ -96,7 +97,8 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
     }
     counts.failed++;
     complain(verdict instanceof Error ? verdict : new Error('it says that it cannot decide'));
-    if (authorizer.failOpen) {
+    // It has answered, if not so that it could be done: whoever can bring that about must not pass by it.
+    if (authorizer.failOpen && !(verdict instanceof UnsendableAnswer)) {
       counts.failedOpen++;
       return next(call);
     }
@@ -111,6 +113,15 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
   };
 }
 
+/** As Envoy's `validate_mutations`: half of what an authorizer wants could be less than it meant. */
+class UnsendableAnswer extends Error {}
+
+function unsendable({ kind }: AuthorizationVerdict): Error {
+  const message = 'its answer has a status or headers that HTTP cannot carry';
+  // One that could not decide has not decided.
+  return kind === 'error' ? new Error(message) : new UnsendableAnswer(message);
+}
+
 const silence: { readonly status?: number; readonly headers: readonly HeaderMutation[]; readonly body: Uint8Array } = {
   headers: [],
   body: new Uint8Array(0),
@@ -122,7 +133,7 @@ async function bodyOf(
   { connection, request, response }: ServerCall,
   { body }: ExternalAuthorizer,
 ): Promise<CheckBody | undefined> {
-  if (body === undefined || !hasBody(request) || isUpgrade(request)) return undefined;
+  if (body === undefined || !hasBody(request)) return undefined;
   if (connection?.awaitsContinue === response) {
     connection.awaitsContinue = undefined;
     response.writeContinue();
@@ -135,8 +146,7 @@ function answerHeaders(mutations: readonly HeaderMutation[]): readonly (readonly
   let headers: (readonly [string, string])[] = [];
   for (const { action, name, value } of mutations) {
     const lower = name.toLowerCase();
-    if (lower.startsWith(':') || lower === 'content-length' || lower === 'transfer-encoding' || lower === 'connection')
-      continue;
+    if (isFixed(lower)) continue;
     const there = headers.some(([each]) => each === lower);
     if ((action === 'add-if-absent' && there) || (action === 'overwrite-if-exists' && !there)) continue;
     if (action !== 'append') headers = headers.filter(([each]) => each !== lower);

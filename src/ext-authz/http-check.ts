@@ -67,7 +67,9 @@ export function compileHttpChecks(checks: HttpChecks): HttpProtocol {
       }
       list.push(...more);
       const bytes = body?.bytes.length ? body.bytes : undefined;
-      return { method, path: checks.pathPrefix + path, headers: list, body: bytes };
+      // `OPTIONS *` is about the server as a whole, and no client sends it with a path in front.
+      const asked = checks.pathPrefix + (path.startsWith('/') ? path : `/${path}`);
+      return { method, path: asked, headers: list, body: bytes };
     },
     verdict({ body, headers, status }) {
       // As in Envoy: these say that the authorizer is not well, and nothing about the request.

@@ -11,11 +11,6 @@ export function hasBody({ headers, httpVersionMajor }: IncomingMessage): boolean
   return headers['transfer-encoding'] !== undefined || httpVersionMajor === 2;
 }
 
-/** A request that becomes something else than HTTP: what follows is no body. */
-export function isUpgrade({ headers }: IncomingMessage): boolean {
-  return headers.upgrade !== undefined;
-}
-
 /**
  * Looks at the beginning of a body while it arrives, without reading it: whoever reads the request
  * afterwards gets all of it.
@@ -43,7 +38,7 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
     };
     const look = (): void => {
       if (bytes > maxBytes && !allowPartial) settle(tooLarge(maxBytes));
-      else if (request.complete || (bytes >= maxBytes && allowPartial)) settle();
+      else if (request.complete || bytes > maxBytes) settle();
     };
     const failed = (): void => settle(gone('the client went away while its body was read'));
 

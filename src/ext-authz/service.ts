@@ -22,7 +22,7 @@ export interface CheckAttributes {
   readonly scheme: 'http' | 'https';
   /** `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`. */
   readonly protocol: string;
-  /** Names in lower case; of a header that is there twice, the values with a comma between them. */
+  /** Names in lower case; of a header that is there twice, the values with a comma between them, of cookies `; `. */
   readonly headers: ReadonlyMap<string, string>;
   /** Absent: it is not to be told of the body, or there is none. */
   readonly body?: CheckBody;
@@ -69,9 +69,10 @@ export type AuthorizationVerdict =
       readonly kind: 'allow';
       /** For the application. */
       readonly requestHeaders: readonly HeaderMutation[];
-      /** Taken away before the others are set. */
+      /** Taken away after the others are set, as in Envoy. */
       readonly removedHeaders: readonly string[];
       readonly query?: {
+        /** URL-encoded. */
         readonly set: readonly (readonly [string, string])[];
         readonly remove: readonly string[];
       };

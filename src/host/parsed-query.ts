@@ -1,6 +1,7 @@
 /**
  * Takes out of a parsed query what the mesh has taken out of the URL: tokens that the application is
- * not to see. For adapters of frameworks that parse the query before the mesh sees the request.
+ * not to see. What an external authorizer has set there is set here. For adapters of frameworks that
+ * parse the query before the mesh sees the request.
  *
  * @param before the URL of the request before the mesh had it
  * @param after the same afterwards
@@ -8,13 +9,23 @@
  */
 export function dropRemovedQuery(before: string, after: string, query: unknown): void {
   if (before === after || typeof query !== 'object' || query === null) return;
-  const left = namesOf(after);
-  for (const name of namesOf(before)) {
-    if (!left.has(name)) Reflect.deleteProperty(query, name);
+  const was = parametersOf(before);
+  const is = parametersOf(after);
+  for (const name of new Set([...was.keys(), ...is.keys()])) {
+    const values = is.getAll(name);
+    if (isSame(values, was.getAll(name))) continue;
+    Reflect.deleteProperty(query, name);
+    const value = values.length === 1 ? values[0] : values;
+    if (values.length > 0)
+      Object.defineProperty(query, name, { value, writable: true, enumerable: true, configurable: true });
   }
 }
 
-function namesOf(url: string): ReadonlySet<string> {
+function isSame(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((each, index) => each === others[index]);
+}
+
+function parametersOf(url: string): URLSearchParams {
   const mark = url.indexOf('?');
-  return new Set(mark === -1 ? [] : new URLSearchParams(url.slice(mark + 1)).keys());
+  return new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1));
 }

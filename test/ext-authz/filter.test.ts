@@ -7,10 +7,12 @@ import t, { type Test } from 'tap';
 import type { AuthorizerCalls } from '../../src/authorizer-calls.ts';
 import type { HttpAnswer, HttpQuestion } from '../../src/ext-authz/http-check.ts';
 import type { AuthorizationCheck, AuthorizationVerdict } from '../../src/ext-authz/service.ts';
+import { dropRemovedQuery } from '../../src/host/parsed-query.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
 import type { ExternalAuthorizer, HttpChecks } from '../../src/model/external-authorizer.ts';
 import type { InboundPolicy } from '../../src/model/inbound.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { http2Request, http2Session } from '../support/http2-client.ts';
 import { inboundSnapshot, rawExchange, testPipeline } from '../support/inbound.ts';
 import { tokenRule } from '../support/tokens.ts';
 
@@ -55,6 +57,8 @@ interface Given {
   answer?: Answer | undefined;
   check?: (question: AuthorizationCheck) => AuthorizationVerdict | Promise<AuthorizationVerdict>;
   readonly app?: RequestListener;
+  /** A server of the application's own that speaks HTTP/2. */
+  readonly overHttp2?: boolean;
 }
 
 const echo: RequestListener = (request, response) => {
@@ -94,9 +98,9 @@ async function serve(t: Test, given: Given = {}) {
           },
   });
   const app = given.app ?? echo;
-  const server = createServer((request, response) =>
-    parts.pipeline.handle(request, response, () => app(request, response)),
-  );
+  const handle = (request: IncomingMessage, response: ServerResponse): void =>
+    parts.pipeline.handle(request, response, () => app(request, response));
+  const server = given.overHttp2 === true ? createHttp2Server(handle as never) : createServer(handle);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
@@ -252,7 +256,6 @@ t.test('a denial is answered in the words of the authorizer', async (t) => {
 const failures: Record<string, Answer> = {
   'cannot be reached': () => Promise.reject(new Error('connection refused')),
   'answers 503': status(503),
-  'answers with a header that HTTP cannot carry': () => ({ status: 401, headers: [['x-bad', 'a\nb']] }),
 };
 for (const [name, answer] of Object.entries(failures)) {
   t.test(`an authorizer that ${name}: refused with statusOnError, or passed with failOpen`, async (t) => {
@@ -267,6 +270,24 @@ for (const [name, answer] of Object.entries(failures)) {
     const open = await serve(t, { answer, authorizer: { failOpen: true } });
     t.equal((await open.send('/ask'))?.status, 200);
     t.match(open.pipeline.authorizers(), [{ asked: 1, failed: 1, failedOpen: 1 }]);
+  });
+}
+
+const unsendable: Record<string, Answer> = {
+  'a denial': () => ({ status: 401, headers: [['x-why', 'caf\u2013']] }),
+  'what it allows': () => ({ headers: [['x-user', 'a\nb']] }),
+};
+for (const [name, answer] of Object.entries(unsendable)) {
+  t.test(`${name} with a header that HTTP cannot carry is refused, whatever failOpen says`, async (t) => {
+    const protocol = http({ toUpstreamOnAllow: [{ kind: 'exact', value: 'x-user' }] });
+    for (const failOpen of [false, true]) {
+      const { pipeline, send } = await serve(t, { answer, authorizer: { failOpen, protocol } });
+      t.match(await send('/ask', 'x-user: root\r\n'), {
+        status: 403,
+        headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' },
+      });
+      t.match(pipeline.authorizers(), [{ asked: 1, failed: 1, failedOpen: 0 }]);
+    }
   });
 }
 
@@ -303,6 +324,115 @@ t.test('nobody asks on for a client that has gone', async (t) => {
   controller.abort();
   await Promise.all([gone, aborted.promise]);
   t.match(pipeline.authorizers(), [{ asked: 1, allowed: 0 }]);
+});
+
+t.test('who goes away while the authorizer is asked reaches nobody, by HTTP/2 and with failOpen either', async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  let reached = 0;
+  const { port, pipeline, logger } = await serve(t, {
+    overHttp2: true,
+    authorizer: { failOpen: true },
+    answer(_, signal) {
+      signal.addEventListener('abort', () => ended.resolve());
+      asked.resolve();
+      return new Promise(() => {});
+    },
+    app: () => void reached++,
+  });
+  const session = http2Session(port);
+  t.teardown(() => session.destroy());
+  const stream = session.request({ ':method': 'DELETE', ':path': '/ask' });
+  stream.on('error', () => {});
+  await asked.promise;
+  stream.close(8);
+  await ended.promise;
+  await nextTurn();
+  t.equal(reached, 0);
+  t.match(pipeline.authorizers(), [{ asked: 1, failed: 0, failedOpen: 0 }]);
+  t.notOk(
+    logger.lines.some(({ message }) => /does not answer/.test(message)),
+    'the authorizer is not blamed',
+  );
+});
+
+t.test('cookies are told as the application reads them, over however many fields they come', async (t) => {
+  const given = { authorizer: { protocol: http({ requestHeaders: [{ kind: 'exact', value: 'cookie' }] }) } } as const;
+  const one = await serve(t, given);
+  await one.send('/ask', 'cookie: a=1\r\nCookie: session=2\r\n');
+  t.same(one.questions[0]?.headers, ['host', 'Shop:80', 'cookie', 'a=1; session=2']);
+  const two = await serve(t, { ...given, overHttp2: true });
+  const session = http2Session(two.port);
+  t.teardown(() => session.destroy());
+  await http2Request(session, { ':path': '/ask', cookie: ['a=1', 'session=2'] });
+  t.same(two.questions[0]?.headers.slice(2), ['cookie', 'a=1; session=2']);
+});
+
+t.test('a query that the authorizer changes is changed wherever a request of HTTP/2 shows it', async (t) => {
+  const { port } = await serve(t, {
+    overHttp2: true,
+    authorizer: { protocol: { kind: 'grpc' } },
+    check: () => ({
+      kind: 'allow',
+      requestHeaders: [],
+      removedHeaders: [],
+      query: { set: [['tenant', '7']], remove: ['secret'] },
+      responseHeaders: [],
+    }),
+    app: ({ headers, rawHeaders, url }, response) => response.end(JSON.stringify({ url, headers, rawHeaders })),
+  });
+  const session = http2Session(port);
+  t.teardown(() => session.destroy());
+  const { body } = await http2Request(session, { ':path': '/ask?secret=s&tenant=1' });
+  t.equal(JSON.parse(body).url, '/ask?tenant=7');
+  t.notMatch(body, /secret|tenant=1/);
+});
+
+t.test(
+  'a query that the authorizer sets is URL-encoded already, as Envoy has it, and is one parameter whatever is in it',
+  async (t) => {
+    const cases: Record<string, string> = {
+      '/ask': '/ask?b=x%20y&c+d=e=f%3D',
+      '/ask?a=1&b=2&c%20d=3&%62': '/ask?a=1&b=x%20y&c+d=e=f%3D',
+    };
+    const set: readonly (readonly [string, string])[] = [
+      ['b', 'x y'],
+      ['c+d', 'e=f%3D'],
+    ];
+    const odd: readonly (readonly [string, string])[] = [['q', '1&admin=1#50% \u00e9%41']];
+    for (const [path, url] of Object.entries(cases)) t.equal(await changed(path, set), url);
+    t.equal(await changed('/ask', odd), '/ask?q=1%26admin=1%2350%25%20%C3%A9%41');
+
+    async function changed(path: string, params: typeof set): Promise<string> {
+      const { send } = await serve(t, {
+        authorizer: { protocol: { kind: 'grpc' } },
+        check: () => ({
+          kind: 'allow',
+          requestHeaders: [],
+          removedHeaders: [],
+          query: { set: params, remove: [] },
+          responseHeaders: [],
+        }),
+      });
+      return seen(await send(path)).url;
+    }
+  },
+);
+
+t.test('what a framework has parsed of the query before follows', (t) => {
+  const query: Record<string, unknown> = { tenant: '1', list: ['1', '2'], same: ['a', 'b'], token: 'x' };
+  const same = 'same=a&same=b';
+  dropRemovedQuery(`/?tenant=1&list=1&list=2&${same}&token=x`, `/?${same}&tenant=7&list=3&list=4&more=1`, query);
+  t.same(query, { same: ['a', 'b'], tenant: '7', list: ['3', '4'], more: '1' });
+  t.end();
+});
+
+t.test('OPTIONS * is asked about, too', async (t) => {
+  const anything: AuthorizationPolicy['rules'] = [{ from: [], to: [] }];
+  const policy = { authorization: [custom('authz', { rules: anything })] };
+  const { questions, send } = await serve(t, { policy, answer: status(403), authorizer: { failOpen: true } });
+  t.equal((await send('*', '', 'OPTIONS'))?.status, 403);
+  t.equal(questions[0]?.path, '/*');
 });
 
 const unusable: Record<string, Given> = {
@@ -380,6 +510,15 @@ t.test('a long body is refused even with failOpen, as in Envoy', async (t) => {
   t.equal((await send('/ask', ...post('ab')))?.status, 200);
 });
 
+t.test('a header that asks for another protocol hides no body: nothing is upgraded here', async (t) => {
+  const body = { maxBytes: 10, allowPartial: false, asBytes: false };
+  const { questions, send } = await serve(t, { authorizer: { body } });
+  for (const more of ['upgrade: websocket\r\n', 'connection: upgrade\r\nupgrade: websocket\r\n']) {
+    t.equal(seen(await send('/ask', `${more}content-length: 4\r\n`, 'POST', 'evil')).body, 'evil');
+    t.equal(questions.at(-1)?.body?.toString(), 'evil', more);
+  }
+});
+
 t.test('a part of the body is enough where that is said', async (t) => {
   const { questions, send } = await serve(t, {
     authorizer: { body: { maxBytes: 4, allowPartial: true, asBytes: false } },
@@ -391,6 +530,13 @@ t.test('a part of the body is enough where that is said', async (t) => {
   t.equal(seen(await send('/ask', ...post(long))).body, long);
   t.equal(seen(await send('/ask', ...post('ab'))).body, 'ab');
   t.match(questions[2]?.headers.join(), /x-envoy-auth-partial-body,false/);
+  // Exactly as much as is shown, and then the rest.
+  const halves = '4\r\n0123\r\n';
+  const chunked = 'transfer-encoding: chunked\r\n';
+  t.equal(seen(await send('/ask', chunked, 'POST', `${halves}4\r\n4567\r\n0\r\n\r\n`)).body, '01234567');
+  t.match(questions[3]?.headers.join(), /x-envoy-auth-partial-body,true/);
+  t.equal(seen(await send('/ask', chunked, 'POST', `${halves}0\r\n\r\n`)).body, '0123');
+  t.match(questions[4]?.headers.join(), /x-envoy-auth-partial-body,false/);
 });
 
 t.test('a gRPC authorizer is told what Envoy tells it', async (t) => {
@@ -466,9 +612,9 @@ t.test('a gRPC authorizer that says it cannot decide has failed, with an answer 
   t.equal((await open.send('/ask'))?.status, 200);
 });
 
-t.test('an answer with a status that is none is no answer', async (t) => {
+t.test('a denial with a status that is none is refused, whatever failOpen says', async (t) => {
   const { send } = await serve(t, {
-    authorizer: { protocol: { kind: 'grpc' } },
+    authorizer: { protocol: { kind: 'grpc' }, failOpen: true },
     check: () => ({ kind: 'deny', status: 99, headers: [], body: Buffer.alloc(0) }),
   });
   t.match(await send('/ask'), { status: 403, headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' } });
@@ -519,4 +665,23 @@ t.test('bodies on an HTTP/2 server of the application itself', async (t) => {
     questions.map((question) => question.body?.toString()),
     ['hello', long.slice(0, 100), undefined],
   );
+});
+
+t.test('what frames a message is not taken from a denial', async (t) => {
+  const framing = ['trailer', 'te', 'upgrade', 'keep-alive', 'proxy-connection', 'http2-settings', 'x-why'];
+  const given: Given = {
+    authorizer: { protocol: { kind: 'grpc' } },
+    check: () => ({
+      kind: 'deny',
+      status: 403,
+      headers: framing.map((name) => ({ name, value: 'x', action: 'overwrite' })),
+      body: Buffer.from('no'),
+    }),
+  };
+  const { send } = await serve(t, given);
+  t.match(await send('/ask'), { status: 403, body: 'no', headers: { 'x-why': 'x' } });
+  const two = await serve(t, { ...given, overHttp2: true });
+  const session = http2Session(two.port);
+  t.teardown(() => session.destroy());
+  t.match(await http2Request(session, { ':path': '/ask' }), { status: 403, body: 'no', headers: { 'x-why': 'x' } });
 });

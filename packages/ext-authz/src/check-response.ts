@@ -70,7 +70,7 @@ function readOk(bytes: Uint8Array): Extract<AuthorizationVerdict, { kind: 'allow
     2: (reader) => void requestHeaders.push(readHeader(reader.bytes())),
     5: (reader) => void removedHeaders.push(reader.string()),
     6: (reader) => void responseHeaders.push(readHeader(reader.bytes())),
-    7: (reader) => void set.push(readPair(reader.bytes())),
+    7: (reader) => void set.push(readPair(reader.bytes(), 'utf8')),
     8: (reader) => void remove.push(reader.string()),
   });
   const query = set.length + remove.length === 0 ? {} : { query: { set, remove } };
@@ -105,14 +105,14 @@ function readHeader(bytes: Uint8Array): HeaderMutation {
 }
 
 /** `core.v3.HeaderValue`, `core.v3.QueryParameter`. */
-function readPair(bytes: Uint8Array): readonly [string, string] {
+function readPair(bytes: Uint8Array, encoding: 'latin1' | 'utf8' = 'latin1'): readonly [string, string] {
   let key = '';
   let value = '';
   eachField(bytes, {
     1: (reader) => void (key = reader.string()),
     // Headers are bytes in HTTP, and a character stands for each.
-    2: (reader) => void (value = Buffer.from(reader.bytes()).toString('latin1')),
-    3: (reader) => void (value = Buffer.from(reader.bytes()).toString('latin1')),
+    2: (reader) => void (value = Buffer.from(reader.bytes()).toString(encoding)),
+    3: (reader) => void (value = Buffer.from(reader.bytes()).toString(encoding)),
   });
   return [key, value];
 }

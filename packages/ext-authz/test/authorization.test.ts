@@ -130,7 +130,7 @@ t.test('an OK changes what it says', async (t) => {
         header(2, 'x-exists', '6', number(3, 3)),
         string(5, 'x-gone'),
         header(6, 'x-told', 'é'),
-        message(7, string(1, 'q'), string(2, 'v')),
+        message(7, string(1, 'q'), string(2, 'é')),
         string(8, 'r'),
       ),
       message(4),
@@ -149,7 +149,7 @@ t.test('an OK changes what it says', async (t) => {
     ],
     removedHeaders: ['x-gone'],
     responseHeaders: [{ name: 'x-told', value: 'Ã©', action: 'overwrite' }],
-    query: { set: [['q', 'v']], remove: ['r'] },
+    query: { set: [['q', 'é']], remove: ['r'] },
   });
   const bare = { kind: 'allow', requestHeaders: [], removedHeaders: [], responseHeaders: [] };
   t.same(readCheckResponse(encode(message(1, number(1, 0)))), bare);
