@@ -44,7 +44,8 @@ function egressOf(...policies: readonly string[]): Egress {
 
 /** `allowed`, or the code of the refusal. */
 function asked(egress: Egress, call: string, host?: string): string {
-  const [method = '', url = ''] = call.split(' ');
+  const [method = '', given = ''] = call.split(' ');
+  const [url = '', absolute] = given.split('|');
   const at = url.indexOf('/', url.indexOf('://') + 3);
   try {
     if (method === 'connect') {
@@ -52,7 +53,12 @@ function asked(egress: Egress, call: string, host?: string): string {
       egress.connection(url.slice(0, colon), Number(url.slice(colon + 1)), host);
     } else {
       const headers = host === undefined ? [] : ['host', host];
-      egress.request(at === -1 ? url : url.slice(0, at), method, at === -1 ? '/' : url.slice(at), headers);
+      egress.request(
+        at === -1 ? url : url.slice(0, at),
+        method,
+        absolute ?? (at === -1 ? '/' : url.slice(at)),
+        headers,
+      );
     }
     return 'allowed';
   } catch (error) {
@@ -91,6 +97,24 @@ const cases: readonly (readonly [name: string, policies: readonly string[], call
       'GET http://a.example/ADMIN': false,
       'GET http://a.example/x/%2e%2e/admin?a': false,
       'GET http://a.example/a%00': false,
+    },
+  ],
+  [
+    'a target in absolute form is judged by its own host and path, and a method in any letter case',
+    [allow('hosts: [a.example, proxy.example]'), deny('paths: ["/admin*"]', 'methods: [DELETE]')],
+    {
+      'GET http://a.example/ok': true,
+      'GET http://a.example|http://a.example/ok': true,
+      'GET http://a.example|HTTP://A.example': true,
+      'GET http://a.example|http://a.example/admin': false,
+      'GET http://a.example|http://evil.example/ok': false,
+      'GET http://a.example|https://evil.example?/': false,
+      'GET http://a.example|http://a.example\\admin': false,
+      'GET http://a.example|http://a.example@evil.example/': false,
+      'GET http://proxy.example|http://a.example/ok?u=http://evil.example/': true,
+      'GET http://a.example/?u=http://evil.example/admin': true,
+      'delete http://a.example/ok': false,
+      'get http://a.example/ok': true,
     },
   ],
   [

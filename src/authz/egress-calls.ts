@@ -54,21 +54,37 @@ export function createEgress(
     throw new MeshError('ERR_MESH_EGRESS_DENIED', `${what}: ${why}`);
   };
 
+  const checkHost = (to: Destination, method: string, path: string, rawPath: string): void => {
+    if (method === 'CONNECT') {
+      check(connection, to, '', path, rawPath);
+      return;
+    }
+    check(request, to, method, path, rawPath);
+    // Some servers read methods in any letter case.
+    const upper = method.toUpperCase();
+    if (upper !== method) check(request, to, upper, path, rawPath);
+  };
+
   return {
     request(origin, method, target, headers) {
       const to = destinationOf(origin);
       const tunnel = method === 'CONNECT';
-      const rawPath = withoutQuery(target);
+      const authority = tunnel ? 0 : originLength(target);
+      const rawPath = pathOf(target, authority);
       const path = tunnel ? '' : normalizePath(rawPath);
       if (path === undefined)
         throw new MeshError('ERR_MESH_EGRESS_DENIED', `${method} ${to.host}: the path has an encoded NUL`);
-      const by = tunnel ? connection : request;
-      check(by, to, tunnel ? '' : method, path, rawPath);
-      // A server that has several hosts goes by this name: it must be one that may be called, too.
+      checkHost(to, method, path, rawPath);
+      // A server that has several hosts goes by these names: they must be ones that may be called, too.
       const named = headerValue(headers, 'host');
-      if (named === undefined || named === '') return;
-      const other = destinationOf(`${origin.slice(0, origin.indexOf(':'))}://${named}`);
-      if (other.host !== to.host) check(by, other, tunnel ? '' : method, path, rawPath);
+      if (named !== undefined && named !== '') {
+        const other = destinationOf(`${origin.slice(0, origin.indexOf(':'))}://${named}`);
+        if (other.host !== to.host) checkHost(other, method, path, rawPath);
+      }
+      if (authority > 0) {
+        const other = destinationOf(target.slice(0, authority));
+        if (other.host !== to.host) checkHost(other, method, path, rawPath);
+      }
     },
     connection(host, port, tlsHost) {
       const bare = host.includes(':') ? `[${host}]` : host;
@@ -92,12 +108,23 @@ function destination(hosts: KnownHosts, origin: string): Destination {
   return { host: `${name}:${port}`, port };
 }
 
-function withoutQuery(target: string): string {
-  for (let i = 0; i < target.length; i++) {
+/** How long `http://host` is in front of a target in absolute form (RFC 9112 section 3.2.2); 0: it is a path. */
+function originLength(target: string): number {
+  const mark = target.indexOf('://');
+  if (mark === -1 || target.charCodeAt(0) === 0x2f) return 0;
+  for (let i = mark + 3; i < target.length; i++) {
     const code = target.charCodeAt(i);
-    if (code === 0x3f || code === 0x23) return target.slice(0, i);
+    if (code === 0x2f || code === 0x5c || code === 0x3f || code === 0x23) return i;
   }
-  return target;
+  return target.length;
+}
+
+/** Without query, from `start` on. */
+function pathOf(target: string, start: number): string {
+  let end = start;
+  while (end < target.length && target.charCodeAt(end) !== 0x3f && target.charCodeAt(end) !== 0x23) end++;
+  if (start > 0 && target.charCodeAt(start) !== 0x2f) return `/${target.slice(start, end)}`;
+  return start === 0 && end === target.length ? target : target.slice(start, end);
 }
 
 const noHeaders: readonly string[] = [];
