@@ -257,6 +257,10 @@ t.test('an HTTP/2 server of its own works through the compatibility API of Node'
   // What llhttp would refuse nghttp2 takes; Express reads `/b` in it.
   for (const path of ['/b\xa0', '/caf\xc3\xa9', '/b?\xa0'])
     t.equal((await http2Request(session, { ':path': path })).status, 400);
+  // Fetch's Request, which Hono makes of it, reads `delete` as DELETE; a policy does not.
+  for (const method of ['delete', 'Delete', 'FOO'])
+    t.equal((await http2Request(session, { ':method': method })).status, 400, method);
+  t.equal((await http2Request(session, { ':method': 'DELETE' })).status, 200);
 });
 
 t.test('what the labels of the workload say about the service', async (t) => {

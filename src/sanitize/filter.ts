@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, METHODS } from 'node:http';
 import { MeshError } from '../errors.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { setRequestTarget } from '../pipeline/request-target.ts';
@@ -45,9 +45,17 @@ function refuse(message: string): MeshError {
   return new MeshError('ERR_MESH_BAD_REQUEST', message);
 }
 
+/** What Node's parser of HTTP/1 lets pass; nghttp2 takes any word, in any letter case. */
+const methods: ReadonlySet<string> = new Set(METHODS);
+
 function checkVersion(request: IncomingMessage): void {
   const { httpVersion } = request;
-  if (httpVersion === '1.1' || httpVersion === '1.0' || isHttp2(request)) return;
+  if (httpVersion === '1.1' || httpVersion === '1.0') return;
+  if (isHttp2(request)) {
+    // Whoever writes `delete` hopes that policy does not read it as DELETE, and that the framework does.
+    if (!methods.has(request.method ?? '')) throw refuse('the method is none that HTTP/1 knows');
+    return;
+  }
   if (httpVersion === '0.9') throw refuse('HTTP/0.9 is not served');
   throw new MeshError('ERR_MESH_HTTP_VERSION', `HTTP/${httpVersion} is not served`);
 }

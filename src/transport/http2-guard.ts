@@ -8,18 +8,31 @@ const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
 /** PING and SETTINGS that a client may send at once, and then in each second; both are answered. */
 const controlBurst = 1_000;
 const controlPerSecond = 100;
+/** And one for each frame sent to it: clients of gRPC measure the way with a PING beside what they receive. */
+const bytesPerControl = 9;
+/** What an answer to one takes at most. */
+const answerBytes = 17;
 
 /**
  * Ends a session that keeps this process busy with frames that ask for an answer and carry no request
  * (CVE-2019-9512, CVE-2019-9515): nghttp2 only bounds the answers that wait to be written.
  */
-export function limitControlFrames(session: ServerHttp2Session, clock: Clock): void {
+export function limitControlFrames(
+  session: ServerHttp2Session,
+  carrier: { readonly bytesWritten: number },
+  clock: Clock,
+): void {
   let left = controlBurst;
   let at = clock.now();
+  /** What was written that has been looked at, and that answers have taken. */
+  let seen = carrier.bytesWritten;
   const count = (): void => {
+    seen += answerBytes;
     if (left < 1) {
       const now = clock.now();
-      left = Math.min(controlBurst, left + ((now - at) * controlPerSecond) / 1_000);
+      const sent = Math.max(0, carrier.bytesWritten - seen);
+      left = Math.min(controlBurst, left + ((now - at) * controlPerSecond) / 1_000 + sent / bytesPerControl);
+      seen += sent;
       at = now;
     }
     if (left >= 1) left--;

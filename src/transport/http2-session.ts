@@ -41,7 +41,7 @@ export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Optio
     });
     carryStream(stream, headers, rawHeaders, agent, clock, watch);
   });
-  limitControlFrames(session, clock);
+  limitControlFrames(session, carrier, clock);
   // What the other side does wrong ends its session; 'close' follows.
   session.on('error', ignore);
   session.on('close', () => agent.destroy());

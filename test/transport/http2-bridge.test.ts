@@ -428,3 +428,25 @@ t.test('PING without measure ends the session, also of who takes the answers', a
   await client.closed;
   t.ok(client.pongs() < 1_900, 'the rest is not');
 });
+
+t.test('a PING beside each response, as clients of gRPC send them, is no flood', async (t) => {
+  const { inbound } = await serve(t, (_request, response) => void response.end('ok'));
+  const client = rawHttp2(inbound.port, { tls: { ca: authority.rootPem, credentials: caller } });
+  let sent = 0;
+  while (sent < 1_800 && !client.isClosed()) {
+    for (let i = 0; i < 60; i++) {
+      client.request(2 * sent + 1, [
+        [':method', 'GET'],
+        [':scheme', 'https'],
+        [':path', '/'],
+        [':authority', 'web'],
+      ]);
+      client.send(frameTypes.ping, 0, 0, Buffer.alloc(8));
+      sent++;
+    }
+    const answered = () => client.pongs() === sent && client.streams.get(2 * sent - 1)?.ended === true;
+    await client.until(() => client.isClosed() || answered());
+  }
+  t.equal(client.pongs(), 1_800, 'each is answered');
+  client.destroy();
+});
