@@ -3,6 +3,7 @@ import type { StringMatch } from '../model/string-match.ts';
 import type { Condition } from './facts.ts';
 import { anyText, type CompileList } from './fields.ts';
 import { compileHosts, hostView } from './host-match.ts';
+import { methodsRead } from './method-match.ts';
 
 /**
  * Headers that concern one connection and not the request: a proxy takes them away before its
@@ -19,13 +20,14 @@ export const hopByHop: ReadonlySet<string> = new Set([
 /**
  * Compiles patterns for the values of a header. Each line of it is a value by itself
  * (CVE-2026-26308): to refuse, one that matches is enough; to allow, all have to, so that nobody
- * adds the value that is asked for to the one that counts. A header that is absent matches nothing,
- * one that is empty matches `*`.
+ * adds the value that is asked for to the one that counts. To refuse, the lines are also read as the
+ * one list that applications see, so that nobody splits a value. A header that is absent matches
+ * nothing, one that is empty matches `*`.
  *
  * @param name lower case
  */
-export function headerValues(name: string): CompileList<StringMatch> {
-  if (name === ':method') return (matches) => methodIs(anyText(matches));
+export function headerValues(name: string, literal: boolean): CompileList<StringMatch> {
+  if (name === ':method') return methodsRead(literal);
   if (name === ':authority' || name === 'host') return authority;
   if (hopByHop.has(name)) return () => () => false;
   return (matches, doubtMatches) => {
@@ -35,22 +37,38 @@ export function headerValues(name: string): CompileList<StringMatch> {
     const longest = Math.min(
       ...matches.map((match) => (match.kind === 'regex' ? subjectLimit(match.value) : Infinity)),
     );
+    const joiners = name === 'cookie' ? cookieJoiners : listJoiners;
     return ({ rawHeaders }) => {
       let found = false;
+      let several: string[] | undefined;
       for (let i = 0; i < rawHeaders.length; i += 2) {
         const given = rawHeaders[i] as string;
         if (given.length !== name.length || (given !== name && given.toLowerCase() !== name)) continue;
         const value = rawHeaders[i + 1] as string;
         if ((matcher(value) || (doubtMatches && value.length > longest)) === doubtMatches) return doubtMatches;
+        if (found && doubtMatches) several ??= linesOf(name, rawHeaders);
         found = true;
       }
-      return found && !doubtMatches;
+      if (several === undefined) return found && !doubtMatches;
+      const lines = several;
+      return joiners.some((joiner) => {
+        const value = lines.join(joiner);
+        return matcher(value) || value.length > longest;
+      });
     };
   };
 }
 
-function methodIs(matcher: (text: string) => boolean): Condition {
-  return ({ method }) => matcher(method);
+/** Node.js writes `, ` between the lines of a list, others `,`; HTTP/2 lets clients split cookies (RFC 9113, 8.2.3). */
+const listJoiners = [', ', ','] as const;
+const cookieJoiners = ['; '] as const;
+
+function linesOf(name: string, rawHeaders: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if ((rawHeaders[i] as string).toLowerCase() === name) lines.push(rawHeaders[i + 1] as string);
+  }
+  return lines;
 }
 
 /** As it was written, as Envoy compares it; to refuse, also however else the host could have been written. */

@@ -31,8 +31,8 @@ function compileHost(match: StringMatch): (host: HostView) => boolean {
     const matches = compileStringMatch({ kind: 'regex', value: `(?i)${match.value}` });
     return ({ name, withPort }) => matches(name) || matches(withPort);
   }
-  const lower = match.value.toLowerCase();
-  const value = match.kind === 'exact' ? withoutDot(lower) : lower;
+  // What ends a pattern ends a host: it is brought to the same form.
+  const value = match.kind === 'prefix' ? match.value.toLowerCase() : hostView(match.value).withPort;
   const matches = compileStringMatch({ kind: match.kind, value });
   // `[::1]` has colons, too; only one after the bracket begins a port.
   const hasPort = value.lastIndexOf(':') > value.lastIndexOf(']');

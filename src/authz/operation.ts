@@ -1,8 +1,9 @@
 import type { AuthorizationOperation, PathPattern } from '../model/authorization.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Condition, RuleReading } from './facts.ts';
-import { anyText, type CompileList, fieldList } from './fields.ts';
+import { type CompileList, fieldList } from './fields.ts';
 import { compileHosts, hostView } from './host-match.ts';
+import { methodsRead } from './method-match.ts';
 import { compilePaths } from './path-match.ts';
 import { compileTemplates } from './path-template.ts';
 import { pathViews } from './path-views.ts';
@@ -25,15 +26,6 @@ export function compileOperation(operation: AuthorizationOperation, reading: Rul
 
 function ports(list: readonly number[]): Condition {
   return ({ localPort }) => list.includes(localPort);
-}
-
-/** Express and Fastify run the handler of GET for HEAD: what is refused for one is refused for the other. */
-function methodsRead(literal: boolean): CompileList<StringMatch> {
-  return (matches, doubtMatches) => {
-    const matcher = anyText(matches);
-    if (literal || !doubtMatches || !matcher('GET')) return ({ method }) => matcher(method);
-    return ({ method }) => method === 'HEAD' || matcher(method);
-  };
 }
 
 function hosts(matches: readonly StringMatch[]): Condition {

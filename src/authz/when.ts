@@ -16,7 +16,7 @@ export function compileWhen(when: AuthorizationCondition, reading: RuleReading):
     case 'operation':
       return compileOperation(when.operation, reading);
     case 'header':
-      return compileValues(when, headerValues(when.name), reading);
+      return compileValues(when, headerValues(when.name, reading.literalPaths), reading);
     case 'claim':
       return compileValues(when, claimTexts(when.path), reading);
     case 'sni':

@@ -56,10 +56,11 @@ t.test('a header: each line is a value; all of them must match to allow, one of 
     values: readonly StringMatch[] | undefined,
     notValues?: readonly StringMatch[],
     name = 'x-role',
+    method = 'GET',
   ): string =>
     when(
       { attribute: 'header', name, ...(values && { values }), ...(notValues && { notValues }) },
-      { rawHeaders: ['Host', 'web', ...given] },
+      { method, rawHeaders: ['Host', 'web', ...given] },
     );
   const admin = [exact('admin')];
   const rows: readonly (readonly [what: string, found: string, expected: string])[] = [
@@ -81,6 +82,10 @@ t.test('a header: each line is a value; all of them must match to allow, one of 
     ['not: absent', header([], undefined, admin), both],
     ['not: one of two', header(['x-role', 'guest', 'x-role', 'admin'], undefined, admin), 'DENY'],
     ['values and not', header(['x-role', 'a-1'], [prefix('a-')], [exact('a-2')]), both],
+    ['two lines, read as one', header(['x-role', 'a', 'x-role', 'b'], [exact('a, b')]), 'DENY'],
+    ['two lines, read as one without spaces', header(['x-role', 'a', 'x-role', 'b'], [exact('a,b')]), 'DENY'],
+    ['not: two lines, read as one', header(['x-role', 'a', 'x-role', 'b'], undefined, [exact('a, b')]), 'DENY'],
+    ['crumbs of cookies', header(['cookie', 'a=1', 'cookie', 'b=2'], [suffix('1; b=2')], undefined, 'cookie'), 'DENY'],
     ['UTF-8 is compared as bytes', header(['x-role', 'caf\u00c3\u00a9'], [exact('caf\u00e9')]), both],
     ['what looks alike is not alike', header(['x-role', '\u00d0\u00b0dmin'], admin), neither],
     ['no-break space is no white space', header(['x-role', 'admin\u00a0'], admin), neither],
@@ -90,6 +95,7 @@ t.test('a header: each line is a value; all of them must match to allow, one of 
     ['not: TE is in doubt', header(['TE', 'trailers'], undefined, [present], 'te'), 'DENY'],
     ['names of JavaScript', header(['__proto__', 'x'], [present], undefined, '__proto__'), both],
     ['the method', header([], [exact('GET')], undefined, ':method'), both],
+    ['HEAD runs the handler of GET', header([], [exact('GET')], undefined, ':method', 'HEAD'), 'DENY'],
     ['the host as written', header([], [exact('web')], undefined, 'host'), both],
     ['another host', header([], [exact('web2')], undefined, ':authority'), neither],
   ];
