@@ -3,6 +3,8 @@ import { TLSSocket } from 'node:tls';
 import type { AuthorizationObserver } from './authz/authorizer.ts';
 import { type AuthorizeConnection, type ConnectionFacts, compileConnectionAuthorizer } from './authz/connection.ts';
 import type { Tallies } from './authz/tallies.ts';
+import { nameOf } from './authz/verdicts.ts';
+import { plainAddress } from './lib/ip-address.ts';
 import type { Logger } from './lib/logger.ts';
 import type { ListenOptions, MeshServer } from './mesh-api.ts';
 import type { InboundPolicy } from './model/inbound.ts';
@@ -16,8 +18,8 @@ export interface TcpConnection {
   readonly sni: string;
 }
 
-/** Serves a connection. What it throws ends the connection, and is logged. */
-export type TcpHandler = (socket: Socket, connection: TcpConnection) => void;
+/** Serves a connection. What it throws, or rejects with, ends the connection, and is logged. */
+export type TcpHandler = (socket: Socket, connection: TcpConnection) => unknown;
 
 /** The part of a mesh that serves protocols which it does not read. */
 export interface TcpServing {
@@ -49,25 +51,33 @@ export function guardStreams(
     const authorization = policy()?.authorization;
     if (authorization !== compiled) {
       authorize = undefined;
-      if (authorization !== undefined) authorize = compileConnectionAuthorizer(authorization, tallies);
+      if (authorization !== undefined) {
+        tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
+        authorize = compileConnectionAuthorizer(authorization, tallies);
+      }
       compiled = authorization;
     }
     return authorize;
   };
   return (socket, peer) => {
     const facts = factsOf(socket, peer);
+    const failed = (error: unknown): void => {
+      logger.error({ error, port: facts.localPort }, 'serving a connection failed; it is closed');
+      socket.destroy();
+    };
     try {
       const verdict = authorizeNow()?.(facts, observer);
       if (verdict?.allowed === true) {
-        handler(socket, { peer, sni: facts.sni });
+        const served = handler(socket, { peer, sni: facts.sni });
+        if (served instanceof Promise) served.catch(failed);
         return;
       }
       const fields = { port: facts.localPort, peer: peer?.spiffeId, detail: verdict?.detail };
       logger.debug(fields, 'a connection is refused by authorization policies');
+      socket.destroy();
     } catch (error) {
-      logger.error({ error, port: facts.localPort }, 'serving a connection failed; it is closed');
+      failed(error);
     }
-    socket.destroy();
   };
 }
 
@@ -76,8 +86,8 @@ function factsOf(socket: Socket, peer: Peer | undefined): ConnectionFacts {
   return {
     peer,
     localPort: socket.localPort ?? 0,
-    sourceAddress: socket.remoteAddress,
-    destinationAddress: socket.localAddress,
+    sourceAddress: plainAddress(socket.remoteAddress),
+    destinationAddress: plainAddress(socket.localAddress),
     sni: typeof name === 'string' ? name : '',
   };
 }

@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import t, { type Test } from 'tap';
@@ -209,4 +209,42 @@ t.test('without configuration nobody is let in, and a handler that throws ends i
     ),
   );
   t.same(logger.messages('error'), ['serving a connection failed; it is closed']);
+});
+
+t.test('a handler that rejects ends its connection, not the process', async (t) => {
+  const logger = recordingLogger();
+  const observer = { audited: () => {}, shadowed: () => {} };
+  const { inbound } = good('').snapshot;
+  const socket = new EventEmitter();
+  Object.assign(socket, { localPort: 1, destroy: () => socket.emit('close') });
+  const closed = once(socket, 'close');
+  const serve = guardStreams(async () => Promise.reject(new Error('of the handler')), {
+    logger,
+    observer,
+    tallies: createTallies(),
+    policy: () => inbound,
+  });
+  serve(socket as Socket, undefined);
+  await closed;
+  t.same(logger.messages('error'), ['serving a connection failed; it is closed']);
+});
+
+t.test('addresses of connections have no zone; counters go with their policy', async (t) => {
+  const tallies = createTallies();
+  let yaml = policy('local', 'ALLOW', '{from: [{source: {ipBlocks: ["fe80::/10"]}}]}');
+  let { inbound } = good(yaml).snapshot;
+  const handed: unknown[] = [];
+  const serve = guardStreams((socket) => void handed.push(socket), {
+    logger: recordingLogger(),
+    observer: { audited: () => {}, shadowed: () => {} },
+    tallies,
+    policy: () => inbound,
+  });
+  const socket = { localPort: 1, remoteAddress: 'fe80::1%eth0', destroy: () => {} } as unknown as Socket;
+  serve(socket, undefined);
+  t.same(handed, [socket]);
+  yaml = policy('other', 'ALLOW', '{}');
+  ({ inbound } = good(yaml).snapshot);
+  serve(socket, undefined);
+  t.same(tallies.counts(), [{ policy: 'shop/other', action: 'ALLOW', result: 'allowed', dryRun: false, requests: 1 }]);
 });
