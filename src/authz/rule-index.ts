@@ -25,9 +25,9 @@ const few = 4;
  *   the canonical path alone
  */
 export function indexRules(rules: readonly IndexedRule[], viewed: boolean): FindRule {
-  // Rules with many keys on many sides would meet in too many places.
-  const room: Room = { left: 20 * rules.length + 1_000 };
-  const all = rules.map(({ matches, keys }, ordinal): Entry => ({ matches, keys, ordinal }));
+  // Rules with many keys on many sides would meet in too many places, and counting them would take long.
+  const room: Room = { left: 20 * rules.length + 1_000, looks: 200 * rules.length + 10_000 };
+  const all = rules.map(({ matches, keys }, ordinal): Entry => ({ matches, keys, ordinal, names: namesOfSides(keys) }));
   const root = build(all, dimensions, room);
   const none = rules.length;
   return (facts, derived) => {
@@ -38,10 +38,17 @@ export function indexRules(rules: readonly IndexedRule[], viewed: boolean): Find
 
 interface Entry extends IndexedRule {
   readonly ordinal: number;
+  readonly names: Names;
 }
 
+/** The keys of each side as one text each. */
+type Names = Partial<Readonly<Record<Dimension, readonly string[]>>>;
+
 interface Room {
+  /** Places in which rules may be put. */
   left: number;
+  /** Keys that may be counted. */
+  looks: number;
 }
 
 interface IndexNode {
@@ -62,12 +69,14 @@ interface PathTable {
 }
 
 function build(entries: readonly Entry[], sides: readonly Dimension[], room: Room): IndexNode {
-  if (entries.length <= few || sides.length === 0) return { rest: entries, tables: [], paths: undefined };
+  if (entries.length <= few || sides.length === 0 || room.left < entries.length || room.looks < 0) {
+    return { rest: entries, tables: [], paths: undefined };
+  }
   const rest: Entry[] = [];
   const places = new Places();
-  const counts = countKeys(entries, sides);
+  const counts = countKeys(entries, sides, room);
   for (const entry of entries) {
-    const side = bestSide(entry.keys, sides, counts, entries.length);
+    const side = bestSide(entry.names, sides, counts, entries.length);
     const keys = side && entry.keys[side];
     const needed = keys === undefined ? 0 : keys.texts.length + keys.paths.exact.length + keys.paths.prefixes.length;
     if (side === undefined || keys === undefined || needed > room.left) rest.push(entry);
@@ -128,12 +137,15 @@ function add<K>(places: Map<K, Place>, key: K, entry: Entry, side: Dimension): v
 type Counts = ReadonlyMap<Dimension, ReadonlyMap<string, number>>;
 
 /** How many rules have each key. */
-function countKeys(entries: readonly Entry[], sides: readonly Dimension[]): Counts {
+function countKeys(entries: readonly Entry[], sides: readonly Dimension[], room: Room): Counts {
   return new Map(
     sides.map((side) => {
       const counts = new Map<string, number>();
-      for (const { keys } of entries) {
-        for (const key of new Set(namesOf(keys[side]))) counts.set(key, (counts.get(key) ?? 0) + 1);
+      for (const { names } of entries) {
+        const found = names[side];
+        if (found === undefined) continue;
+        room.looks -= found.length;
+        for (const name of found) counts.set(name, (counts.get(name) ?? 0) + 1);
       }
       return [side, counts];
     }),
@@ -141,14 +153,15 @@ function countKeys(entries: readonly Entry[], sides: readonly Dimension[]): Coun
 }
 
 /** The side on which a rule meets the fewest others; nothing when it meets all of them on each. */
-function bestSide(keys: RuleKeys, sides: readonly Dimension[], counts: Counts, all: number): Dimension | undefined {
+function bestSide(names: Names, sides: readonly Dimension[], counts: Counts, all: number): Dimension | undefined {
   let best: Dimension | undefined;
   let fewest = all;
   for (const side of sides) {
-    const found = keys[side];
-    if (found === undefined) continue;
-    const names = namesOf(found);
-    const meets = Math.max(0, ...names.slice(0, 1_000).map((name) => counts.get(side)?.get(name) ?? 0));
+    const found = names[side];
+    const known = counts.get(side);
+    if (found === undefined || known === undefined) continue;
+    let meets = 0;
+    for (let i = 0; i < found.length && i < 1_000; i++) meets = Math.max(meets, known.get(found[i] as string) ?? 0);
     if (meets < fewest) {
       best = side;
       fewest = meets;
@@ -157,9 +170,16 @@ function bestSide(keys: RuleKeys, sides: readonly Dimension[], counts: Counts, a
   return best;
 }
 
-function namesOf(keys: Keys | undefined): readonly string[] {
-  if (keys === undefined) return [];
-  const { texts, paths } = keys;
+function namesOfSides(keys: RuleKeys): Names {
+  const names: Partial<Record<Dimension, readonly string[]>> = {};
+  for (const side of dimensions) {
+    const found = keys[side];
+    if (found !== undefined) names[side] = [...new Set(namesOf(found))];
+  }
+  return names;
+}
+
+function namesOf({ texts, paths }: Keys): readonly string[] {
   return [
     ...texts.map(({ by, key }) => `${by} ${key}`),
     ...paths.exact.map((key) => `=${key}`),

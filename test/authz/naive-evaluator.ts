@@ -138,7 +138,7 @@ function hostFits(match: StringMatch, host: string): boolean {
     return regex.test(name) || regex.test(name + port);
   }
   const lower = { kind: match.kind, value: match.value.toLowerCase() };
-  if (lower.kind === 'exact') lower.value = lower.value.replace(/(.)\.$/, '$1');
+  if (lower.kind !== 'prefix') lower.value = lower.value.replace(/(.)\.(:\d*)?$/, '$1$2');
   if (lower.kind === 'prefix') return textFits(lower, name) || textFits(lower, name + port);
   return textFits(lower, /:\d*$/.test(lower.value) ? name + port : name);
 }
@@ -170,7 +170,10 @@ function headerFits(
   if (name === 'te' && !inDoubt) return false;
   const lines = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === name);
   if (lines.length === 0) return false;
-  return inDoubt ? lines.some(fits) : lines.every(fits);
+  if (!inDoubt) return lines.every(fits);
+  // Applications see one list, or one header of cookies.
+  const joined = (name === 'cookie' ? ['; '] : [', ', ',']).map((joiner) => lines.join(joiner));
+  return [...lines, ...joined].some(fits);
 }
 
 function textsOfClaim(claims: AuthorizationFacts['claims'], path: readonly string[]): readonly string[] {
