@@ -134,7 +134,8 @@ export class MeshError extends Error {
   readonly endpoint: string | undefined;
   readonly answerBody: string | undefined;
   readonly answerHeaders: readonly (readonly [string, string])[] | undefined;
-  readonly answer: FailureAnswer | undefined;
+  /** Cookies of a login, perhaps: behind a getter, so that no logger that lists the fields of an error writes them. */
+  readonly #answer: FailureAnswer | undefined;
 
   constructor(code: MeshErrorCode, message: string, details?: MeshErrorDetails) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
@@ -147,7 +148,12 @@ export class MeshError extends Error {
     this.endpoint = details?.endpoint;
     this.answerBody = details?.answerBody;
     this.answerHeaders = details?.answerHeaders;
-    this.answer = details?.answer;
+    this.#answer = details?.answer;
+  }
+
+  /** What the caller gets, where somebody else has decided about it. */
+  get answer(): FailureAnswer | undefined {
+    return this.#answer;
   }
 }
 

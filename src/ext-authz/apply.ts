@@ -22,6 +22,46 @@ const fixed: ReadonlySet<string> = new Set([
 /** @param name lower case */
 export const isFixed = (name: string): boolean => name.startsWith(':') || fixed.has(name);
 
+/** What a response has once: Node's server of HTTP/2 throws at the application that sends it twice. */
+const single: ReadonlySet<string> = new Set([
+  'access-control-allow-credentials',
+  'access-control-max-age',
+  'age',
+  'content-encoding',
+  'content-language',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'etag',
+  'expires',
+  'last-modified',
+  'location',
+  'retry-after',
+  'tk',
+  'x-content-type-options',
+  // Of requests, which a response has no use for.
+  'access-control-request-method',
+  'authorization',
+  'dnt',
+  'from',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
+  'referer',
+  'upgrade-insecure-requests',
+  'user-agent',
+]);
+
+/** @param name lower case */
+export const isSingle = (name: string): boolean => single.has(name);
+
 /**
  * Is all that the authorizer wants to set something that HTTP can carry? What is not makes the whole
  * answer unusable: half of it could be less than was meant.
@@ -117,7 +157,8 @@ export function applyToResponse(response: ServerResponse, mutations: readonly He
       if (isFixed(name.toLowerCase())) continue;
       const there = response.hasHeader(name);
       if (action === 'overwrite' || (action === 'overwrite-if-exists' && there)) response.setHeader(name, value);
-      else if (action === 'append' || (action === 'add-if-absent' && !there)) response.appendHeader(name, value);
+      else if (!there && (action === 'append' || action === 'add-if-absent')) response.setHeader(name, value);
+      else if (action === 'append' && !isSingle(name.toLowerCase())) response.appendHeader(name, value);
     }
   });
 }

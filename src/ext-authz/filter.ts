@@ -6,7 +6,7 @@ import { describeProvenance, type Provenance } from '../model/provenance.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
-import { applyToRequest, applyToResponse, isFixed, isSendable } from './apply.ts';
+import { applyToRequest, applyToResponse, isFixed, isSendable, isSingle } from './apply.ts';
 import { attributesOf } from './attributes.ts';
 import { hasBody, peekBody } from './request-body.ts';
 import type { AuthorizationVerdict, CheckAttributes, CheckBody, HeaderMutation } from './service.ts';
@@ -149,7 +149,7 @@ function answerHeaders(mutations: readonly HeaderMutation[]): readonly (readonly
     if (isFixed(lower)) continue;
     const there = headers.some(([each]) => each === lower);
     if ((action === 'add-if-absent' && there) || (action === 'overwrite-if-exists' && !there)) continue;
-    if (action !== 'append') headers = headers.filter(([each]) => each !== lower);
+    if (action !== 'append' || isSingle(lower)) headers = headers.filter(([each]) => each !== lower);
     headers.push([lower, value]);
   }
   return headers;

@@ -3,10 +3,11 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { createServer as createHttp2Server, connect as http2Connect } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import type { AuthorizerCalls } from '../../src/authorizer-calls.ts';
 import type { HttpAnswer, HttpQuestion } from '../../src/ext-authz/http-check.ts';
-import type { AuthorizationCheck, AuthorizationVerdict } from '../../src/ext-authz/service.ts';
+import type { AuthorizationCheck, AuthorizationVerdict, HeaderMutation } from '../../src/ext-authz/service.ts';
 import { dropRemovedQuery } from '../../src/host/parsed-query.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
 import type { ExternalAuthorizer, HttpChecks } from '../../src/model/external-authorizer.ts';
@@ -250,6 +251,11 @@ t.test('a denial is answered in the words of the authorizer', async (t) => {
   const named = await some.send('/ask');
   t.match(named?.headers, { 'x-why': 'no', location: 'https://login.example/' });
   t.notOk('set-cookie' in (named?.headers ?? {}));
+  t.notMatch(
+    inspect(all.logger.lines, { depth: 9 }),
+    /a=1|login\.example/,
+    'a session that begins is nothing for the log',
+  );
   t.match(all.pipeline.authorizers(), [{ asked: 2, denied: 2 }]);
 });
 
@@ -665,6 +671,27 @@ t.test('bodies on an HTTP/2 server of the application itself', async (t) => {
     questions.map((question) => question.body?.toString()),
     ['hello', long.slice(0, 100), undefined],
   );
+});
+
+t.test('a header that HTTP/2 has once is there once', async (t) => {
+  const given: Given = {
+    overHttp2: true,
+    authorizer: { protocol: http({ toDownstreamOnAllow: [{ kind: 'exact', value: 'content-type' }] }) },
+    app: (request, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(request.method),
+  };
+  const allowing = await serve(t, { ...given, answer: () => ({ headers: [['content-type', 'text/plain']] }) });
+  const one = http2Session(allowing.port);
+  t.teardown(() => one.destroy());
+  t.match(await http2Request(one, { ':path': '/ask' }), { status: 200, headers: { 'content-type': 'text/html' } });
+  const location: HeaderMutation = { name: 'location', value: '/a', action: 'append' };
+  const denying = await serve(t, {
+    ...given,
+    authorizer: { protocol: { kind: 'grpc' } },
+    check: () => ({ kind: 'deny', status: 302, headers: [location, location], body: Buffer.from('no') }),
+  });
+  const two = http2Session(denying.port);
+  t.teardown(() => two.destroy());
+  t.match(await http2Request(two, { ':path': '/ask' }), { status: 302, headers: { location: '/a' }, body: 'no' });
 });
 
 t.test('what frames a message is not taken from a denial', async (t) => {
