@@ -18,7 +18,7 @@ import type { Workload } from './model/workload.ts';
 export function createLiveExplain(
   workload: Workload,
   current: () => Snapshot | undefined,
-  options: Pick<ExplainContext, 'withoutIdentity' | 'tokenExpiry' | 'trafficPaths'>,
+  options: Pick<ExplainContext, 'withoutIdentity' | 'tokenExpiry' | 'trafficPaths' | 'maxHeaders'>,
   keySourceOf: (rule: JwtRule) => KeySource,
 ): Mesh['explain'] {
   // A question fetches nothing: what this process knows is what it would decide by.

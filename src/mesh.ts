@@ -264,6 +264,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         withoutIdentity: identity === undefined,
         tokenExpiry: settings.tokenExpiry,
         trafficPaths: settings.policyPaths,
+        maxHeaders: settings.limits.maxHeaders,
       },
       keys.sourceOf,
     ),

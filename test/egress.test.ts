@@ -118,9 +118,23 @@ const cases: readonly (readonly [name: string, policies: readonly string[], call
     },
   ],
   [
+    'an address in whatever form it is written',
+    [deny('hosts: ["169.254.169.254"]')],
+    {
+      'GET http://169.254.169.254/': false,
+      'GET http://2852039166/': false,
+      'GET http://[::ffff:169.254.169.254]/': false,
+      'GET https://[0:0:0:0:0:ffff:a9fe:a9fe]:8443/': false,
+      'connect ::ffff:169.254.169.254:80': false,
+      'GET http://[::ffff:169.254.169.253]/': true,
+      'GET http://[::1]/': true,
+    },
+  ],
+  [
     'a service by whatever name it is called',
     [deny('hosts: [reviews]')],
     {
+      'GET http://[::ffff:10.0.0.1]:9080/': false,
       'GET http://reviews:9080/': false,
       'GET http://reviews.shop:9080/': false,
       'GET http://REVIEWS.shop.svc.cluster.local.:9080/': false,

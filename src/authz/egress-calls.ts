@@ -1,5 +1,6 @@
 import { MeshError } from '../errors.ts';
 import { type HeaderList, headerValue } from '../lib/header-list.ts';
+import { parseIpAddress } from '../lib/ip-address.ts';
 import { describeProvenance } from '../model/provenance.ts';
 import type { AuthorizationObserver, Authorizer } from './authorizer.ts';
 import type { EgressAuthorizers } from './egress.ts';
@@ -97,7 +98,8 @@ export function createEgress(
   };
 }
 
-function destination(hosts: KnownHosts, origin: string): Destination {
+function destination(hosts: KnownHosts, given: string): Destination {
+  const origin = withPlainAddress(given);
   const url = URL.parse(origin);
   if (url === null) throw new MeshError('ERR_MESH_EGRESS_DENIED', `${JSON.stringify(origin)} names no host`);
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
@@ -106,6 +108,17 @@ function destination(hosts: KnownHosts, origin: string): Destination {
   if (target.kind === 'host' && !target.name.startsWith('*')) return { host: target.name, port };
   const name = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;
   return { host: `${name}:${port}`, port };
+}
+
+/** An IPv4 address in the form of IPv6 is the same address: `[::ffff:10.0.0.1]` becomes `10.0.0.1`. */
+function withPlainAddress(origin: string): string {
+  const url = URL.parse(origin);
+  if (url === null || !url.hostname.startsWith('[::ffff:')) return origin;
+  const { bits, words = [] } = parseIpAddress(url.hostname.slice(1, -1)) ?? {};
+  if (bits !== 32) return origin;
+  const word = words[0] as number;
+  url.hostname = [24, 16, 8, 0].map((shift) => (word >>> shift) & 0xff).join('.');
+  return url.origin;
 }
 
 /** How long `http://host` is in front of a target in absolute form (RFC 9112 section 3.2.2); 0: it is a path. */

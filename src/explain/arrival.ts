@@ -36,6 +36,7 @@ export function arrive(
   request: ExplainRequest,
   caller: string | undefined,
   own: string,
+  maxHeaders: number = maxHeaderCount,
 ): Arrival | Refusal {
   const { headers = [], method = 'GET', to = {} } = request;
   const pairs = (Array.isArray(headers) ? headers : Object.entries(headers)) as readonly (readonly [string, string])[];
@@ -43,7 +44,7 @@ export function arrive(
   const bad = pairs.find(([name, value]) => !token.test(name) || notInValues.test(value));
   if (bad !== undefined) return reject(400, `not a header of HTTP: ${JSON.stringify(bad[0])}`);
   if (method === 'TRACE') return reject(405, 'TRACE would show headers to the caller');
-  if (pairs.length > maxHeaderCount) return reject(431, `${pairs.length} headers, ${maxHeaderCount} are allowed`);
+  if (pairs.length > maxHeaders) return reject(431, `${pairs.length} headers, ${maxHeaders} are allowed`);
   const coding = pairs.find(([name]) => name.toLowerCase() === 'transfer-encoding');
   if (coding !== undefined && coding[1].toLowerCase() !== 'chunked')
     return reject(400, 'the transfer coding is not chunked');

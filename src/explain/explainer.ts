@@ -36,6 +36,8 @@ export interface ExplainContext {
   readonly remote?: RemoteDocuments;
   /** Whether a token without `exp` is accepted, see `MeshOptions`. Default `optional`. */
   readonly tokenExpiry?: 'optional' | 'required';
+  /** How many header fields a request may have, see `AcceptorLimits`. Default 100. */
+  readonly maxHeaders?: number | undefined;
   /** Where the keys of tokens come from instead. */
   readonly keysOf?: (rule: JwtRule) => KeySource;
 }

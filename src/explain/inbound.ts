@@ -30,6 +30,8 @@ export interface InboundContext {
   readonly trafficPaths?: 'views' | 'literal';
   /** Whether a token without `exp` is accepted. Default `optional`. */
   readonly tokenExpiry?: 'optional' | 'required';
+  /** Header fields of a request. Default 100. */
+  readonly maxHeaders?: number | undefined;
   readonly remote: RemoteDocuments;
   keysOf(rule: JwtRule): ExplainedKeys;
   /** Milliseconds since the epoch, for requests that do not say. */
@@ -62,7 +64,7 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
   const notes: string[] = unknown ? ['the caller is not named, so no condition on its identity holds'] : [];
 
   if (request.protocol === 'tcp') return { ...explainConnection(inbound, request, peer, localPort), notes };
-  const arrival = arrive(inbound, request, peer?.spiffeId, ownId(workload));
+  const arrival = arrive(inbound, request, peer?.spiffeId, ownId(workload), context.maxHeaders);
   if ('reason' in arrival) return arrival;
   const { host, hostConflict, method, path, rawPath, view } = arrival;
   const { ip: sourceAddress } = from;

@@ -22,6 +22,19 @@ t.test('mesh.explain answers for the configuration in force, in words too', asyn
   t.match(inbound.text, /^deny 403/);
 });
 
+t.test('mesh.explain knows how many headers this process takes', async (t) => {
+  const headers = Array.from({ length: 120 }, (_, i): [string, string] => [`x-${i}`, '1']);
+  const asked = async (maxHeaders: number) => {
+    const options = { config: staticSource(serviceYaml(), { workload: web }), limits: { maxHeaders } };
+    const mesh = createMesh({ workload: web, identity: false, logger: recordingLogger(), ...options });
+    t.teardown(() => mesh.close());
+    await mesh.ready();
+    return (await mesh.explain({ direction: 'inbound', path: '/x', headers })).status;
+  };
+  t.equal(await asked(119), 431);
+  t.equal(await asked(120), 200);
+});
+
 t.test('without a configuration there is nothing to explain', async (t) => {
   const mesh = createMesh({
     workload: web,
