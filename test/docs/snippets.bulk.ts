@@ -142,7 +142,8 @@ t.test('commands marked "run" succeed', async (t) => {
   for (const fence of fences.filter(({ language, marks }) => language === 'sh' && marks.includes('run'))) {
     mkdirSync(folderOf(fence.page), { recursive: true });
     const cli = join(root, 'packages/cli/src/main.ts');
-    const prelude = `inmesh() { "${process.execPath}" --conditions=@inmesh/source "${cli}" "$@"; }\nset -e\n`;
+    const node = `"${process.execPath}" --conditions=@inmesh/source`;
+    const prelude = `node() { ${node} "$@"; }\ninmesh() { ${node} "${cli}" "$@"; }\nset -e\n`;
     const { status, stdout, stderr } = spawnSync('sh', ['-c', prelude + fence.text], {
       cwd: folderOf(fence.page),
       encoding: 'utf8',
