@@ -55,6 +55,7 @@ export function principalMatches(text: string, context: RuleContext, path: Path)
   if (match.kind === 'suffix' && action === 'ALLOW') {
     collector.warn(resource, path, 'enforced', 'allows this suffix in every namespace and trust domain');
   }
+  if (match.kind === 'suffix') return [match, ...otherNames(match.value, trustDomains)];
   if (match.kind !== 'exact' && match.kind !== 'prefix') return [match];
   const slash = match.value.indexOf('/');
   const domain = match.value.slice(0, slash);
@@ -62,6 +63,24 @@ export function principalMatches(text: string, context: RuleContext, path: Path)
   // said of one of its names is said of all of them (Istio `trustDomainAliases`).
   if (slash === -1 || !(domain === 'cluster.local' || trustDomains.includes(domain))) return [match];
   return trustDomains.map((name) => ({ kind: match.kind, value: name + match.value.slice(slash) }));
+}
+
+/** One of the own trust domains is all of them where that gives less access: for what is denied, or not allowed. */
+export function trustDomainMatches(not: boolean): ReadText<readonly StringMatch[]> {
+  return (text, context, path) => {
+    const { action, trustDomains } = context;
+    if ((action === 'ALLOW') !== not || !trustDomains.includes(text)) return [stringMatch(text, context, path)];
+    return trustDomains.map((value) => ({ kind: 'exact', value }));
+  };
+}
+
+/** Where the end of a trust domain is said (`*.local/ns/a/sa/b`) and one of the own ones has it: all the others. */
+function otherNames(value: string, trustDomains: readonly string[]): readonly StringMatch[] {
+  const slash = value.indexOf('/');
+  const end = value.slice(0, slash);
+  const isOwn = (domain: string): boolean => domain.endsWith(end);
+  if (slash <= 0 || value.split('/').length !== 5 || !trustDomains.some(isOwn)) return [];
+  return trustDomains.flatMap((name) => (isOwn(name) ? [] : { kind: 'exact', value: name + value.slice(slash) }));
 }
 
 export function serviceAccount(text: string, context: RuleContext, path: Path): string {

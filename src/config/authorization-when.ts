@@ -9,6 +9,7 @@ import {
   serviceAccount,
   stringMatch,
   type Texts,
+  trustDomainMatches,
 } from './authorization-texts.ts';
 import type { Path } from './document.ts';
 
@@ -51,8 +52,10 @@ export function compileWhen(spec: WhenSpec, context: RuleContext, path: Path): A
       return { attribute: 'source', source };
     }
     case 'source.trustDomain': {
-      const { values, notValues } = read(stringMatch);
-      return { attribute: 'source', source: { ...set('trustDomains', values), ...set('notTrustDomains', notValues) } };
+      const values = each('values', spec.values, trustDomainMatches(false), context, path).values;
+      const notValues = each('notValues', spec.notValues, trustDomainMatches(true), context, path).notValues;
+      const source = { ...set('trustDomains', values?.flat()), ...set('notTrustDomains', notValues?.flat()) };
+      return { attribute: 'source', source };
     }
     case 'request.auth.principal': {
       const { values, notValues } = read(stringMatch);
@@ -93,7 +96,7 @@ function compileNamed(
   const header = bracketed(key, 'request.headers');
   if (header !== undefined) {
     const name = header.toLowerCase();
-    const wrong = wrongHeader(name);
+    const wrong = wrongHeader(name, 'to.operation.paths');
     if (wrong !== undefined) collector.refuse(resource, at, wrong, key);
     if (hopByHop.has(name)) {
       collector.warn(resource, at, 'enforced', 'concerns the connection alone: as behind a proxy it is never there');
@@ -111,11 +114,12 @@ function compileNamed(
 
 const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding']);
 
-function wrongHeader(name: string): string | undefined {
+/** What is wrong with asking for this header, its name in lower case; nothing when nothing is. */
+export function wrongHeader(name: string, forPaths: string): string | undefined {
   if (name === ':method' || name === ':authority') return undefined;
-  if (name === ':path') return 'is refused: it is blind to the other ways to write a path; use to.operation.paths';
+  if (name === ':path') return `is refused: it is blind to the other ways to write a path; use ${forPaths}`;
   if (name.startsWith(':')) return 'is refused: of the names with a colon only :method and :authority can be asked for';
-  if (!/^[-!#$%&'*+.^_`|~0-9a-z]+$/.test(name)) return 'must have the name of a header in brackets';
+  if (!/^[-!#$%&'*+.^_`|~0-9a-z]+$/.test(name)) return 'must have the name of a header';
   return undefined;
 }
 

@@ -19,6 +19,7 @@ import {
   serviceAccount,
   stringMatch,
   type Texts,
+  trustDomainMatches,
 } from './authorization-texts.ts';
 import { compileWhen, type WhenSpec } from './authorization-when.ts';
 import type { Collector } from './collector.ts';
@@ -143,14 +144,14 @@ function compileSource(source: SourceSpec, context: Context, path: Path): Author
   const texts = <K extends keyof SourceSpec, T>(name: K, read: ReadText<T>) =>
     each(name, source[name], read, context, path);
   return {
-    ...principals('principals', source.principals, context, path),
-    ...principals('notPrincipals', source.notPrincipals, context, path),
+    ...several('principals', source.principals, principalMatches, context, path),
+    ...several('notPrincipals', source.notPrincipals, principalMatches, context, path),
     ...texts('namespaces', stringMatch),
     ...texts('notNamespaces', stringMatch),
     ...texts('serviceAccounts', serviceAccount),
     ...texts('notServiceAccounts', serviceAccount),
-    ...texts('trustDomains', stringMatch),
-    ...texts('notTrustDomains', stringMatch),
+    ...several('trustDomains', source.trustDomains, trustDomainMatches(false), context, path),
+    ...several('notTrustDomains', source.notTrustDomains, trustDomainMatches(true), context, path),
     ...texts('requestPrincipals', stringMatch),
     ...texts('notRequestPrincipals', stringMatch),
     ...texts('ipBlocks', ipBlock),
@@ -175,13 +176,15 @@ function compileOperation(operation: OperationSpec, context: Context, path: Path
   };
 }
 
-function principals<K extends 'principals' | 'notPrincipals'>(
+/** A field whose texts may each stand for several. */
+function several<K extends keyof SourceSpec>(
   name: K,
   texts: Texts | undefined,
+  read: ReadText<readonly StringMatch[]>,
   context: Context,
   path: Path,
 ): Partial<Readonly<Record<K, readonly StringMatch[]>>> {
-  const matches = each(name, texts, principalMatches, context, path)[name];
+  const matches = each(name, texts, read, context, path)[name];
   const result: Partial<Record<K, readonly StringMatch[]>> = {};
   if (matches !== undefined) result[name] = matches.flat();
   return result;

@@ -1,4 +1,5 @@
 import { compileRegex } from '../lib/regex.ts';
+import { wrongHeader } from './authorization-when.ts';
 import type { Collector } from './collector.ts';
 import type { HeaderPermission, HttpPermission, IntentionsBody, SourceIntention } from './consul-intentions.ts';
 import type { Path } from './document.ts';
@@ -79,6 +80,8 @@ function checkPermission(http: HttpPermission, path: Path, problem: Say): void {
 const forms = ['Present', 'Exact', 'Prefix', 'Suffix', 'Contains', 'Regex'] as const;
 
 function checkHeader(header: HeaderPermission, path: Path, problem: Say): void {
+  const wrong = wrongHeader(header.Name.toLowerCase(), 'PathExact, PathPrefix or PathRegex');
+  if (wrong !== undefined) problem([...path, 'Name'], wrong, header.Name);
   const set = forms.filter((form) => header[form] !== undefined && header[form] !== false);
   if (set.length !== 1) problem(path, `must have exactly one of ${forms.join(', ')}`);
   if (header.IgnoreCase === true && (set[0] === 'Present' || set[0] === 'Regex')) {

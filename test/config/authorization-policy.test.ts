@@ -102,6 +102,48 @@ t.test('cluster.local stands for the local trust domain', async (t) => {
   t.same(source('principals: ["*/sa/b"]', td), { principals: [{ kind: 'suffix', value: '/sa/b' }] });
 });
 
+t.test('a principal that ends the name of a trust domain is one of its aliases, too', async (t) => {
+  const aliases =
+    'apiVersion: inmesh.dev/v1\nkind: MeshConfig\nspec: {trustDomainAliases: [old-td, older.local]}\n---\n';
+  const principals = (text: string): unknown =>
+    compiled(aliases + policy(`action: DENY, rules: [{from: [{source: {principals: [${text}]}}]}]`), {
+      workload: { trustDomain: 'new.local' },
+    })[0]?.rules[0]?.from[0]?.principals;
+  const rest = '/ns/a/sa/b';
+  t.same(principals(`"*.local${rest}"`), [
+    { kind: 'suffix', value: `.local${rest}` },
+    { kind: 'exact', value: `old-td${rest}` },
+  ]);
+  t.same(principals(`"*-td${rest}"`), [
+    { kind: 'suffix', value: `-td${rest}` },
+    { kind: 'exact', value: `new.local${rest}` },
+    { kind: 'exact', value: `older.local${rest}` },
+  ]);
+  t.same(principals(`"*.other${rest}"`), [{ kind: 'suffix', value: `.other${rest}` }]);
+  t.same(principals(`"*${rest}"`), [{ kind: 'suffix', value: rest }]);
+});
+
+t.test('a trust domain is its aliases, too, where that gives less access', async (t) => {
+  const aliases = 'apiVersion: inmesh.dev/v1\nkind: MeshConfig\nspec: {trustDomainAliases: [td2]}\n---\n';
+  const td1 = { workload: { trustDomain: 'td1' } };
+  const from = (action: string, what: string): unknown =>
+    compiled(aliases + policy(`action: ${action}, rules: [{from: [{source: {${what}}}]}]`), td1)[0]?.rules[0]?.from[0];
+  const all = [
+    { kind: 'exact', value: 'td1' },
+    { kind: 'exact', value: 'td2' },
+  ];
+  t.same(from('DENY', 'trustDomains: [td2]'), { trustDomains: all });
+  t.same(from('ALLOW', 'trustDomains: [td1]'), { trustDomains: [all[0]] });
+  t.same(from('ALLOW', 'notTrustDomains: [td1]'), { notTrustDomains: all });
+  t.same(from('DENY', 'notTrustDomains: [td1]'), { notTrustDomains: [all[0]] });
+  t.same(from('DENY', 'trustDomains: [td3]'), { trustDomains: [{ kind: 'exact', value: 'td3' }] });
+  const when = (action: string): unknown =>
+    compiled(aliases + policy(`action: ${action}, rules: [{when: [{key: source.trustDomain, values: [td1]}]}]`), td1)[0]
+      ?.rules[0]?.when;
+  t.same(when('DENY'), [{ attribute: 'source', source: { trustDomains: all } }]);
+  t.same(when('ALLOW'), [{ attribute: 'source', source: { trustDomains: [all[0]] } }]);
+});
+
 t.test('a policy is for its namespace, or from the root namespace for all; a selector narrows it', async (t) => {
   const count = (yaml: string): number => compiled(yaml).length;
   t.equal(count(policy('', 'p', 'shop')), 1);

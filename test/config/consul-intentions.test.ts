@@ -237,6 +237,16 @@ const refusals: readonly (readonly [what: string, yaml: string, message: RegExp]
     entry('{Name: a, Permissions: [{Action: allow, HTTP: {Header: [{Name: x}]}}]}'),
     /must have exactly one of Present/,
   ],
+  [
+    'a pseudo-header',
+    entry('{Name: a, Permissions: [{Action: deny, HTTP: {Header: [{Name: ":path", Prefix: /x}]}}]}'),
+    /Header\[0\]\.Name: is refused: it is blind to the other ways to write a path; use PathExact, PathPrefix or PathRegex/,
+  ],
+  [
+    'a name that no header has',
+    entry('{Name: a, Permissions: [{Action: deny, HTTP: {Header: [{Name: "x y", Present: true}]}}]}'),
+    /Header\[0\]\.Name: must have the name of a header/,
+  ],
   ['a source twice', entry('{Name: a, Action: allow}, {Name: a, Action: deny}'), /Sources\[1\]\.Name: is named twice/],
   ['a wildcard among others', entry('{Name: "a*", Action: allow}'), /may be \*, but not have one/],
   ['a name in any namespace', entry('{Name: a, Namespace: "*", Action: allow}'), /must be \* where the namespace is/],
