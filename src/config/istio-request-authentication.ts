@@ -1,3 +1,4 @@
+import { framesRequest } from '../lib/header-edit.ts';
 import { parseJwks } from '../lib/jwks.ts';
 import type { JwtKeys, JwtRule, RequestAuthentication } from '../model/request-authentication.ts';
 import type { Workload } from '../model/workload.ts';
@@ -13,19 +14,6 @@ export type { RequestAuthenticationBody } from './validate-request-authenticatio
 /** Istio's, for one request for keys. */
 const defaultTimeoutMs = 5_000;
 
-/** What frames a message or names its receiver: no claim may say it. */
-const framing = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /**
@@ -81,7 +69,7 @@ function compileRule(rule: JwtRuleSpec, resource: Resource, index: number, colle
 
 function checkOutput(name: string, resource: Resource, path: Path, collector: Collector): void {
   if (!headerName.test(name)) collector.refuse(resource, path, 'must be the name of a header', name);
-  else if (framing.has(name.toLowerCase())) {
+  else if (framesRequest(name.toLowerCase())) {
     collector.refuse(resource, path, 'is refused: the header frames the request, and no claim may say it', name);
   }
 }

@@ -1,26 +1,16 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
+import { framesRequest } from '../lib/header-edit.ts';
 import { beforeHead } from '../pipeline/before-head.ts';
 import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
 import { setRequestTarget } from '../pipeline/request-target.ts';
 import type { AuthorizationVerdict, HeaderMutation } from './service.ts';
 
-/** Of the framing of a message, or of where it goes: an authorizer cannot change these. */
-const fixed: ReadonlySet<string> = new Set([
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'http2-settings',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-]);
-
-/** @param name lower case */
-export const isFixed = (name: string): boolean => name.startsWith(':') || fixed.has(name);
+/**
+ * Of the framing of a message, or of where it goes: an authorizer cannot change these.
+ *
+ * @param name lower case
+ */
+export const isFixed = (name: string): boolean => name.startsWith(':') || framesRequest(name);
 
 /** What a response has once: Node's server of HTTP/2 throws at the application that sends it twice. */
 const single: ReadonlySet<string> = new Set([

@@ -23,12 +23,12 @@ export function attributesOf(call: ServerCall, facts: AttributeFacts): CheckAttr
   const path = request.url ?? '';
   const scheme = encrypted ? 'https' : 'http';
   const source: CheckPeer = {
-    address: plainAddress(socket?.remoteAddress),
+    address: call.sourceAddress ?? '',
     port: socket?.remotePort ?? 0,
     principal: peer?.spiffeId ?? '',
   };
   const destination: CheckPeer = {
-    address: plainAddress(socket?.localAddress),
+    address: call.destinationAddress ?? '',
     port: call.localPort,
     principal: encrypted ? facts.ownPrincipal : '',
   };
@@ -77,8 +77,4 @@ function addHeaders(headers: Map<string, string>, rawHeaders: readonly string[])
     const between = name === 'cookie' ? '; ' : ',';
     headers.set(name, before === undefined ? value : `${before}${between}${value}`);
   }
-}
-
-function plainAddress(address = ''): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

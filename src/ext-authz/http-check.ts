@@ -1,5 +1,6 @@
 import type { HttpChecks } from '../model/external-authorizer.ts';
 import { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
+import { isFixed } from './apply.ts';
 import { partialBodyHeader } from './attributes.ts';
 import type { AuthorizationVerdict, CheckAttributes, HeaderMutation } from './service.ts';
 
@@ -28,23 +29,8 @@ export interface HttpProtocol {
 
 /** Go along whatever the configuration says; method, path and host are those of the request itself. */
 const alwaysSent: ReadonlySet<string> = new Set(['authorization', partialBodyHeader]);
-/** Said anew for the question, or about a connection that is not this one. */
-const neverSent: ReadonlySet<string> = new Set([
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-  'host',
-]);
 /** With a list of headers for the caller, these are in it anyway. */
 const alwaysToDenied: ReadonlySet<string> = new Set(['www-authenticate', 'location']);
-/** About the connection to the authorizer, or the length of what it sent. */
-const ofConnection: ReadonlySet<string> = new Set([...neverSent, 'date']);
 /** By this an authorizer asks for headers of the request to be taken away. */
 const removalHeader = 'x-envoy-auth-headers-to-remove';
 
@@ -62,7 +48,8 @@ export function compileHttpChecks(checks: HttpChecks): HttpProtocol {
     question({ body, headers, host, method, path }) {
       const list = ['host', host];
       for (const [name, value] of headers) {
-        if (name.startsWith(':') || neverSent.has(name) || added.has(name)) continue;
+        // Said anew for the question, or about a connection that is not this one.
+        if (isFixed(name) || added.has(name)) continue;
         if (alwaysSent.has(name) || sent(name)) list.push(name, value);
       }
       list.push(...more);
@@ -77,7 +64,7 @@ export function compileHttpChecks(checks: HttpChecks): HttpProtocol {
       const said = headers.filter(([name]) => name !== removalHeader);
       if (status !== 200) {
         const kept = said.filter(
-          ([name]) => !ofConnection.has(name) && (toDenied(name) || alwaysToDenied.has(name)) && !name.startsWith(':'),
+          ([name]) => !isFixed(name) && name !== 'date' && (toDenied(name) || alwaysToDenied.has(name)),
         );
         return { kind: 'deny', status, headers: repeatable(kept), body };
       }

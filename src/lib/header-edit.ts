@@ -25,6 +25,11 @@ export const fixedRequestHeaders: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
+/** These, and what says where a request goes and how it is carried on: nobody but its sender may say so. Lower case. */
+export function framesRequest(name: string): boolean {
+  return fixedRequestHeaders.has(name) || name === 'host' || name === 'te';
+}
+
 /** Headers of a request on its way to undici. */
 export function removeHeader(list: HeaderList, name: string): void {
   let kept = 0;
