@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { beforeHead } from '../pipeline/before-head.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { passed, type ServerCall } from '../pipeline/server-call.ts';
@@ -28,12 +29,18 @@ export function inboundCorsFilter(policyFor: (call: ServerCall) => CorsDecider |
       request.resume();
       return passed;
     }
-    if (decision.kind === 'allow') {
-      const { set } = decision.response;
-      beforeHead(response, () => {
-        for (let i = 0; i < set.length; i += 2) response.setHeader(set[i] as string, set[i + 1] as string);
-      });
-    }
+    const set = decision.kind === 'allow' ? decision.response.set : [];
+    beforeHead(response, () => {
+      for (let i = 0; i < set.length; i += 2) response.setHeader(set[i] as string, set[i + 1] as string);
+      varyByOrigin(response);
+    });
     return next(call);
   };
+}
+
+/** What one origin gets caches must not give to another (Fetch, "CORS protocol and HTTP caches"). */
+function varyByOrigin(response: ServerResponse): void {
+  const vary = [response.getHeader('vary') ?? []].flat().join(', ');
+  if (vary.split(',').some((name) => /^\s*(origin|\*)\s*$/i.test(name))) return;
+  response.setHeader('vary', vary === '' ? 'origin' : `${vary}, origin`);
 }

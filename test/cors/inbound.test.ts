@@ -39,7 +39,9 @@ function snapshotOf(...texts: readonly string[]): Snapshot {
   return result.snapshot;
 }
 
-const app: RequestListener = (_request, response) => {
+const app: RequestListener = ({ headers }, response) => {
+  const vary = headers['x-vary'];
+  if (vary !== undefined) response.setHeader('vary', vary);
   response.writeHead(200, { 'access-control-allow-origin': '*', 'content-length': 2 });
   response.end('ok');
 };
@@ -61,9 +63,18 @@ async function serve(t: Test, ...documents: readonly string[]) {
     const text = `${start} HTTP/1.1\r\nHost: ${host}\r\n${headers.map((each) => `${each}\r\n`).join('')}\r\n`;
     const answer = (await rawExchange(port, text))[0];
     const cors = Object.entries(answer?.headers ?? {}).filter(([name]) => name.startsWith('access-control-'));
-    return { status: answer?.status, cors: Object.fromEntries(cors) };
+    return { status: answer?.status, cors: Object.fromEntries(cors), vary: answer?.headers['vary'] };
   };
-  return { ...parts, send, handed: () => handed };
+  const sendFor = async (...asked: Parameters<typeof send>) => {
+    const { vary: _, ...rest } = await send(...asked);
+    return rest;
+  };
+  return {
+    ...parts,
+    send: sendFor,
+    varied: async (...asked: Parameters<typeof send>) => (await send(...asked)).vary,
+    handed: () => handed,
+  };
 }
 
 const origin = (value: string): string => `Origin: ${value}`;
@@ -106,6 +117,16 @@ t.test('responses to allowed origins say so, whatever the application says', asy
   t.same(await send('GET /'), untouched);
   t.same(await send('OPTIONS /', [origin('https://app.example')], 'unknown.example'), untouched, 'another host');
   t.equal(handed(), 16);
+});
+
+t.test('caches keep the responses to origins apart', async (t) => {
+  const { varied } = await serve(t, rules('[web]', everything));
+  t.equal(await varied('GET /', [origin('https://app.example')]), 'origin');
+  t.equal(await varied('GET /', [origin('https://evil.example')]), 'origin', 'without leave, too');
+  t.equal(await varied('GET /', [origin('https://app.example'), 'x-vary: accept']), 'accept, origin');
+  for (const enough of ['Origin', 'accept, ORIGIN', '*'])
+    t.equal(await varied('GET /', [origin('https://app.example'), `x-vary: ${enough}`]), enough);
+  t.equal(await varied('GET /', [origin('https://app.example')], 'unknown.example'), undefined);
 });
 
 t.test('preflights of other origins go on, or are answered without leave', async (t) => {
