@@ -1,8 +1,8 @@
-import type { AuthorizationPolicy } from '../model/authorization.ts';
+import type { AuthorizationPolicy, AuthorizationRule } from '../model/authorization.ts';
 import type { Provenance } from '../model/provenance.ts';
 import { type AuthorizationFacts, compileRule, type DerivedFacts, type RuleReading } from './rule.ts';
 import { ruleId } from './rule-id.ts';
-import { indexRules } from './rule-index.ts';
+import { type IndexedRule, indexRules } from './rule-index.ts';
 import { ruleKeys } from './rule-keys.ts';
 
 /** A rule and where it comes from. */
@@ -32,9 +32,25 @@ export function compileRuleSet(policies: readonly AuthorizationPolicy[], reading
   const indexed = policies.flatMap(({ provenance, rules: all }) =>
     all.map((rule, at) => {
       rules.push({ policy: provenance, rule: at, id: ruleId(provenance, at) });
-      return { matches: compileRule(rule, reading), keys: ruleKeys(rule, reading) };
+      return compiled(rule, reading);
     }),
   );
   const viewed = reading.action === 'DENY' && !reading.literalPaths;
   return { rules, find: indexRules(indexed, viewed) };
+}
+
+// Of many policies few change at a time, and configuration keeps the objects of the others.
+const known = new WeakMap<AuthorizationRule, Map<string, IndexedRule>>();
+
+function compiled(rule: AuthorizationRule, reading: RuleReading): IndexedRule {
+  let readings = known.get(rule);
+  if (readings === undefined) known.set(rule, (readings = new Map()));
+  const { action, literalPaths } = reading;
+  const name = `${action} ${literalPaths}`;
+  let found = readings.get(name);
+  if (found === undefined) {
+    found = { matches: compileRule(rule, reading), keys: ruleKeys(rule, reading) };
+    readings.set(name, found);
+  }
+  return found;
 }

@@ -1,3 +1,4 @@
+import type { AuthorizationPolicy } from '../model/authorization.ts';
 import type { InboundPolicy } from '../model/inbound.ts';
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { markShared, shareUnchanged } from '../model/snapshot.ts';
@@ -142,7 +143,12 @@ function compileAll(
   const policies = ofKind<AuthorizationPolicyBody>('AuthorizationPolicy');
   const intentions = ofKind<IntentionsBody>('service-intentions');
   const authorization = stages.run('authorization', [policies, intentions, workload, mesh], () => [
-    ...policies.flatMap((resource) => compileAuthorizationPolicy(resource, workload, mesh, collector) ?? []),
+    ...policies.flatMap(
+      (resource) =>
+        policyCompiled(resource, [workload, mesh], collector, () =>
+          compileAuthorizationPolicy(resource, workload, mesh, collector),
+        ) ?? [],
+    ),
     ...compileIntentions(intentions, workload, mesh, collector),
   ]);
   const requestAuthentications = ofKind<RequestAuthenticationBody>('RequestAuthentication');
@@ -262,6 +268,7 @@ function sameOptions(a: Omit<CompileOptions, 'previous'>, b: Omit<CompileOptions
 const memories = new WeakMap<Snapshot, Memory>();
 const ruleChecked = rememberStep<Resource, void>();
 const rulesChecked = rememberStep<Resource, void>();
+const policyCompiled = rememberStep<Resource, AuthorizationPolicy | undefined>();
 
 const exportedKinds = ['ServiceEntry', 'VirtualService', 'DestinationRule'];
 

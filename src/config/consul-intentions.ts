@@ -82,7 +82,8 @@ export function compileIntentions(
     // A source without wildcards meets no other but those that have some.
     const earlier = (source.name === '*' ? before : wild).filter((other) => overlap(other.source, source));
     const unless = exceptionsOf(earlier, trustDomains);
-    const told = rulesOf(intention, other, sourcesOf([source], trustDomains), unless);
+    const from = [...sourcesOf([source], trustDomains), ...(other === 'deny' ? anonymous(intention.said) : [])];
+    const told = rulesOf(intention, other, from, unless);
     rules.get(entry)?.set(intention.said, told);
     seen.add(id);
     before.push(intention);
@@ -206,6 +207,12 @@ function sourcesOf(sources: readonly Source[], trustDomains: readonly string[]):
       })),
     },
   ];
+}
+
+/** What is denied to everybody is denied to callers without an identity, whom a mesh of Consul never has. */
+function anonymous({ Name, Namespace = '*', Partition = 'default' }: SourceIntention): readonly AuthorizationSource[] {
+  const everybody = Name === '*' && Namespace === '*' && Partition === 'default';
+  return everybody ? [{ notPrincipals: [{ kind: 'present' }] }] : [];
 }
 
 /** Callers of whom an intention that goes before speaks, whatever it says. */

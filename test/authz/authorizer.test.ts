@@ -282,3 +282,24 @@ t.test('a mesh tells of audits and dry runs: event, log, statistics', async (t) 
     ].reverse(),
   );
 });
+
+t.test('a rule that was compiled before is not compiled again, unless it is read in another way', async (t) => {
+  let reads = 0;
+  const rule: AuthorizationRule = {
+    from: [],
+    get to() {
+      reads++;
+      return [{ ports: [80] }];
+    },
+  };
+  const provenance = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p' };
+  const compileAs = (action: 'ALLOW' | 'DENY'): number => {
+    const before = reads;
+    compileAuthorizer([{ action, rules: [rule], provenance }]);
+    return reads - before;
+  };
+  t.ok(compileAs('DENY') > 0);
+  t.equal(compileAs('DENY'), 0);
+  t.ok(compileAs('ALLOW') > 0);
+  t.equal(compileAs('ALLOW'), 0);
+});

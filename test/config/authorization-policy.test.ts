@@ -1,5 +1,7 @@
 import t from 'tap';
-import { good, problems, resourceYaml, type TestCompileOptions } from './support.ts';
+import { type CompileResult, compile } from '../../src/config/compile.ts';
+import { parseYaml } from '../../src/config/yaml.ts';
+import { good, problems, resourceYaml, type TestCompileOptions, web } from './support.ts';
 
 const policy = (spec: string, name = 'p', namespace = 'shop'): string =>
   resourceYaml('AuthorizationPolicy', name, `{${spec}}`, namespace);
@@ -142,6 +144,21 @@ t.test('a trust domain is its aliases, too, where that gives less access', async
       ?.rules[0]?.when;
   t.same(when('DENY'), [{ attribute: 'source', source: { trustDomains: all } }]);
   t.same(when('ALLOW'), [{ attribute: 'source', source: { trustDomains: [all[0]] } }]);
+});
+
+t.test('of many policies only those that have changed are compiled again', async (t) => {
+  const read = (action: string, name: string) =>
+    parseYaml(policy(`action: ${action}, rules: [{}]`, name), `${name}.yaml`).documents;
+  const two = [...read('DENY', 'a'), ...read('DENY', 'b')];
+  const accepted = (result: CompileResult) => {
+    if (!result.ok) throw new Error('not accepted');
+    return result.snapshot;
+  };
+  const first = accepted(compile([...two, ...read('DENY', 'c')], { workload: web }));
+  const second = accepted(compile([...two, ...read('ALLOW', 'c')], { workload: web, previous: first }));
+  const [a, b, c] = first.inbound.authorization;
+  const again = second.inbound.authorization;
+  t.same([again[0] === a, again[1] === b, again[2] === c, again[2]?.action], [true, true, false, 'ALLOW']);
 });
 
 t.test('a policy is for its namespace, or from the root namespace for all; a selector narrows it', async (t) => {

@@ -109,6 +109,12 @@ t.test('the default policy is deny, unless the entry that names most says otherw
     [open(account('b')), open(undefined), open(account('bad')), open(service('z', 'ops'))],
     [true, true, false, false],
   );
+  for (const every of ['Name: "*"', 'Name: "*", Namespace: "*"']) {
+    const closed = asked(entry(`{Name: api, Action: allow}, {${every}, Action: deny}`, allow));
+    t.same([closed(account('api')), closed(account('b')), closed(undefined)], [true, false, false], every);
+    const guarded = asked(entry(`{${every}, Permissions: [{Action: deny, HTTP: {PathPrefix: /admin}}]}`, allow));
+    t.same([guarded(undefined, 'GET /'), guarded(undefined, 'GET /admin')], [true, false], `${every}, a permission`);
+  }
   const wildcard = `Kind: service-intentions\nName: "*"\n${allow}\nSources: [{Name: bad, Action: deny}]\n---\n`;
   t.ok(asked(wildcard + entry('{Name: c, Action: deny}'))(account('b')));
   t.notOk(asked(wildcard + entry('{Name: c, Action: deny}', 'Meta: {default_intention_policy: deny}'))(account('b')));
