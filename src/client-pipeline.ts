@@ -276,9 +276,12 @@ function countOutside(call: ClientCall, state: ClusterState): void {
   call.watchTry(state);
 }
 
-/** Tells the endpoint for which host its connection shall be, wherever that was said. */
+/**
+ * Tells the endpoint for which host its connection shall be, wherever that was said. The Host header of
+ * what the mesh asks for itself can be that of a caller, who must not choose whose certificate is looked for.
+ */
 const nameHost: Filter<ClientCall, Reply> = (call, next) => {
-  if (call.host === '') call.host = takeHeader(call.request.headers, 'host') ?? '';
+  if (call.host === '' && !call.request.own) call.host = takeHeader(call.request.headers, 'host') ?? '';
   return next(call);
 };
 

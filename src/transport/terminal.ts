@@ -22,7 +22,7 @@ function send(call: ClientCall, translate: (error: Error, call: ClientCall) => E
   if (call.reason !== null) return call.failTry(call.reason);
   let dispatcher: Dispatcher;
   try {
-    dispatcher = endpoint.dispatcher(call.host);
+    dispatcher = endpoint.dispatcher(request.own && call.host === '' ? originHost(call.origin) : call.host);
   } catch (error) {
     return call.failTry(error as Error);
   }
@@ -36,6 +36,10 @@ function send(call: ClientCall, translate: (error: Error, call: ClientCall) => E
     call.running = attempt;
     attempt.start(dispatcher, new TryOptions(call, endpoint.host === '' ? undefined : endpoint.host) as never);
   });
+}
+
+function originHost(origin: string): string {
+  return origin.slice(origin.indexOf('//') + 2);
 }
 
 /** All that undici reads of a request; always every key, since one shape keeps its code fast. */

@@ -2,6 +2,7 @@ import { get as httpGet } from 'node:http';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
+import { createAuthorizerCalls } from '../../src/authorizer-calls.ts';
 import { staticSource } from '../../src/config/static-source.ts';
 import { createMesh, type Mesh } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
@@ -102,6 +103,21 @@ t.test('the application calls http:, the connection is TLS', async (t) => {
     })),
   );
   t.equal(server.connections(), 2, 'fetch and dispatcher share a connection, the agent has its own');
+});
+
+t.test('an authorizer is verified by its own name, whatever Host the request has that it is asked about', async (t) => {
+  const { server, root } = await setUp(t);
+  const mesh = await meshOf(t, external({ port: server.port }) + rule(`mode: SIMPLE, caCertificates: ${root}`));
+  const calls = createAuthorizerCalls(mesh.dispatcher);
+  for (const host of ['web', 'mallory.test', 'edition.test']) {
+    const question = { method: 'GET', path: '/', headers: ['host', host], body: undefined };
+    const { status } = await calls.http('edition.test:80', question, new AbortController().signal);
+    t.equal(status, 200, host);
+    await turns(3);
+  }
+  t.match(server.seen, [{ host: 'web' }, { host: 'mallory.test' }, { host: 'edition.test' }]);
+  t.ok(server.seen.every(({ serverName }) => serverName === 'edition.test'));
+  t.equal(server.connections(), 1, 'who asks for many hosts causes no connections');
 });
 
 t.test('the other port stays what it was: TLS of the application goes through', async (t) => {
