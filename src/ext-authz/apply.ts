@@ -1,5 +1,6 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import { framesRequest } from '../lib/header-edit.ts';
+import { decodedQuery, rootOfName } from '../lib/query-name.ts';
 import { beforeHead } from '../pipeline/before-head.ts';
 import { removeRequestHeader, setRequestHeader } from '../pipeline/request-headers.ts';
 import { setRequestTarget } from '../pipeline/request-target.ts';
@@ -112,11 +113,14 @@ function withQuery(
   const at = url.indexOf('?');
   const path = at === -1 ? url : url.slice(0, at);
   const parts = at === -1 ? [] : url.slice(at + 1).split('&');
-  const dropped = new Set([...remove, ...set.map(([name]) => name)].map(decoded));
-  const kept = parts.filter((part) => part !== '' && !dropped.has(parameterName(part)));
-  const removed = new Set(remove.map(decoded));
+  const dropped = new Set([...remove, ...set.map(([name]) => name)].map(decodedQuery));
+  const kept = parts.filter((part) => {
+    const name = decodedQuery(part.split('=', 1)[0] ?? '');
+    return part !== '' && !dropped.has(name) && !dropped.has(rootOfName(name));
+  });
+  const removed = new Set(remove.map(decodedQuery));
   for (const [name, value] of set) {
-    if (!removed.has(decoded(name))) kept.push(`${inQuery(name).replaceAll('=', '%3D')}=${inQuery(value)}`);
+    if (!removed.has(decodedQuery(name))) kept.push(`${inQuery(name).replaceAll('=', '%3D')}=${inQuery(value)}`);
   }
   return kept.length === 0 ? path : `${path}?${kept.join('&')}`;
 }
@@ -124,19 +128,6 @@ function withQuery(
 /** Encoded already, as Envoy takes it; what is not, and would end the parameter, is encoded here. */
 function inQuery(text: string): string {
   return text.toWellFormed().replaceAll(/%(?![0-9A-Fa-f]{2})|[&#]|[^\x21-\x7e]+/gu, encodeURIComponent);
-}
-
-function parameterName(part: string): string {
-  return decoded(part.split('=', 1)[0] ?? '');
-}
-
-function decoded(name: string): string {
-  const text = name.replaceAll('+', ' ');
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Changes the head of the response when the application writes it. */

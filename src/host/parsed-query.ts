@@ -1,3 +1,5 @@
+import { rootOfName } from '../lib/query-name.ts';
+
 /**
  * Takes out of a parsed query what the mesh has taken out of the URL: tokens that the application is
  * not to see. What an external authorizer has set there is set here. For adapters of frameworks that
@@ -11,13 +13,19 @@ export function dropRemovedQuery(before: string, after: string, query: unknown):
   if (before === after || typeof query !== 'object' || query === null) return;
   const was = parametersOf(before);
   const is = parametersOf(after);
-  for (const name of new Set([...was.keys(), ...is.keys()])) {
-    const values = is.getAll(name);
-    if (isSame(values, was.getAll(name))) continue;
+  const names = new Set([...was.keys(), ...is.keys()]);
+  const changed = new Set([...names].filter((name) => !isSame(is.getAll(name), was.getAll(name))).map(rootOfName));
+  for (const name of names) {
+    const root = rootOfName(name);
+    if (!changed.has(root)) continue;
+    Reflect.deleteProperty(query, root);
     Reflect.deleteProperty(query, name);
+  }
+  for (const name of new Set(is.keys())) {
+    if (!changed.has(rootOfName(name))) continue;
+    const values = is.getAll(name);
     const value = values.length === 1 ? values[0] : values;
-    if (values.length > 0)
-      Object.defineProperty(query, name, { value, writable: true, enumerable: true, configurable: true });
+    Object.defineProperty(query, name, { value, writable: true, enumerable: true, configurable: true });
   }
 }
 

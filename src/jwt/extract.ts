@@ -1,3 +1,4 @@
+import { decodedQuery, rootOfName } from '../lib/query-name.ts';
 import { cookiePairs } from './cookies.ts';
 import type { TokenLocation, TokenRules } from './rules.ts';
 
@@ -113,10 +114,14 @@ function fromQuery(
   let all = found;
   for (const { name, value } of queryPairs(url, start)) {
     for (const location of locations) {
-      if (location.name === name) (all ??= []).push([{ location, text: decoded(value) }]);
+      if (isFor(name, location.name)) (all ??= []).push([{ location, text: decodedQuery(value) }]);
     }
   }
   return all;
+}
+
+function isFor(name: string, wanted: string): boolean {
+  return name === wanted || rootOfName(name) === wanted;
 }
 
 interface Pair {
@@ -135,21 +140,11 @@ function* queryPairs(url: string, start: number): Generator<Pair> {
     const raw = url.slice(from, end);
     const equals = raw.indexOf('=');
     yield {
-      name: decoded(equals === -1 ? raw : raw.slice(0, equals)),
+      name: decodedQuery(equals === -1 ? raw : raw.slice(0, equals)),
       value: equals === -1 ? '' : raw.slice(equals + 1),
       raw,
     };
     from = end + 1;
-  }
-}
-
-function decoded(text: string): string {
-  if (!text.includes('%') && !text.includes('+')) return text;
-  const spaced = text.replaceAll('+', ' ');
-  try {
-    return decodeURIComponent(spaced);
-  } catch {
-    return spaced;
   }
 }
 
@@ -158,7 +153,7 @@ export function withoutParam(url: string, name: string): string {
   const mark = url.indexOf('?');
   if (mark === -1) return url;
   const kept: string[] = [];
-  for (const pair of queryPairs(url, mark + 1)) if (pair.name !== name) kept.push(pair.raw);
+  for (const pair of queryPairs(url, mark + 1)) if (!isFor(pair.name, name)) kept.push(pair.raw);
   return kept.length === 0 ? url.slice(0, mark) : `${url.slice(0, mark)}?${kept.join('&')}`;
 }
 

@@ -14,7 +14,14 @@ import type { KeySource } from './keys.ts';
 import { compileTokenRules, type LiveRule, type TokenRules } from './rules.ts';
 import type { TokenOptions } from './token.ts';
 import { cacheKey, type TokenCache } from './token-cache.ts';
-import { type AcceptedToken, judgeTokens, type TokenVerdict, verdictOf, verifyToken } from './verify.ts';
+import {
+  type AcceptedToken,
+  judgeTokens,
+  maxTokensPerRequest,
+  type TokenVerdict,
+  verdictOf,
+  verifyToken,
+} from './verify.ts';
 
 /** What the filter is made of. */
 export interface JwtFilterDependencies {
@@ -95,6 +102,8 @@ function recall(
   clock: Clock,
 ): readonly AcceptedToken[] | undefined {
   if (credentials.length === 0) return none;
+  // Too many are refused, remembered or not.
+  if (credentials.length > maxTokensPerRequest) return undefined;
   const now = clock.wallNow();
   const accepted: AcceptedToken[] = [];
   for (const [first, second] of credentials) {

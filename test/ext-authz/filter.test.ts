@@ -407,6 +407,11 @@ t.test(
     ];
     const odd: readonly (readonly [string, string])[] = [['q', '1&admin=1#50% \u00e9%41']];
     for (const [path, url] of Object.entries(cases)) t.equal(await changed(path, set), url);
+    t.equal(
+      await changed('/ask?[b]=1&b[]=2&x[b]=3', set.slice(0, 1)),
+      '/ask?x[b]=3&b=x%20y',
+      'as Express 4 names them',
+    );
     t.equal(await changed('/ask', odd), '/ask?q=1%26admin=1%2350%25%20%C3%A9%41');
 
     async function changed(path: string, params: typeof set): Promise<string> {
@@ -430,6 +435,9 @@ t.test('what a framework has parsed of the query before follows', (t) => {
   const same = 'same=a&same=b';
   dropRemovedQuery(`/?tenant=1&list=1&list=2&${same}&token=x`, `/?${same}&tenant=7&list=3&list=4&more=1`, query);
   t.same(query, { same: ['a', 'b'], tenant: '7', list: ['3', '4'], more: '1' });
+  const nested: Record<string, unknown> = { tenant: ['7', '1'], other: { x: '1' } };
+  dropRemovedQuery('/?tenant=7&[tenant]=1&other[x]=1', '/?other[x]=1&tenant=7', nested);
+  t.same(nested, { tenant: '7', other: { x: '1' } });
   t.end();
 });
 

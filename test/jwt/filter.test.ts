@@ -122,6 +122,12 @@ t.test('tokens are taken out of where they were, and nothing else', async (t) =>
   const query = await ask('', `GET /a%20b?x=%41&t=${good}&y=1&%74=${good}&z`);
   t.equal(query.seen?.url, '/a%20b?x=%41&y=1&z');
   t.equal((await ask('', `GET /?t=${good}`)).seen?.url, '/');
+  const nested = await ask('', `GET /?x=1&[t]=${good}&t[]=${good}&t[a]=${good}`);
+  t.equal(nested.seen?.url, '/?x=1');
+  for (const round of ['verified', 'remembered']) {
+    t.equal((await ask(`x-t: ${good}\r\n`)).status, 200, round);
+    t.equal((await ask(`x-t: ${good}\r\n`.repeat(6))).status, 401, `six tokens, ${round}`);
+  }
   const cookie = await ask(`cookie: a=1; session=${good}; b="2"\r\n`);
   t.equal(cookie.seen?.headers['cookie'], 'a=1; b="2"');
   t.notOk(everywhere(cookie.seen).includes(good));

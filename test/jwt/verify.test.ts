@@ -288,6 +288,13 @@ t.test('where tokens are looked for', async (t) => {
     ['access_token empty', { url: '/?access_token=' }, 'bad-format'],
     ['access_token without a value', { url: '/?access_token' }, 'bad-format'],
     ['access_token with a broken escape', { url: '/?access_token=%zz' }, 'bad-format'],
+    [
+      'a parameter in brackets, which Express 4 reads without',
+      { url: `/?[access_token]=${bad}` },
+      'verification-failed',
+    ],
+    ['a parameter that Express 4 reads as a list', { url: `/?access_token%5B%5D=${bad}` }, 'verification-failed'],
+    ['a parameter inside of another', { url: `/?x[access_token]=${bad}` }, ''],
     ['another parameter', { url: `/?token=${bad}` }, ''],
     ['a parameter that only ends so', { url: `/?xaccess_token=${bad}` }, ''],
     ['header good, parameter bad', { headers: bearer(good), url: `/?access_token=${bad}` }, 'verification-failed'],

@@ -96,6 +96,13 @@ test('a token in the query is not for the application, although Express 4 has pa
   const url = '/public?a=1&b=2';
   t.same(JSON.parse(answer.body), { query: { a: '1', b: '2' }, url, originalUrl: url, sub: 'ann' });
   t.equal((await get(port, '/public?access_token=x')).status, 401);
+  t.equal((await get(port, '/public?[access_token]=x')).status, 401, 'Express 4 reads it without brackets');
+  t.same(JSON.parse((await get(port, `/public?[access_token]=${token}&b=2`)).body), {
+    query: { b: '2' },
+    url: '/public?b=2',
+    originalUrl: '/public?b=2',
+    sub: 'ann',
+  });
 });
 
 test('through mesh.listen a request is judged once, and the caller is the one of the certificate', async (t, make) => {
