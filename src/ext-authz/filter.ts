@@ -70,8 +70,13 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
   const complain = (why: unknown): void => {
     if (failing) return;
     failing = true;
-    const what = authorizer.failOpen ? 'requests pass without being asked about' : 'requests are refused';
-    logger.warn({ provider: authorizer.name, error: why }, `the external authorizer does not answer: ${what}`);
+    const spoilt = why instanceof UnsendableAnswer;
+    const open = authorizer.failOpen && !spoilt;
+    const what = open ? 'requests pass without being asked about' : 'requests are refused';
+    const fails = spoilt
+      ? 'an answer of the external authorizer cannot be used'
+      : 'the external authorizer does not answer';
+    logger.warn({ provider: authorizer.name, error: why }, `${fails}: ${what}`);
   };
 
   return async (call, next) => {

@@ -287,12 +287,13 @@ for (const [name, answer] of Object.entries(unsendable)) {
   t.test(`${name} with a header that HTTP cannot carry is refused, whatever failOpen says`, async (t) => {
     const protocol = http({ toUpstreamOnAllow: [{ kind: 'exact', value: 'x-user' }] });
     for (const failOpen of [false, true]) {
-      const { pipeline, send } = await serve(t, { answer, authorizer: { failOpen, protocol } });
+      const { logger, pipeline, send } = await serve(t, { answer, authorizer: { failOpen, protocol } });
       t.match(await send('/ask', 'x-user: root\r\n'), {
         status: 403,
         headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' },
       });
       t.match(pipeline.authorizers(), [{ asked: 1, failed: 1, failedOpen: 0 }]);
+      t.match(logger.lines, [{ level: 'warn', message: /cannot be used: requests are refused/ }]);
     }
   });
 }
