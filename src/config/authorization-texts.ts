@@ -97,10 +97,18 @@ export function methodMatch(text: string, context: RuleContext, path: Path): Str
   if (text !== text.toUpperCase()) {
     context.collector.refuse(context.resource, path, 'must be upper case: methods are compared as they are', text);
   }
+  if (!/^[-!#$%&'*+.^_`|~0-9a-zA-Z]+$/.test(text)) {
+    context.collector.refuse(context.resource, path, 'must be a word: it could never match', text);
+  }
   return stringMatch(text, context, path);
 }
 
 export function hostMatch(text: string, context: RuleContext, path: Path): StringMatch {
+  if (!/^[-._~*:[\]0-9a-zA-Z]+$/.test(text)) {
+    const message =
+      'must be a name, as requests have it (xn--…), or an address, with a port or without: it could never match';
+    context.collector.refuse(context.resource, path, message, text);
+  }
   return stringMatch(text.toLowerCase(), context, path);
 }
 
@@ -110,6 +118,7 @@ export function pathPattern(text: string, context: RuleContext, path: Path): Pat
   if (!text.startsWith('/') && (isTemplate || !text.startsWith('*'))) {
     collector.refuse(resource, path, `must begin with /${isTemplate ? '' : ' or *'}: it could never match`, text);
   }
+  if (/[?#]/.test(text)) collector.refuse(resource, path, 'must have no ? or #: a path ends before them', text);
   return isTemplate ? { kind: 'template', value: text } : stringMatch(text, context, path);
 }
 

@@ -146,6 +146,12 @@ t.test('a trust domain is its aliases, too, where that gives less access', async
   t.same(when('ALLOW'), [{ attribute: 'source', source: { trustDomains: [all[0]] } }]);
 });
 
+t.test('hosts of every form that a request may name', async (t) => {
+  for (const host of ['*', 'a', 'A.b.', 'a:80', 'a:*', '*:80', '*.a', 'a.*', '[::1]', '[::1]:80', 'my_svc~1']) {
+    t.match(operation(`hosts: ["${host}"]`), { hosts: [{}] }, host);
+  }
+});
+
 t.test('of many policies only those that have changed are compiled again', async (t) => {
   const read = (action: string, name: string) =>
     parseYaml(policy(`action: ${action}, rules: [{}]`, name), `${name}.yaml`).documents;
@@ -273,6 +279,22 @@ const refusals: readonly (readonly [what: string, rule: string, message: RegExp]
     'an operator that is not the whole segment',
     'to: [{operation: {notPaths: ["/files/{**}.txt"]}}]',
     /notPaths\[0\]: may have braces only as the whole segments/,
+  ],
+  [
+    'a path with a query',
+    'to: [{operation: {paths: ["/admin?x=1"]}}]',
+    /paths\[0\]: must have no \? or #: a path ends before/,
+  ],
+  [
+    'a host with a scheme',
+    'to: [{operation: {hosts: ["https://a"]}}]',
+    /hosts\[0\]: must be a name, .* it could never match/,
+  ],
+  ['a host in Unicode', 'to: [{operation: {notHosts: ["b\u00fccher.example"]}}]', /notHosts\[0\]: must be a name, /],
+  [
+    'a method with a space',
+    'to: [{operation: {methods: ["GET "]}}]',
+    /methods\[0\]: must be a word: it could never match/,
   ],
   [
     'a path that could never match',
