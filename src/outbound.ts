@@ -12,13 +12,14 @@ import { createGate } from './health/gate.ts';
 import { createAgent, type MeshAgent } from './host/agent.ts';
 import { MeshDispatcher } from './host/dispatcher.ts';
 import { createFetch } from './host/fetch.ts';
+import type { Nearness } from './host/redirects.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { ownAddress } from './lib/own-address.ts';
 import type { Random } from './lib/random.ts';
 import type { BreakerStatus, ClusterStatus, EndpointStatus } from './mesh-api.ts';
-import { type Cluster, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
+import { type Cluster, clusterName, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import { type Workload, workloadSpiffeId } from './model/workload.ts';
 import { openConnections } from './outbound-connections.ts';
@@ -159,8 +160,15 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
 
   const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
   let hosts: HostTable | undefined;
+  let configured: Snapshot['clusters'] | undefined;
   const egress = createEgressGuard(dependencies.logger);
-  const isInside = (origin: string): boolean => hosts?.find(origin).kind === 'host';
+  const nearnessOf = (origin: string): Nearness => {
+    const target = hosts?.find(origin);
+    if (target?.kind !== 'host') return 'unknown';
+    const colon = target.name.lastIndexOf(':');
+    const cluster = clusterName(target.name.slice(0, colon), Number(target.name.slice(colon + 1)));
+    return configured?.get(cluster)?.external === true ? 'external' : 'mesh';
+  };
   const faults = new ActiveFaults();
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
   const hashes = createRequestHashes({ random, ownAddress, configured: clusters.configured });
@@ -235,7 +243,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   );
 
   return {
-    fetch: createFetch(dispatcher, isInside),
+    fetch: createFetch(dispatcher, nearnessOf),
     dispatcher,
     agent,
     connect: connector.connect,
@@ -244,6 +252,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       tls.reconcile(snapshot);
       budgets.reconcile(snapshot.clusters);
       hosts = createHostTable(snapshot);
+      configured = snapshot.clusters;
       egress.use(snapshot);
     },
     recycle(spreadMs) {

@@ -275,3 +275,49 @@ t.test('explain names the policy, for requests and for connections', async (t) =
   t.match(explained('http://a.example/yes'), { decision: 'passthrough' });
   t.match(mesh.explain({ authority: 'a.example:443', protocol: 'tcp' }), { decision: 'refused' });
 });
+
+t.test('who is known to the registry outside of the mesh leads nobody into it', async (t) => {
+  const entry = (name: string, location: string, port: number, other: number): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ${name}, namespace: shop}
+spec:
+  hosts: [${name}.example]
+  location: ${location}
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}, {number: 81, name: http-b, protocol: HTTP, targetPort: ${other}}]
+  endpoints: [{address: 127.0.0.1}]
+`;
+  const visited: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    visited.push(request.url);
+    const to = new URLSearchParams(request.url?.split('?')[1]).get('to');
+    if (to === null) response.end('arrived');
+    else response.writeHead(302, { location: to }).end();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const yaml = [
+    entry('partner', 'MESH_EXTERNAL', port, port),
+    entry('broker', 'MESH_EXTERNAL', port, port),
+    entry('inner', 'MESH_INTERNAL', port, port),
+  ].join('---');
+  const config = t.testdir({ 'mesh.yaml': yaml });
+  const mesh = createMesh({ config, identity: false, workload: { name: 'web', namespace: 'shop' } });
+  t.teardown(async () => {
+    await mesh.close();
+    server.close();
+  });
+  await mesh.ready();
+  const error = await mesh.fetch('http://partner.example/1?to=http://inner.example/2').catch((e: unknown) => e);
+  t.match(error, { cause: { code: 'ERR_MESH_UNSUPPORTED', message: /from outside of the mesh to a service of it/ } });
+  t.same(visited, ['/1?to=http://inner.example/2'], 'nothing was sent into the mesh');
+  for (const [from, to] of [
+    ['partner', 'broker'],
+    ['inner', 'partner'],
+    ['inner', 'inner'],
+  ]) {
+    const answer = await mesh.fetch(`http://${from}.example/1?to=http://${to}.example:81/2`);
+    t.equal(await answer.text(), 'arrived', `${from} → ${to}`);
+  }
+});

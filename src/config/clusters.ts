@@ -109,6 +109,7 @@ export function createClusters(
       ...(policy.proxyProtocol === undefined ? {} : { proxyProtocol: policy.proxyProtocol }),
       serverIdentities,
       ...(isForeign(tls, serverIdentities) ? { foreign: true } : {}),
+      ...(service.meshExternal ? { external: true } : {}),
       ...(trustDomains.length === 1 && !mesh.trustDomain ? {} : { trustDomains }),
     };
   }

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
 import { openerOf } from '../lib/replayable-body.ts';
-import { RedirectGuard } from './redirects.ts';
+import { type Nearness, RedirectGuard } from './redirects.ts';
 
 type Fetch = typeof globalThis.fetch;
 type Init = NonNullable<Parameters<Fetch>[1]>;
@@ -40,10 +40,10 @@ class WithBody {
  * mTLS and policy without anyone noticing. Who wants that calls the global fetch. A dispatcher that
  * a `Request` was made with gives way to the mesh.
  */
-export function createFetch(dispatcher: Dispatcher, isInside?: (origin: string) => boolean): Fetch {
+export function createFetch(dispatcher: Dispatcher, nearnessOf?: (origin: string) => Nearness): Fetch {
   return async function fetch(input, init) {
     // One for each fetch: it tells what is sent first from what a redirect asks for.
-    const meshed = { dispatcher: new RedirectGuard(dispatcher, isInside) } as unknown as Init;
+    const meshed = { dispatcher: new RedirectGuard(dispatcher, nearnessOf) } as unknown as Init;
     if (init === undefined || init === null) return nodeFetch(input, meshed);
     const other = (init as { dispatcher?: unknown }).dispatcher;
     if (other !== undefined && other !== null && other !== dispatcher) {
@@ -55,7 +55,7 @@ export function createFetch(dispatcher: Dispatcher, isInside?: (origin: string) 
     if (openerOf((init as { readonly body?: unknown }).body) !== undefined) {
       const { body } = init as { readonly body: Body };
       // fetch would read the body as a plain stream: it gets an empty one to hold in its place.
-      const guarded = new RedirectGuard(new WithBody(dispatcher, body), isInside);
+      const guarded = new RedirectGuard(new WithBody(dispatcher, body), nearnessOf);
       const held = { body: new ReadableStream({ type: 'bytes' }), duplex: 'half' };
       return nodeFetch(input, { ...init, ...held, dispatcher: guarded } as unknown as Init);
     }

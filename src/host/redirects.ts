@@ -9,6 +9,14 @@ type Options = Dispatcher.DispatchOptions;
 type Handler = Dispatcher.DispatchHandler;
 
 /**
+ * Who an origin belongs to: a service of the mesh, to which calls go with the identity of this process; one
+ * that the registry knows outside of it; anybody.
+ */
+export type Nearness = 'mesh' | 'external' | 'unknown';
+
+const steps: Readonly<Record<Nearness, number>> = { mesh: 2, external: 1, unknown: 0 };
+
+/**
  * What one fetch sends, redirects included. fetch takes `authorization` and `cookie` from a request
  * that is redirected to another origin, and knows nothing of what a mesh adds: this takes the rest, and
  * refuses redirects that lead out of TLS, from outside of the mesh into it, or to addresses that only
@@ -16,28 +24,26 @@ type Handler = Dispatcher.DispatchHandler;
  */
 export class RedirectGuard {
   readonly #dispatcher: Pick<Dispatcher, 'dispatch'>;
-  /** Is this a service of the mesh, to which calls go with the identity of this process? */
-  readonly #isInside: (origin: string) => boolean;
+  readonly #nearnessOf: (origin: string) => Nearness;
   #first: URL | undefined;
-  /** Some answer came from outside of the mesh. */
-  #outside: boolean;
+  /** Where the answer came from that was furthest outside; asked with the first redirect. */
+  #furthest: number | undefined;
 
-  constructor(dispatcher: Pick<Dispatcher, 'dispatch'>, isInside: (origin: string) => boolean = () => false) {
+  constructor(dispatcher: Pick<Dispatcher, 'dispatch'>, nearnessOf: (origin: string) => Nearness = () => 'unknown') {
     this.#dispatcher = dispatcher;
-    this.#isInside = isInside;
+    this.#nearnessOf = nearnessOf;
     this.#first = undefined;
-    this.#outside = false;
+    this.#furthest = undefined;
   }
 
   dispatch(options: Options, handler: Handler): boolean {
     const first = this.#first;
     if (first === undefined) {
       this.#first = urlOf(options.origin);
-      this.#outside = !this.#isInside(this.#first.origin);
       return this.#dispatcher.dispatch(options, handler);
     }
     const next = urlOf(options.origin);
-    const reason = this.#whyNotInside(next) ?? (next.origin === first.origin ? undefined : whyNot(first, next));
+    const reason = this.#whyNotInside(first, next) ?? (next.origin === first.origin ? undefined : whyNot(first, next));
     if (reason !== undefined) {
       const message = `the redirect from ${first.origin} to ${next.origin} is not followed: ${reason}`;
       asHandler(handler as never).onResponseError?.(null as never, new MeshError('ERR_MESH_UNSUPPORTED', message));
@@ -53,10 +59,14 @@ export class RedirectGuard {
   }
 
   /** Who is outside has no say in what this process asks of services of the mesh in its own name. */
-  #whyNotInside(to: URL): string | undefined {
-    const inside = this.#isInside(to.origin);
-    if (inside && this.#outside) return 'it leads from outside of the mesh to a service of it';
-    if (!inside) this.#outside = true;
+  #whyNotInside(from: URL, to: URL): string | undefined {
+    const nearness = this.#nearnessOf(to.origin);
+    const step = steps[nearness];
+    if (step > (this.#furthest ?? steps[this.#nearnessOf(from.origin)])) {
+      const where = nearness === 'mesh' ? 'a service of it' : 'one that the registry knows';
+      return `it leads from outside of the mesh to ${where}`;
+    }
+    this.#furthest = step;
     return undefined;
   }
 }

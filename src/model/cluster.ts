@@ -42,6 +42,8 @@ export interface Cluster {
   readonly trustDomains?: readonly string[];
   /** Its servers are known to be of other trust domains than this workload, or of none. Absent: false. */
   readonly foreign?: true;
+  /** It is known to the registry, and no part of the mesh (`MESH_EXTERNAL`). Absent: false. */
+  readonly external?: true;
 }
 
 /** How the port speaks, from the port name or `appProtocol`, as Istio selects it. */

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { Agent, Dispatcher } from 'undici';
 import { createFetch } from '../../src/host/fetch.ts';
 import { asHandler } from '../../src/host/handler.ts';
+import type { Nearness } from '../../src/host/redirects.ts';
 import { currentScope, runInScope, type Scope } from '../../src/pipeline/scope.ts';
 
 /** Leads every name to one server of the test, and remembers what was asked. */
@@ -25,7 +26,7 @@ class Leading extends Dispatcher {
 async function setUp(
   t: Test,
   location: string | Readonly<Record<string, string>>,
-  isInside?: (origin: string) => boolean,
+  nearnessOf?: (origin: string) => Nearness,
 ) {
   const seen: IncomingHttpHeaders[] = [];
   const server: Server = createServer((request, response) => {
@@ -41,7 +42,7 @@ async function setUp(
     await dispatcher.end();
     server.close();
   });
-  return { seen, dispatcher, fetch: createFetch(dispatcher, isInside) };
+  return { seen, dispatcher, fetch: createFetch(dispatcher, nearnessOf) };
 }
 
 const telling = {
@@ -134,12 +135,16 @@ t.test('redirect: manual hands the answer over, wherever it leads', async (t) =>
 });
 
 t.test('who is outside of the mesh leads nobody into it, in however many steps', async (t) => {
-  const inside = (origin: string): boolean => origin.endsWith('.mesh');
+  const inside = (origin: string): Nearness =>
+    origin.endsWith('.mesh') ? 'mesh' : origin.endsWith('.partner') ? 'external' : 'unknown';
   const refused: readonly (readonly [string, Readonly<Record<string, string>>, number])[] = [
     ['http://out.example/1', { '/1': 'http://shop.mesh/2' }, 1],
     ['http://shop.mesh/1', { '/1': 'http://out.example/2', '/2': 'http://other.mesh/3' }, 2],
     ['http://shop.mesh/1', { '/1': 'http://out.example/2', '/2': 'http://shop.mesh/3' }, 2],
     ['http://out.example/1', { '/1': 'http://else.example/2', '/2': 'http://shop.mesh/3' }, 2],
+    ['http://a.partner/1', { '/1': 'http://shop.mesh/2' }, 1],
+    ['http://shop.mesh/1', { '/1': 'http://a.partner/2', '/2': 'http://shop.mesh/3' }, 2],
+    ['http://out.example/1', { '/1': 'http://a.partner/2' }, 1],
   ];
   for (const [from, locations, asked] of refused) {
     const { dispatcher, fetch } = await setUp(t, locations, inside);
@@ -150,6 +155,7 @@ t.test('who is outside of the mesh leads nobody into it, in however many steps',
   const followed: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
     ['http://shop.mesh/1', { '/1': 'http://other.mesh/2', '/2': 'http://out.example/3' }],
     ['http://out.example/1', { '/1': 'http://else.example/2', '/2': '/3' }],
+    ['http://shop.mesh/1', { '/1': 'http://a.partner/2', '/2': '/3', '/3': 'http://b.partner/4' }],
   ];
   for (const [from, locations] of followed) {
     const { fetch } = await setUp(t, locations, inside);
