@@ -41,7 +41,12 @@ function headerMatch(header: HeaderPermission): StringMatch {
   if (form !== '' && !IgnoreCase) return { kind: form, value: text };
   const before = form === 'suffix' || form === '' ? '.*' : '';
   const behind = form === 'prefix' || form === '' ? '.*' : '';
-  return { kind: 'regex', value: `(?s${IgnoreCase ? 'i' : ''})${before}${quoted(text)}${behind}` };
+  return { kind: 'regex', value: `(?s${IgnoreCase ? 'i' : ''})${before}${quoted(inBytes(text))}${behind}` };
+}
+
+/** As Node.js shows a header: each byte as one character. */
+function inBytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** RE2 takes a backslash before any punctuation for that character. */

@@ -145,6 +145,21 @@ t.test('permissions: the first that matches counts, and where none does the defa
   t.notOk(open(as, 'GET /admin/x') || open(as, 'GET /Admin') || open(as, 'GET /ADMIN/ping'), 'in doubt it is refused');
 });
 
+t.test(
+  'headers with characters beyond ASCII are compared as their bytes, which is how Node.js shows them',
+  async (t) => {
+    const sent = (text: string): readonly string[] => ['x-a', Buffer.from(text).toString('latin1')];
+    for (const form of ['Exact: caf\u00e9', 'Contains: af\u00e9', 'Exact: CAF\u00e9, IgnoreCase: true']) {
+      const ask = asked(entry(`{Name: api, Permissions: [{Action: allow, HTTP: {Header: [{Name: X-A, ${form}}]}}]}`));
+      t.same(
+        [ask(account('api'), 'GET /', sent('caf\u00e9')), ask(account('api'), 'GET /', sent('cafe'))],
+        [true, false],
+        form,
+      );
+    }
+  },
+);
+
 t.test('headers: every form, inverted or not', async (t) => {
   const table: readonly (readonly [string, readonly string[], readonly string[]])[] = [
     ['Present: true', ['a', ''], []],
