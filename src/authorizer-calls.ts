@@ -45,7 +45,9 @@ export function createAuthorizerCalls(dispatcher: Dispatcher): AuthorizerCalls {
         signal,
       };
       const answer = await send(service, given);
-      return { status: answer.statusCode, headers: listOf(answer.headers), body: await read(answer.body) };
+      // The status has decided: a long page must not turn a denial into a failure, which `failOpen` lets pass.
+      const whole = (await read(answer.body)) ?? Buffer.alloc(0);
+      return { status: answer.statusCode, headers: listOf(answer.headers), body: whole };
     },
     async unary(service, method, message, timeoutMs, signal) {
       const frame = Buffer.alloc(5 + message.length);
@@ -59,6 +61,7 @@ export function createAuthorizerCalls(dispatcher: Dispatcher): AuthorizerCalls {
       };
       const answer = await send(service, { method: 'POST', path: method, headers, body: frame, signal });
       const body = await read(answer.body);
+      if (body === undefined) throw new Error(`the answer has more than ${maxAnswerBytes} bytes`);
       const status = statusOf(answer.trailers as Headers) ?? statusOf(answer.headers);
       if (answer.statusCode !== 200) throw new Error(`gRPC over HTTP answered ${answer.statusCode}`);
       if (status !== '0') throw new Error(`the answer has the gRPC status ${status ?? '(none)'}`);
@@ -73,13 +76,14 @@ function listOf(headers: Headers): HttpAnswer['headers'] {
   );
 }
 
-async function read(body: Dispatcher.ResponseData['body']): Promise<Buffer> {
+/** Nothing when it is too long. */
+async function read(body: Dispatcher.ResponseData['body']): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     // Leaving the loop ends the body.
-    if (bytes > maxAnswerBytes) throw new Error(`the answer has more than ${maxAnswerBytes} bytes`);
+    if (bytes > maxAnswerBytes) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
-import type { AuthorizerCalls } from '../../src/authorizer-calls.ts';
+import { Agent } from 'undici';
+import { type AuthorizerCalls, createAuthorizerCalls } from '../../src/authorizer-calls.ts';
 import type { HttpAnswer, HttpQuestion } from '../../src/ext-authz/http-check.ts';
 import type { AuthorizationCheck, AuthorizationVerdict, HeaderMutation } from '../../src/ext-authz/service.ts';
 import { dropRemovedQuery } from '../../src/host/parsed-query.ts';
@@ -297,6 +298,20 @@ for (const [name, answer] of Object.entries(unsendable)) {
     }
   });
 }
+
+t.test('a denial with a body that nobody reads whole is a denial without one', async (t) => {
+  const server = createServer((_, response) => void response.writeHead(403).end(Buffer.alloc(1_048_577)));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const agent = new Agent();
+  t.teardown(async () => {
+    await agent.destroy();
+    server.close();
+  });
+  const service = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const question = { method: 'GET', path: '/', headers: ['host', 'a'], body: undefined };
+  const answer = await createAuthorizerCalls(agent).http(service, question, new AbortController().signal);
+  t.match(answer, { status: 403, body: { length: 0 } });
+});
 
 t.test('an authorizer that does not answer is waited for no longer than its time, and then not asked on', async (t) => {
   let told: AbortSignal | undefined;
