@@ -265,7 +265,7 @@ const failures: Record<string, Answer> = {
   'answers 503': status(503),
 };
 for (const [name, answer] of Object.entries(failures)) {
-  t.test(`an authorizer that ${name}: refused with statusOnError, or passed with failOpen`, async (t) => {
+  t.test(`an authorizer that ${name}: refused with statusOnError, or passed with failOpen (AUTHZ-006)`, async (t) => {
     const closed = await serve(t, { answer });
     t.match(await closed.send('/ask'), { status: 403, body: '', headers: { 'x-inmesh-error': 'ERR_MESH_AUTHORIZER' } });
     t.equal((await closed.send('/ask'))?.status, 403);
