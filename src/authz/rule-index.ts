@@ -25,15 +25,27 @@ const few = 4;
  *   the canonical path alone
  */
 export function indexRules(rules: readonly IndexedRule[], viewed: boolean): FindRule {
-  // Rules with many keys on many sides would meet in too many places, and counting them would take long.
-  const room: Room = { left: 20 * rules.length + 1_000, looks: 200 * rules.length + 10_000 };
+  const room = roomFor(rules.length);
   const all = rules.map(({ matches, keys }, ordinal): Entry => ({ matches, keys, ordinal, names: namesOfSides(keys) }));
   const root = build(all, dimensions, room);
   const none = rules.length;
+  let pathless: IndexNode | undefined;
   return (facts, derived) => {
-    const found = search(root, facts, derived, none, viewed);
+    let from = root;
+    if (viewed && root.paths !== undefined && (derived.views ??= pathViews(facts.path, facts.rawPath)) === 'doubt') {
+      // A path that could be any tells no rules apart, but the other sides do. Few requests ever need this.
+      from = pathless ??= build(all, pathlessDimensions, roomFor(none));
+    }
+    const found = search(from, facts, derived, none, viewed);
     return found === none ? -1 : found;
   };
+}
+
+const pathlessDimensions: readonly Dimension[] = dimensions.filter((side) => side !== 'path');
+
+/** Rules with many keys on many sides would meet in too many places, and counting them would take long. */
+function roomFor(rules: number): Room {
+  return { left: 20 * rules + 1_000, looks: 200 * rules + 10_000 };
 }
 
 interface Entry extends IndexedRule {

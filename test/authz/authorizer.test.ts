@@ -3,7 +3,8 @@ import { type AuthorizationObserver, compileAuthorizer } from '../../src/authz/a
 import { compileCustom } from '../../src/authz/custom.ts';
 import { type PrefixTree, prefixTree } from '../../src/authz/prefix-tree.ts';
 import { reportAuthorization } from '../../src/authz/report.ts';
-import type { AuthorizationFacts } from '../../src/authz/rule.ts';
+import { type AuthorizationFacts, nothingDerived } from '../../src/authz/rule.ts';
+import { indexRules } from '../../src/authz/rule-index.ts';
 import { createTallies } from '../../src/authz/tallies.ts';
 import type { AuthorizationAudit } from '../../src/index.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
@@ -302,4 +303,29 @@ t.test('a rule that was compiled before is not compiled again, unless it is read
   t.equal(compileAs('DENY'), 0);
   t.ok(compileAs('ALLOW') > 0);
   t.equal(compileAs('ALLOW'), 0);
+});
+
+t.test('a path that could be any finds its rules by their other sides', async (t) => {
+  let asked = 0;
+  const keys = (i: number) => ({
+    path: { texts: [], paths: { exact: [`/p${i}`], prefixes: [] } },
+    caller: {
+      texts: [{ by: 'principal' as const, key: `spiffe://cluster.local/ns/a/sa/${i}` }],
+      paths: { exact: [], prefixes: [] },
+    },
+  });
+  const rules = Array.from({ length: 1_000 }, (_, i) => ({
+    keys: keys(i),
+    matches: ({ peer }: AuthorizationFacts) => {
+      asked++;
+      return peer?.spiffeId.endsWith(`/${i}`) === true;
+    },
+  }));
+  const find = indexRules(rules, true);
+  const path = `/${'%41'.repeat(1_000)}`;
+  const of = (account: string) =>
+    at(path, { peer: { spiffeId: `spiffe://cluster.local/ns/a/sa/${account}`, trustDomain: 'cluster.local' } });
+  t.equal(find(of('7'), nothingDerived()), 7);
+  t.equal(find(of('none'), nothingDerived()), -1);
+  t.ok(asked < 10, `${asked} were asked`);
 });

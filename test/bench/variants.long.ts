@@ -11,6 +11,7 @@ import { Agent, setGlobalDispatcher } from 'undici';
 import { RawConnection } from './raw-client.ts';
 import { rawServer } from './raw-server.ts';
 import { readCredentials, startSecureTarget } from './secure.ts';
+import { tokenLines } from './tokens.ts';
 import { inboundVariants } from './variants/inbound.ts';
 import { outboundVariants } from './variants/outbound.ts';
 import { secureVariants } from './variants/secure.ts';
@@ -59,20 +60,22 @@ t.test('every way of calling over TLS calls', async (t) => {
 
 t.test('every way of serving serves', async (t) => {
   for (const { name, serve } of inboundVariants) {
-    const { port, close, folder } = await serve();
+    const { port, close, folder, tokens } = await serve();
+    t.teardown(close);
     const secure = folder === undefined ? undefined : clientOptions(folder);
-    const connection = await RawConnection.open(port, '/hello', secure);
+    const lineOf = tokens && tokenLines(tokens);
+    const connection = await RawConnection.open(port, '/hello', secure, lineOf);
     await connection.call();
     await connection.call();
     connection.close();
     if (secure !== undefined) {
       t.pass(name);
-      await close();
       continue;
     }
-    const response = await fetch(`http://127.0.0.1:${port}/hello`, { headers: { connection: 'close' } });
+    const [, authorization] = lineOf?.().trim().split(': ') ?? [];
+    const headers = { connection: 'close', ...(authorization === undefined ? {} : { authorization }) };
+    const response = await fetch(`http://127.0.0.1:${port}/hello`, { headers });
     t.same(await response.json(), { hello: 'world' }, name);
-    await close();
   }
 });
 
