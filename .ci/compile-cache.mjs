@@ -3,4 +3,7 @@
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-enableCompileCache?.(fileURLToPath(new URL('../.cache/compile', import.meta.url)));
+const folder = fileURLToPath(new URL('../.cache/compile', import.meta.url));
+enableCompileCache?.(folder);
+// Programs that tests start have it, too.
+process.env.NODE_COMPILE_CACHE ??= folder;
