@@ -2,7 +2,8 @@ import type { LookupAddress, LookupAllOptions } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+// As a whole: older versions of Node.js lack one of its functions, and are to be told which version is needed.
+import * as tls from 'node:tls';
 import { Client, type Dispatcher } from 'undici';
 import { meshCiphers } from '../identity/tls-options.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -173,20 +174,20 @@ function maxAgeOf(header: string | string[] | undefined): number | undefined {
 }
 
 /** The context is made once for one content of the file. */
-function trusting(rootsFile: string | undefined): () => SecureContext {
+function trusting(rootsFile: string | undefined): () => tls.SecureContext {
   const common = { minVersion: 'TLSv1.2', ciphers: meshCiphers } as const;
-  let context: SecureContext | undefined;
+  let context: tls.SecureContext | undefined;
   let seen: string | undefined;
   return () => {
     if (rootsFile === undefined) {
-      context ??= createSecureContext(common);
+      context ??= tls.createSecureContext(common);
       return context;
     }
     const text = readFileSync(rootsFile, 'utf8');
     if (context === undefined || text !== seen) {
       // Node skips what is not PEM without a word.
       if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new Error(`${rootsFile} holds no PEM certificate`);
-      context = createSecureContext({ ...common, ca: [...getCACertificates('default'), text] });
+      context = tls.createSecureContext({ ...common, ca: [...tls.getCACertificates('default'), text] });
       seen = text;
     }
     return context;
