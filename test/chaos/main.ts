@@ -11,7 +11,7 @@ import { missingOnThisMachine, runCase } from './run-case.ts';
 const usage = `npm run chaos -- [--only EP-01,NET] [--bounded] [--quick]
   --only      these cases: identifiers, or how they begin
   --bounded   fewer calls: what CI runs, a few minutes
-  --quick     what npm test runs`;
+  --quick     those that come out the same on any machine, in about a minute`;
 
 interface Options {
   readonly only: readonly string[];

@@ -1,3 +1,0 @@
-import { testQuickCases } from './quick-cases.ts';
-
-testQuickCases((id) => !/^(CERT|EP|NET|POL)-/.test(id));
