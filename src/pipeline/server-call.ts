@@ -12,11 +12,36 @@ export interface CallOwner {
   readonly clock: Clock;
 }
 
+/** Bits of {@link ServerCall.hints}. */
+export const headerHints = {
+  /** Any of traceparent, tracestate, baggage, b3, x-b3-*. */
+  trace: 1,
+  /** `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`. */
+  timeout: 2,
+  /** Names that only the mesh may assert. */
+  reserved: 4,
+  /** `transfer-encoding`. */
+  coding: 8,
+  /** `endpoint-load-metrics-format`. */
+  load: 16,
+  /** `x-forwarded-client-cert`. */
+  clientCert: 32,
+} as const;
+
+// One key for the process even if two copies of the package are loaded: middleware that came with
+// one copy must find what the other decided.
+const key = Symbol.for('inmesh.server-call');
+interface Marked {
+  [key]?: ServerCall;
+}
+
 /**
  * One inbound request on its way through the server pipeline. Filters share plain fields: each
  * names the filter that sets it.
+ *
+ * Every field is set, so that all calls have one shape; what few ask for is looked up when they do.
  */
-export interface ServerCall {
+export class ServerCall {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly owner: CallOwner;
@@ -27,17 +52,6 @@ export interface ServerCall {
   readonly method: string;
   /** The port that the workload listens on; 0 when unknown. */
   readonly localPort: number;
-  /** IP address of the peer of the connection, which may be a proxy; nothing once the connection is gone. */
-  readonly sourceAddress: string | undefined;
-  /** IP address that the connection came in on. */
-  readonly destinationAddress: string | undefined;
-  /** Server name that the TLS client asked for; '' without one. */
-  readonly sni: string;
-  /** Of the request, as it is now: names and values in turn, names as they were written. */
-  readonly rawHeaders: readonly string[];
-  /** IP address of the caller as {@link trustedProxies} tell it; nothing when it cannot be known. */
-  readonly remoteAddress: string | undefined;
-
   /** sanitize: how many proxies before this process are trusted to tell the address of the caller. */
   trustedProxies: number;
   /** sanitize: path as it arrived, without query and fragment. */
@@ -72,57 +86,6 @@ export interface ServerCall {
   handed: boolean;
   /** Runs the application. */
   readonly next: (request: IncomingMessage, response: ServerResponse) => void;
-}
-
-/** Bits of {@link ServerCall.hints}. */
-export const headerHints = {
-  /** Any of traceparent, tracestate, baggage, b3, x-b3-*. */
-  trace: 1,
-  /** `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`. */
-  timeout: 2,
-  /** Names that only the mesh may assert. */
-  reserved: 4,
-  /** `transfer-encoding`. */
-  coding: 8,
-  /** `endpoint-load-metrics-format`. */
-  load: 16,
-  /** `x-forwarded-client-cert`. */
-  clientCert: 32,
-} as const;
-
-// One key for the process even if two copies of the package are loaded: middleware that came with
-// one copy must find what the other decided.
-const key = Symbol.for('inmesh.server-call');
-interface Marked {
-  [key]?: ServerCall;
-}
-
-/** Every field is set, so that all calls have one shape; what few ask for is looked up when they do. */
-class InboundCall implements ServerCall {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly owner: CallOwner;
-  readonly startedAt: number;
-  readonly connection: Connection | undefined;
-  readonly method: string;
-  readonly localPort: number;
-  trustedProxies: number;
-  rawPath: string;
-  path: string;
-  host: string;
-  hostConflict: boolean;
-  hints: number;
-  peer: Peer | undefined;
-  claims: Readonly<Record<string, unknown>> | undefined;
-  tokenClaims: Readonly<Record<string, unknown>> | undefined;
-  requestPrincipal: string | undefined;
-  authorization: AuthorizationDecision | undefined;
-  deadline: number;
-  observed: boolean;
-  flag: string;
-  scope: Scope | undefined;
-  handed: boolean;
-  readonly next: ServerCall['next'];
 
   constructor(
     request: IncomingMessage,
@@ -158,23 +121,28 @@ class InboundCall implements ServerCall {
     this.next = next;
   }
 
+  /** IP address of the peer of the connection, which may be a proxy; nothing once the connection is gone. */
   get sourceAddress(): string | undefined {
     return plainAddress(this.request.socket?.remoteAddress);
   }
 
+  /** IP address that the connection came in on. */
   get destinationAddress(): string | undefined {
     return plainAddress(this.request.socket?.localAddress);
   }
 
+  /** Server name that the TLS client asked for; '' without one. */
   get sni(): string {
     const { servername } = this.request.socket as Partial<TLSSocket>;
     return typeof servername === 'string' ? servername : '';
   }
 
+  /** Of the request, as it is now: names and values in turn, names as they were written. */
   get rawHeaders(): readonly string[] {
     return this.request.rawHeaders;
   }
 
+  /** IP address of the caller as {@link trustedProxies} tell it; nothing when it cannot be known. */
   get remoteAddress(): string | undefined {
     return remoteAddressOf(this.sourceAddress, this.rawHeaders, this.trustedProxies);
   }
@@ -189,7 +157,7 @@ export function createServerCall(
   startedAt: number,
   connection: Connection | undefined,
 ): ServerCall {
-  const call = new InboundCall(request, response, next, owner, startedAt, connection);
+  const call = new ServerCall(request, response, next, owner, startedAt, connection);
   (request as Marked)[key] = call;
   return call;
 }

@@ -28,12 +28,16 @@ const applications = ['express', 'fastify'].map((name) => {
   const home = join(folder.path, name);
   const packages = [
     'inmesh',
+    '@inmesh/admin',
     '@inmesh/ca',
     '@inmesh/ext-authz',
+    '@inmesh/grpc',
     '@inmesh/istiod',
+    '@inmesh/otel',
     '@inmesh/ratelimit',
     '@inmesh/sds',
     '@inmesh/spiffe',
+    '@inmesh/xds',
     `@inmesh/${name}`,
   ].map(pathOf);
   freshApplication(home, [...packages, framework(name)]);
