@@ -4,6 +4,12 @@ import { type Reading, readFields, type Schema, writeFields } from './schema.ts'
 /** How one value looks on the wire. */
 export interface Kind<T> {
   readonly wire: WireType;
+  /** What it is called in `.proto` files: `uint32`, `google.protobuf.Duration`; `message` and `enum` say which below. */
+  readonly type: string;
+  /** The message that it is. */
+  readonly schema?: () => Schema<unknown>;
+  /** Names of the values of an enumeration, by number. */
+  readonly names?: readonly (string | undefined)[];
   /** What a field has that nobody wrote, and that is not written; nothing: absence is told apart. */
   readonly zero?: T;
   /** `before`: what an earlier occurrence of the same field said; messages are merged into it. */
@@ -13,6 +19,7 @@ export interface Kind<T> {
 
 export const string: Kind<string> = {
   wire: WireType.LengthDelimited,
+  type: 'string',
   zero: '',
   read: (reader) => reader.string(),
   write: (writer, value) => void writer.string(value),
@@ -20,12 +27,14 @@ export const string: Kind<string> = {
 
 export const bytes: Kind<Uint8Array | undefined> = {
   wire: WireType.LengthDelimited,
+  type: 'bytes',
   read: (reader) => reader.bytes(),
   write: (writer, value) => void writer.bytes(value ?? new Uint8Array()),
 };
 
 export const bool: Kind<boolean> = {
   wire: WireType.Varint,
+  type: 'bool',
   zero: false,
   read: (reader) => reader.bool(),
   write: (writer, value) => void writer.bool(value),
@@ -33,6 +42,7 @@ export const bool: Kind<boolean> = {
 
 export const uint32: Kind<number> = {
   wire: WireType.Varint,
+  type: 'uint32',
   zero: 0,
   read: (reader) => reader.uint32(),
   write: (writer, value) => void writer.uint32(value),
@@ -40,6 +50,7 @@ export const uint32: Kind<number> = {
 
 export const int32: Kind<number> = {
   wire: WireType.Varint,
+  type: 'int32',
   zero: 0,
   read: (reader) => reader.int32(),
   write: (writer, value) => void writer.int32(value),
@@ -48,6 +59,7 @@ export const int32: Kind<number> = {
 /** As a number, exact up to 2^53 - 1: nothing that Envoy's API counts in 64 bits is larger. */
 export const uint64: Kind<number> = {
   wire: WireType.Varint,
+  type: 'uint64',
   zero: 0,
   read: (reader) => Number(reader.uint64()),
   write: (writer, value) => void writer.uint64(value),
@@ -56,6 +68,7 @@ export const uint64: Kind<number> = {
 /** As a number, exact between -(2^53 - 1) and 2^53 - 1. */
 export const int64: Kind<number> = {
   wire: WireType.Varint,
+  type: 'int64',
   zero: 0,
   read: (reader) => Number(reader.int64()),
   write: (writer, value) => void writer.int64(value),
@@ -63,6 +76,7 @@ export const int64: Kind<number> = {
 
 export const double: Kind<number> = {
   wire: WireType.Bit64,
+  type: 'double',
   zero: 0,
   read: (reader) => reader.double(),
   write: (writer, value) => void writer.double(value),
@@ -70,6 +84,7 @@ export const double: Kind<number> = {
 
 export const float: Kind<number> = {
   wire: WireType.Bit32,
+  type: 'float',
   zero: 0,
   read: (reader) => reader.float(),
   write: (writer, value) => void writer.float(value),
@@ -84,6 +99,8 @@ export const float: Kind<number> = {
 export function enumOf<N extends string>(...names: readonly (N | undefined)[]): Kind<N | number> {
   return {
     wire: WireType.Varint,
+    type: 'enum',
+    names,
     zero: names[0] ?? 0,
     read(reader) {
       const number = reader.int32();
@@ -97,6 +114,8 @@ export function enumOf<N extends string>(...names: readonly (N | undefined)[]): 
 export function message<T>(schema: () => Schema<T>): Kind<T | undefined> {
   return {
     wire: WireType.LengthDelimited,
+    type: 'message',
+    schema: schema as () => Schema<unknown>,
     read: (reader, reading, before) => readFields(schema(), reader, reader.uint32(), reading, before),
     write(writer, value) {
       writer.fork();
@@ -108,8 +127,10 @@ export function message<T>(schema: () => Schema<T>): Kind<T | undefined> {
 
 /** `google.protobuf.UInt32Value` and its like: there or not. */
 export function wrapped<T>(kind: Kind<T>): Kind<T | undefined> {
+  const word = kind.type.replace('int', 'Int');
   return {
     wire: WireType.LengthDelimited,
+    type: `google.protobuf.${word.charAt(0).toUpperCase()}${word.slice(1)}Value`,
     read(reader, reading) {
       const end = reader.uint32() + reader.pos;
       let value = kind.zero as T;
@@ -134,6 +155,7 @@ export function wrapped<T>(kind: Kind<T>): Kind<T | undefined> {
 /** `google.protobuf.Duration` in milliseconds. */
 export const duration: Kind<number | undefined> = {
   wire: WireType.LengthDelimited,
+  type: 'google.protobuf.Duration',
   read(reader) {
     const end = reader.uint32() + reader.pos;
     let ms = 0;

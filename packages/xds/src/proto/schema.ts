@@ -4,6 +4,10 @@ import type { Kind } from './kinds.ts';
 /** One field of a message. */
 export interface Field<T> {
   readonly number: number;
+  /** How often it may come. `optional` is one whose absence is told apart. */
+  readonly label: 'single' | 'optional' | 'repeated' | 'map';
+  /** What its values are; those of a map have strings as keys. */
+  readonly kind: Kind<unknown>;
   /** What it is before anything was read. */
   initial(): T;
   read(reader: BinaryReader, type: WireType, before: T, reading: Reading, name: string): T;
@@ -63,17 +67,19 @@ export function schema<T>(name: string, { fields, ignored = {}, oneofs = [] }: S
 
 /** One value; absent ones have the zero of their kind, or `undefined` where the kind has none (messages, wrappers). */
 export function single<T>(number: number, kind: Kind<T>): Field<T> {
-  return singular(number, kind, kind.zero as T);
+  return singular('single', number, kind, kind.zero as T);
 }
 
 /** One value that may be absent: `optional` ones, and those of a `oneof`. */
 export function optional<T>(number: number, kind: Kind<T>): Field<T | undefined> {
-  return singular<T | undefined>(number, kind as Kind<T | undefined>, undefined);
+  return singular<T | undefined>('optional', number, kind as Kind<T | undefined>, undefined);
 }
 
-function singular<T>(number: number, kind: Kind<T>, zero: T): Field<T> {
+function singular<T>(label: 'single' | 'optional', number: number, kind: Kind<T>, zero: T): Field<T> {
   return {
     number,
+    label,
+    kind: kind as Kind<unknown>,
     initial: () => zero,
     read(reader, type, before, reading, name) {
       if (type !== kind.wire) return passOver(reader, type, number, before);
@@ -95,6 +101,8 @@ export function repeated<T>(number: number, kind: Kind<T>): Field<readonly Exclu
   type Item = Exclude<T, undefined>;
   return {
     number,
+    label: 'repeated',
+    kind: kind as Kind<unknown>,
     initial: () => [],
     read(reader, type, before, reading, name) {
       const list = before as Item[];
@@ -122,6 +130,8 @@ export function repeated<T>(number: number, kind: Kind<T>): Field<readonly Exclu
 export function mapOf<T>(number: number, kind: Kind<T>): Field<ReadonlyMap<string, T>> {
   return {
     number,
+    label: 'map',
+    kind: kind as Kind<unknown>,
     initial: () => new Map<string, T>(),
     read(reader, type, before, reading, name) {
       if (type !== WireType.LengthDelimited) return passOver(reader, type, number, before);

@@ -58,6 +58,7 @@ function structKind(): Kind<JsonObject | undefined> {
   const kind = message(() => structSchema);
   return {
     wire: kind.wire,
+    type: 'google.protobuf.Struct',
     read: (reader, reading) => toJson(kind.read(reader, reading)),
     write: (writer, value) => kind.write(writer, value && fromJson(value)),
   };
