@@ -10,6 +10,7 @@ import type { Field, Schema } from '../../src/proto/schema.ts';
  * API is of July 2024: what is newer than that is listed here.
  */
 const newer: Readonly<Record<string, readonly string[]>> = {
+  'envoy.config.route.v3.RouteMatch': ['filter_state', 'cookies'],
   'envoy.service.discovery.v3.DiscoveryResponse': ['resource_errors'],
   'envoy.service.discovery.v3.DeltaDiscoveryResponse': ['resource_errors'],
 };

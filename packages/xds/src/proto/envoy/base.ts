@@ -63,7 +63,7 @@ export interface DataSource {
 export const dataSourceSchema: Schema<DataSource> = schema<DataSource>('envoy.config.core.v3.DataSource', {
   fields: {
     filename: optional(1, string),
-    inline_bytes: single(2, bytes),
+    inline_bytes: optional(2, bytes),
     inline_string: optional(3, string),
     environment_variable: optional(4, string),
   },

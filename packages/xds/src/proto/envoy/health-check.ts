@@ -104,7 +104,7 @@ export const healthCheckPayloadSchema: Schema<HealthCheckPayload> = schema<Healt
   {
     fields: {
       text: optional(1, string),
-      binary: single(2, bytes),
+      binary: optional(2, bytes),
     },
     oneofs: [['text', 'binary']],
   },
