@@ -46,6 +46,8 @@ export interface ConnectDependencies {
   openOriginal(cluster: Cluster, host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
   /** Makes a connection to a host outside of the mesh. */
   openOutside(host: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
+  /** Counts a connection that is open. Absent: nobody does. */
+  opened?(socket: Duplex, state: ClusterState | undefined, endpoint: EndpointState | undefined): void;
   /** What the connections of a cluster share; nothing where there is no limit. */
   budget?(cluster: Cluster): ConnectionBudget | undefined;
 }
@@ -123,6 +125,7 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
         if (budget !== undefined) budget.connections--;
       });
       state.health.opened(endpoint);
+      dependencies.opened?.(socket, state, endpoint);
       return socket;
     } catch (error) {
       endpoint.tryEnded();
@@ -139,12 +142,17 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
     port: number,
     tlsHost: string | undefined,
   ): Promise<Duplex> => {
-    if (state === undefined) return openOutside(host, port, tlsHost);
-    const { discovery } = state.cluster;
-    if (discovery.kind !== 'original') return connectInside(state, tlsHost, host);
-    return changesOriginal(state.cluster)
-      ? openOriginal(state.cluster, host, port, tlsHost)
-      : openOutside(host, port, tlsHost);
+    if (state !== undefined && state.cluster.discovery.kind !== 'original') return connectInside(state, tlsHost, host);
+    const opening =
+      state !== undefined && changesOriginal(state.cluster)
+        ? openOriginal(state.cluster, host, port, tlsHost)
+        : openOutside(host, port, tlsHost);
+    const { opened } = dependencies;
+    if (opened === undefined) return opening;
+    return opening.then((socket) => {
+      opened(socket, state, undefined);
+      return socket;
+    });
   };
 
   return {

@@ -36,6 +36,8 @@ interface GuardDependencies {
   readonly logger: Logger;
   readonly tallies: Tallies;
   readonly observer: AuthorizationObserver;
+  /** Counts a connection that was let in. */
+  opened?(socket: Socket, peer: Peer | undefined): void;
   /** Nothing: no configuration yet. */
   policy(): InboundPolicy | undefined;
 }
@@ -43,7 +45,7 @@ interface GuardDependencies {
 /** Hands connections to the handler that policies let in, and closes all others. */
 export function guardStreams(
   handler: TcpHandler,
-  { logger, observer, policy, tallies }: GuardDependencies,
+  { logger, observer, opened, policy, tallies }: GuardDependencies,
 ): (socket: Socket, peer: Peer | undefined) => void {
   let compiled: readonly unknown[] | undefined;
   let authorize: AuthorizeConnection | undefined;
@@ -68,6 +70,7 @@ export function guardStreams(
     try {
       const verdict = authorizeNow()?.(facts, observer);
       if (verdict?.allowed === true) {
+        opened?.(socket, peer);
         const served = handler(socket, { peer, sni: facts.sni });
         if (served instanceof Promise) served.catch(failed);
         return;

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AuthorizerCalls } from './authorizer-calls.ts';
 import type { AuthorizationOptions } from './authz/authorizer.ts';
@@ -22,12 +22,14 @@ import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { OverloadStatus } from './overload/protection.ts';
-import type { Scope } from './pipeline/scope.ts';
+import type { Peer, Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
+import { destinationLabels } from './series-labels.ts';
 import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
+import { callerLabels } from './telemetry/server-filter.ts';
 import { type Acceptor, type AcceptorOptions, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
@@ -86,6 +88,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
   const counts = createConnectionCounts();
   let closed = false;
   const tallies = createTallies();
+  const ownLabels = destinationLabels(dependencies.workload);
   const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
   const ownPrincipal = (): string => identity?.current()?.credentials.spiffeId ?? '';
   const pipeline = createServerPipeline({
@@ -145,7 +148,9 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     async listenTcp(handler, options) {
       mustBeOpen();
       const policy = (): InboundPolicy | undefined => snapshot()?.inbound;
-      const onStream = guardStreams(handler, { logger, tallies, observer, policy });
+      const opened = (socket: Socket, peer: Peer | undefined): void =>
+        dependencies.metrics.tcp({ ...ownLabels, ...callerLabels(peer) }).watch(socket);
+      const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy });
       return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },
     handle: pipeline.handle,

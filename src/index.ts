@@ -35,6 +35,7 @@ export type {
   Application,
   BreakerStatus,
   ClusterStatus,
+  ConfigCounts,
   EndpointStatus,
   Explained,
   FastifyLike,
@@ -49,6 +50,12 @@ export type {
   MeshStats,
   OutlierDetectionStatus,
 } from './mesh-api.ts';
+export {
+  type MetricFamiliesOptions,
+  type MetricsPage,
+  meshMetricsText,
+  metricFamilies,
+} from './metric-families.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
 export type { Workload } from './model/workload.ts';
 export type { OverloadStatus } from './overload/protection.ts';
@@ -63,7 +70,18 @@ export type {
 } from './ratelimit/service.ts';
 export type { AuthorizerStatus } from './server-authorizers.ts';
 export type { RateLimitStatus } from './server-limits.ts';
-export { bucketBoundsMs, quantileMs, type SeriesLabels, type SeriesSnapshot } from './telemetry/metrics.ts';
+export type { MetricFamily, MetricHistogram, MetricSample } from './telemetry/metric-family.ts';
+export {
+  bucketBoundsMs,
+  istioBounds,
+  type OutcomeSnapshot,
+  quantileMs,
+  type SeriesLabels,
+  type SeriesSnapshot,
+  type SizeSnapshot,
+  type TcpSeriesSnapshot,
+} from './telemetry/metrics.ts';
+export { type MetricsFormat, metricsContentTypes, metricsFormat, prometheusText } from './telemetry/prometheus.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';
 export type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
 export { type MeshServerOptions, meshServerOptions } from './transport/server-options.ts';

@@ -2,14 +2,12 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { AuthorizationAudit } from './authz/report.ts';
-import type { AuthorizationCount } from './authz/tallies.ts';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
 import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
 import type { InboundExplanation, OutboundExplanation } from './explain/result.ts';
 import type { ExternalAuthorization } from './ext-authz/service.ts';
 import type { FallbackFunction } from './fallback-api.ts';
-import type { FaultStatus } from './fault/active.ts';
 import type { MeshAgent } from './host/agent.ts';
 import type { IdentitySource } from './identity/source.ts';
 import type { IdentityHealth } from './identity/store.ts';
@@ -18,16 +16,24 @@ import type { JwksStatus } from './jwt/key-sources.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
+import type { BreakerStatus, EndpointStatus, IdentityStatus, MeshHealth, MeshStats } from './mesh-stats.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
-import type { OverloadStatus } from './overload/protection.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
-import type { AuthorizerStatus } from './server-authorizers.ts';
-import type { RateLimitStatus } from './server-limits.ts';
-import type { SeriesSnapshot } from './telemetry/metrics.ts';
-import type { InboundConnections } from './transport/connection-counts.ts';
 import type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
+
+export type {
+  BreakerStatus,
+  ClusterStatus,
+  ConfigCounts,
+  EndpointStatus,
+  HealthCheckStatus,
+  IdentityStatus,
+  MeshHealth,
+  MeshStats,
+  OutlierDetectionStatus,
+} from './mesh-stats.ts';
 
 /** Options of `createMesh`. Everything is optional; what is absent comes from the environment. */
 export interface MeshOptions {
@@ -173,125 +179,6 @@ export interface MeshServer {
   readonly host: string;
   /** Stops accepting, finishes what is in flight (at most `graceMs`, default 10,000), closes. */
   close(graceMs?: number): Promise<void>;
-}
-
-/** State of the certificate in use, for people and health checks. */
-export interface IdentityStatus {
-  readonly spiffeId: string;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  /** Counts accepted certificates, from 1. */
-  readonly generation: number;
-}
-
-/** One endpoint as the balancer sees it. */
-export interface EndpointStatus {
-  readonly cluster: string;
-  readonly address: string;
-  readonly workload: string;
-  readonly healthy: boolean;
-  readonly inFlight: number;
-  /** How often outlier detection has ejected it so far. */
-  readonly ejections: number;
-  /** Why it is not healthy, in Envoy's words: `consecutive_5xx`, `success_rate`, `failed_active_hc` … */
-  readonly reason?: string;
-  /** Why its last health check failed: `status 503`. */
-  readonly problem?: string;
-}
-
-/** One cluster that was called so far. Names follow Envoy's statistics of clusters. */
-export interface ClusterStatus {
-  readonly cluster: string;
-  /** Envoy `membership_total`. */
-  readonly endpoints: number;
-  /** Those that may be chosen (`membership_healthy`). */
-  readonly healthy: number;
-  /** Envoy `outlier_detection.*`; counters only grow. Absent without outlier detection. */
-  readonly outlierDetection?: OutlierDetectionStatus;
-  /** Envoy `health_check.*`; counters only grow. Absent without health checks. */
-  readonly healthCheck?: HealthCheckStatus;
-}
-
-export interface HealthCheckStatus {
-  /** Endpoints that pass now. */
-  readonly healthy: number;
-  readonly attempt: number;
-  readonly success: number;
-  readonly failure: number;
-  /** Of the failures, those without an answer. */
-  readonly networkFailure: number;
-  /** Of the failures, those that an endpoint announced on a call. */
-  readonly passiveFailure: number;
-}
-
-export interface OutlierDetectionStatus {
-  /** Endpoints that are out now (`ejections_active`). */
-  readonly active: number;
-  /** Ejections by cause (`ejections_enforced_<cause>`). */
-  readonly enforced: Readonly<Record<string, number>>;
-  /** What was found, by cause, ejected or not (`ejections_detected_<cause>`). */
-  readonly detected: Readonly<Record<string, number>>;
-  /** Findings that were let pass because enough endpoints were out (`ejections_overflow`). */
-  readonly overflow: number;
-}
-
-/** One circuit breaker (`inmesh.dev/v1` CircuitBreaker) of a cluster that was called. */
-export interface BreakerStatus {
-  readonly cluster: string;
-  /** `closed`: calls pass. `open`: none does. `halfOpen`: one, which decides. */
-  readonly state: 'closed' | 'open' | 'halfOpen';
-  /** Calls in the rolling window that counted, and failures among them. */
-  readonly calls: number;
-  readonly failures: number;
-  /** How often it has opened. */
-  readonly openings: number;
-  /** Calls that it has refused. */
-  readonly refusals: number;
-}
-
-/** Whether a mesh can do its work, for readiness probes and people. */
-export interface MeshHealth {
-  /** There are a configuration and, where this process has one, a certificate that is valid now; and it is not closing. */
-  readonly ready: boolean;
-  /** Why it is not ready. */
-  readonly reasons: readonly string[];
-  /** What is wrong while it is ready: a certificate that was not renewed in time, a source or an issuer's keys out of reach. */
-  readonly warnings: readonly string[];
-  /** Absent: this process has no identity. */
-  readonly identity: IdentityHealth | undefined;
-}
-
-/** Counters and state, taken at one moment. */
-export interface MeshStats {
-  readonly workload: Workload;
-  readonly configVersion: string | undefined;
-  /** The certificate in use; nothing before the first one, and nothing once it has expired. */
-  readonly identity: IdentityStatus | undefined;
-  /** How the identity is doing, also when there is none; absent where this process has none at all. */
-  readonly identityHealth: IdentityHealth | undefined;
-  readonly requests: readonly SeriesSnapshot[];
-  readonly endpoints: readonly EndpointStatus[];
-  readonly clusters: readonly ClusterStatus[];
-  readonly breakers: readonly BreakerStatus[];
-  /** Faults that routes inject into calls. */
-  readonly faults: FaultStatus;
-  /** What EgressPolicies have decided so far about outbound calls; with `dryRun`, what those would have that are only tried out. */
-  readonly egress: readonly AuthorizationCount[];
-  /** What the RateLimits of this workload have refused. */
-  readonly rateLimits: readonly RateLimitStatus[];
-  /** The keys of tokens that are fetched, by where they come from. */
-  readonly jwks: readonly JwksStatus[];
-  /** What external authorizers (AuthorizationPolicy `CUSTOM`) were asked and said; none asked yet: none here. */
-  readonly authorizers: readonly AuthorizerStatus[];
-  /** How this server protects itself (`inmesh.dev/v1` OverloadPolicy); nothing without one, or before the first request. */
-  readonly overload: OverloadStatus | undefined;
-  /**
-   * What AuthorizationPolicies have decided so far, by policy; with `dryRun`, what those would have that
-   * are only tried out. Policies without a request are not in it.
-   */
-  readonly authorization: readonly AuthorizationCount[];
-  /** Of the ports that `mesh.listen` opened. */
-  readonly connections: InboundConnections;
 }
 
 /** What happened, for whoever listens with {@link Mesh.on}. */

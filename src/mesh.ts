@@ -18,7 +18,7 @@ import { createKeySources } from './jwt/key-sources.ts';
 import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
-import type { IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import type { ConfigCounts, IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
@@ -46,7 +46,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const { workload, logger } = settings;
   const clock = options.clock ?? systemClock;
   const random = options.random ?? systemRandom;
-  const metrics = createMetrics();
+  const metrics = createMetrics({ clock });
   const events = createEmitter<MeshEvents>(logger);
   const config = createConfigStore();
   const configSource = configSourceOf(options, settings, clock);
@@ -121,8 +121,11 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     snapshot: () => config.current(),
   });
 
+  const counts = { accepted: 0, rejected: 0, lost: 0, acceptedAt: 0 };
   config.subscribe({
     update(snapshot, report) {
+      counts.accepted++;
+      counts.acceptedAt = clock.wallNow();
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
       keys.use(snapshot.inbound.requestAuthentication ?? []);
@@ -130,10 +133,14 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       events.emit('config', { version: snapshot.version, report });
     },
     reject(problems) {
+      counts.rejected++;
       for (const problem of problems) logger.error({ source: configSource.name }, describeProblem(problem));
       events.emit('config-rejected', { problems });
     },
-    lost: (reason) => logger.warn({ source: configSource.name, error: reason.message }, 'configuration out of reach'),
+    lost(reason) {
+      counts.lost++;
+      logger.warn({ source: configSource.name, error: reason.message }, 'configuration out of reach');
+    },
   });
   let trusted: Credentials | undefined;
   identity?.subscribe((active) => {
@@ -243,7 +250,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         configVersion: config.current()?.version,
         identity: active && statusOf(active),
         identityHealth: identity?.health(),
+        config: configCounts(counts),
         requests: metrics.snapshot(),
+        tcp: metrics.connections(),
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),
@@ -277,6 +286,10 @@ const breakerMessages = {
   halfOpen: 'a circuit breaker lets one call try',
   closed: 'a circuit breaker has closed',
 } as const;
+
+function configCounts({ acceptedAt, ...counts }: Required<ConfigCounts>): ConfigCounts {
+  return counts.accepted === 0 ? counts : { ...counts, acceptedAt };
+}
 
 function listenOptionsOf(portOrOptions: number | ListenOptions = {}): ListenOptions {
   return typeof portOrOptions === 'number' ? { port: portOrOptions } : portOrOptions;

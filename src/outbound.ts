@@ -21,7 +21,7 @@ import type { Random } from './lib/random.ts';
 import type { BreakerStatus, ClusterStatus, EndpointStatus } from './mesh-api.ts';
 import { type Cluster, clusterName, defaultConnectionLimits, type Endpoint } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
-import { type Workload, workloadSpiffeId } from './model/workload.ts';
+import type { Workload } from './model/workload.ts';
 import { openConnections } from './outbound-connections.ts';
 import { createOutboundTls } from './outbound-tls.ts';
 import { createRequestHashes } from './request-hashes.ts';
@@ -32,6 +32,7 @@ import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
 import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
+import { createSourceLabels } from './series-labels.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
 import { lifeOf } from './transport/connection-life.ts';
@@ -86,16 +87,7 @@ export interface Outbound {
 
 export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const { clock, metrics, random, retries = defaultRetrySettings, workload } = dependencies;
-  const sourcePrincipal = workloadSpiffeId(workload);
-  const seriesTo = (destinationService: string, destinationWorkload: string, destinationVersion: string): Series =>
-    metrics.series({
-      reporter: 'source',
-      sourceWorkload: workload.name,
-      sourcePrincipal,
-      destinationService,
-      destinationWorkload,
-      destinationVersion,
-    });
+  const labels = createSourceLabels(workload);
   const tls = createOutboundTls(dependencies);
   const target = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
     cluster: cluster.name,
@@ -129,8 +121,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
           // On connections of the application's own TLS the mesh offers no HTTP/2.
           http2: tlsHost === undefined ? cluster.http2 : undefined,
         }),
-      series: (endpoint) =>
-        seriesTo(cluster.host, endpoint.workload || 'unknown', endpoint.labels['version'] ?? cluster.subset),
+      series: (endpoint) => metrics.series(labels.toEndpoint(cluster, endpoint)),
     }),
     checks: {
       gate,
@@ -158,7 +149,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     breakerChanged: (cluster, breaker) => dependencies.breakerChanged?.(breakerStatus(cluster, breaker)),
   }));
 
-  const seriesWithout = (service: string): Series => seriesTo(service === '' ? 'unknown' : service, 'unknown', '');
+  const seriesWithout = (service: string): Series => metrics.series(labels.toService(service));
   let hosts: HostTable | undefined;
   let configured: Snapshot['clusters'] | undefined;
   const egress = createEgressGuard(dependencies.logger);
@@ -215,6 +206,16 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     egress: egress.current,
     open: (state, endpoint, tlsHost, host) =>
       connect({ ...target(state.cluster, endpoint.endpoint, tlsHost, host), bytes: true }),
+    opened: (socket, state, endpoint) =>
+      metrics
+        .tcp(
+          state === undefined
+            ? labels.toService('PassthroughCluster')
+            : endpoint === undefined
+              ? labels.toService(state.cluster.host)
+              : labels.toEndpoint(state.cluster, endpoint.endpoint),
+        )
+        .watch(socket),
     openOriginal: (cluster, host, port, tlsHost) =>
       connect({ ...tls.originalTarget(cluster, host, port, tlsHost), bytes: true }),
     openOutside: (address, port, tlsHost) =>
@@ -300,7 +301,7 @@ function statusOf(cluster: Cluster, endpoint: EndpointState): EndpointStatus {
   };
 }
 
-function clusterStatusOf({ cluster, endpoints, health }: ClusterState): ClusterStatus {
+function clusterStatusOf({ active, cluster, endpoints, health, retries }: ClusterState): ClusterStatus {
   const { detected, enforced, overflow } = health.outlierStats;
   const outlierDetection = { active: health.ejected, enforced: { ...enforced }, detected: { ...detected }, overflow };
   const passing = endpoints.filter((endpoint) => endpoint.health.healthy).length;
@@ -308,6 +309,8 @@ function clusterStatusOf({ cluster, endpoints, health }: ClusterState): ClusterS
     cluster: cluster.name,
     endpoints: endpoints.length,
     healthy: endpoints.filter(({ available }) => available).length,
+    active,
+    retries: { active: retries.active, made: retries.granted, overflow: retries.refused },
     ...(cluster.outlier === undefined ? {} : { outlierDetection }),
     ...(cluster.healthCheck === undefined ? {} : { healthCheck: { healthy: passing, ...health.checkStats } }),
   };

@@ -35,11 +35,12 @@ import { type CallOwner, callOf, createServerCall, passed, type ServerCall } fro
 import type { RateLimitService } from './ratelimit/service.ts';
 import { sanitizeFilter } from './sanitize/filter.ts';
 import type { PathNormalization } from './sanitize/normalize-path.ts';
+import { destinationLabels } from './series-labels.ts';
 import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthorizers } from './server-authorizers.ts';
 import { corsFilters } from './server-cors.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import type { Metrics } from './telemetry/metrics.ts';
-import { type ServerLabels, serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
+import { serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
 
 /** What the pipeline is made of. */
@@ -111,7 +112,7 @@ export interface ServerPipeline {
 export function createServerPipeline(dependencies: ServerPipelineDependencies): ServerPipeline {
   const { clock, logger, random = systemRandom } = dependencies;
   const owner: CallOwner = { clock };
-  const seriesOf = serverSeries(dependencies.metrics, labelsOf(dependencies.workload));
+  const seriesOf = serverSeries(dependencies.metrics, destinationLabels(dependencies.workload));
   const metrics = serverMetricsFilter(clock, seriesOf);
   const deadline = inboundDeadlineFilter(clock);
   const propagated = dependencies.propagateHeaders ?? [];
@@ -295,16 +296,4 @@ function compiled(
     };
     return { decide };
   }
-}
-
-/** Names of the service, from what the workload says about itself; Istio's canonical service. */
-function labelsOf({ name, namespace, labels, clusterDomain }: Workload): ServerLabels {
-  const service =
-    labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? name;
-  const revision = labels['service.istio.io/canonical-revision'] ?? labels['app.kubernetes.io/version'];
-  return {
-    destinationService: `${service}.${namespace}.svc.${clusterDomain}`,
-    destinationWorkload: name,
-    destinationVersion: revision ?? labels['version'] ?? '',
-  };
 }

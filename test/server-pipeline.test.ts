@@ -121,13 +121,16 @@ t.test('requests are counted once each, with labels from configuration and certi
   for (const path of ['/', '/teapot', '/cut', '/half', '/%00']) await rawExchange(port, get().replace('/', path));
   const [series, ...more] = parts.metrics.snapshot();
   t.same(more, []);
-  t.same(series?.labels, {
+  t.match(series?.labels, {
     reporter: 'destination',
     sourceWorkload: 'unknown',
     sourcePrincipal: 'unknown',
     destinationService: 'web.shop.svc.cluster.local',
     destinationWorkload: 'web-v1',
     destinationVersion: 'v1',
+    destinationNamespace: 'shop',
+    destinationCanonicalRevision: 'v1',
+    securityPolicy: 'none',
   });
   t.same(series?.statuses, { 0: 1, 200: 2, 400: 1, 418: 1 });
   t.same(series?.flags, { DC: 2, DPE: 1 });

@@ -161,6 +161,11 @@ export class ClientCall implements Dispatcher.DispatchController {
   deadline: number;
   /** Envoy response flag, '' when all went well. */
   flag: string;
+  /** Bytes of body that the newest try has sent and received. */
+  requestBytes: number;
+  responseBytes: number;
+  /** `grpc-status` of the answer; -1 when it has none. */
+  grpcStatus: number;
 
   rawHeaders: Buffer[] | string[] | null;
   rawTrailers: Buffer[] | string[] | null;
@@ -198,6 +203,9 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.impostors = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
     this.flag = '';
+    this.requestBytes = 0;
+    this.responseBytes = 0;
+    this.grpcStatus = -1;
     this.rawHeaders = null;
     this.rawTrailers = null;
     this.previous = undefined;

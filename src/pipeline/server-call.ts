@@ -80,6 +80,8 @@ export class ServerCall {
   observed: boolean;
   /** Envoy's response flag, '' when all went well. */
   flag: string;
+  /** `grpc-status` of the response, where somebody who serves gRPC says it; -1: nobody has. */
+  grpcStatus: number;
   /** handler: what the application and its outbound calls see. */
   scope: Scope | undefined;
   /** handler: the decision is made and the application has the request. */
@@ -116,6 +118,7 @@ export class ServerCall {
     this.deadline = Number.POSITIVE_INFINITY;
     this.observed = false;
     this.flag = '';
+    this.grpcStatus = -1;
     this.scope = undefined;
     this.handed = false;
     this.next = next;

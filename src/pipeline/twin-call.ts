@@ -52,6 +52,9 @@ export class TwinCall extends ClientCall {
     this.watch({
       callEnded: (_call, status, error) => {
         parent.endpoint = this.endpoint;
+        parent.requestBytes = this.requestBytes;
+        parent.responseBytes = this.responseBytes;
+        parent.grpcStatus = this.grpcStatus;
         for (const flag of this.flag.split(',')) parent.flag = addFlag(parent.flag, flag);
         parent.ended(status, error);
       },

@@ -45,6 +45,9 @@ export interface RetryLimit {
   readonly policy: RetryLimitPolicy;
   /** Retries that wait or are under way. */
   readonly active: number;
+  /** Retries that got a place so far, and those that got none. Only grow. */
+  readonly granted: number;
+  readonly refused: number;
   /** Must it be told of each call that begins? Only a budget with an interval must. */
   readonly counts: boolean;
   /** A call begins. */
@@ -74,6 +77,8 @@ export function createRetryLimit(first: RetryLimitPolicy, clock: Clock, underWay
   let waiting = 0;
   let sent = 0;
   let counted = 0;
+  let granted = 0;
+  let refused = 0;
 
   /** Counting what is under way is spared below the floor. */
   const withinShare = (): boolean => {
@@ -104,6 +109,12 @@ export function createRetryLimit(first: RetryLimitPolicy, clock: Clock, underWay
     get active() {
       return waiting + sent;
     },
+    get granted() {
+      return granted;
+    },
+    get refused() {
+      return refused;
+    },
     get counts() {
       return window !== undefined;
     },
@@ -113,7 +124,11 @@ export function createRetryLimit(first: RetryLimitPolicy, clock: Clock, underWay
     },
     enter(seen) {
       const place = placeFor(seen);
-      if (place !== undefined) waiting++;
+      if (place === undefined) refused++;
+      else {
+        waiting++;
+        granted++;
+      }
       return place;
     },
     sent() {

@@ -129,6 +129,11 @@ export class ClusterState {
     return this.retries.active === 0 && this.#underWay() === 0;
   }
 
+  /** Tries under way, whatever they wait for. */
+  get active(): number {
+    return this.#underWay();
+  }
+
   /** The endpoint for a try: {@link LoadBalancer.pick}. */
   pick(avoid: readonly object[] | undefined, hash?: bigint, tried?: readonly object[]): EndpointState | undefined {
     return this.#balancer.pick(avoid, hash, tried);

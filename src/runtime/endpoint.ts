@@ -93,11 +93,15 @@ export class EndpointState implements OutlierSubject {
 
   /** Takes over what the configuration now says; connections that there are stay as they are. */
   adopt(endpoint: Endpoint, hooks: EndpointHooks): void {
-    const { address, labels, port, workload } = this.endpoint;
+    const { address, labels, port, spiffeId, workload } = this.endpoint;
     if (address !== endpoint.address || port !== endpoint.port) this.name = endpointKey(endpoint);
     this.endpoint = endpoint;
     this.weight = endpoint.weight;
-    if (workload !== endpoint.workload || labels['version'] !== endpoint.labels['version']) {
+    if (
+      workload !== endpoint.workload ||
+      labels['version'] !== endpoint.labels['version'] ||
+      spiffeId !== endpoint.spiffeId
+    ) {
       this.series = hooks.series(endpoint);
     }
     this.#hooks = hooks;

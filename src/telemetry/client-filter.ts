@@ -1,23 +1,33 @@
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type FailureKind, failureKind } from '../lib/failure-kind.ts';
+import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
+import { headerValue } from '../lib/header-list.ts';
 import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
-import type { Series } from './metrics.ts';
+import { notGrpc } from './outcome.ts';
+import type { Series } from './series.ts';
 
 /** Counts each call once, when its last byte arrived or it failed, with the time of all its tries. */
 export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) => Series): Filter<ClientCall, Reply> {
   const watcher: CallWatcher = {
     callEnded(call, status, error) {
       const flag = error === undefined ? call.flag : addFlag(call.flag, flagOf(error, call));
-      seriesOf(call).record(status, flag, clock.now() - call.startedAt);
+      const { requestBytes, responseBytes, startedAt } = call;
+      const grpcStatus = status !== 200 && call.grpcStatus === notGrpc ? grpcFailure(call, status) : call.grpcStatus;
+      seriesOf(call).record(status, flag, clock.now() - startedAt, requestBytes, responseBytes, grpcStatus);
     },
   };
   return (call, next) => {
     call.watch(watcher);
     return next(call);
   };
+}
+
+/** What an answer that is HTTP only, or none, means to a call of gRPC. */
+function grpcFailure({ request }: ClientCall, status: number): number {
+  return isGrpc(headerValue(request.headers, 'content-type')) ? grpcStatusOf(status === 0 ? 503 : status) : notGrpc;
 }
 
 /** For hosts outside of the mesh, whose errors stay what undici reports. */

@@ -1,102 +1,136 @@
-/** Labels of one series of requests. Names follow Istio's standard metrics. */
-export interface SeriesLabels {
-  /** `source`: calls that this process makes; `destination`: requests that it serves. */
-  readonly reporter: 'source' | 'destination';
-  readonly sourceWorkload: string;
-  /** SPIFFE ID of the caller, or 'unknown'. */
-  readonly sourcePrincipal: string;
-  /** Full service host, or 'PassthroughCluster'. */
-  readonly destinationService: string;
-  /** Workload of the endpoint that answered, or 'unknown'. */
-  readonly destinationWorkload: string;
-  /** Version label or subset of the destination, or ''. */
-  readonly destinationVersion: string;
-}
+import type { Clock } from '../lib/clock.ts';
+import { labelsKey, overflowLabels, type SeriesLabels } from './labels.ts';
+import { bucketBoundsMs } from './outcome.ts';
+import { BoundSeries, type Series, type SeriesSnapshot } from './series.ts';
+import { BoundTcpSeries, type TcpSeries, type TcpSeriesSnapshot } from './tcp-series.ts';
 
-/** One series, bound once; recording is a few array writes. */
-export interface Series {
-  readonly labels: SeriesLabels;
-  /** `status` 0 means that no response came. `flag` is Envoy's response flag or ''. */
-  record(status: number, flag: string, durationMs: number): void;
-}
-
-/** Everything recorded so far for one series. Counters only grow. */
-export interface SeriesSnapshot {
-  readonly labels: SeriesLabels;
-  readonly requests: number;
-  /** By status code. */
-  readonly statuses: Readonly<Record<string, number>>;
-  /** By response flag, without ''. */
-  readonly flags: Readonly<Record<string, number>>;
-  /** Counts per bucket of {@link bucketBoundsMs}; one more at the end for larger ones. */
-  readonly buckets: readonly number[];
-  readonly sumMs: number;
-}
-
-/** Upper bounds of the duration histogram in milliseconds: Istio's, with finer steps below 10 ms. */
-export const bucketBoundsMs: readonly number[] = [
-  0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
-  600_000, 1_800_000, 3_600_000,
-];
+export type { SeriesLabels } from './labels.ts';
+export { bucketBoundsMs, istioBounds, type OutcomeSnapshot, type SizeSnapshot } from './outcome.ts';
+export type { Series, SeriesSnapshot } from './series.ts';
+export type { TcpSeries, TcpSeriesSnapshot } from './tcp-series.ts';
 
 /** The counters of one mesh. */
 export interface Metrics {
-  /** The series with these labels, created on first use. Keep it; do not look it up per call. */
+  /**
+   * The series with these labels, created on first use. Keep it; do not look it up per call. When there
+   * are too many of them, one that all further callers (or destinations) share.
+   */
   series(labels: SeriesLabels): Series;
+  /** The same for connections whose protocol the mesh does not read. */
+  tcp(labels: SeriesLabels): TcpSeries;
   snapshot(): readonly SeriesSnapshot[];
+  connections(): readonly TcpSeriesSnapshot[];
 }
 
-export function createMetrics(): Metrics {
-  const all = new Map<string, BoundSeries>();
+/** How much is remembered. */
+export interface MetricsOptions {
+  /** Absent: nothing is ever idle, and no series leaves. */
+  readonly clock?: Clock;
+  /** Series of requests, and as many of connections, beyond which new labels share one. Default 5,000. */
+  readonly maxSeries?: number;
+  /** A series without calls for so long makes place for another when there are too many. Default one hour. */
+  readonly idleMs?: number;
+}
+
+export function createMetrics({ clock, idleMs = 3_600_000, maxSeries = 5_000 }: MetricsOptions = {}): Metrics {
+  const requests = createTable<BoundSeries>(
+    clock,
+    idleMs,
+    maxSeries,
+    (labels, revive) => new BoundSeries(labels, revive),
+  );
+  const connections = createTable<BoundTcpSeries>(
+    clock,
+    idleMs,
+    maxSeries,
+    (labels, revive) => new BoundTcpSeries(labels, revive),
+  );
   return {
-    series(labels) {
-      const key = [
-        labels.reporter,
-        labels.sourceWorkload,
-        labels.sourcePrincipal,
-        labels.destinationService,
-        labels.destinationWorkload,
-        labels.destinationVersion,
-      ].join('\0');
-      let series = all.get(key);
-      if (series === undefined) all.set(key, (series = boundSeries(labels)));
+    series: requests.get,
+    tcp: connections.get,
+    snapshot: () => requests.all().map((series) => series.snapshot()),
+    connections: () => connections.all().map((series) => series.snapshot()),
+  };
+}
+
+interface Member {
+  evicted: boolean;
+  /** Grows with use. */
+  readonly requests: number;
+  readonly labels: SeriesLabels;
+}
+
+interface Table<S> {
+  get(labels: SeriesLabels): S;
+  all(): readonly S[];
+}
+
+function createTable<S extends Member>(
+  clock: Clock | undefined,
+  idleMs: number,
+  maxSeries: number,
+  make: (labels: SeriesLabels, revive: (series: S) => void) => S,
+): Table<S> {
+  const byKey = new Map<string, S>();
+  /** When a series was last found to have counted anything. */
+  const used = new Map<S, { requests: number; at: number }>();
+  let sweptAt = Number.NEGATIVE_INFINITY;
+
+  const revive = (series: S): void => {
+    series.evicted = false;
+    byKey.set(labelsKey(series.labels), series);
+  };
+  const note = (now: number): void => {
+    for (const series of byKey.values()) {
+      const before = used.get(series);
+      if (before === undefined || before.requests !== series.requests) {
+        used.set(series, { requests: series.requests, at: now });
+      }
+    }
+  };
+  const makePlace = (): void => {
+    const now = clock?.now() ?? 0;
+    // Looking at all of them is not done for each label that is new.
+    if (now - sweptAt < sweepMs) return;
+    sweptAt = now;
+    note(now);
+    for (const [key, series] of byKey) {
+      const since = used.get(series)?.at ?? now;
+      if (now - since < idleMs) continue;
+      series.evicted = true;
+      byKey.delete(key);
+      used.delete(series);
+    }
+  };
+  const shared = new Map<string, S>();
+  return {
+    get(labels) {
+      const key = labelsKey(labels);
+      const known = byKey.get(key);
+      if (known !== undefined) return known;
+      if (byKey.size >= maxSeries && clock !== undefined) makePlace();
+      if (byKey.size < maxSeries) {
+        const series = make(labels, revive);
+        byKey.set(key, series);
+        return series;
+      }
+      const others = overflowLabels(labels);
+      const otherKey = labelsKey(others);
+      // What this process says of itself is of a few kinds only, but nothing here may grow without a bound.
+      const place = shared.has(otherKey) || shared.size < maxShared ? otherKey : '';
+      let series = shared.get(place);
+      if (series === undefined) shared.set(place, (series = make(others, revive)));
       return series;
     },
-    snapshot: () => [...all.values()].map((series) => series.snapshot()),
-  };
-}
-
-interface BoundSeries extends Series {
-  snapshot(): SeriesSnapshot;
-}
-
-function boundSeries(labels: SeriesLabels): BoundSeries {
-  const statuses = new Uint32Array(600);
-  const flags = new Map<string, number>();
-  const buckets = new Float64Array(bucketBoundsMs.length + 1);
-  let requests = 0;
-  let sumMs = 0;
-  return {
-    labels,
-    record(status, flag, durationMs) {
-      requests++;
-      const slot = status >= 0 && status < 600 ? status : 0;
-      statuses[slot] = (statuses[slot] as number) + 1;
-      if (flag !== '') flags.set(flag, (flags.get(flag) ?? 0) + 1);
-      let i = 0;
-      while (i < bucketBoundsMs.length && durationMs > (bucketBoundsMs[i] as number)) i++;
-      buckets[i] = (buckets[i] as number) + 1;
-      sumMs += durationMs;
-    },
-    snapshot() {
-      const byStatus: Record<string, number> = {};
-      statuses.forEach((count, status) => {
-        if (count > 0) byStatus[String(status)] = count;
-      });
-      return { labels, requests, statuses: byStatus, flags: Object.fromEntries(flags), buckets: [...buckets], sumMs };
+    all() {
+      if (clock !== undefined) note(clock.now());
+      return [...byKey.values(), ...shared.values()];
     },
   };
 }
+
+const sweepMs = 10_000;
+const maxShared = 16;
 
 /**
  * Estimates a quantile (0 to 1) in milliseconds from histogram counts, linear within a bucket, as

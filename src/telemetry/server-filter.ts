@@ -1,30 +1,46 @@
 import type { Clock } from '../lib/clock.ts';
+import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
-import type { Metrics, Series, SeriesLabels } from './metrics.ts';
+import type { SeriesLabels } from './labels.ts';
+import type { Metrics } from './metrics.ts';
+import { notCounted, notGrpc } from './outcome.ts';
+import type { Series } from './series.ts';
 
 /** Labels of the serving side that do not depend on who calls. */
-export type ServerLabels = Pick<SeriesLabels, 'destinationService' | 'destinationWorkload' | 'destinationVersion'>;
+export type ServerLabels = Omit<
+  SeriesLabels,
+  'reporter' | 'securityPolicy' | 'sourceWorkload' | 'sourceNamespace' | 'sourcePrincipal'
+>;
 
-/** Callers beyond this many share one series: a label must not grow with what strangers send. */
+/** So many callers are found without a look at the list of all series. */
 const maxCallers = 1_000;
 
-/**
- * The series of each caller, looked up by a reference that its connection keeps. Labels come from
- * certificates and configuration, never from the request.
- */
+/** Labels of a caller: from its certificate, never from the request. Absent: it has shown none. */
+export function callerLabels(
+  peer: Peer | undefined,
+): Pick<SeriesLabels, 'reporter' | 'sourceWorkload' | 'sourceNamespace' | 'sourcePrincipal' | 'securityPolicy'> {
+  return {
+    reporter: 'destination',
+    sourceWorkload: 'unknown',
+    sourceNamespace: peer?.namespace,
+    sourcePrincipal: peer?.spiffeId ?? 'unknown',
+    securityPolicy: peer === undefined ? 'none' : 'mutual_tls',
+  };
+}
+
+/** The series of each caller, remembered by its SPIFFE ID. */
 export function serverSeries(metrics: Metrics, labels: ServerLabels): (peer: Peer | undefined) => Series {
-  const make = (sourcePrincipal: string): Series =>
-    metrics.series({ reporter: 'destination', sourceWorkload: 'unknown', sourcePrincipal, ...labels });
+  const make = (peer: Peer | undefined): Series => metrics.series({ ...labels, ...callerLabels(peer) });
   let unknown: Series | undefined;
   const byPrincipal = new Map<string, Series>();
   return (peer) => {
-    if (peer === undefined) return (unknown ??= make('unknown'));
+    if (peer === undefined) return (unknown ??= make(undefined));
     let series = byPrincipal.get(peer.spiffeId);
     if (series === undefined) {
-      if (byPrincipal.size >= maxCallers) return make('other');
-      byPrincipal.set(peer.spiffeId, (series = make(peer.spiffeId)));
+      if (byPrincipal.size >= maxCallers) byPrincipal.clear();
+      byPrincipal.set(peer.spiffeId, (series = make(peer)));
     }
     return series;
   };
@@ -40,12 +56,41 @@ export function serverMetricsFilter(
 ): Filter<ServerCall, void> {
   return (call, next) => {
     call.observed = true;
+    const { socket } = call.request;
+    const readBefore = socket?.bytesRead ?? 0;
+    const writtenBefore = socket?.bytesWritten ?? 0;
     call.response.on('close', () => {
       const { response } = call;
       const status = response.headersSent ? response.statusCode : 0;
       const flag = response.writableFinished ? call.flag : 'DC';
-      seriesOf(call.peer).record(status, flag, clock.now() - call.startedAt);
+      const counts = countsBytes(call);
+      seriesOf(call.peer).record(
+        status,
+        flag,
+        clock.now() - call.startedAt,
+        counts ? requestBytes(call, socket.bytesRead - readBefore) : notCounted,
+        counts ? Math.max(0, socket.bytesWritten - writtenBefore) : notCounted,
+        grpcStatus(call, status),
+      );
     });
     return next(call);
   };
+}
+
+/** Is the socket that of this request alone, while it lasts? Not where streams of HTTP/2 share one. */
+function countsBytes({ request }: ServerCall): boolean {
+  return request.httpVersion !== '2.0' && request.socket?.bytesRead !== undefined;
+}
+
+/** What was read of a body; its first part came with the head, before anybody could look. */
+function requestBytes({ request }: ServerCall, read: number): number {
+  const length = request.headers['content-length'];
+  const known = length === undefined ? 0 : Number(length);
+  return known > 0 ? known : Math.max(0, read);
+}
+
+/** Nothing but gRPC has one. Who serves it says which; else it is what HTTP's status means to gRPC. */
+function grpcStatus({ grpcStatus: told, request }: ServerCall, status: number): number {
+  if (!isGrpc(request.headers['content-type'])) return notGrpc;
+  return told === notGrpc ? grpcStatusOf(status) : told;
 }

@@ -15,6 +15,9 @@ export class BridgeSocket extends Duplex {
   timeout: number;
   /** Counts what went in or out at this end. */
   moved: number;
+  /** As in `net`: bytes that came in, and went out, at this end. */
+  bytesRead: number;
+  bytesWritten: number;
   readonly #carrier: Socket | TLSSocket;
   #other: BridgeSocket | undefined;
   /** The write of the other end that waits until this end is read again. */
@@ -24,6 +27,8 @@ export class BridgeSocket extends Duplex {
     super();
     this.timeout = 0;
     this.moved = 0;
+    this.bytesRead = 0;
+    this.bytesWritten = 0;
     this.#carrier = carrier;
     this.#other = undefined;
     this.#held = undefined;
@@ -49,7 +54,11 @@ export class BridgeSocket extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     const other = this.#other;
     this.moved++;
-    if (other !== undefined) other.moved++;
+    this.bytesWritten += chunk.length;
+    if (other !== undefined) {
+      other.moved++;
+      other.bytesRead += chunk.length;
+    }
     if (other === undefined || other.destroyed) done(closed('EPIPE'));
     else if (other.push(chunk)) done();
     else other.#held = done;

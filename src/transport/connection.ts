@@ -106,3 +106,6 @@ function isBroken(error: Error): boolean {
   // A TLS record that cannot be read ends a connection as well.
   return closed.has(code) || code.startsWith('ERR_SSL_');
 }
+
+/** A server that ends each connection at once must not be asked for ever. */
+export const maxLeftOut = 5;

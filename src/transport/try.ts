@@ -11,8 +11,17 @@ import type {
   TryActivity,
   TryWatcher,
 } from '../pipeline/client-call.ts';
-import { type Connection, mayRepeat, type Passenger } from './connection.ts';
-import { isShort, maxInformational, rawOf, tooInformative } from './response-head.ts';
+import { type Connection, maxLeftOut, mayRepeat, type Passenger } from './connection.ts';
+import {
+  discarded,
+  grpcStatusIn,
+  inform,
+  isShort,
+  maxInformational,
+  noHeaders,
+  rawOf,
+  tooInformative,
+} from './response-head.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
 
@@ -96,6 +105,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#watchers = call.takeTryWatchers();
     this.#activity = call.activity;
     call.activity = undefined;
+    call.requestBytes = 0;
+    call.responseBytes = 0;
   }
 
   /** Sends the request. */
@@ -132,6 +143,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onBodySent(chunk: Buffer): void {
     this.#activity?.tryActive();
+    this.#call.requestBytes += chunk.length;
     this.#call.handler.onBodySent?.(chunk);
   }
 
@@ -141,7 +153,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onResponseStart(controller: Controller, status: number, headers: ResponseHeaders, statusText?: string): void {
     if (status < 200 && ++this.#informed > maxInformational) this.abort(tooInformative());
-    else if (status < 200) this.#inform(controller, status, headers, statusText);
+    else if (status < 200) inform(this.#call, controller, status, headers, statusText);
     else {
       this.status = status;
       this.headers = headers;
@@ -160,6 +172,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
     this.#activity?.tryActive();
+    if (!this.#discarded) this.#call.responseBytes += chunk.length;
     if (this.#delivered && this.#chunks === undefined) {
       try {
         this.#call.handler.onResponseData?.(this.#call, chunk);
@@ -206,7 +219,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   deliver(call: ClientCall): void {
     const { handler } = call;
     this.#delivered = true;
-    if (this.#finished) call.ended(this.status, this.#failure);
+    if (this.#finished) this.#over(call, this.#failure);
     if (this.#failure !== undefined) {
       this.#tellError(this.#failure);
       return;
@@ -307,17 +320,6 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     if (this.#ended) this.#tellEnd();
   }
 
-  /** 1xx goes straight on: it commits to nothing (RFC 9110 section 15.2). */
-  #inform(controller: Controller, status: number, headers: ResponseHeaders, statusText: string | undefined): void {
-    const call = this.#call;
-    call.rawHeaders = rawOf(controller.rawHeaders);
-    try {
-      call.handler.onResponseStart?.(call, status, headers as never, statusText);
-    } catch (error) {
-      call.abort(error as Error);
-    }
-  }
-
   #tellEnd(): void {
     if (this.#told) return;
     this.#told = true;
@@ -342,7 +344,12 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#finished = true;
     const watchers = this.#watchers;
     if (watchers !== undefined) for (const watcher of watchers) watcher.tryEnded(this.#call, error, this.status);
-    if (this.#delivered) this.#call.ended(this.status, error);
+    if (this.#delivered) this.#over(this.#call, error);
+  }
+
+  #over(call: ClientCall, error: Error | undefined): void {
+    call.grpcStatus = grpcStatusIn(this.#trailers, this.headers);
+    call.ended(this.status, error);
   }
 
   #settle(): void {
@@ -391,8 +398,3 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     }
   }
 }
-
-/** A server that ends each connection at once must not be asked for ever. */
-const maxLeftOut = 5;
-const noHeaders: ResponseHeaders = {};
-const discarded = new Error('response discarded: another try follows');

@@ -26,6 +26,9 @@ function series(
     flags: {},
     buckets: bucketBoundsMs.map((_, i) => (i === 3 ? ok + failed : 0)),
     sumMs: 0,
+    outcomes: [],
+    requestMessages: 0,
+    responseMessages: 0,
   };
 }
 
@@ -44,6 +47,8 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
     identityHealth: undefined,
     connections: { accepted: 0, plaintextRefused: 0, tlsRefused: 0, handshakesFailed: 0, handshakeFailures: {} },
     requests,
+    tcp: [],
+    config: { accepted: 1, rejected: 0, lost: 0, acceptedAt: 0 },
     clusters: [],
     egress: [],
     rateLimits: [],

@@ -5,7 +5,7 @@ import { serverSeries } from '../../src/telemetry/server-filter.ts';
 const labels = { destinationService: 's', destinationWorkload: 'w', destinationVersion: '' };
 
 t.test('each caller has a series, up to a bound; the rest share one', async (t) => {
-  const metrics = createMetrics();
+  const metrics = createMetrics({ maxSeries: 1_001 });
   const seriesOf = serverSeries(metrics, labels);
   const peer = (i: number) => ({ spiffeId: `spiffe://td/a${i}`, trustDomain: 'td' });
   t.equal(seriesOf(peer(0)), seriesOf(peer(0)));
