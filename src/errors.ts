@@ -50,6 +50,8 @@ export const errorTable = {
   ERR_MESH_NO_IDENTITY: { status: 503, flag: '' },
   /** The certificate authority refused or could not be reached. */
   ERR_MESH_CA: { status: 503, flag: '' },
+  /** The control plane that configuration comes from refused, could not be reached, or sent what cannot be read. */
+  ERR_MESH_CONTROL_PLANE: { status: 503, flag: '' },
   /** The SPIFFE Workload API refused, could not be reached, or sent something unusable. */
   ERR_MESH_WORKLOAD_API: { status: 503, flag: '' },
   /** An inbound request breaks HTTP framing or normalisation rules. */

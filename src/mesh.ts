@@ -2,7 +2,7 @@ import { createAuthorizerCalls } from './authorizer-calls.ts';
 import { compile } from './config/compile.ts';
 import { fileSource } from './config/file-source.ts';
 import { describeProblem } from './config/problem.ts';
-import type { ConfigSource } from './config/source.ts';
+import type { ConfigSink, ConfigSource } from './config/source.ts';
 import { createConfigStore } from './config/store.ts';
 import { MeshError } from './errors.ts';
 import { createLiveExplain } from './explain-live.ts';
@@ -160,7 +160,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     outbound.recycle(0);
     if (identity !== undefined) events.emit('identity-expired', identity.health());
   };
-  const configEnded = run(configSource, config.sink, stop.signal);
+  const told = { workload, credentials: () => identity?.current()?.credentials };
+  const following = { run: (sink: ConfigSink, signal: AbortSignal) => configSource.run(sink, signal, told) };
+  const configEnded = run(following, config.sink, stop.signal);
   if (identitySource !== undefined && trusting !== undefined) void run(identitySource, trusting, stop.signal);
 
   const view = createHealthView({

@@ -1,5 +1,6 @@
 import type { Provenance } from '../model/provenance.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import type { Workload } from '../model/workload.ts';
 
 /**
  * Where configuration comes from: a folder of YAML, an xDS server. Runs until `signal` aborts and
@@ -8,7 +9,26 @@ import type { Snapshot } from '../model/snapshot.ts';
 export interface ConfigSource {
   /** For messages: `file:./mesh`. */
   readonly name: string;
-  run(sink: ConfigSink, signal: AbortSignal): Promise<void>;
+  run(sink: ConfigSink, signal: AbortSignal, mesh?: SourceContext): Promise<void>;
+}
+
+/** What a mesh tells its source of configuration. */
+export interface SourceContext {
+  /** The process that the configuration is for. */
+  readonly workload: Workload;
+  /** Certificate, key and roots of the mesh's identity; nothing as long as there is none. */
+  credentials(): SourceCredentials | undefined;
+}
+
+/** The mesh's identity, for sources that show it to whom they ask. */
+export interface SourceCredentials {
+  readonly spiffeId: string;
+  /** Leaf first, PEM. */
+  readonly certificateChainPem: string;
+  /** PKCS#8, PEM. Never logged. */
+  readonly privateKeyPem: string;
+  /** Roots (PEM) by trust domain. */
+  readonly trustBundles: ReadonlyMap<string, readonly string[]>;
 }
 
 /** The three things that can happen to configuration. */

@@ -26,6 +26,8 @@ export type {
   ConfigSource,
   EnforcementEntry,
   EnforcementReport,
+  SourceContext,
+  SourceCredentials,
 } from '../config/source.ts';
 export { staticSource } from '../config/static-source.ts';
 export { type ConfigStore, createConfigStore } from '../config/store.ts';

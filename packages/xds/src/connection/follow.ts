@@ -1,0 +1,185 @@
+import { type Clock, MeshError, type Random, waitFor } from 'inmesh/identity';
+import type { ProtocolSession, Received } from '../protocol/session.ts';
+import type { Watches } from '../protocol/watches.ts';
+import type { ResourceProblem } from '../resources.ts';
+import type { XdsServer } from '../setup/server.ts';
+import type { Access } from './credentials.ts';
+import { openStream, type Stream, type StreamParts } from './stream.ts';
+
+/** Pauses between streams, from the start of one to the start of the next: gRPC's, with Envoy's upper end. */
+const firstPauseMs = 1_000;
+const maxPauseMs = 30_000;
+const pauseFactor = 1.6;
+/** Half of the pause, or half more, by chance: many clients of a control plane that is back do not come at once. */
+const pauseJitter = 0.5;
+/** The same refusal again is answered after this, then ever later. */
+const firstRepeatMs = 500;
+
+/** How it stands with one control plane. */
+export interface ServerStatus {
+  readonly address: string;
+  readonly state: 'idle' | 'connecting' | 'connected' | 'waiting';
+  /** What the control plane calls itself. */
+  readonly controlPlane?: string;
+  /** Why the last stream ended, or did not begin. */
+  readonly problem?: string;
+  /** Streams that were begun. */
+  readonly streams: number;
+}
+
+export interface FollowParts extends Pick<StreamParts, 'protocol' | 'maxMessageBytes' | 'headers'> {
+  readonly server: XdsServer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly watches: () => Watches;
+  openAccess(server: XdsServer): Promise<Access>;
+  /** Called for each stream. */
+  session(): ProtocolSession;
+  /** Requests went out on a stream that is there. */
+  requested(): void;
+  /** Takes a response; what of it is refused. `undefined`: the response does not count. */
+  receive(received: Received): readonly ResourceProblem[] | undefined;
+  /** A stream has ended. @param productive it had a response */
+  ended(reason: MeshError, productive: boolean): void;
+}
+
+/** Follows one control plane: one stream after the other until it is closed. */
+export interface Follower {
+  /** What is asked for has changed. */
+  watchesChanged(): void;
+  status(): ServerStatus;
+  session(): ProtocolSession | undefined;
+  close(): void;
+}
+
+export function follow(parts: FollowParts): Follower {
+  const { clock, random, server } = parts;
+  const stop = new AbortController();
+  let state: ServerStatus['state'] = 'idle';
+  let controlPlane: string | undefined;
+  let problem: string | undefined;
+  let streams = 0;
+  let session: ProtocolSession | undefined;
+  let isConnected = false;
+  let stream: Stream | undefined;
+  let cancelAnswer: (() => void) | undefined;
+
+  const sendRequests = (): void => {
+    if (stream === undefined || session === undefined) return;
+    for (const request of session.requests(parts.watches())) stream.send(request);
+    if (isConnected) parts.requested();
+  };
+
+  /** One stream, to its end. */
+  const once = async (): Promise<boolean> => {
+    state = 'connecting';
+    streams++;
+    const access = await parts.openAccess(server);
+    if (stop.signal.aborted) return false;
+    const { promise: ended, resolve } = Promise.withResolvers<MeshError>();
+    let productive = false;
+    const mine = (session = parts.session());
+    const repeats = createRepeats();
+    const opened = openStream({
+      address: server.address,
+      access,
+      protocol: parts.protocol,
+      maxMessageBytes: parts.maxMessageBytes,
+      headers: parts.headers,
+      connected() {
+        isConnected = true;
+        parts.requested();
+      },
+      message(bytes) {
+        const received = mine.receive(bytes);
+        productive = true;
+        state = 'connected';
+        problem = undefined;
+        if (received.controlPlane !== '') controlPlane = received.controlPlane;
+        const problems = parts.receive(received);
+        if (problems === undefined || received.update === undefined) return;
+        const pauseMs = repeats.pauseMs(received.update.type, problems);
+        const answer = (): void => opened.send(received.answer(problems));
+        if (pauseMs === 0) return answer();
+        // Only the newest response is answered: an older nonce would be passed over.
+        cancelAnswer?.();
+        cancelAnswer = clock.after(pauseMs, answer);
+      },
+      closed: resolve,
+    });
+    stream = opened;
+    const abort = (): void => {
+      opened.close();
+      resolve(new MeshError('ERR_MESH_CLOSED', 'closed'));
+    };
+    stop.signal.addEventListener('abort', abort);
+    sendRequests();
+    const reason = await ended;
+    stop.signal.removeEventListener('abort', abort);
+    cancelAnswer?.();
+    isConnected = false;
+    stream = session = undefined;
+    if (!stop.signal.aborted) {
+      problem = reason.message;
+      state = 'waiting';
+      parts.ended(reason, productive);
+    }
+    return productive;
+  };
+
+  const run = async (): Promise<void> => {
+    let pauseMs = firstPauseMs;
+    while (!stop.signal.aborted) {
+      const startedAt = clock.now();
+      let productive = false;
+      try {
+        productive = await once();
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        const reason = error instanceof MeshError ? error : new MeshError('ERR_MESH_CONTROL_PLANE', String(error));
+        problem = reason.message;
+        state = 'waiting';
+        parts.ended(reason, false);
+      }
+      if (productive) pauseMs = firstPauseMs;
+      const wait = pauseMs * (1 - pauseJitter + 2 * pauseJitter * random()) - (clock.now() - startedAt);
+      if (!productive) pauseMs = Math.min(maxPauseMs, pauseMs * pauseFactor);
+      if (wait > 0) await waitFor(clock, wait, stop.signal);
+    }
+  };
+  void run();
+
+  return {
+    watchesChanged: sendRequests,
+    session: () => session,
+    status: () => ({
+      address: server.address,
+      state,
+      streams,
+      ...(controlPlane === undefined ? {} : { controlPlane }),
+      ...(problem === undefined ? {} : { problem }),
+    }),
+    close() {
+      stop.abort();
+      cancelAnswer?.();
+    },
+  };
+}
+
+/** A control plane that sends again at once what was refused would keep both busy. */
+function createRepeats(): { pauseMs(type: string, problems: readonly ResourceProblem[]): number } {
+  const last = new Map<string, { readonly text: string; readonly count: number }>();
+  return {
+    pauseMs(type, problems) {
+      if (problems.length === 0) {
+        last.delete(type);
+        return 0;
+      }
+      const text = JSON.stringify(problems);
+      const before = last.get(type);
+      const count = before?.text === text ? before.count + 1 : 0;
+      last.set(type, { text, count });
+      return count === 0 ? 0 : Math.min(maxPauseMs, firstRepeatMs * 2 ** Math.min(count - 1, 10));
+    },
+  };
+}

@@ -1,0 +1,332 @@
+import type { Clock } from 'inmesh/identity';
+import type { Any } from '../proto/any.ts';
+import {
+  nameOf,
+  problemOf,
+  type ResourceProblem,
+  type ResourceSet,
+  type ResourceType,
+  resourceTypes,
+} from '../resources.ts';
+import type { Incoming, Update, Watches } from './watches.ts';
+
+/** How a resource stands, in the words of CSDS (gRFC A40, A88). */
+export type ResourceState = 'REQUESTED' | 'ACKED' | 'NACKED' | 'DOES_NOT_EXIST' | 'TIMEOUT' | 'RECEIVED_ERROR';
+
+/** One resource, for people. */
+export interface ResourceStatus {
+  readonly name: string;
+  readonly state: ResourceState;
+  /** Of what is in use; '' where there is none, or the control plane gives none. */
+  readonly version: string;
+  /** Why the newest was refused, or does not come. */
+  readonly error?: string;
+}
+
+/** All that a control plane said and that can be used; outlives streams and servers. */
+export interface ResourceCache {
+  /** Takes what arrived; the resources that are refused, with the reasons. The others are in use. */
+  receive(update: Update): readonly ResourceProblem[];
+  /** What is asked for from now on; what nobody asks for any more is dropped. */
+  watch(watches: Watches): void;
+  /** Requests are on their way: from now on a name that is asked for may turn out not to exist. */
+  requested(): void;
+  /** The stream is lost: silence means nothing until there is another. */
+  disconnected(): void;
+  /** What is in use. Its maps, and the resources in them, are the same objects as long as nothing changes. */
+  set(): ResourceSet;
+  /** Whether something is known of a name: a resource, or that there is none. */
+  settled(type: ResourceType, name: string): boolean;
+  /** Whether there was any response for the type. */
+  answered(type: ResourceType): boolean;
+  /** Resources whose newest version is refused. */
+  problems(): readonly ResourceProblem[];
+  /** Version of all resources of a type that was accepted last. */
+  version(type: ResourceType): string;
+  setVersion(type: ResourceType, version: string): void;
+  /** Versions of what is held, by name. */
+  versions(type: ResourceType): ReadonlyMap<string, string>;
+  /** What is held came from another control plane, and its versions mean nothing to this one. */
+  forgetVersions(): void;
+  status(type: ResourceType): readonly ResourceStatus[];
+  /** Puts back what an earlier process held. */
+  restore(set: ResourceSet): void;
+  close(): void;
+}
+
+export interface CacheParts {
+  readonly clock: Clock;
+  /** Checks a resource by itself. */
+  readonly readers: Readonly<Record<ResourceType, (any: Any) => unknown>>;
+  /** Something has changed: what is in use, what is known not to exist. */
+  changed(): void;
+  /** How long a resource that was asked for may take before it does not exist, milliseconds. */
+  readonly missingMs: number;
+  /** Most resources of one type. */
+  readonly maxResources: number;
+  /** Whether what the control plane deletes stays in use (gRFC A53). */
+  readonly ignoreDeletion: boolean;
+}
+
+interface Entry {
+  any?: Any;
+  version: string;
+  state: ResourceState;
+  problem?: ResourceProblem;
+  error?: string;
+  cancelMissing?: (() => void) | undefined;
+  cancelTtl?: (() => void) | undefined;
+}
+
+interface TypeState {
+  readonly entries: Map<string, Entry>;
+  version: string;
+  answered: boolean;
+  /** Problems of what has no name. */
+  nameless: readonly ResourceProblem[];
+  /** Made when somebody asks. */
+  set: ReadonlyMap<string, Any> | undefined;
+}
+
+/** Error codes of gRPC that say that there is no such resource for us: xDS proposal TP3. */
+const gone: ReadonlySet<number> = new Set([5, 7]);
+
+/** An empty cache. Nothing in it is asked for yet. */
+export function createCache(parts: CacheParts): ResourceCache {
+  const { clock, readers, changed } = parts;
+  const types = Object.fromEntries(
+    resourceTypes.map((type) => [
+      type,
+      { entries: new Map(), version: '', answered: false, nameless: [], set: undefined } satisfies TypeState,
+    ]),
+  ) as unknown as Record<ResourceType, TypeState>;
+  let watches: Watches | undefined;
+
+  const isWatched = (type: ResourceType, name: string): boolean =>
+    watches !== undefined && (watches[type].wildcard || watches[type].names.has(name));
+
+  const stopTimers = (entry: Entry): void => {
+    entry.cancelMissing?.();
+    entry.cancelTtl?.();
+    entry.cancelMissing = entry.cancelTtl = undefined;
+  };
+
+  /** The resource is no more. A name that is asked for stays, as one that does not exist. */
+  const remove = (type: ResourceType, name: string, state: ResourceState = 'DOES_NOT_EXIST', error?: string): void => {
+    const of = types[type];
+    const entry = of.entries.get(name);
+    if (entry?.any !== undefined) of.set = undefined;
+    if (entry !== undefined) stopTimers(entry);
+    const wanted = watches?.[type].names.has(name) === true;
+    if (wanted) of.entries.set(name, { version: '', state, ...(error === undefined ? {} : { error }) });
+    else of.entries.delete(name);
+  };
+
+  const take = (type: ResourceType, { resource, ttlMs, version }: Incoming, name: string): void => {
+    const of = types[type];
+    const before = of.entries.get(name);
+    let any = before?.any;
+    if (resource !== undefined && !sameAny(any, resource)) {
+      // A copy: the bytes of a resource are part of those of the whole response.
+      any = { type_url: resource.type_url, value: Uint8Array.from(resource.value ?? []) };
+      readers[type](any);
+      of.set = undefined;
+    }
+    if (before !== undefined) stopTimers(before);
+    // A heartbeat for what is not there is none of ours.
+    if (any === undefined) return;
+    const entry: Entry = { any, version: resource === undefined ? (before?.version ?? '') : version, state: 'ACKED' };
+    if (ttlMs !== undefined && ttlMs > 0) {
+      entry.cancelTtl = clock.after(ttlMs, () => {
+        remove(type, name);
+        changed();
+      });
+    }
+    of.entries.set(name, entry);
+  };
+
+  const refuse = (type: ResourceType, name: string, error: unknown): ResourceProblem => {
+    const problem = problemOf(type, name, error);
+    const of = types[type];
+    if (name === '') return problem;
+    const entry = of.entries.get(name) ?? { version: '', state: 'NACKED' };
+    entry.cancelMissing?.();
+    of.entries.set(name, { ...entry, cancelMissing: undefined, state: 'NACKED', problem });
+    return problem;
+  };
+
+  const receiveError = (type: ResourceType, name: string, code: number, message: string): void => {
+    const of = types[type];
+    const entry = of.entries.get(name);
+    const text = message.slice(0, 1_000);
+    if (entry?.any !== undefined && (!gone.has(code) || parts.ignoreDeletion)) {
+      of.entries.set(name, { ...entry, state: 'RECEIVED_ERROR', error: text });
+    } else {
+      remove(type, name, 'RECEIVED_ERROR', text);
+    }
+  };
+
+  return {
+    receive({ complete, errors, removed, resources, type }) {
+      const of = types[type];
+      of.answered = true;
+      const problems: ResourceProblem[] = [];
+      const nameless: ResourceProblem[] = [];
+      const seen = new Set<string>();
+      const doubled = new Set<string>();
+      if (resources.length > parts.maxResources) {
+        // Not one of them: which ones would be chance.
+        const message = `expected ${parts.maxResources} resources at most, got ${resources.length}`;
+        of.nameless = [{ type, resource: '', field: '', message }];
+        return of.nameless;
+      }
+      const named = resources.map((incoming) => {
+        const name = nameOfIncoming(incoming);
+        if (name.name !== '' && seen.has(name.name)) doubled.add(name.name);
+        seen.add(name.name);
+        return { incoming, ...name };
+      });
+      for (const { incoming, name, error } of named) {
+        try {
+          if (error !== undefined) throw error;
+          if (name === '') throw new Error('the resource has no name');
+          if (doubled.has(name)) throw new Error('the name comes twice in one response');
+          if (!of.entries.has(name) && of.entries.size >= parts.maxResources) {
+            throw new Error(`there are ${parts.maxResources} resources of this type already, the most there may be`);
+          }
+          if (isWatched(type, name)) take(type, incoming, name);
+          // What nobody asked for is checked nevertheless, and not kept.
+          else if (incoming.resource !== undefined) readers[type](incoming.resource);
+        } catch (reason) {
+          const problem = refuse(type, isWatched(type, name) ? name : '', reason);
+          problems.push({ ...problem, resource: name });
+          if (name === '') nameless.push(problem);
+        }
+      }
+      of.nameless = nameless;
+      if (!parts.ignoreDeletion) {
+        for (const name of removed) if (isWatched(type, name)) remove(type, name);
+        if (complete) {
+          for (const [name, entry] of of.entries) if (entry.any !== undefined && !seen.has(name)) remove(type, name);
+        }
+      } else {
+        for (const name of removed)
+          if (of.entries.get(name)?.any === undefined && isWatched(type, name)) remove(type, name);
+      }
+      for (const { code, message, name } of errors) if (isWatched(type, name)) receiveError(type, name, code, message);
+      changed();
+      return problems;
+    },
+    watch(next) {
+      watches = next;
+      for (const type of resourceTypes) {
+        const of = types[type];
+        for (const name of next[type].names) {
+          if (!of.entries.has(name)) of.entries.set(name, { version: '', state: 'REQUESTED' });
+        }
+        for (const [name, entry] of of.entries) {
+          if (isWatched(type, name)) continue;
+          stopTimers(entry);
+          of.entries.delete(name);
+          of.set = undefined;
+        }
+      }
+    },
+    requested() {
+      for (const type of resourceTypes) {
+        for (const [name, entry] of types[type].entries) {
+          if (entry.state !== 'REQUESTED' || entry.cancelMissing !== undefined) continue;
+          entry.cancelMissing = clock.after(parts.missingMs, () => {
+            remove(type, name, 'TIMEOUT', `nothing came within ${parts.missingMs} ms`);
+            changed();
+          });
+        }
+      }
+    },
+    disconnected() {
+      for (const type of resourceTypes) {
+        for (const entry of types[type].entries.values()) {
+          entry.cancelMissing?.();
+          entry.cancelMissing = undefined;
+        }
+      }
+    },
+    set() {
+      const set: Partial<Record<ResourceType, ReadonlyMap<string, Any>>> = {};
+      for (const type of resourceTypes) set[type] = types[type].set ??= usable(types[type].entries);
+      return set as ResourceSet;
+    },
+    settled(type, name) {
+      const entry = types[type].entries.get(name);
+      return entry !== undefined
+        ? entry.state !== 'REQUESTED'
+        : watches?.[type].wildcard === true && types[type].answered;
+    },
+    answered: (type) => types[type].answered,
+    problems: () =>
+      resourceTypes.flatMap((type) => [
+        ...types[type].nameless,
+        ...[...types[type].entries.values()].flatMap(({ problem }) => (problem === undefined ? [] : [problem])),
+      ]),
+    version: (type) => types[type].version,
+    setVersion: (type, version) => void (types[type].version = version),
+    versions(type) {
+      const held = new Map<string, string>();
+      for (const [name, { any, version }] of types[type].entries) if (any !== undefined) held.set(name, version);
+      return held;
+    },
+    forgetVersions() {
+      for (const type of resourceTypes) {
+        types[type].version = '';
+        for (const entry of types[type].entries.values()) entry.version = '';
+      }
+    },
+    status: (type) =>
+      [...types[type].entries].map(([name, { error, problem, state, version }]) => ({
+        name,
+        state,
+        version,
+        ...(error === undefined && problem === undefined ? {} : { error: error ?? problem?.message ?? '' }),
+      })),
+    restore(set) {
+      for (const type of resourceTypes) {
+        const of = types[type];
+        of.set = undefined;
+        for (const [name, any] of set[type]) {
+          readers[type](any);
+          of.entries.set(name, { any, version: '', state: 'ACKED' });
+        }
+        of.answered = true;
+      }
+    },
+    close() {
+      for (const type of resourceTypes) for (const entry of types[type].entries.values()) stopTimers(entry);
+    },
+  };
+}
+
+function usable(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Any> {
+  const held = new Map<string, Any>();
+  for (const [name, { any }] of entries) if (any !== undefined) held.set(name, any);
+  return held;
+}
+
+/** Subscriptions go by the name around a resource, and what refers to it by the name in it: both must be one. */
+function nameOfIncoming({ name, resource }: Incoming): { readonly name: string; readonly error?: Error } {
+  if (resource === undefined) return { name };
+  try {
+    const inner = nameOf(resource);
+    if (name === '' || name === inner) return { name: inner };
+    return { name, error: new Error(`the resource calls itself ${JSON.stringify(inner.slice(0, 200))}`) };
+  } catch (error) {
+    return { name, error: new Error(`the bytes cannot be read: ${error instanceof Error ? error.message : error}`) };
+  }
+}
+
+function sameAny(a: Any | undefined, b: Any): boolean {
+  return (
+    a !== undefined &&
+    a.type_url === b.type_url &&
+    Buffer.compare(a.value ?? new Uint8Array(), b.value ?? new Uint8Array()) === 0
+  );
+}

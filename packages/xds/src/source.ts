@@ -1,0 +1,142 @@
+import type { ConfigSource, SourceContext } from 'inmesh/config';
+import { type CompileContext, type Compiled, compileResources, readers } from './compile/compile.ts';
+import { openAccess } from './connection/credentials.ts';
+import { followServers, type Servers } from './connection/servers.ts';
+import type { Any } from './proto/any.ts';
+import { createCache, type ResourceCache } from './protocol/cache.ts';
+import { createDeltaSession } from './protocol/delta.ts';
+import { createSotwSession } from './protocol/sotw.ts';
+import type { Watches } from './protocol/watches.ts';
+import { createPublisher, type Publisher } from './publish.ts';
+import type { ResourceSet, ResourceType } from './resources.ts';
+import { addressesOf, nodeOf } from './setup/node.ts';
+import type { XdsSourceOptions } from './setup/options.ts';
+import { resolveSettings } from './setup/resolve.ts';
+import { invalid } from './setup/server.ts';
+import { statusOf, type XdsStatus } from './status.ts';
+
+/** Configuration from an xDS control plane. */
+export interface XdsSource extends ConfigSource {
+  /** How it stands: control planes, and each resource (what gRPC's CSDS says). */
+  status(): XdsStatus;
+}
+
+/**
+ * Configuration from an xDS control plane, over one stream (ADS): Istio's istiod, as it configures
+ * a sidecar (the default), or any that speaks to gRPC clients.
+ *
+ * A snapshot is published only when everything is there that its resources mention, so that no call
+ * meets half of a change. What cannot be used of a response is refused by name, with a NACK, and
+ * stays as it was; the rest is used. When the control plane is out of reach the last configuration
+ * stays in force, and connections are tried with growing pauses.
+ *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for options, variables or a bootstrap that can never work
+ *
+ * @example
+ * const mesh = createMesh({ config: xdsSource(), identity: istiodSource() });
+ */
+export function xdsSource(options: XdsSourceOptions = {}): XdsSource {
+  return createSource(options, { readers, compile: compileResources });
+}
+
+/** What becomes of resources. */
+export interface Compiler {
+  /** Checks a resource by itself. */
+  readonly readers: Readonly<Record<ResourceType, (any: Any) => unknown>>;
+  compile(set: ResourceSet, context: CompileContext, version: string): Compiled;
+}
+
+/** {@link xdsSource} with a compiler of one's own. */
+export function createSource(options: XdsSourceOptions, { compile, readers }: Compiler): XdsSource {
+  const settings = resolveSettings(options);
+  const { clock, random, servers } = settings;
+  let running: { readonly cache: ResourceCache; readonly servers: Servers; readonly watches: Watches } | undefined;
+
+  const run: ConfigSource['run'] = async (sink, signal, mesh?: SourceContext) => {
+    const workload = options.workload ?? mesh?.workload;
+    if (workload === undefined) throw invalid('workload', 'expected one, where no mesh says whom it is for');
+    if (signal.aborted) return;
+    const addresses = addressesOf(settings.node, settings.env);
+    const node = nodeOf(settings.profile, settings.node, workload, addresses, settings.env);
+    const { profile, serverListeners, services } = settings;
+    const context: CompileContext = { workload, profile, services, serverListeners, addresses };
+    let publisher: Publisher | undefined;
+    let following: Servers | undefined;
+    let watches: Watches | undefined;
+    let isLost = false;
+    const cache = createCache({
+      clock,
+      readers,
+      changed: () => publisher?.changed(),
+      missingMs: settings.missingMs,
+      maxResources: settings.maxResources,
+      ignoreDeletion: settings.ignoreDeletion,
+    });
+    publisher = createPublisher({
+      context,
+      cache,
+      clock,
+      compile,
+      sink,
+      watch(next) {
+        watches = next;
+        cache.watch(next);
+        following?.watchesChanged();
+      },
+    });
+    const { complete, recovered } = publisher;
+    const makeSession = settings.protocol === 'delta' ? createDeltaSession : createSotwSession;
+    following = followServers({
+      servers,
+      clock,
+      random,
+      protocol: settings.protocol,
+      maxMessageBytes: settings.maxMessageBytes,
+      headers: { ...clusterHeader(node.metadata?.['CLUSTER_ID']), ...settings.headers },
+      watches: () => watches as Watches,
+      openAccess: (server) => openAccess(server, () => mesh?.credentials()),
+      makeSession: (known) => makeSession({ node, cache, known }),
+      complete,
+      requested: cache.requested,
+      disconnected: cache.disconnected,
+      receive({ update }) {
+        if (isLost) recovered();
+        isLost = false;
+        return update === undefined ? [] : cache.receive(update);
+      },
+      lost(reason) {
+        if (!isLost) sink.lost(reason);
+        isLost = true;
+      },
+    });
+    running = {
+      cache,
+      servers: following,
+      get watches() {
+        return watches as Watches;
+      },
+    };
+    await waitForEnd(signal);
+    following.close();
+    publisher.close();
+    cache.close();
+  };
+
+  return {
+    name: `xds:${servers[0]?.address}`,
+    run,
+    status: () => statusOf(settings, running),
+  };
+}
+
+/** Which API server made the token: istiod asks that one. */
+function clusterHeader(id: unknown): Record<string, string> {
+  return typeof id === 'string' && /^[\x21-\x7e]+$/.test(id) ? { clusterid: id } : {};
+}
+
+function waitForEnd(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
