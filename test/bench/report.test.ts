@@ -111,5 +111,5 @@ t.test('pairs of windows are compared by a quantile, with an interval', async (t
   t.ok(same.from < 1 && same.to > 1, `no difference: ${same.from} to ${same.to}`);
   const twice = compare(pairs(2), 0.5, random, 100);
   t.ok(twice.from > 1 && twice.from < 2 && twice.to > 2, `twice: ${twice.from} to ${twice.to}`);
-  t.equal(twice.ratio, twice.on / twice.off);
+  t.ok(twice.ratio >= twice.from && twice.ratio <= twice.to, `${twice.ratio} is within its interval`);
 });
