@@ -5,7 +5,7 @@
 //   node .ci/rooms.mjs run test/retry …    only these folders and files, without coverage
 //   node .ci/rooms.mjs list --host         what tap is to run, without the tests that depend on nothing of Node.js
 //
-// A single file still runs by itself: `npx tap test/route/match.test.ts --disable-coverage`.
+// A single file still runs by itself: `npx tap test/route/answer.test.ts --disable-coverage`.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';

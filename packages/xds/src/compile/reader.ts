@@ -17,7 +17,7 @@ export interface Read<T> {
  * @param note may be called with paths of further fields that have no effect
  *
  * @example
- * export const readCluster = readerOf('clusters', clusterSchema, (cluster, note) => clusterOf(cluster, note));
+ * export const readName = readerOf('clusters', clusterSchema, (cluster) => cluster.name);
  */
 export function readerOf<M, T>(
   type: ResourceType,
