@@ -138,6 +138,8 @@ export function agentRouter(options: {
     return notingLoad(clock, state, endpoint, request, {
       ...made,
       ...hearing(state, endpoint, made.response),
+      cluster: state.cluster.name,
+      endpoint: endpoint.name,
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
@@ -230,7 +232,7 @@ function withCookie(edits: Edited, cookie: string): Edited {
   return { ...edits, response: (status, raw) => [...(response?.(status, raw) ?? []), changes] };
 }
 
-type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done'>;
+type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done' | 'cluster' | 'endpoint'>;
 
 const noCors: { readonly kind: 'none'; readonly response: undefined } = { kind: 'none', response: undefined };
 

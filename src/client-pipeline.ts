@@ -43,6 +43,7 @@ import type { Series } from './telemetry/metrics.ts';
 import { marginMs } from './timeout/deadline-filter.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
 import { tryIdleFilter } from './timeout/try-idle-filter.ts';
+import { type ClientTracing, clientTraceFilter, tryTraceFilter } from './trace/client-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 import { sendDirect, sendTry } from './transport/terminal.ts';
 
@@ -66,6 +67,8 @@ export interface ClientPipelineDependencies {
   readonly breakers?: Breakers;
   /** How requests are hashed. Default: by what is in them, no address for those that nobody caused. */
   readonly hashes?: RequestHashes;
+  /** Absent: no spans. */
+  readonly tracing?: ClientTracing | undefined;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
   series(service: string): Series;
 }
@@ -86,7 +89,8 @@ export interface ClientPipeline {
  * route or cluster does not configure is not in its chain.
  */
 export function createClientPipeline(dependencies: ClientPipelineDependencies): ClientPipeline {
-  const { clock, clusters, random, retries = defaultRetrySettings } = dependencies;
+  const { clock, clusters, random, retries = defaultRetrySettings, tracing } = dependencies;
+  const tryTrace = tracing && tryTraceFilter(tracing);
   const hashes = dependencies.hashes ?? createRequestHashes({ random, configured: clusters.configured });
   const shared = createDeadlines(clock);
   const faults = dependencies.faults ?? new ActiveFaults();
@@ -167,6 +171,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const { name, outlier, healthCheck, limits, balance, hash } = state.cluster;
     const idleMs = route?.perTryIdleMs;
     const filters: Filter<ClientCall, Reply>[] = [];
+    // inside retry: each try is told of; outside limit: what was not admitted, too
+    if (tryTrace !== undefined) filters.push(tryTrace);
     if (Number.isFinite(limits.maxRequests)) {
       // inside retry: tries count against the limits
       filters.push(limitFilter(name, state.requests));
@@ -220,7 +226,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.cluster = destination.plan.cluster;
     call.path = known.path;
     if (!call.request.own) dropAssertions(headers);
-    addOutboundHeaders(headers, call.scope);
+    addOutboundHeaders(headers, call.scope, call.trace, tracing?.forms());
     if (route.sticky !== undefined) announceChoice(destination.plan, headers);
     // A connection to the address that the caller named sends the right Host header by itself.
     if (selection.kind === 'inside' && headerValue(headers, 'host') === undefined) call.host = known.hostHeader;
@@ -243,8 +249,8 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   });
 
   return {
-    // metrics outside route: a call without a route counts too
-    send: compose([counted], (call) => {
+    // trace outside everything: the span covers waiting and retries; metrics outside route: a call without a route counts too
+    send: compose(tracing === undefined ? [counted] : [clientTraceFilter(tracing), counted], (call) => {
       try {
         return toRoute(call);
       } catch (error) {

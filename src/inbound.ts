@@ -30,6 +30,7 @@ import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { callerLabels } from './telemetry/server-filter.ts';
+import type { ServerTracing } from './trace/server-filter.ts';
 import { type Acceptor, type AcceptorOptions, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
@@ -64,6 +65,8 @@ export interface InboundDependencies {
   readonly trustWatch?: TrustWatch | undefined;
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
+  /** Absent: no spans. */
+  readonly tracing?: ServerTracing | undefined;
   snapshot(): Snapshot | undefined;
 }
 

@@ -50,6 +50,7 @@ export type {
   MeshStats,
   OutlierDetectionStatus,
 } from './mesh-api.ts';
+export type { MeshTracer, TracingSettings } from './mesh-tracing.ts';
 export {
   type MetricFamiliesOptions,
   type MetricsPage,
@@ -57,11 +58,22 @@ export {
   metricFamilies,
 } from './metric-families.ts';
 export type { OutboundPolicy } from './model/snapshot.ts';
+export type { CustomTag, ProviderHeader, TracingDirection, TracingPolicy, TracingProvider } from './model/tracing.ts';
 export type { Workload } from './model/workload.ts';
 export type { OverloadStatus } from './overload/protection.ts';
 export type { AuthorizationDecision } from './pipeline/authorization-decision.ts';
 export { type RequestContext, requestContext } from './pipeline/request-context.ts';
 export type { Peer, Scope } from './pipeline/scope.ts';
+export type {
+  ParentSampledLimits,
+  Span,
+  SpanAttributes,
+  SpanContext,
+  SpanEnd,
+  SpanStart,
+  TraceForm,
+  Tracing,
+} from './pipeline/tracing.ts';
 export type {
   RateLimitQuestion,
   RateLimitService,

@@ -17,6 +17,7 @@ import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
 import type { BreakerStatus, EndpointStatus, IdentityStatus, MeshHealth, MeshStats } from './mesh-stats.ts';
+import type { MeshTracer } from './mesh-tracing.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { Scope } from './pipeline/scope.ts';
@@ -151,6 +152,11 @@ export interface MeshOptions {
   readonly rateLimitService?: RateLimitService;
   /** Asks the extension providers of kind `envoyExtAuthzGrpc`: that of `@inmesh/ext-authz`, or one of your own. */
   readonly externalAuthorization?: ExternalAuthorization;
+  /**
+   * Records spans of requests and calls: that of `@inmesh/otel`, or one of your own. What is sampled says the
+   * configuration (Istio's Telemetry and MeshConfig; default 1 %). Default: no spans; contexts are handed on.
+   */
+  readonly tracing?: MeshTracer;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

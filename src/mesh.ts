@@ -20,6 +20,7 @@ import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import type { ConfigCounts, IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
+import { createMeshTracing } from './mesh-tracing.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
@@ -59,7 +60,11 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const trustWatch = settings.untrustedConnections === 'close' ? createTrustWatch(clock, logger) : undefined;
   const stop = new AbortController();
 
+  const tracing =
+    options.tracing &&
+    createMeshTracing(options.tracing, { workload, clock, random, logger, environment: process.env });
   const outbound = createOutbound({
+    tracing: tracing?.client,
     workload,
     clock,
     trustWatch,
@@ -100,6 +105,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     changed: (status) => events.emit('jwks', status),
   });
   const inbound = createInbound({
+    tracing: tracing?.server,
     workload,
     clock,
     trustWatch,
@@ -128,6 +134,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       counts.acceptedAt = clock.wallNow();
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
+      tracing?.use(snapshot);
       keys.use(snapshot.inbound.requestAuthentication ?? []);
       reportAuthorizers(snapshot, options, logger);
       events.emit('config', { version: snapshot.version, report });
@@ -206,6 +213,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       await inbound.close({ delayMs: settings.drainDelayMs, graceMs: settings.drainGraceMs });
       await outbound.close(settings.drainGraceMs);
       await options.rateLimitService?.close?.();
+      await tracing?.close();
     } finally {
       stop.abort();
       identity?.close();

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { agentRouter } from './agent-router.ts';
+import { tracedRouter } from './agent-trace.ts';
 import type { AuthorizationCount } from './authz/tallies.ts';
 import { breakerStatus, createBreakers } from './breakers.ts';
 import { createClientPipeline } from './client-pipeline.ts';
@@ -34,6 +35,7 @@ import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
 import { createSourceLabels } from './series-labels.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
+import type { ClientTracing } from './trace/client-filter.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
 import { lifeOf } from './transport/connection-life.ts';
 import { type ConnectTarget, openConnection } from './transport/connector.ts';
@@ -62,6 +64,8 @@ export interface OutboundDependencies {
   /** Answers of the application for calls that a breaker refuses, by service. Default none. */
   readonly fallbacks?: Readonly<Record<string, FallbackFunction>>;
   breakerChanged?(status: BreakerStatus): void;
+  /** Absent: no spans. */
+  readonly tracing?: ClientTracing | undefined;
   /** A file that TLS of a cluster needs cannot be read. */
   fileUnreadable(cluster: string, file: string, error: Error): void;
 }
@@ -175,6 +179,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     original: tls.original,
     breakers,
     faults,
+    tracing: dependencies.tracing,
     series: seriesWithout,
   });
   const dispatcher = new MeshDispatcher({
@@ -229,17 +234,20 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       }),
   });
   const agent = createAgent(
-    agentRouter({
-      hashes,
-      clock,
-      random,
-      series: seriesWithout,
-      breakers,
-      faults,
-      select: pipeline.select,
-      connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
-      connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
-    }),
+    tracedRouter(
+      agentRouter({
+        hashes,
+        clock,
+        random,
+        series: seriesWithout,
+        breakers,
+        faults,
+        select: pipeline.select,
+        connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
+        connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
+      }),
+      dependencies.tracing,
+    ),
     { clock, lifeMs: (socket) => lifeOf(socket, Number.POSITIVE_INFINITY, clock) },
   );
 

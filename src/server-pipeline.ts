@@ -42,6 +42,7 @@ import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
+import { type ServerTracing, serverTraceFilter } from './trace/server-filter.ts';
 
 /** What the pipeline is made of. */
 export interface ServerPipelineDependencies extends AuthorizerDependencies {
@@ -81,6 +82,8 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly errorFormat?: ErrorFormat;
   /** Header fields of a request. Default 100. */
   readonly maxHeaders?: number | undefined;
+  /** Absent: no spans. */
+  readonly tracing?: ServerTracing | undefined;
 }
 
 /** The way of a request from the socket to the application. */
@@ -110,7 +113,8 @@ export interface ServerPipeline {
  * snapshot does not configure is not in the chain.
  */
 export function createServerPipeline(dependencies: ServerPipelineDependencies): ServerPipeline {
-  const { clock, logger, random = systemRandom } = dependencies;
+  const { clock, logger, random = systemRandom, tracing } = dependencies;
+  const trace = tracing === undefined ? [] : [serverTraceFilter(tracing)];
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, destinationLabels(dependencies.workload));
   const metrics = serverMetricsFilter(clock, seriesOf);
@@ -136,7 +140,13 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     call.scope = scope;
     call.handed = true;
     if (connection?.awaitsContinue === response) response.writeContinue();
-    runInScope(scope, () => call.next(request, response));
+    const parent = tracing && call.trace;
+    if (parent === undefined) runInScope(scope, () => call.next(request, response));
+    else {
+      const { baggage } = request.headers;
+      const run = (): void => call.next(request, response);
+      runInScope(scope, () => tracing?.tracing.run(parent, typeof baggage === 'string' ? baggage : undefined, run));
+    }
     return passed;
   };
 
@@ -151,7 +161,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
         policy.numTrustedProxies,
         dependencies.maxHeaders,
       ),
-      // refusals are recorded too
+      // inside sanitize, whose path and headers it tells; outside metrics and policy: refusals are recorded too
+      ...trace,
       metrics,
       // TLS session → identity or none, and what the application is told of it
       peerFilter(

@@ -49,6 +49,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
       : `must be an object of functions, got ${showValue(value)}`,
   rateLimitService: withMethods('a RateLimitService', 'shouldRateLimit'),
   externalAuthorization: withMethods('an ExternalAuthorization', 'check'),
+  tracing: withMethods('a tracer', 'start'),
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),

@@ -115,5 +115,13 @@ export {
 } from '../model/route.ts';
 export type { OutboundPolicy, Snapshot, WildcardHost } from '../model/snapshot.ts';
 export { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
+export {
+  type CustomTag,
+  defaultTracingPolicy,
+  type ProviderHeader,
+  type TracingDirection,
+  type TracingPolicy,
+  type TracingProvider,
+} from '../model/tracing.ts';
 export type { MeshTrust, TrustAnchor } from '../model/trust.ts';
 export { localityOfWorkload, type Workload, workloadSpiffeId } from '../model/workload.ts';

@@ -39,6 +39,10 @@ export interface AgentTime {
 export interface AgentTarget {
   /** Sockets with the same key are interchangeable. */
   readonly key: string;
+  /** Of the route, for telemetry; absent where the mesh answers itself. */
+  readonly cluster?: string;
+  /** `10.0.0.7:9080`, for telemetry. */
+  readonly endpoint?: string;
   /** With query, after a rewrite. */
   readonly path: string;
   /** New Host header; absent: the application's stays. */

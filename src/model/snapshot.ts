@@ -3,6 +3,7 @@ import type { AuthorizationPolicy } from './authorization.ts';
 import type { Cluster } from './cluster.ts';
 import type { InboundPolicy } from './inbound.ts';
 import type { VirtualHost } from './route.ts';
+import type { TracingPolicy } from './tracing.ts';
 import type { MeshTrust } from './trust.ts';
 
 /**
@@ -31,6 +32,8 @@ export interface Snapshot {
   readonly callers?: Callers;
   /** Present where the mesh says more of trust than the identity source. */
   readonly trust?: MeshTrust;
+  /** What is traced, where there is a tracer. Absent: `defaultTracingPolicy`. */
+  readonly tracing?: TracingPolicy;
 }
 
 /** How many processes there are of the workload that calls, itself included, by `region/zone/subzone`. */
@@ -62,6 +65,7 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     ...(next.egress === undefined ? {} : { egress: keep(previous.egress, next.egress) }),
     ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
     ...(next.trust === undefined ? {} : { trust: keep(previous.trust, next.trust) }),
+    ...(next.tracing === undefined ? {} : { tracing: keep(previous.tracing, next.tracing) }),
   });
 }
 

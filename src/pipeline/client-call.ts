@@ -2,6 +2,7 @@ import { type Dispatcher, errors } from 'undici';
 import type { HeaderList } from '../lib/header-list.ts';
 import { youngList } from '../lib/young-list.ts';
 import type { Scope } from './scope.ts';
+import type { Span, SpanContext } from './tracing.ts';
 
 /** undici's handler: told about the answer as it arrives. */
 export type Handler = Dispatcher.DispatchHandler;
@@ -167,6 +168,11 @@ export class ClientCall implements Dispatcher.DispatchController {
   /** `grpc-status` of the answer; -1 when it has none. */
   grpcStatus: number;
 
+  /** trace: the context that goes out; `null`: none does; nothing where nothing is traced. */
+  trace: SpanContext | null | undefined;
+  /** trace: the span of the call, if it is recorded. */
+  span: Span | undefined;
+
   rawHeaders: Buffer[] | string[] | null;
   rawTrailers: Buffer[] | string[] | null;
 
@@ -206,6 +212,8 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.requestBytes = 0;
     this.responseBytes = 0;
     this.grpcStatus = -1;
+    this.trace = undefined;
+    this.span = undefined;
     this.rawHeaders = null;
     this.rawTrailers = null;
     this.previous = undefined;

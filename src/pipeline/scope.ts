@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { SpanContext } from './tracing.ts';
 
 /** Who called, as proven by its certificate. */
 export interface Peer {
@@ -22,6 +23,8 @@ export interface Scope {
    * `traceparent`, `tracestate`, `baggage`, B3 in the form that arrived.
    */
   readonly traceHeaders: readonly string[];
+  /** The span under which the request is served, recorded or not; absent where nothing is traced. */
+  readonly trace?: SpanContext;
   /**
    * Headers that the application's settings name to be handed on (`propagateHeaders`), in the same
    * form; absent when none of them arrived.

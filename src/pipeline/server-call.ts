@@ -6,6 +6,7 @@ import { plainAddress } from '../lib/ip-address.ts';
 import type { AuthorizationDecision } from './authorization-decision.ts';
 import type { Connection } from './connection.ts';
 import type { Peer, Scope } from './scope.ts';
+import type { Span, SpanContext } from './tracing.ts';
 
 /** The pipeline that a call belongs to. */
 export interface CallOwner {
@@ -76,6 +77,10 @@ export class ServerCall {
   authorization: AuthorizationDecision | undefined;
   /** deadline: when the caller stops waiting, monotonic milliseconds; infinite without one. */
   deadline: number;
+  /** trace: where the request is in its trace; nothing where nothing is traced. */
+  trace: SpanContext | undefined;
+  /** trace: the span of the request, if it is recorded. */
+  span: Span | undefined;
   /** metrics: the end of this call will be recorded. */
   observed: boolean;
   /** Envoy's response flag, '' when all went well. */
@@ -116,6 +121,8 @@ export class ServerCall {
     this.requestPrincipal = undefined;
     this.authorization = undefined;
     this.deadline = Number.POSITIVE_INFINITY;
+    this.trace = undefined;
+    this.span = undefined;
     this.observed = false;
     this.flag = '';
     this.grpcStatus = -1;

@@ -41,6 +41,8 @@ export class TwinCall extends ClientCall {
     this.deadline = parent.deadline;
     this.failedEndpoints = parent.failedEndpoints?.slice();
     this.impostors = parent.impostors;
+    this.trace = parent.trace;
+    this.span = parent.span;
   }
 
   /** From now on this is what the application gets. */

@@ -1,9 +1,8 @@
-import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import { type FailureKind, failureKind } from '../lib/failure-kind.ts';
 import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
 import { headerValue } from '../lib/header-list.ts';
 import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts';
+import { failureFlag } from '../pipeline/failure-flag.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { notGrpc } from './outcome.ts';
@@ -13,7 +12,7 @@ import type { Series } from './series.ts';
 export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) => Series): Filter<ClientCall, Reply> {
   const watcher: CallWatcher = {
     callEnded(call, status, error) {
-      const flag = error === undefined ? call.flag : addFlag(call.flag, flagOf(error, call));
+      const flag = error === undefined ? call.flag : addFlag(call.flag, failureFlag(error, call));
       const { requestBytes, responseBytes, startedAt } = call;
       const grpcStatus = status !== 200 && call.grpcStatus === notGrpc ? grpcFailure(call, status) : call.grpcStatus;
       seriesOf(call).record(status, flag, clock.now() - startedAt, requestBytes, responseBytes, grpcStatus);
@@ -28,16 +27,4 @@ export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) =
 /** What an answer that is HTTP only, or none, means to a call of gRPC. */
 function grpcFailure({ request }: ClientCall, status: number): number {
   return isGrpc(headerValue(request.headers, 'content-type')) ? grpcStatusOf(status === 0 ? 503 : status) : notGrpc;
-}
-
-/** For hosts outside of the mesh, whose errors stay what undici reports. */
-const flags: Readonly<Record<FailureKind, string>> = { connect: 'UF', tls: 'UF', reset: 'UC', timeout: 'UT' };
-
-function flagOf(error: Error, call: ClientCall): string {
-  // The application went away, or what it asked for could not be sent: Envoy's "downstream
-  // connection termination".
-  if (call.cancelled) return 'DC';
-  if (error instanceof MeshError) return error.flag;
-  const kind = failureKind(error);
-  return kind === undefined ? 'DC' : flags[kind];
 }

@@ -3,6 +3,7 @@ import { setRequestHeader } from '../pipeline/request-headers.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import type { Peer, Scope } from '../pipeline/scope.ts';
 import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
+import type { SpanContext } from '../pipeline/tracing.ts';
 import { inboundTraceHeaders } from './inbound-headers.ts';
 import { propagatedHeaders } from './propagated.ts';
 import { isRequestId } from './request-id.ts';
@@ -29,6 +30,7 @@ export function inboundScope(call: ServerCall, propagated: readonly string[] = n
 class InboundScope implements Scope {
   readonly requestId: string;
   readonly traceHeaders: readonly string[];
+  declare readonly trace?: SpanContext;
   declare readonly deadline?: number;
   declare readonly peer?: Peer;
   declare readonly claims?: Readonly<Record<string, unknown>>;
@@ -45,7 +47,8 @@ class InboundScope implements Scope {
     this.requestId = requestId;
     this.traceHeaders = traceHeaders;
     this.#call = call;
-    const { deadline, peer, tokenClaims: claims } = call;
+    const { deadline, peer, tokenClaims: claims, trace } = call;
+    if (trace !== undefined) this.trace = trace;
     if (deadline < Number.POSITIVE_INFINITY) this.deadline = deadline;
     if (peer !== undefined) this.peer = peer;
     if (claims !== undefined) this.claims = claims;
