@@ -23,6 +23,7 @@ import type { Random } from './lib/random.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster, OutlierPolicy } from './model/cluster.ts';
 import type { Route } from './model/route.ts';
+import { createOutsideGrpc } from './outbound-grpc.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { outlierFilter } from './outlier/filter.ts';
 import type { CallEndpoint, ClientCall, Reply } from './pipeline/client-call.ts';
@@ -95,11 +96,12 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const shared = createDeadlines(clock);
   const faults = dependencies.faults ?? new ActiveFaults();
   const outside = new Agent();
+  const outsideGrpc = createOutsideGrpc(clock, shared);
   const passthrough: CallEndpoint = { name: 'passthrough', host: '', dispatcher: () => outside };
   const toItsAddress =
     (state: ClusterState): Filter<ClientCall, Reply> =>
     (call, next) => {
-      call.endpoint = passthrough;
+      call.endpoint = call.request.grpc === undefined ? passthrough : outsideGrpc.endpointOf(call);
       countOutside(call, state);
       return next(call);
     };
@@ -218,8 +220,16 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const known = selection.kind === 'inside' ? selection : selection.known;
     if (known === undefined) {
       call.cluster = 'PassthroughCluster';
+      if (call.request.grpc !== undefined) return outsideGrpc.send(call);
       call.endpoint = passthrough;
       return sendDirect(call);
+    }
+    if (call.request.grpc?.socketPath !== undefined) {
+      // What is said of a host is not said of a socket that happens to have its name.
+      throw new MeshError(
+        'ERR_MESH_UNSUPPORTED',
+        `${call.origin} is in the mesh: call it by its name, not by a socket`,
+      );
     }
     const { destination, route, state } = known;
     call.route = route.name;
@@ -260,9 +270,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     }),
     select,
     cutMirrors: () => mirrors.cut(),
-    close() {
+    async close() {
       shared.rest();
-      return outside.close();
+      await Promise.all([outside.close(), outsideGrpc.close()]);
     },
   };
 }

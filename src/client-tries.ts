@@ -7,10 +7,11 @@ import { createDeadlines, type DeadlineClass } from './lib/deadlines.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import { defaultRetryPolicy, type Route } from './model/route.ts';
-import type { ClientCall, Reply } from './pipeline/client-call.ts';
+import type { ClientCall, GrpcRetry, Reply } from './pipeline/client-call.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
 import { compileRetryDecision } from './retry/decide.ts';
 import { retryFilter } from './retry/filter.ts';
+import { policyOf } from './retry/grpc-retry.ts';
 import { hedgeFilter } from './retry/hedge-filter.ts';
 import type { HedgeRules } from './retry/hedged-call.ts';
 import type { TryPolicies } from './retry/overrides.ts';
@@ -21,6 +22,11 @@ import { deadlineFilter } from './timeout/deadline-filter.ts';
 import { stampRemaining } from './timeout/remaining-time.ts';
 
 type Deadlines = (timeoutMs: number) => DeadlineClass;
+
+/** What a route says, or the headers of a call, or a gRPC client's service config. */
+interface Policies extends TryPolicies {
+  readonly grpc?: GrpcRetry | undefined;
+}
 
 export interface ClientTriesDependencies {
   readonly clock: Clock;
@@ -52,7 +58,7 @@ export interface TriesOf {
 export function createClientTries(dependencies: ClientTriesDependencies): (of: TriesOf) => Service<ClientCall, Reply> {
   const { clock, faults, random, retries } = dependencies;
 
-  const composeFor = (of: TriesOf, policies: TryPolicies, deadlines: Deadlines): Service<ClientCall, Reply> => {
+  const composeFor = (of: TriesOf, policies: Policies, deadlines: Deadlines): Service<ClientCall, Reply> => {
     const { fault, grpc, route, startsLate, state } = of;
     const { retry, timeoutMs } = policies;
     const perTryMs = retry?.perTryTimeoutMs;
@@ -97,6 +103,7 @@ export function createClientTries(dependencies: ClientTriesDependencies): (of: T
           anywhere: otherPriorities ? false : anywhere,
           nested,
           replayBytes,
+          grpc: policies.grpc,
           prepare,
         }),
       );
@@ -138,8 +145,23 @@ export function createClientTries(dependencies: ClientTriesDependencies): (of: T
 
   return (of) => {
     const { hedge, retry, timeoutMs } = of.route;
-    const usual: TryPolicies = { timeoutMs, retry, hedgeOnTimeout: hedge?.when.kind === 'perTryTimeout' };
-    const service = composeFor(of, usual, dependencies.deadlines);
+    const usual: Policies = { timeoutMs, retry, hedgeOnTimeout: hedge?.when.kind === 'perTryTimeout' };
+    const configured = composeFor(of, usual, dependencies.deadlines);
+    // What an operator has said of retries goes before what a program says; the latter, before what nobody has said.
+    const byProgram = new WeakMap<GrpcRetry, Service<ClientCall, Reply>>();
+    const service: Service<ClientCall, Reply> =
+      retry !== defaultRetryPolicy
+        ? configured
+        : (call) => {
+            const own = call.request.grpc?.retry;
+            if (own === undefined) return configured(call);
+            let known = byProgram.get(own);
+            if (known === undefined) {
+              known = composeFor(of, { ...usual, retry: policyOf(own), grpc: own }, dependencies.deadlines);
+              byProgram.set(own, known);
+            }
+            return known(call);
+          };
     if (!retries.overrides) return service;
     // outside deadline and retry, which they change; deadlines of their own: there may be any number of them
     const overrides = overridesFilter(usual, (changed) => composeFor(of, changed, createDeadlines(clock)));

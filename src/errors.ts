@@ -48,6 +48,8 @@ export const errorTable = {
   ERR_MESH_UNSUPPORTED: { status: 501, flag: '' },
   /** There is no certificate, or it has expired, and policy demands mTLS. */
   ERR_MESH_NO_IDENTITY: { status: 503, flag: '' },
+  /** A call with credentials would have gone over a connection in plaintext. */
+  ERR_MESH_NOT_SECURE: { status: 401, flag: '' },
   /** The certificate authority refused or could not be reached. */
   ERR_MESH_CA: { status: 503, flag: '' },
   /** The control plane that configuration comes from refused, could not be reached, or sent what cannot be read. */

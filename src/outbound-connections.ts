@@ -14,7 +14,7 @@ export interface EndpointConnections {
   /** Where a new connection leads. */
   address(): string;
   readonly budget: ConnectionBudget | undefined;
-  /** Which version of HTTP; absent: 1.1. */
+  /** Which version of HTTP; absent: 1.1, but for gRPC. */
   readonly http2: Cluster['http2'];
 }
 
@@ -26,12 +26,11 @@ export function openConnections(
   const { idleTimeoutMs, maxConcurrentStreams, maxConnectionMs, maxRequestsPerConnection } = limits;
   const common = { ...target, host, budget, idleTimeoutMs, maxConnectionMs, maxRequestsPerConnection };
   const http1 = (): Dispatcher => createPool(withAddress(common, address));
-  if (http2 === undefined) return http1();
   const pings = limits.http2Keepalive;
   return new HttpPools(
     http1,
     () => new Http2Pool(withAddress({ ...common, http2: true, maxConcurrentStreams, pings }, address)),
-    http2 === 'asCaller',
+    http2 ?? 'forGrpc',
   );
 }
 

@@ -62,9 +62,8 @@ function isMutual({ tls }: Cluster, speaksMtls: boolean): boolean {
   return tls === 'mutual' || (tls === 'auto' && speaksMtls);
 }
 
-/** How to speak HTTP/2 to original addresses; nothing where HTTP/1.1 is spoken. */
-function originalHttp2({ http2, limits }: Cluster): OriginalHttp2 | undefined {
-  if (http2 === undefined) return undefined;
+/** How to speak HTTP/2 to original addresses. */
+function originalHttp2({ http2, limits }: Cluster): OriginalHttp2 {
   const {
     http2Keepalive: pings,
     idleTimeoutMs,
@@ -72,8 +71,8 @@ function originalHttp2({ http2, limits }: Cluster): OriginalHttp2 | undefined {
     maxConnectionMs,
     maxRequestsPerConnection,
   } = limits;
-  const asCaller = http2 === 'asCaller';
-  return { asCaller, idleTimeoutMs, maxConcurrentStreams, maxConnectionMs, maxRequestsPerConnection, pings };
+  const use = http2 ?? 'forGrpc';
+  return { use, idleTimeoutMs, maxConcurrentStreams, maxConnectionMs, maxRequestsPerConnection, pings };
 }
 
 /** TLS to servers outside of the mesh, as one cluster has it. */

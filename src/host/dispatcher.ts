@@ -135,7 +135,7 @@ export class MeshDispatcher extends Dispatcher {
     // An abort of the application goes back to it as it is, even if its reason is one of our errors.
     const failed = !call.cancelled && error instanceof MeshError;
     call.ended(failed ? error.status : 0, error);
-    const asResponse = this.#options.onFailure === 'response' && !call.request.own;
+    const asResponse = this.#options.onFailure === 'response' && !call.request.own && call.request.grpc === undefined;
     if (failed && asResponse && !isTunnel(call.request)) localReply(call, error);
     else call.tellError(call.cancelled ? (call.reason as Error) : error);
   }

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import { type HeaderList, headerValue, setHeader } from '../lib/header-list.ts';
-import { ClientCall, ClientRequest, type Handler, type ResponseHeaders } from '../pipeline/client-call.ts';
+import { ClientCall, ClientRequest, grpcCall, type Handler, type ResponseHeaders } from '../pipeline/client-call.ts';
 import { shadowHost } from './decide.ts';
 
 /** A response of a mirror is read to its end up to this size, to keep the connection; a longer one is cut. */
@@ -32,7 +32,13 @@ export class Original {
     const { request } = call;
     const headers = this.headers.slice();
     setHeader(headers, 'host', shadowHost(this.host));
-    const options = { method: request.method as 'GET', path: this.path, body, idempotent: request.idempotent ?? null };
+    const options = {
+      method: request.method as 'GET',
+      path: this.path,
+      body,
+      idempotent: request.idempotent ?? null,
+      [grpcCall]: request.grpc,
+    };
     const sent = new ClientRequest(this.path, headers, options as ConstructorParameters<typeof ClientRequest>[2]);
     const copy = new ClientCall(call.origin, sent, new Discarding(), undefined, clock.now());
     copy.route = call.route;

@@ -78,8 +78,47 @@ export interface CallEndpoint {
 /** Marks the options of a call that the mesh makes for itself. */
 export const ownCall: unique symbol = Symbol('inmesh.own-call');
 
+/**
+ * Marks the options of a call of gRPC: it goes over HTTP/2 whatever its cluster says of the version, and
+ * its failures are told as errors, which its client makes a gRPC status of. Registered, so that packages
+ * find it.
+ */
+export const grpcCall: unique symbol = Symbol.for('inmesh.grpc-call') as never;
+
+/** What a gRPC client asks of its call. */
+export interface GrpcCall {
+  /** It carries credentials: no byte of it may travel in plaintext. */
+  readonly secure: boolean;
+  /** Retries that the client's service config asks for; they hold where the route names none. */
+  readonly retry: GrpcRetry | undefined;
+  /** The Unix socket that its target names, which is outside of the mesh. */
+  readonly socketPath: string | undefined;
+}
+
+/** gRFC A6 `retryPolicy`, as far as it is not in the model's words. */
+export interface GrpcRetry {
+  /** Tries in all, at least 2. */
+  readonly maxAttempts: number;
+  readonly initialBackoffMs: number;
+  readonly maxBackoffMs: number;
+  readonly backoffMultiplier: number;
+  /** Status codes, 1 to 16. */
+  readonly retryableStatusCodes: ReadonlySet<number>;
+  /** `retryThrottling` of the client, shared by its calls. Absent: none. */
+  readonly throttle: RetryThrottle | undefined;
+}
+
+/** Counts how calls of one client end, and says when there have been too many failures to retry any. */
+export interface RetryThrottle {
+  /** A try ended with a status that would be retried. May it be? */
+  failed(): boolean;
+  /** A call ended with OK. */
+  succeeded(): void;
+}
+
 interface Marked {
   readonly [ownCall]?: true;
+  readonly [grpcCall]?: GrpcCall;
 }
 
 /**
@@ -89,6 +128,8 @@ interface Marked {
 export class ClientRequest {
   /** The mesh's own: it may say what an application may not, and its failures are told as errors. */
   readonly own: boolean;
+  /** It is a call of a gRPC client of the mesh. */
+  readonly grpc: GrpcCall | undefined;
   readonly method: string;
   readonly path: string;
   /** The call's own copy: filters add to it. */
@@ -105,6 +146,7 @@ export class ClientRequest {
 
   constructor(path: string, headers: HeaderList, options: Dispatcher.DispatchOptions) {
     this.own = (options as Marked)[ownCall] === true;
+    this.grpc = (options as Marked)[grpcCall];
     this.method = options.method;
     this.path = path;
     this.headers = headers;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Handler, ResponseHeaders } from './client-call.ts';
-import { ClientCall, ClientRequest } from './client-call.ts';
+import { ClientCall, ClientRequest, grpcCall } from './client-call.ts';
 import { addFlag } from './response-flags.ts';
 
 type Controller = Parameters<NonNullable<Handler['onResponseData']>>[0];
@@ -24,6 +24,7 @@ export class TwinCall extends ClientCall {
       expectContinue: request.expectContinue,
       idempotent: request.idempotent,
       blocking: request.blocking,
+      [grpcCall]: request.grpc,
     };
     const copy = new ClientRequest(
       request.path,

@@ -4,13 +4,14 @@ import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
 import { isReplayable } from '../lib/replayable.ts';
 import type { RetryPolicy } from '../model/route.ts';
-import type { ClientCall, Reply, ResponseHeaders } from '../pipeline/client-call.ts';
+import type { ClientCall, GrpcRetry, Reply, ResponseHeaders } from '../pipeline/client-call.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import { backoffMs } from './backoff.ts';
 import { keepBody, mayRepeatSent } from './body.ts';
-import { compileRetryDecision, lowestRetriedStatus } from './decide.ts';
+import { compileRetryDecision, lowestRetriedStatus, type RetryDecision } from './decide.ts';
+import { grpcBackoffMs, grpcRetryDecision } from './grpc-retry.ts';
 import type { RetryLimit, RetryPlace } from './limit.ts';
 import { pushbackMs, pushbackOf } from './pushback.ts';
 
@@ -26,13 +27,20 @@ export function retryFilter(options: {
   readonly nested?: boolean;
   /** A stream is kept up to this size, so that it can be sent again. Default: none is. */
   readonly replayBytes?: number;
+  /** What a gRPC client's service config says, in place of the conditions and the back-off of `policy`. */
+  readonly grpc?: GrpcRetry | undefined;
   /** Called before each retry, to bring up to date what its request says. */
   prepare?(call: ClientCall): void;
 }): Filter<ClientCall, Reply> {
-  const { policy, clock, random, limit, anywhere = false, nested = false } = options;
-  const decide = compileRetryDecision(policy);
-  const lowest = lowestRetriedStatus(policy);
-  const keeps = mayRepeatSent(policy);
+  const { policy, clock, random, limit, anywhere = false, nested = false, grpc } = options;
+  const asked = grpc === undefined ? compileRetryDecision(policy) : grpcRetryDecision(grpc);
+  const throttle = grpc?.throttle;
+  // What is not to be retried costs no token; all else does, the last try included (gRFC A6).
+  const decide: RetryDecision = throttle === undefined ? asked : (outcome) => asked(outcome) && throttle.failed();
+  const lowest = grpc === undefined ? lowestRetriedStatus(policy) : 300;
+  const keeps = grpc !== undefined || mayRepeatSent(policy);
+  const usualWaitMs = (call: ClientCall): number =>
+    grpc === undefined ? backoffMs(call.tries, policy.backoffBaseMs, random) : grpcBackoffMs(call.tries, grpc, random);
 
   /** Is there another try in it? If not, says why in the flags of the call. Takes a place for it. */
   const admitted = (call: ClientCall, sent: boolean): RetryPlace | undefined => {
@@ -65,7 +73,7 @@ export function retryFilter(options: {
     }
     // What no server has seen is no load that could be too much: the next endpoint is asked at once.
     const atOnce = !call.sent && call.tries === 1 && call.failedEndpoints !== undefined;
-    const waitMs = askedMs ?? backoffMs(call.tries, policy.backoffBaseMs, random);
+    const waitMs = askedMs ?? usualWaitMs(call);
     if (!atOnce || askedMs !== undefined) {
       let cancel = (): void => {};
       try {
@@ -92,6 +100,10 @@ export function retryFilter(options: {
     call.sent = false;
     // 1 for the first try; Istio's sidecars send it.
     setHeader(call.request.headers, 'x-envoy-attempt-count', String(call.tries));
+    // gRFC A6: there is none with the first try.
+    if (call.tries > 1 && call.request.grpc !== undefined) {
+      setHeader(call.request.headers, 'grpc-previous-rpc-attempts', String(call.tries - 1));
+    }
     return next(call).then(
       (reply) => {
         if (retry !== undefined) limit.leave(retry);

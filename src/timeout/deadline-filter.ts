@@ -35,12 +35,13 @@ export function deadlineFilter(options: {
 
   return (call, next) => {
     const callerDeadline = call.scope?.deadline;
-    const askedMs = grpc && isGrpc(call) ? grpcTimeoutMs(headerValue(call.request.headers, grpcHeader)) : Infinity;
+    const spoken = call.request.grpc !== undefined || (grpc && isGrpc(call));
+    const askedMs = spoken ? grpcTimeoutMs(headerValue(call.request.headers, grpcHeader)) : Infinity;
     if (callerDeadline === undefined && askedMs === Infinity) {
       if (routeHeader !== undefined) setHeader(call.request.headers, remainingHeader, routeHeader);
       if (routeClass === undefined) return next(call);
       call.deadline = (startsLate ? clock.now() : call.startedAt) + (timeoutMs as number);
-      if (grpc) stampRemaining(call, clock, perTryMs, grpc);
+      if (grpc || spoken) stampRemaining(call, clock, perTryMs, true);
       const expiry = new Expiry(call, timeoutMs as number, 'ERR_MESH_TIMEOUT');
       expiry.running = routeClass.start(expiry);
       call.watch(expiry);
@@ -54,7 +55,7 @@ export function deadlineFilter(options: {
     const own = Math.min(timeoutMs ?? Infinity, askedMs);
     const total = Math.min(own, remaining);
     call.deadline = clock.now() + total;
-    stampRemaining(call, clock, perTryMs, grpc);
+    stampRemaining(call, clock, perTryMs, grpc || spoken);
     const code = total === own ? 'ERR_MESH_TIMEOUT' : 'ERR_MESH_DEADLINE_EXPIRED';
     const expiry = new Expiry(call, total, code);
     // Every value is different here, so a shared list of one length would not help.

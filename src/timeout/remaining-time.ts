@@ -18,7 +18,7 @@ export function stampRemaining(call: ClientCall, clock: Clock, perTryMs: number 
   if (!Number.isFinite(leftMs)) return;
   const { headers } = call.request;
   setHeader(headers, remainingHeader, String(Math.max(1, Math.ceil(leftMs))));
-  if (grpc && isGrpc(call)) setHeader(headers, grpcHeader, grpcTimeout(leftMs));
+  if (call.request.grpc !== undefined || (grpc && isGrpc(call))) setHeader(headers, grpcHeader, grpcTimeout(leftMs));
 }
 
 /** Is it a request of gRPC, as its content says? */

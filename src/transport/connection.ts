@@ -23,6 +23,8 @@ export interface Passenger extends Dispatcher.DispatchHandler {
    * to be closed as well, so it goes out on a new one, where the limits allow that.
    */
   readonly fresh?: boolean;
+  /** It is one of a gRPC client: it goes over HTTP/2, and names no length. */
+  readonly grpc?: ClientRequest['grpc'];
 }
 
 /** Whom a connection belongs to. */

@@ -202,7 +202,7 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
       // application called, not that of the endpoint.
       servername: isIP(serverName) === 0 ? serverName : '',
       checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [target.http2 === true ? 'h2' : 'http/1.1'],
     });
   }
   if (security.kind === 'originated') {

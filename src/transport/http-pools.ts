@@ -7,30 +7,43 @@ interface Caused extends Passenger {
   readonly overHttp2?: boolean;
 }
 
+/** For which calls HTTP/2 is spoken; calls of gRPC clients go over HTTP/2 in any case. */
+export type Http2Use =
+  /** All. */
+  | 'always'
+  /** Those whose cause came in over HTTP/2 (Istio `useClientProtocol`). */
+  | 'asCaller'
+  /** No others. */
+  | 'forGrpc';
+
 /**
- * Connections of both versions to one endpoint, each made when it is needed: HTTP/2, except for what
- * only HTTP/1.1 can do (upgrades and CONNECT), and with `asCaller` for calls whose cause came in over
- * HTTP/1.1 (Istio `useClientProtocol`).
+ * Connections of both versions to one endpoint, each made when it is needed. What only HTTP/1.1 can do
+ * (upgrades and CONNECT) never goes over HTTP/2.
  */
 export class HttpPools extends ClosingDispatcher {
   readonly #http1: () => Dispatcher;
   readonly #http2: () => Dispatcher;
-  readonly #asCaller: boolean;
+  readonly #use: Http2Use;
   #one: Dispatcher | undefined;
   #two: Dispatcher | undefined;
 
-  constructor(http1: () => Dispatcher, http2: () => Dispatcher, asCaller: boolean) {
+  constructor(http1: () => Dispatcher, http2: () => Dispatcher, use: Http2Use) {
     super();
     this.#http1 = http1;
     this.#http2 = http2;
-    this.#asCaller = asCaller;
+    this.#use = use;
     this.#one = undefined;
     this.#two = undefined;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Caused): boolean {
-    const two = !options.upgrade && options.method !== 'CONNECT' && (!this.#asCaller || handler.overHttp2 === true);
-    return this.#pool(two).dispatch(options, handler);
+    return this.#pool(this.#takesTwo(options, handler)).dispatch(options, handler);
+  }
+
+  #takesTwo(options: Dispatcher.DispatchOptions, handler: Caused): boolean {
+    if (handler.grpc !== undefined) return true;
+    if (this.#use === 'forGrpc' || options.upgrade || options.method === 'CONNECT') return false;
+    return this.#use === 'always' || handler.overHttp2 === true;
   }
 
   protected override async drain(): Promise<void> {

@@ -1,6 +1,7 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
 import { Readable } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
+import { MeshError } from '../errors.ts';
 import type { Deadline, DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
 import type { Connection, Passenger } from './connection.ts';
 import { pump, type WritableBody, writableBody } from './http2-client-body.ts';
@@ -168,8 +169,10 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
     const body = writableBody(options.body);
     this.#body = body;
     const head = requestHead(options, this.#carrier.authority, this.#carrier.secure);
-    sizeBody(head, body, options.method);
+    // gRPC delimits its messages itself; its clients name no length.
+    if (this.#handler.grpc === undefined) sizeBody(head, body, options.method);
     if (options.expectContinue === true && body.kind !== 'none') head['expect'] = '100-continue';
+    if (this.#handler.grpc?.secure === true && !this.#carrier.secure) throw plaintext();
     const stream: OwnStream = this.#carrier.openStream(head, body.kind === 'none');
     this.#stream = stream;
     stream[key] = this;
@@ -284,7 +287,7 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
     if (code === NGHTTP2_REFUSED_STREAM && !this.#responded) {
       return new StreamFailure('refused', 'the server refused the stream', error);
     }
-    return new StreamFailure('reset', `the server reset the stream with code ${code}`, error);
+    return new StreamFailure('reset', `the server reset the stream with code ${code}`, error, code);
   }
 
   #fail(error: Error): void {
@@ -310,6 +313,9 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
 }
 
 const noTrailers: Headers = {};
+
+const plaintext = (): MeshError =>
+  new MeshError('ERR_MESH_NOT_SECURE', 'a call with credentials may not go over a connection in plaintext');
 
 const timeouts: ReadonlySet<unknown> = new Set(['ERR_MESH_TRY_TIMEOUT', 'ERR_MESH_TIMEOUT']);
 

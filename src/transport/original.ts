@@ -1,12 +1,12 @@
 import { Agent, type Dispatcher, Pool } from 'undici';
 import { type ConnectTarget, openConnection } from './connector.ts';
-import { HttpPools } from './http-pools.ts';
+import { type Http2Use, HttpPools } from './http-pools.ts';
 import { Http2Pool, type Http2PoolOptions } from './http2-pool.ts';
 
 /** HTTP/2 to the addresses that requests name. */
 export interface OriginalHttp2 extends Omit<Http2PoolOptions, keyof ConnectTarget | 'host'> {
-  /** Only for calls whose cause came in over HTTP/2. */
-  readonly asCaller: boolean;
+  /** For which calls. */
+  readonly use: Http2Use;
 }
 
 /**
@@ -16,7 +16,7 @@ export interface OriginalHttp2 extends Omit<Http2PoolOptions, keyof ConnectTarge
  */
 export function createOriginalDispatcher(
   target: (hostname: string, port: number, secure: boolean) => ConnectTarget,
-  http2?: OriginalHttp2,
+  http2: OriginalHttp2,
 ): Dispatcher {
   const targetOf = (hostname: string, port: string, protocol: string): ConnectTarget => {
     const address = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
@@ -29,14 +29,13 @@ export function createOriginalDispatcher(
     },
     pipelining: 1,
   };
-  if (http2 === undefined) return new Agent(options);
   const factory = (origin: string | URL): Dispatcher => {
     const { host, hostname, port, protocol } = new URL(origin);
     const http1 = (): Dispatcher => new Pool(origin, options);
-    if (protocol === 'https:') return http1();
     const pool = (): Dispatcher =>
       new Http2Pool({ ...http2, ...targetOf(hostname, port, protocol), host, http2: true });
-    return new HttpPools(http1, pool, http2.asCaller);
+    // TLS of the application has HTTP/1.1 in it, but for gRPC.
+    return new HttpPools(http1, pool, protocol === 'https:' ? 'forGrpc' : http2.use);
   };
   return new Agent({ ...options, factory });
 }

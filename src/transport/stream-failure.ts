@@ -9,11 +9,14 @@ export type StreamFailureKind = 'unsent' | 'refused' | 'reset' | 'closed' | 'tim
 /** A failure of one stream, for the transport itself; outside of it these become mesh errors. */
 export class StreamFailure extends Error {
   readonly kind: StreamFailureKind;
+  /** HTTP/2 error code of a `reset`. */
+  readonly rstCode: number | undefined;
 
-  constructor(kind: StreamFailureKind, message: string, cause?: unknown) {
+  constructor(kind: StreamFailureKind, message: string, cause?: unknown, rstCode?: number) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'StreamFailure';
     this.kind = kind;
+    this.rstCode = rstCode;
   }
 
   /** Nobody has seen the request: it may be sent again, whatever its method (RFC 9113 section 8.7). */

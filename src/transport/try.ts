@@ -121,6 +121,10 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     return this.#call.scope?.overHttp2 === true;
   }
 
+  get grpc(): ClientCall['request']['grpc'] {
+    return this.#call.request.grpc;
+  }
+
   // ---- undici's side
 
   onRequestStart(controller: Controller): void {

@@ -16,6 +16,7 @@ function setup(handler: Handler = {}) {
     body: null,
     upgrade: undefined,
     own: false,
+    grpc: undefined,
     headersTimeoutMs: undefined,
     bodyTimeoutMs: undefined,
     reset: undefined,

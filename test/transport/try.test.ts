@@ -10,6 +10,7 @@ function setup(changes: Partial<ClientRequest> = {}) {
   const events: string[] = [];
   const request: ClientRequest = {
     own: false,
+    grpc: undefined,
     method: 'GET',
     path: '/',
     headers: [],

@@ -1,1 +1,2 @@
-export {};
+export { meshCredentials } from './client/credentials.ts';
+export { type CallingMesh, meshChannel, meshChannelOptions } from './client/mesh-channel.ts';

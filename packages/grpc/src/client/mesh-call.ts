@@ -1,0 +1,394 @@
+import {
+  type CallCredentials,
+  type InterceptingListener,
+  type Metadata,
+  propagate,
+  type StatusObject,
+  status,
+} from '@grpc/grpc-js';
+import { causeOf, type Mesh, type MeshErrorCode } from 'inmesh';
+import { type GrpcCall, grpcCall, grpcTimeout, isGrpc } from 'inmesh/grpc';
+import { systemClock, systemRandom } from 'inmesh/identity';
+import { compress, type Encoding, encodingOf } from './compression.ts';
+import { isEmpty } from './credentials.ts';
+import { frameMessage } from './framing.ts';
+import type { CallLike } from './grpc-js.ts';
+import { Incoming, type IncomingReader } from './incoming.ts';
+import type { MeshChannel } from './mesh-channel.ts';
+import { RequestBody } from './request-body.ts';
+import { addMetadata, type Headers, requestHeaders } from './request-headers.ts';
+import { type Fields, metadataOf, statusIn, statusOf, statusOfFailure, statusOfHttp } from './status.ts';
+
+type Dispatcher = Mesh['dispatcher'];
+type Controller = Parameters<NonNullable<Parameters<Dispatcher['dispatch']>[1]['onResponseData']>>[0];
+
+/** The inbound call that causes this one, as far as it is looked at. */
+interface ParentCall {
+  readonly cancelled: boolean;
+  getDeadline(): Date | number;
+  on(event: 'cancelled', listener: () => void): unknown;
+  removeListener(event: 'cancelled', listener: () => void): unknown;
+}
+
+export interface MeshCallOptions {
+  readonly number: number;
+  /** `/package.Service/Method`. */
+  readonly method: string;
+  /** Milliseconds since 1970; Infinity: none. */
+  readonly deadline: number;
+  readonly host: string | undefined;
+  readonly parent: ParentCall | null;
+  readonly flags: number | null | undefined;
+}
+
+/** The mesh's own word about a deadline goes first, and says more; this is for when it has none. */
+const slackMs = 5;
+/** What is read of a response that is none of gRPC, so that its connection can be used again. */
+const mostDroppedBytes = 65_536;
+/** Failures after which a call that waits for ready goes on waiting: nobody has seen it. */
+const notReady: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'ERR_MESH_NOT_READY',
+  'ERR_MESH_NO_HEALTHY_ENDPOINT',
+  'ERR_MESH_CONNECT_FAILED',
+  'ERR_MESH_TLS_FAILED',
+  'ERR_MESH_NO_IDENTITY',
+]);
+const noCompression = 2;
+
+/** One call of grpc-js as one request over the mesh. */
+export class MeshCall implements CallLike, IncomingReader {
+  readonly #channel: MeshChannel;
+  readonly #options: MeshCallOptions;
+  readonly #deadline: number;
+  readonly #startedAt: number;
+  readonly #body: RequestBody;
+  readonly #incoming: Incoming;
+  readonly #encoding: Encoding;
+  #credentials: CallCredentials | undefined;
+  #headers: Headers;
+  #demands: GrpcCall;
+  #waitForReady: boolean;
+  #listener: InterceptingListener | undefined;
+  #controller: Controller | undefined;
+  #sending: Promise<void> | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #cancelWait: (() => void) | undefined;
+  #tries: number;
+  /** The response has begun, and is one of gRPC: there are no more tries. */
+  #committed: boolean;
+  #final: StatusObject | undefined;
+  #over: boolean;
+  #dropped: number;
+
+  constructor(channel: MeshChannel, options: MeshCallOptions) {
+    const { flags, method, parent } = options;
+    const { credentials, settings } = channel;
+    const policy = settings.service?.policyOf(method);
+    const spread = flags ?? propagate.DEFAULTS;
+    const ofParent = parent !== null && (spread & propagate.DEADLINE) !== 0 ? Number(parent.getDeadline()) : Infinity;
+    this.#channel = channel;
+    this.#options = options;
+    this.#startedAt = systemClock.wallNow();
+    this.#deadline = Math.min(options.deadline, ofParent, this.#startedAt + (policy?.timeoutMs ?? Infinity));
+    this.#body = new RequestBody();
+    this.#incoming = new Incoming(Math.min(settings.maxReceiveBytes, policy?.maxResponseBytes ?? Infinity), this);
+    this.#encoding = channel.encoding;
+    this.#credentials = credentials.call;
+    this.#headers = [];
+    this.#demands = channel.demandsOf(method, credentials.secure);
+    this.#waitForReady = policy?.waitForReady ?? false;
+    this.#listener = undefined;
+    this.#controller = undefined;
+    this.#sending = undefined;
+    this.#cancelTimer = undefined;
+    this.#cancelWait = undefined;
+    this.#tries = 0;
+    this.#committed = false;
+    this.#final = undefined;
+    this.#over = false;
+    this.#dropped = 0;
+    if (parent !== null && (spread & propagate.CANCELLATION) !== 0) parent.on('cancelled', this.#parentCancelled);
+  }
+
+  // ---- grpc-js's side
+
+  start(metadata: Metadata, listener: InterceptingListener): void {
+    this.#listener = listener;
+    const { host, parent } = this.#options;
+    const { userAgent } = this.#channel.settings;
+    this.#waitForReady = metadata.getOptions().waitForReady ?? this.#waitForReady;
+    this.#headers = requestHeaders({ userAgent, encoding: this.#encoding, host }, metadata);
+    if (parent?.cancelled === true && (this.#options.flags ?? propagate.DEFAULTS) & propagate.CANCELLATION) {
+      this.#parentCancelled();
+      return;
+    }
+    const leftMs = this.#deadline - systemClock.wallNow();
+    if (leftMs <= 0) {
+      this.#finish(this.#deadlineStatus());
+      return;
+    }
+    if (leftMs !== Infinity) this.#cancelTimer = systemClock.after(leftMs + slackMs, this.#expire, true);
+    // What a call sends at once is one body then, which can be sent again.
+    process.nextTick(this.#begin);
+  }
+
+  sendMessageWithContext(
+    { callback, flags = 0 }: Parameters<CallLike['sendMessageWithContext']>[0],
+    message: Buffer,
+  ): void {
+    if (this.#over) {
+      if (callback !== undefined) process.nextTick(callback);
+      return;
+    }
+    const { maxSendBytes } = this.#channel.settings;
+    const most = Math.min(
+      maxSendBytes,
+      this.#channel.settings.service?.policyOf(this.#options.method)?.maxRequestBytes ?? Infinity,
+    );
+    if (message.length > most) {
+      const details = `Attempted to send message with a size larger than ${most}`;
+      this.cancelWithStatus(status.RESOURCE_EXHAUSTED, details);
+      if (callback !== undefined) process.nextTick(callback);
+      return;
+    }
+    const bare = this.#encoding === 'identity' || (flags & noCompression) !== 0;
+    if (bare && this.#sending === undefined) this.#body.write(frameMessage(message, false), callback);
+    else this.#sendLater(message, !bare, callback);
+  }
+
+  halfClose(): void {
+    if (this.#sending === undefined) this.#body.end();
+    else void this.#sending.then(() => this.#body.end());
+  }
+
+  startRead(): void {
+    this.#incoming.want();
+  }
+
+  cancelWithStatus(code: status, details: string): void {
+    this.#cancel(statusOf(code, details));
+  }
+
+  setCredentials(credentials: CallCredentials): void {
+    if (isEmpty(credentials)) return;
+    this.#credentials = this.#credentials?.compose(credentials) ?? credentials;
+    this.#demands = this.#channel.demandsOf(this.#options.method, true);
+  }
+
+  /** The endpoint that the call went to last; the target before that. */
+  getPeer(): string {
+    const { endpoint } = (this.#controller ?? {}) as { readonly endpoint?: { readonly name: string } };
+    return endpoint?.name ?? this.#channel.getTarget();
+  }
+
+  getCallNumber(): number {
+    return this.#options.number;
+  }
+
+  /** Who the server is, the mesh has verified: there is no certificate here that should be looked at. */
+  getAuthContext(): null {
+    return null;
+  }
+
+  /** The channel was closed while the call waited for it. */
+  channelClosed(): void {
+    this.#finish(statusOf(status.UNAVAILABLE, 'The channel was closed before the call was made'));
+  }
+
+  // ---- the mesh's side
+
+  onRequestStart(controller: Controller): void {
+    this.#controller = controller;
+  }
+
+  onResponseStart(_controller: Controller, httpStatus: number, headers: Fields): void {
+    if (this.#over || httpStatus < 200) return;
+    this.#final = statusIn(headers);
+    if (this.#final !== undefined) return;
+    const type = headers['content-type'];
+    if (httpStatus !== 200 || typeof type !== 'string' || !isGrpc(type)) {
+      this.#finish(statusOfHttp(httpStatus, headers));
+      return;
+    }
+    this.#committed = true;
+    const encoding = headers['grpc-encoding'];
+    const accepted = headers['grpc-accept-encoding'];
+    this.#incoming.encoding = encodingOf(encoding as string | undefined);
+    if (typeof accepted === 'string') this.#channel.peerEncodings = accepted.split(',').map((name) => name.trim());
+    const metadata = metadataOf(headers);
+    metadata.remove('grpc-encoding');
+    metadata.remove('grpc-accept-encoding');
+    this.#tell((listener) => listener.onReceiveMetadata(metadata));
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    if (!this.#over && this.#final === undefined) {
+      this.#incoming.push(chunk);
+      return;
+    }
+    this.#dropped += chunk.length;
+    if (this.#dropped > mostDroppedBytes) controller.abort(new Error('what follows the status of a call is not read'));
+  }
+
+  onResponseEnd(_controller: Controller, trailers: Fields): void {
+    if (this.#over) return;
+    const final =
+      this.#final ?? statusIn(trailers) ?? statusOf(status.INTERNAL, 'The response ended without a gRPC status');
+    const cut = final.code === status.OK && this.#incoming.partial;
+    this.#final = cut ? statusOf(status.INTERNAL, 'The response ended in the middle of a message') : final;
+    const retry = this.#demands.retry;
+    // Tries that could still be repeated, the mesh has counted.
+    if (this.#committed && retry?.retryableStatusCodes.has(this.#final.code)) retry.throttle?.failed();
+    this.#incoming.end();
+  }
+
+  onResponseError(_controller: Controller, error: Error): void {
+    if (this.#over) return;
+    const code = causeOf(error)?.code;
+    const unseen = code !== undefined && notReady.has(code) && this.#body.untouched && !this.#committed;
+    if (this.#waitForReady && unseen) this.#wait();
+    else this.#finish(code === undefined ? statusOf(status.CANCELLED, error.message) : statusOfFailure(error));
+  }
+
+  // ---- what arrives, in its order
+
+  message(bytes: Buffer): void {
+    this.#tell((listener) => {
+      if (!this.#over || this.#final?.code === status.OK) listener.onReceiveMessage(bytes);
+    });
+  }
+
+  failed(failure: StatusObject): void {
+    this.#cancel(failure);
+  }
+
+  drained(): void {
+    if (this.#final !== undefined) this.#finish(this.#final);
+  }
+
+  pause(): void {
+    this.#controller?.pause();
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  // ---- its course
+
+  readonly #begin = (): void => {
+    if (this.#over) return;
+    const credentials = this.#credentials;
+    if (credentials === undefined) {
+      this.#dispatch();
+      return;
+    }
+    const { method } = this.#options;
+    const service = method.slice(0, Math.max(0, method.lastIndexOf('/')));
+    const asked = { method_name: method, service_url: `https://${this.#channel.target.authority}${service}` };
+    credentials.generateMetadata(asked).then(
+      (metadata) => {
+        addMetadata(this.#headers, metadata);
+        this.#dispatch();
+      },
+      (error: { readonly code?: unknown; readonly message?: string }) => {
+        const code = typeof error.code === 'number' ? error.code : status.UNAUTHENTICATED;
+        this.#finish(statusOf(code, `Getting metadata from plugin failed with error: ${error.message}`));
+      },
+    );
+  };
+
+  readonly #dispatch = (): void => {
+    if (this.#over) return;
+    this.#cancelWait = undefined;
+    this.#channel.waits(this, false);
+    const { origin } = this.#channel.target;
+    const headers = this.#headers.slice();
+    if (this.#deadline !== Infinity) {
+      headers.push('grpc-timeout', grpcTimeout(Math.max(1, this.#deadline - systemClock.wallNow())));
+    }
+    this.#tries++;
+    const options = {
+      origin,
+      path: this.#options.method,
+      method: 'POST',
+      headers,
+      body: this.#body.open(),
+      // Messages may be hours apart: what bounds a call is its deadline.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      [grpcCall]: this.#demands,
+    };
+    try {
+      this.#channel.mesh.dispatcher.dispatch(options as Parameters<Dispatcher['dispatch']>[0], this);
+    } catch (error) {
+      this.#finish(statusOfFailure(error as Error));
+    }
+  };
+
+  /** Nobody was there to take the call: again, after a while. */
+  #wait(): void {
+    const waitMs = Math.min(100 * 1.6 ** Math.min(this.#tries - 1, 20), 5_000) * (0.8 + systemRandom() * 0.4);
+    this.#channel.waits(this, true);
+    this.#cancelWait = systemClock.after(waitMs, this.#dispatch, true);
+    if (this.#channel.closed) this.channelClosed();
+  }
+
+  #sendLater(message: Buffer, compressed: boolean, callback: (() => void) | undefined): void {
+    const before = this.#sending ?? Promise.resolve();
+    this.#sending = before.then(
+      () =>
+        new Promise<void>((resolve) => {
+          const write = (bytes: Buffer): void => {
+            this.#body.write(frameMessage(bytes, compressed), callback);
+            resolve();
+          };
+          if (!compressed) write(message);
+          else {
+            compress(this.#encoding, message, (error, bytes) => {
+              if (error === null) write(bytes);
+              else {
+                this.cancelWithStatus(status.INTERNAL, `Failed to compress a message: ${error.message}`);
+                resolve();
+              }
+            });
+          }
+        }),
+    );
+  }
+
+  readonly #expire = (): void => this.#cancel(this.#deadlineStatus());
+
+  readonly #parentCancelled = (): void => this.#cancel(statusOf(status.CANCELLED, 'Cancelled by parent call'));
+
+  #deadlineStatus(): StatusObject {
+    const afterMs = Math.max(0, Math.round(systemClock.wallNow() - this.#startedAt));
+    return statusOf(status.DEADLINE_EXCEEDED, `Deadline exceeded after ${afterMs} ms, peer ${this.getPeer()}`);
+  }
+
+  #cancel(final: StatusObject): void {
+    if (this.#over) return;
+    this.#finish(final);
+    this.#controller?.abort(new Error(final.details));
+  }
+
+  #finish(final: StatusObject): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#final = final;
+    this.#cancelTimer?.();
+    this.#cancelWait?.();
+    this.#channel.waits(this, false);
+    this.#body.close();
+    this.#incoming.close();
+    this.#options.parent?.removeListener('cancelled', this.#parentCancelled);
+    if (final.code === status.OK) this.#channel.settings.service?.throttle?.succeeded();
+    this.#tell((listener) => listener.onReceiveStatus(final));
+  }
+
+  /** Never from within the mesh, which takes what a handler throws for a reason to end the call. */
+  #tell(action: (listener: InterceptingListener) => void): void {
+    const listener = this.#listener;
+    if (listener !== undefined) process.nextTick(action, listener);
+  }
+}

@@ -1,0 +1,69 @@
+import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import { causeOf } from 'inmesh';
+import { grpcStatusOf, grpcStatusOfError, printable } from 'inmesh/grpc';
+
+/** Headers or trailers, names in lower case. */
+export type Fields = Readonly<Record<string, string | string[] | undefined>>;
+
+export function statusOf(code: number, details: string, metadata: Metadata = new Metadata()): StatusObject {
+  return { code, details, metadata };
+}
+
+/**
+ * What trailers, or a response of headers only, say of the end of a call; nothing when they do not.
+ * Codes that gRPC does not know are UNKNOWN.
+ */
+export function statusIn(fields: Fields): StatusObject | undefined {
+  const given = fields['grpc-status'];
+  if (given === undefined) return undefined;
+  const metadata = metadataOf(fields);
+  metadata.remove('grpc-status');
+  metadata.remove('grpc-message');
+  const code = typeof given === 'string' && /^\d{1,2}$/.test(given) ? Number(given) : -1;
+  const text = fields['grpc-message'];
+  const details = typeof text === 'string' ? decodeMessage(text) : '';
+  if (code >= 0 && code <= 16) return statusOf(code, details, metadata);
+  return statusOf(
+    status.UNKNOWN,
+    details === '' ? `unknown gRPC status ${printable(String(given), 40)}` : details,
+    metadata,
+  );
+}
+
+/** A response that is none of gRPC (http-grpc-status-mapping of gRPC). */
+export function statusOfHttp(httpStatus: number, headers: Fields): StatusObject {
+  const code = headers['x-inmesh-error'];
+  const ours = typeof code === 'string' ? ` (${printable(code, 60)})` : '';
+  const type =
+    httpStatus === 200 ? ` with content type ${printable(String(headers['content-type'] ?? 'none'), 100)}` : '';
+  return statusOf(
+    grpcStatusOf(httpStatus),
+    `Received HTTP status code ${httpStatus}${type}${ours}`,
+    metadataOf(headers),
+  );
+}
+
+/** A call that has no response, or only a part of one: why the mesh, or the connection, failed it. */
+export function statusOfFailure(error: Error): StatusObject {
+  const failure = causeOf(error);
+  if (failure === undefined) return statusOf(status.INTERNAL, error.message);
+  return statusOf(grpcStatusOfError(failure), `${failure.message} (${failure.code})`);
+}
+
+export function metadataOf(fields: Fields): Metadata {
+  return Metadata.fromHttp2Headers(fields as never);
+}
+
+/** `grpc-message` is percent-encoded UTF-8; what is not well encoded stays as it is (gRPC over HTTP/2). */
+export function decodeMessage(text: string): string {
+  if (!text.includes('%')) return text;
+  const bytes: number[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const hex = text.charCodeAt(i) === 0x25 ? text.slice(i + 1, i + 3) : '';
+    if (/^[0-9a-fA-F]{2}$/.test(hex)) {
+      bytes.push(Number.parseInt(hex, 16));
+      i += 2;
+    } else bytes.push(text.charCodeAt(i) & 0xff);
+  }
+  return Buffer.from(bytes).toString('utf8');
+}

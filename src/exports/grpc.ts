@@ -1,0 +1,6 @@
+export { grpcMessage, grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
+export { grpcStatusOfError } from '../lib/grpc-failure.ts';
+export { grpcTimeout } from '../lib/grpc-timeout.ts';
+export { printable } from '../lib/printable.ts';
+export { type GrpcCall, type GrpcRetry, grpcCall, type RetryThrottle } from '../pipeline/client-call.ts';
+export { RetryThrottleBucket, type RetryThrottling } from '../retry/throttle.ts';
