@@ -37,6 +37,9 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   headers: ResponseHeaders;
   connection: Connection | undefined;
   place: Place | undefined;
+  /** Did the request that causes this one come in over HTTP/2? */
+  readonly overHttp2: boolean;
+  readonly grpc: ClientCall['request']['grpc'];
 
   readonly #call: ClientCall;
   readonly #translate: (error: Error, call: ClientCall) => Error;
@@ -74,6 +77,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     reject: (error: Error) => void,
   ) {
     this.#call = call;
+    this.overHttp2 = call.scope?.overHttp2 === true;
+    this.grpc = call.request.grpc;
     this.#translate = translate;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -114,15 +119,6 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
     this.#dispatcher = dispatcher;
     this.#options = options;
     this.#dispatch();
-  }
-
-  /** Did the request that causes this one come in over HTTP/2? */
-  get overHttp2(): boolean {
-    return this.#call.scope?.overHttp2 === true;
-  }
-
-  get grpc(): ClientCall['request']['grpc'] {
-    return this.#call.request.grpc;
   }
 
   // ---- undici's side

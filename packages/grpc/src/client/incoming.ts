@@ -16,7 +16,7 @@ export interface IncomingReader {
 
 /**
  * The messages of a response, one for each that is asked for. While some wait, the response is paused,
- * and with it the server; a compressed one is inflated when it is asked for, and not before.
+ * and with it its server; a compressed one is inflated when it is asked for, and not before.
  */
 export class Incoming {
   /** Nothing: one that we do not read. */
@@ -28,6 +28,8 @@ export class Incoming {
   #wanted: boolean;
   /** How often somebody asked. */
   #asked: number;
+  /** Messages handed on. */
+  #given: number;
   #inflating: boolean;
   #ended: boolean;
   #paused: boolean;
@@ -41,6 +43,7 @@ export class Incoming {
     this.#messages = [];
     this.#wanted = false;
     this.#asked = 0;
+    this.#given = 0;
     this.#inflating = false;
     this.#ended = false;
     this.#paused = false;
@@ -74,9 +77,6 @@ export class Incoming {
   /** The last message has arrived. */
   end(): void {
     this.#ended = true;
-    // Who asks for one message is told of a second all the same, as that is a mistake of the server
-    // which nobody would ever hear of.
-    if (this.#asked === 1) this.#wanted = true;
     this.#next();
   }
 
@@ -86,26 +86,39 @@ export class Incoming {
     this.#messages.length = 0;
   }
 
+  /**
+   * Is a message to be handed on? Who asks for one, and no more, is told of a second all the same: that
+   * is a mistake of the server which nobody would ever hear of.
+   */
+  get #due(): boolean {
+    return this.#wanted || (this.#asked === 1 && this.#given === 1);
+  }
+
   #next(): void {
     if (this.#closed || this.#inflating) return;
-    const message = this.#wanted ? this.#messages.shift() : undefined;
+    const message = this.#due ? this.#messages.shift() : undefined;
     if (message !== undefined) {
       this.#wanted = false;
+      this.#given++;
       if (message.compressed) this.#inflate(message.bytes);
       else this.#told.message(message.bytes);
     }
-    if (this.#messages.length === 0 && !this.#inflating) {
-      if (this.#ended) {
-        this.#closed = true;
-        this.#told.drained();
-      } else if (this.#paused && this.#wanted) {
-        this.#paused = false;
-        this.#told.resume();
-      }
-    }
-    if (!this.#wanted && !this.#paused && !this.#ended && !this.#closed && this.#asked > 0) {
+    if (this.#inflating) return;
+    if (this.#messages.length === 0) this.#emptied();
+    else if (message !== undefined && this.#due) this.#next();
+    else if (!this.#paused && !this.#ended) {
       this.#paused = true;
       this.#told.pause();
+    }
+  }
+
+  #emptied(): void {
+    if (this.#ended) {
+      this.#closed = true;
+      this.#told.drained();
+    } else if (this.#paused) {
+      this.#paused = false;
+      this.#told.resume();
     }
   }
 
@@ -117,6 +130,10 @@ export class Incoming {
       return;
     }
     this.#inflating = true;
+    if (!this.#paused && !this.#ended) {
+      this.#paused = true;
+      this.#told.pause();
+    }
     decompress(encoding, bytes, this.#maxBytes, (error, inflated) => {
       this.#inflating = false;
       if (this.#closed) return;

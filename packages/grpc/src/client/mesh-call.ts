@@ -263,7 +263,10 @@ export class MeshCall implements CallLike, IncomingReader {
   }
 
   drained(): void {
-    if (this.#final !== undefined) this.#finish(this.#final);
+    // Whoever is told of the last message may still find fault with it.
+    process.nextTick(() => {
+      if (this.#final !== undefined) this.#finish(this.#final);
+    });
   }
 
   pause(): void {

@@ -128,6 +128,7 @@ export async function meshed(
     readonly route?: Partial<Route>;
     readonly options?: ClientOptions;
     readonly target?: string;
+    readonly snapshot?: Parameters<typeof snapshot>[2];
     readonly mesh?: Parameters<typeof modelMesh>[2];
     readonly credentials?: ChannelCredentials;
   } = {},
@@ -138,7 +139,7 @@ export async function meshed(
     changes.cluster ?? { http2: 'always' },
   );
   const routes = { greeter: [route(greeter.name, changes.route)] };
-  const mesh = await modelMesh(t, snapshot(routes, [greeter]), changes.mesh);
+  const mesh = await modelMesh(t, snapshot(routes, [greeter], changes.snapshot), changes.mesh);
   return { mesh, client: clientOf(t, mesh, changes.target ?? 'greeter:80', changes.options, changes.credentials) };
 }
 
