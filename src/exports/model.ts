@@ -3,6 +3,7 @@
  */
 import '../lib/require-node.ts';
 
+export { unknownHeaderOperators } from '../lib/header-format.ts';
 export type {
   AuthorizationAction,
   AuthorizationCondition,

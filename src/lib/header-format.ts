@@ -58,6 +58,11 @@ export function parseHeaderFormat(value: string): ParsedFormat {
   return { parts, unknown };
 }
 
+/** Operators in a value that are not known here, as they are written. */
+export function unknownHeaderOperators(value: string): readonly string[] {
+  return parseHeaderFormat(value).unknown;
+}
+
 function parsePart(name: string, given: string | undefined, maxLength: string | undefined): FormatPart | undefined {
   if (name === 'REQ' || name === 'RESP') {
     const names = (given ?? '').split('?').map((each) => each.trim().toLowerCase());

@@ -1,13 +1,17 @@
 import type { Any } from '../proto/any.ts';
-import { string } from '../proto/kinds.ts';
-import { type Schema, schema, single } from '../proto/schema.ts';
-import { messageNames } from '../resources.ts';
+import { listenerSchema } from '../proto/envoy/listener.ts';
+import { isInbound, type OutboundListener, outboundListenerOf } from './outbound-listener.ts';
 import { type Read, readerOf } from './reader.ts';
 
-interface Named {
+/** A listener that can be used. */
+export interface ReadListener {
   readonly name: string;
+  /** Where it is for what this process calls. */
+  readonly outbound?: OutboundListener;
 }
 
-const named: Schema<Named> = schema<Named>(messageNames.listeners, { fields: { name: single(1, string) } });
-
-export const readListener: (any: Any) => Read<Named> = readerOf('listeners', named, (message) => message);
+/** Reads a listener. @throws ResourceError for one that cannot be used */
+export const readListener: (any: Any) => Read<ReadListener> = readerOf('listeners', listenerSchema, (message) => ({
+  name: message.name,
+  ...(isInbound(message) ? {} : { outbound: outboundListenerOf(message) }),
+}));

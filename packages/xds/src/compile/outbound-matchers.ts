@@ -1,0 +1,99 @@
+import { compileStringMatch, type StringMatch } from 'inmesh/model';
+import type { RegexMatcher, StringMatcher } from '../proto/envoy/matchers.ts';
+import type { FractionalPercent } from '../proto/envoy/ranges.ts';
+import { ResourceError } from '../resources.ts';
+
+/** Envoy's `StringMatcher` in the words of the model; what has no word there becomes a regular expression. */
+export function stringMatchOf(matcher: StringMatcher | undefined, path: string): StringMatch {
+  const { contains, exact, ignore_case: ignoreCase, prefix, safe_regex: regex, suffix } = matcher ?? {};
+  if (regex !== undefined) return regexOf(regex, `${path}.safe_regex`);
+  if (exact !== undefined) return ignoreCase ? anyCase(quote(exact)) : { kind: 'exact', value: exact };
+  if (prefix !== undefined) return ignoreCase ? anyCase(`${quote(prefix)}.*`) : { kind: 'prefix', value: prefix };
+  if (suffix !== undefined) return ignoreCase ? anyCase(`.*${quote(suffix)}`) : { kind: 'suffix', value: suffix };
+  if (contains !== undefined) return containing(contains, ignoreCase);
+  throw new ResourceError(path, 'needs one of exact, prefix, suffix, safe_regex and contains');
+}
+
+/** A text in which another is. */
+export function containing(text: string, ignoreCase = false): StringMatch {
+  const value = `.*${quote(text)}.*`;
+  return ignoreCase ? anyCase(value) : { kind: 'regex', value: `(?s)${value}` };
+}
+
+function anyCase(value: string): StringMatch {
+  return { kind: 'regex', value: `(?is)${value}` };
+}
+
+/** @throws ResourceError for one that is no regular expression of RE2, or too long */
+export function regexOf({ regex }: RegexMatcher, path: string): StringMatch {
+  const match: StringMatch = { kind: 'regex', value: regex };
+  try {
+    compileStringMatch(match);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new ResourceError(`${path}.regex`, `expected a regular expression of RE2: ${message}`, { value: regex });
+  }
+  return match;
+}
+
+/** A text as a regular expression that matches it and nothing else. */
+export function quote(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}
+
+const denominators: Readonly<Record<string, number>> = { HUNDRED: 1, TEN_THOUSAND: 100, MILLION: 10_000 };
+
+/** 0 to 100; absent ones are `missing`. */
+export function percentOf(value: FractionalPercent | undefined, path: string, missing = 0): number {
+  if (value === undefined) return missing;
+  const { denominator, numerator } = value;
+  const by = denominators[denominator];
+  if (by === undefined) {
+    throw new ResourceError(`${path}.denominator`, 'expected HUNDRED, TEN_THOUSAND or MILLION', { value: denominator });
+  }
+  return Math.min(100, numerator / by);
+}
+
+/** Envoy's limits of a range: nothing beyond is safe in a double either. */
+const maxDigits = 15;
+
+/**
+ * Whole numbers from `start` up to and without `end`, as a regular expression (Envoy `range_match`).
+ * Nothing when no number is in it.
+ */
+export function rangeMatch(start: number, end: number, path: string): StringMatch | undefined {
+  if (end <= start) return undefined;
+  const last = end - 1;
+  if (Math.abs(start) >= 10 ** maxDigits || Math.abs(last) >= 10 ** maxDigits) {
+    throw new ResourceError(path, `expected numbers of at most ${maxDigits} digits`, { value: [start, end] });
+  }
+  const parts: string[] = [];
+  if (start < 0) parts.push(...digits(last < 0 ? -last : 1, -start).map((text) => `-0*${text}`));
+  if (last >= 0) parts.push(...digits(Math.max(0, start), last).map((text) => `\\+?0*${text}`));
+  if (start <= 0 && last >= 0) parts.push('-0+');
+  return { kind: 'regex', value: parts.join('|') };
+}
+
+/** Patterns that together stand for the numbers from `low` to `high`, both in it, both not negative. */
+function digits(low: number, high: number): readonly string[] {
+  const parts: string[] = [];
+  for (let from = low; from <= high; ) {
+    // The longest run of numbers that differ in their last digits only, in any of these.
+    let free = 0;
+    while (from % 10 ** (free + 1) === 0 && from + 10 ** (free + 1) - 1 <= high && hasDigits(from, free + 1)) free += 1;
+    const unit = 10 ** free;
+    const first = Math.floor(from / unit) % 10;
+    const left = Math.floor((high - from + 1) / unit);
+    const lastDigit = Math.min(9, first + left - 1);
+    const head = Math.floor(from / (unit * 10));
+    const span = first === lastDigit ? String(first) : `[${first}-${lastDigit}]`;
+    parts.push(`${head === 0 ? '' : head}${span}${'[0-9]'.repeat(free)}`);
+    from += (lastDigit - first + 1) * unit;
+  }
+  return parts;
+}
+
+/** More digits than that: leading zeros are no part of a pattern of fixed length. */
+function hasDigits(value: number, count: number): boolean {
+  return value >= 10 ** count;
+}
