@@ -34,6 +34,7 @@ import type { ServerTracing } from './trace/server-filter.ts';
 import { type Acceptor, type AcceptorOptions, createAcceptor } from './transport/acceptor.ts';
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
+import { type GrpcApplication, grpcListener } from './transport/grpc-hand-over.ts';
 import type { AcceptorLimits } from './transport/limits.ts';
 import type { TrustWatch } from './transport/trust-watch.ts';
 
@@ -114,7 +115,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
 
   const open = async (
     { port = 0, host }: ListenOptions,
-    serving: Pick<AcceptorOptions, 'onRequest' | 'onStream' | 'onProtocolError'>,
+    serving: Pick<AcceptorOptions, 'onGrpc' | 'onRequest' | 'onStream' | 'onProtocolError'>,
   ): Promise<MeshServer> => {
     const acceptor = createAcceptor({
       identity: () => identity?.current(),
@@ -146,10 +147,17 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     async listen(app, options) {
       mustBeOpen();
       const listener = await requestListenerOf(app);
-      return open(options, { onRequest: pipeline.serve(listener), onProtocolError: pipeline.countRefusal });
+      return open(options, {
+        onRequest: pipeline.serve(listener),
+        onGrpc: options.grpc && pipeline.serve(grpcListener(checkedGrpc(options.grpc), logger)),
+        onProtocolError: pipeline.countRefusal,
+      });
     },
     async listenTcp(handler, options) {
       mustBeOpen();
+      if (options.grpc !== undefined) {
+        throw new MeshError('ERR_MESH_OPTION_INVALID', 'grpc is an option of mesh.listen: listenTcp reads no protocol');
+      }
       const policy = (): InboundPolicy | undefined => snapshot()?.inbound;
       const opened = (socket: Socket, peer: Peer | undefined): void =>
         dependencies.metrics.tcp({ ...ownLabels, ...callerLabels(peer) }).watch(socket);
@@ -175,6 +183,12 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       }
     },
   };
+}
+
+function checkedGrpc(application: GrpcApplication): GrpcApplication {
+  if (typeof application?.serveCall === 'function') return application;
+  const expected = 'must have serveCall(stream, headers), as MeshServer of @inmesh/grpc does';
+  throw new MeshError('ERR_MESH_OPTION_INVALID', `the option grpc ${expected}`);
 }
 
 /** Whom a server of the application's own trusts is not known: its TLS has verified nothing of the mesh. */

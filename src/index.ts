@@ -95,5 +95,6 @@ export {
 } from './telemetry/metrics.ts';
 export { type MetricsFormat, metricsContentTypes, metricsFormat, prometheusText } from './telemetry/prometheus.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';
+export type { GrpcApplication } from './transport/grpc-hand-over.ts';
 export type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
 export { type MeshServerOptions, meshServerOptions } from './transport/server-options.ts';

@@ -22,6 +22,7 @@ import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
+import type { GrpcApplication } from './transport/grpc-hand-over.ts';
 import type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
 
 export type {
@@ -177,6 +178,12 @@ export interface ListenOptions {
   readonly port?: number;
   /** Default: all addresses. */
   readonly host?: string;
+  /**
+   * Takes the calls of gRPC that come over HTTP/2 to this port, after the same decisions: `MeshServer` of
+   * `@inmesh/grpc`, or one of your own. Everything else is for the application of HTTP. Absent: calls of
+   * gRPC are for that one as well.
+   */
+  readonly grpc?: GrpcApplication;
 }
 
 /** A listening server. */

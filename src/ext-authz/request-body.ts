@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { MeshError } from '../errors.ts';
 import type { CheckedBody } from '../model/external-authorizer.ts';
 import type { CheckBody } from './service.ts';
@@ -21,15 +22,16 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
   const { allowPartial, asBytes, maxBytes } = checked;
   const announced = Number(request.headers['content-length'] ?? 0);
   if (!allowPartial && announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  const stream = streamOf(request);
   return new Promise((resolve, reject) => {
-    const chunks = arrived(request);
+    const chunks = arrived(stream);
     let bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
     let settled = false;
     const settle = (error?: Error): void => {
       settled = true;
       // The method of the prototype again.
-      delete (request as Partial<IncomingMessage>).push;
-      request.off('error', failed).off('close', failed);
+      delete (stream as Partial<Readable>).push;
+      stream.off('error', failed).off('close', failed);
       if (error !== undefined) reject(error);
       else {
         const all = Buffer.concat(chunks);
@@ -44,9 +46,9 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
 
     look();
     if (settled) return;
-    request.on('error', failed).on('close', failed);
-    const push = request.push.bind(request);
-    request.push = (chunk: Buffer | null, encoding) => {
+    stream.on('error', failed).on('close', failed);
+    const push = stream.push.bind(stream);
+    stream.push = (chunk: Buffer | null, encoding) => {
       const more = push(chunk, encoding);
       if (chunk === null) settle();
       else {
@@ -59,16 +61,21 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
     };
     // Requests of HTTP/2 servers begin to receive when they are read; this takes nothing. Others come by
     // themselves, and Node drops what nobody has begun to read.
-    if (request.httpVersionMajor === 2) request.read(0);
+    if (request.httpVersionMajor === 2) stream.read(0);
   });
 }
 
+/** Where the body comes from: a call of gRPC is no stream itself, it has one. */
+function streamOf(request: IncomingMessage & { readonly stream?: Readable }): Readable {
+  return typeof request.read === 'function' ? request : (request.stream as Readable);
+}
+
 /** What came before anybody looked: taken out and put back at once, before an end could be told. */
-function arrived(request: IncomingMessage): Buffer[] {
-  if (request.readableLength === 0) return [];
-  const chunk = request.read() as Buffer | string;
-  request.unshift(chunk);
-  return [typeof chunk === 'string' ? Buffer.from(chunk, request.readableEncoding ?? 'utf8') : chunk];
+function arrived(stream: Readable): Buffer[] {
+  if (stream.readableLength === 0) return [];
+  const chunk = stream.read() as Buffer | string;
+  stream.unshift(chunk);
+  return [typeof chunk === 'string' ? Buffer.from(chunk, stream.readableEncoding ?? 'utf8') : chunk];
 }
 
 const tooLarge = (maxBytes: number): MeshError =>

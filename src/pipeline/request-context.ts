@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { MeshError } from '../errors.ts';
 import type { AuthorizationDecision } from './authorization-decision.ts';
 import { isResponseClosed } from './response-closed.ts';
-import type { Peer } from './scope.ts';
-import { callOf, type ServerCall } from './server-call.ts';
+import { currentScope, type Peer } from './scope.ts';
+import { callOf, callOfScope, type ServerCall } from './server-call.ts';
 
 /** What the mesh knows about an inbound request: `req.mesh` in Express and Fastify. */
 export interface RequestContext {
@@ -31,20 +31,22 @@ export interface RequestContext {
 const contexts = new WeakMap<ServerCall, RequestContext>();
 
 /**
- * The context of a request that passed `mesh.listen`, `mesh.handle` or a framework's adapter.
+ * The context of a request that passed `mesh.listen`, `mesh.handle` or a framework's adapter. Without a
+ * request: of the one, or of the call of gRPC, that is being handled where this is called.
  *
  * @throws MeshError `ERR_MESH_OPTION_INVALID` when it passed none of them
  *
  * @example
  * createServer((req, res) => mesh.handle(req, res, () => res.end(`hello ${requestContext(req).peer?.spiffeId}`)));
  */
-export function requestContext(request: IncomingMessage): RequestContext {
-  const call = callOf(request);
+export function requestContext(request?: IncomingMessage): RequestContext {
+  const call = request === undefined ? callOfScope(currentScope() ?? {}) : callOf(request);
   if (call?.scope === undefined) {
-    throw new MeshError(
-      'ERR_MESH_OPTION_INVALID',
-      'this request did not pass the mesh: use mesh.listen or mesh.handle',
-    );
+    const what =
+      request === undefined
+        ? 'no request that passed the mesh is being handled here'
+        : 'this request did not pass the mesh';
+    throw new MeshError('ERR_MESH_OPTION_INVALID', `${what}: use mesh.listen or mesh.handle`);
   }
   let context = contexts.get(call);
   if (context === undefined) contexts.set(call, (context = new CallContext(call, call.scope.requestId)));

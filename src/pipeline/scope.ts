@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { SpanContext } from './tracing.ts';
+import type { EventEmitter } from 'node:events';
 
 /** Who called, as proven by its certificate. */
 export interface Peer {
@@ -57,6 +58,13 @@ const storage: AsyncLocalStorage<Scope> = (registry[key] ??= new AsyncLocalStora
 /** The scope of the inbound request being handled, or nothing outside of one. */
 export function currentScope(): Scope | undefined {
   return storage.getStore();
+}
+
+/** From now on whatever listens to `emitter` runs inside `scope`, whoever makes it emit. */
+export function emitInScope(emitter: EventEmitter, scope: Scope): void {
+  const emit = emitter.emit as (...args: unknown[]) => boolean;
+  const apply = (...args: unknown[]): boolean => emit.apply(emitter, args);
+  emitter.emit = (...args: unknown[]) => storage.run(scope, apply, ...args);
 }
 
 /** Runs `action` and everything asynchronous that it starts inside `scope`. */

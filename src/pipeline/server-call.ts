@@ -85,8 +85,6 @@ export class ServerCall {
   observed: boolean;
   /** Envoy's response flag, '' when all went well. */
   flag: string;
-  /** `grpc-status` of the response, where somebody who serves gRPC says it; -1: nobody has. */
-  grpcStatus: number;
   /** handler: what the application and its outbound calls see. */
   scope: Scope | undefined;
   /** handler: the decision is made and the application has the request. */
@@ -125,7 +123,6 @@ export class ServerCall {
     this.span = undefined;
     this.observed = false;
     this.flag = '';
-    this.grpcStatus = -1;
     this.scope = undefined;
     this.handed = false;
     this.next = next;
@@ -152,6 +149,13 @@ export class ServerCall {
     return this.request.rawHeaders;
   }
 
+  /** `grpc-status` that the caller was told; -1: none, which is also that of a call that was cut. */
+  get grpcStatus(): number {
+    const { grpcStatus } = this.response as { readonly grpcStatus?: number };
+    // Of gRPC over the bridge a refusal has it in its head, where an application's is in trailers.
+    return grpcStatus ?? Number(this.response.getHeader?.('grpc-status') ?? -1);
+  }
+
   /** IP address of the caller as {@link trustedProxies} tell it; nothing when it cannot be known. */
   get remoteAddress(): string | undefined {
     return remoteAddressOf(this.sourceAddress, this.rawHeaders, this.trustedProxies);
@@ -175,6 +179,14 @@ export function createServerCall(
 /** The call that a request belongs to; nothing before it entered a mesh. */
 export function callOf(request: IncomingMessage): ServerCall | undefined {
   return (request as Marked)[key];
+}
+
+/** Key of a scope's own property: the call that it belongs to. */
+export const scopeCall: unique symbol = Symbol.for('inmesh.scope-call');
+
+/** The call that a scope belongs to; nothing for one that was made by hand. */
+export function callOfScope(scope: object): ServerCall | undefined {
+  return (scope as { readonly [scopeCall]?: ServerCall })[scopeCall];
 }
 
 /** What the terminal of the pipeline answers: one settled promise, never made anew. */

@@ -35,6 +35,7 @@ export function scanHeaders(rawHeaders: readonly string[]): HeaderScan {
         break;
       case 0x67: // g
         if (name.length === 12) hints |= headerHints.timeout;
+        else if (name.length > 13 && isReserved(name.toLowerCase())) hints |= headerHints.reserved;
         break;
       case 0x65: // e
         if (name.length === 28) hints |= headerHints.load;
@@ -76,7 +77,7 @@ const kept: ReadonlySet<string> = new Set(['x-envoy-expected-rq-timeout-ms', 'x-
  */
 export function isReserved(name: string): boolean {
   if (name === forwardedClientCertHeader) return true;
-  if (name.startsWith('x-inmesh-') || name.startsWith('x-mesh-')) return true;
+  if (name.startsWith('x-inmesh-') || name.startsWith('x-mesh-') || name.startsWith('grpc-internal-')) return true;
   return name.startsWith('x-envoy-') && !kept.has(name);
 }
 

@@ -2,8 +2,8 @@ import { randomUuid } from '../lib/uuid.ts';
 import { setRequestHeader } from '../pipeline/request-headers.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
 import type { Peer, Scope } from '../pipeline/scope.ts';
-import { headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import type { SpanContext } from '../pipeline/tracing.ts';
+import { headerHints, type ServerCall, scopeCall } from '../pipeline/server-call.ts';
 import { inboundTraceHeaders } from './inbound-headers.ts';
 import { propagatedHeaders } from './propagated.ts';
 import { isRequestId } from './request-id.ts';
@@ -56,6 +56,10 @@ class InboundScope implements Scope {
     // A server of the application's own may be one of node:http2.
     const { connection, request } = call;
     if (connection?.overHttp2 ?? request.httpVersionMajor === 2) this.overHttp2 = true;
+  }
+
+  get [scopeCall](): ServerCall {
+    return this.#call;
   }
 
   /** Looked up when somebody asks. */

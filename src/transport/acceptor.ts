@@ -13,6 +13,7 @@ import { setConnection } from '../pipeline/connection.ts';
 import { rememberClientCert } from './client-cert.ts';
 import { type ConnectionCounts, createConnectionCounts, type InboundConnections } from './connection-counts.ts';
 import { createDrain } from './drain.ts';
+import { grpcAcceptor } from './grpc-exchange.ts';
 import { flowOnData } from './hand-out.ts';
 import { createHttp1Server, type Http1Hooks } from './http1-server.ts';
 import { acceptHttp2 } from './http2-session.ts';
@@ -36,6 +37,8 @@ export interface AcceptorOptions {
    * `onRequest` is not called. Nothing is read before somebody listens for data.
    */
   readonly onStream?: (socket: Socket, peer: PeerIdentity | undefined) => void;
+  /** Takes calls of gRPC, as requests of that kind. Absent: they are requests like others, for `onRequest`. */
+  readonly onGrpc?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
   /** Bytes that were refused before they became a request. */
   readonly onProtocolError?: (error: MeshError) => void;
   readonly logger: Logger;
@@ -214,6 +217,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     const connection = acceptHttp2(socket, real, {
       limits,
       clock,
+      grpc: options.onGrpc && grpcAcceptor(real, carrier, clock, options.onGrpc),
       serve: (bridge) => serveHttp1(bridge, carrier),
     });
     carrier.goAway = connection.goAway;

@@ -1,8 +1,9 @@
 import { Agent } from 'node:http';
-import { performServerHandshake } from 'node:http2';
+import { type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
+import { isGrpc } from '../lib/grpc-answer.ts';
 import { BridgeSocket } from './bridge-socket.ts';
 import { limitControlFrames, watchStreams } from './http2-guard.ts';
 import { carryStream } from './http2-stream.ts';
@@ -21,6 +22,10 @@ export interface Http2Options {
   readonly clock: Clock;
   /** Takes the server's end of a new connection in memory. */
   serve(socket: BridgeSocket): void;
+  /** Takes calls of gRPC as they are. Absent: they are requests like others. */
+  readonly grpc?:
+    | ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: readonly string[]) => void)
+    | undefined;
 }
 
 /**
@@ -28,7 +33,7 @@ export interface Http2Options {
  * see one kind of request. `docs/decisions/0001-http2-inbound-bridge.md` has the reasons.
  */
 export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Options): Http2Connection {
-  const { limits, clock } = options;
+  const { limits, clock, grpc } = options;
   const { maxSessionMemory, settings } = meshServerOptions(limits);
   const session = performServerHandshake(socket, { maxSessionMemory, settings });
   const agent = new BridgeAgent(carrier, options.serve);
@@ -39,7 +44,9 @@ export function acceptHttp2(socket: Duplex, carrier: Socket, options: Http2Optio
     stream.on('close', () => {
       streams--;
     });
-    carryStream(stream, headers, rawHeaders, agent, clock, watch);
+    if (grpc !== undefined && headers[':method'] === 'POST' && isGrpc(headers['content-type'])) {
+      grpc(stream, headers, rawHeaders);
+    } else carryStream(stream, headers, rawHeaders, agent, clock, watch);
   });
   limitControlFrames(session, carrier, clock);
   // What the other side does wrong ends its session; 'close' follows.

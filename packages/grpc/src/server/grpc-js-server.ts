@@ -1,0 +1,63 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { Server } from '@grpc/grpc-js';
+import { MeshError } from 'inmesh';
+
+/**
+ * The only place that knows something of grpc-js which it does not document: that its server takes one
+ * stream with its headers, as its own HTTP/2 server gives them. Decision 0036 has the reasons, and the
+ * versions with which this was tested are the peer range of this package.
+ */
+type TakeStream = (
+  this: Server,
+  interceptors: readonly unknown[],
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+) => void;
+
+const takeStream = (Server.prototype as unknown as { readonly _streamHandler?: TakeStream })._streamHandler;
+
+/** @throws MeshError `ERR_MESH_OPTION_INVALID` where the installed grpc-js has another inside than it had */
+export function checkGrpcJs(): void {
+  if (typeof takeStream === 'function' && takeStream.length === 3) return;
+  const what = 'this version of @grpc/grpc-js takes streams in another way than those that @inmesh/grpc knows';
+  throw new MeshError('ERR_MESH_OPTION_INVALID', `${what}: install one of its peerDependencies`);
+}
+
+/** Serves one call whose metadata are `headers`. */
+export function serveStream(server: Server, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  dropUnspeakable(headers);
+  (takeStream as TakeStream).call(server, [], stream, headers);
+}
+
+/**
+ * What metadata cannot carry is dropped here. grpc-js drops it as well, and writes name and value to
+ * stderr: of every call, and the value may be a token.
+ */
+function dropUnspeakable(headers: IncomingHttpHeaders): void {
+  for (const name in headers) {
+    if (name.charCodeAt(0) === 0x3a) continue;
+    const value = headers[name];
+    if (!isKey(name) || (!name.endsWith('-bin') && !isText(value))) delete headers[name];
+  }
+}
+
+/** gRPC over HTTP/2, Header-Name: digits, lower case, `_`, `-`, `.`. */
+function isKey(name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    const letter = code >= 0x61 && code <= 0x7a;
+    const digit = code >= 0x30 && code <= 0x39;
+    if (!letter && !digit && code !== 0x2d && code !== 0x2e && code !== 0x5f) return false;
+  }
+  return true;
+}
+
+/** ASCII-Value: from space to tilde. */
+function isText(value: string | readonly string[] | undefined): boolean {
+  if (typeof value !== 'string') return value?.every(isText) ?? false;
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code < 0x20 || code > 0x7e) return false;
+  }
+  return true;
+}

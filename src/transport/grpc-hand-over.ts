@@ -1,0 +1,47 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { grpcTimeout, grpcTimeoutMs } from '../lib/grpc-timeout.ts';
+import type { Logger } from '../lib/logger.ts';
+import { currentScope, emitInScope } from '../pipeline/scope.ts';
+import { callOf, headerHints, type ServerCall } from '../pipeline/server-call.ts';
+import type { GrpcRequest, GrpcResponse } from './grpc-exchange.ts';
+
+/** Serves the calls of gRPC that the mesh has let in: `MeshServer` of `@inmesh/grpc`, or one of your own. */
+export interface GrpcApplication {
+  /**
+   * One call, after all policy has let it in. `headers` are its metadata with pseudo-headers, as the mesh
+   * left them: path in its canonical form, identity headers of strangers removed, `grpc-timeout` what is
+   * left of it. What runs in here, and whatever `stream` emits, is in the scope of the call.
+   */
+  serveCall(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
+}
+
+/** The last step of the server pipeline for calls of gRPC: what that of HTTP does with an application's function. */
+export function grpcListener(application: GrpcApplication, logger: Logger): RequestListener {
+  return (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const { headers, stream } = incoming as unknown as GrpcRequest;
+    // Whoever went away while others were asked about it has nothing to be served.
+    if (stream.destroyed || stream.closed) return;
+    const call = callOf(incoming) as ServerCall;
+    (outgoing as unknown as GrpcResponse).handOver();
+    if (headers[':authority'] !== undefined) delete headers.host;
+    if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
+    const scope = currentScope();
+    // Callbacks of a stream would run in the context of its session.
+    if (scope !== undefined) emitInScope(stream, scope);
+    try {
+      application.serveCall(stream, headers);
+    } catch (error) {
+      // Thrown into the session it would end the process: for one call, and perhaps at a stranger's wish.
+      logger.error({ error, path: call.path }, 'the gRPC server failed to take a call');
+      if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  };
+}
+
+/** What filters and waiting took is gone; and what is too long for a timer is no deadline. */
+function tellTimeLeft({ deadline, owner }: ServerCall, headers: IncomingHttpHeaders): void {
+  if (Number.isFinite(deadline)) headers['grpc-timeout'] = grpcTimeout(deadline - owner.clock.now());
+  else if (Number.isFinite(grpcTimeoutMs(headers['grpc-timeout'] as string | undefined)))
+    delete headers['grpc-timeout'];
+}
