@@ -149,7 +149,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const listener = await requestListenerOf(app);
       return open(options, {
         onRequest: pipeline.serve(listener),
-        onGrpc: options.grpc && pipeline.serve(grpcListener(checkedGrpc(options.grpc), logger)),
+        onGrpc: options.grpc && pipeline.serve(grpcListener(checkedGrpc(options.grpc), logger, clock)),
         onProtocolError: pipeline.countRefusal,
       });
     },

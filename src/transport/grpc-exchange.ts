@@ -232,9 +232,13 @@ export class GrpcResponse {
 }
 
 /** RFC 9113 section 8.1: the response is complete, and what is left of the request is not wanted. */
-function endUnread(stream: ServerHttp2Stream): void {
-  if (stream.endAfterHeaders || stream.readableEnded || stream.closed || stream.destroyed) return;
-  stream.close(NGHTTP2_NO_ERROR);
+export function endUnread(stream: ServerHttp2Stream): void {
+  if (!isReadToEnd(stream)) stream.close(NGHTTP2_NO_ERROR);
+}
+
+/** Nothing more comes. */
+export function isReadToEnd(stream: ServerHttp2Stream): boolean {
+  return stream.endAfterHeaders || stream.readableEnded || stream.closed || stream.destroyed;
 }
 
 /** Takes the calls of gRPC of one connection to the pipeline, which knows them as requests. */

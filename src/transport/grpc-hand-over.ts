@@ -1,10 +1,11 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { Clock } from '../lib/clock.ts';
 import { grpcTimeout, grpcTimeoutMs } from '../lib/grpc-timeout.ts';
 import type { Logger } from '../lib/logger.ts';
 import { currentScope, emitInScope } from '../pipeline/scope.ts';
 import { callOf, headerHints, type ServerCall } from '../pipeline/server-call.ts';
-import type { GrpcRequest, GrpcResponse } from './grpc-exchange.ts';
+import { endUnread, type GrpcRequest, type GrpcResponse, isReadToEnd } from './grpc-exchange.ts';
 
 /** Serves the calls of gRPC that the mesh has let in: `MeshServer` of `@inmesh/grpc`, or one of your own. */
 export interface GrpcApplication {
@@ -17,7 +18,15 @@ export interface GrpcApplication {
 }
 
 /** The last step of the server pipeline for calls of gRPC: what that of HTTP does with an application's function. */
-export function grpcListener(application: GrpcApplication, logger: Logger): RequestListener {
+export function grpcListener(application: GrpcApplication, logger: Logger, clock: Clock): RequestListener {
+  // Of which stream `this` says: one function for all.
+  const complete = function (this: ServerHttp2Stream): void {
+    // Trailers go out one turn of the loop later; a reset must not overtake them.
+    if (!isReadToEnd(this)) clock.afterIo(() => endUnread(this));
+  };
+  const finished = function (this: ServerHttp2Stream): void {
+    if (this.sentHeaders?.['grpc-status'] !== undefined) complete.call(this);
+  };
   return (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const { headers, stream } = incoming as unknown as GrpcRequest;
     // Whoever went away while others were asked about it has nothing to be served.
@@ -26,6 +35,8 @@ export function grpcListener(application: GrpcApplication, logger: Logger): Requ
     (outgoing as unknown as GrpcResponse).handOver();
     if (headers[':authority'] !== undefined) delete headers.host;
     if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
+    stream.once('wantTrailers', complete);
+    stream.once('finish', finished);
     const scope = currentScope();
     // Callbacks of a stream would run in the context of its session.
     if (scope !== undefined) emitInScope(stream, scope);

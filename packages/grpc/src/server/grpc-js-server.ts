@@ -14,19 +14,24 @@ type TakeStream = (
   headers: IncomingHttpHeaders,
 ) => void;
 
-const takeStream = (Server.prototype as unknown as { readonly _streamHandler?: TakeStream })._streamHandler;
+const takeStreamOf = ({ prototype }: { readonly prototype: object }): TakeStream | undefined =>
+  (prototype as { readonly _streamHandler?: TakeStream })._streamHandler;
 
 /** @throws MeshError `ERR_MESH_OPTION_INVALID` where the installed grpc-js has another inside than it had */
-export function checkGrpcJs(): void {
+export function checkGrpcJs(server: { readonly prototype: object } = Server): void {
+  const takeStream = takeStreamOf(server);
   if (typeof takeStream === 'function' && takeStream.length === 3) return;
   const what = 'this version of @grpc/grpc-js takes streams in another way than those that @inmesh/grpc knows';
   throw new MeshError('ERR_MESH_OPTION_INVALID', `${what}: install one of its peerDependencies`);
 }
 
+// Checked whenever a server is made.
+const takeStream = takeStreamOf(Server) as TakeStream;
+
 /** Serves one call whose metadata are `headers`. */
 export function serveStream(server: Server, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
   dropUnspeakable(headers);
-  (takeStream as TakeStream).call(server, [], stream, headers);
+  takeStream.call(server, [], stream, headers);
 }
 
 /**

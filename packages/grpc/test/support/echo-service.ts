@@ -1,36 +1,42 @@
 import type {
-  Client,
   handleBidiStreamingCall,
   handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
+  MethodDefinition,
   ServiceDefinition,
-  UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { makeGenericClientConstructor, type ServiceClientConstructor } from '@grpc/grpc-js';
 
-/** What all methods take and give: text. */
-const text = {
-  requestSerialize: (value: string) => Buffer.from(value),
-  requestDeserialize: (bytes: Buffer) => bytes.toString(),
-  responseSerialize: (value: string) => Buffer.from(value),
-  responseDeserialize: (bytes: Buffer) => bytes.toString(),
-};
+/** A method that takes and gives text. */
+function method(path: string, requestStream: boolean, responseStream: boolean): MethodDefinition<string, string> {
+  const serialize = (value: string): Buffer => Buffer.from(value);
+  const deserialize = (bytes: Buffer): string => bytes.toString();
+  return {
+    path,
+    requestStream,
+    responseStream,
+    requestSerialize: serialize,
+    requestDeserialize: deserialize,
+    responseSerialize: serialize,
+    responseDeserialize: deserialize,
+  };
+}
 
 /** A service with a method of each kind, without a .proto file. */
-export const echoDefinition = {
-  unary: { path: '/test.Echo/Unary', requestStream: false, responseStream: false, ...text },
-  collect: { path: '/test.Echo/Collect', requestStream: true, responseStream: false, ...text },
-  repeat: { path: '/test.Echo/Repeat', requestStream: false, responseStream: true, ...text },
-  chat: { path: '/test.Echo/Chat', requestStream: true, responseStream: true, ...text },
-} satisfies ServiceDefinition;
+export const echoDefinition: ServiceDefinition = {
+  unary: method('/test.Echo/Unary', false, false),
+  collect: method('/test.Echo/Collect', true, false),
+  repeat: method('/test.Echo/Repeat', false, true),
+  chat: method('/test.Echo/Chat', true, true),
+};
 
 /** What the handlers do; a test replaces some. */
-export interface EchoHandlers extends UntypedServiceImplementation {
-  unary: handleUnaryCall<string, string>;
-  collect: handleClientStreamingCall<string, string>;
-  repeat: handleServerStreamingCall<string, string>;
-  chat: handleBidiStreamingCall<string, string>;
+export interface EchoHandlers {
+  readonly unary: handleUnaryCall<string, string>;
+  readonly collect: handleClientStreamingCall<string, string>;
+  readonly repeat: handleServerStreamingCall<string, string>;
+  readonly chat: handleBidiStreamingCall<string, string>;
 }
 
 /** Answers what it is told; `collect` joins, `repeat` says it three times. */
@@ -53,4 +59,3 @@ export const echoHandlers: EchoHandlers = {
 
 /** Makes clients of the service. */
 export const EchoClient: ServiceClientConstructor = makeGenericClientConstructor(echoDefinition, 'Echo');
-export type AnyClient = Client;
