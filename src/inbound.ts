@@ -35,7 +35,7 @@ import { type Acceptor, type AcceptorOptions, createAcceptor } from './transport
 import { rememberClientCert } from './transport/client-cert.ts';
 import { createConnectionCounts, type InboundConnections } from './transport/connection-counts.ts';
 import { type GrpcApplication, grpcListener } from './transport/grpc-hand-over.ts';
-import type { AcceptorLimits } from './transport/limits.ts';
+import { type AcceptorLimits, resolveLimits } from './transport/limits.ts';
 import type { TrustWatch } from './transport/trust-watch.ts';
 
 export interface InboundDependencies {
@@ -149,7 +149,8 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const listener = await requestListenerOf(app);
       return open(options, {
         onRequest: pipeline.serve(listener),
-        onGrpc: options.grpc && pipeline.serve(grpcListener(checkedGrpc(options.grpc), logger, clock)),
+        onGrpc:
+          options.grpc && pipeline.serve(grpcListener(checkedGrpc(options.grpc), resolveLimits(limits), logger, clock)),
         onProtocolError: pipeline.countRefusal,
       });
     },

@@ -6,6 +6,7 @@ import type { Logger } from '../lib/logger.ts';
 import { currentScope, emitInScope } from '../pipeline/scope.ts';
 import { callOf, headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { endUnread, type GrpcRequest, type GrpcResponse, isReadToEnd } from './grpc-exchange.ts';
+import { type CallLimits, watchCalls } from './grpc-inflow.ts';
 
 /** Serves the calls of gRPC that the mesh has let in: `MeshServer` of `@inmesh/grpc`, or one of your own. */
 export interface GrpcApplication {
@@ -15,10 +16,21 @@ export interface GrpcApplication {
    * left of it. What runs in here, and whatever `stream` emits, is in the scope of the call.
    */
   serveCall(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
+  /**
+   * Whether callers of this path send exactly one message: those that begin and do not go on are ended after
+   * `limits.bodyIdleMs`. Default: no, and callers may be silent between messages.
+   */
+  takesOneMessage?(path: string): boolean;
 }
 
 /** The last step of the server pipeline for calls of gRPC: what that of HTTP does with an application's function. */
-export function grpcListener(application: GrpcApplication, logger: Logger, clock: Clock): RequestListener {
+export function grpcListener(
+  application: GrpcApplication,
+  limits: CallLimits,
+  logger: Logger,
+  clock: Clock,
+): RequestListener {
+  const watch = watchCalls(clock, limits);
   // Of which stream `this` says: one function for all.
   const complete = function (this: ServerHttp2Stream): void {
     // Trailers go out one turn of the loop later; a reset must not overtake them.
@@ -35,6 +47,7 @@ export function grpcListener(application: GrpcApplication, logger: Logger, clock
     (outgoing as unknown as GrpcResponse).handOver();
     if (headers[':authority'] !== undefined) delete headers.host;
     if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
+    watch(stream, application.takesOneMessage?.(headers[':path'] ?? '') === true);
     stream.once('wantTrailers', complete);
     stream.once('finish', finished);
     const scope = currentScope();

@@ -1,6 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { Server, type ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import {
+  type deserialize,
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  type ServerCredentials,
+  type ServerOptions,
+  type serialize,
+} from '@grpc/grpc-js';
 import { type GrpcApplication, type MeshServer as Listening, type Mesh, MeshError } from 'inmesh';
 import { addressKey, listenAddress } from './address.ts';
 import { checkGrpcJs, serveStream } from './grpc-js-server.ts';
@@ -8,6 +18,12 @@ import { checkCredentials, checkServerOptions } from './options.ts';
 
 /** Longer than anybody waits for running calls: the most that a timer takes, 24 days. */
 const patienceMs = 2_147_483_647;
+
+type Handler<Request, Response> =
+  | handleUnaryCall<Request, Response>
+  | handleClientStreamingCall<Request, Response>
+  | handleServerStreamingCall<Request, Response>
+  | handleBidiStreamingCall<Request, Response>;
 
 type Bound = (error: Error | null, port: number) => void;
 
@@ -32,6 +48,7 @@ export class MeshServer extends Server implements GrpcApplication {
   readonly #mesh: Mesh;
   readonly #binding: Set<Promise<unknown>>;
   readonly #listening: Map<string, Listening>;
+  readonly #single: Set<string>;
   #ended: boolean;
 
   constructor(mesh: Mesh, options: ServerOptions = {}) {
@@ -44,7 +61,30 @@ export class MeshServer extends Server implements GrpcApplication {
     this.#mesh = mesh;
     this.#binding = new Set();
     this.#listening = new Map();
+    this.#single = new Set();
     this.#ended = false;
+  }
+
+  override register<Request, Response>(
+    path: string,
+    handler: Handler<Request, Response>,
+    serializeResponse: serialize<Response>,
+    deserializeRequest: deserialize<Request>,
+    type: string,
+  ): boolean {
+    const isNew = super.register(path, handler, serializeResponse, deserializeRequest, type);
+    if (isNew && (type === 'unary' || type === 'serverStream')) this.#single.add(path);
+    return isNew;
+  }
+
+  override unregister(path: string): boolean {
+    this.#single.delete(path);
+    return super.unregister(path);
+  }
+
+  /** For the mesh: callers of this path owe one message and no more. */
+  takesOneMessage(path: string): boolean {
+    return this.#single.has(path);
   }
 
   /** For the mesh: one call that it has let in. */
