@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { SpanContext } from './tracing.ts';
 import type { EventEmitter } from 'node:events';
+import type { SpanContext } from './tracing.ts';
 
 /** Who called, as proven by its certificate. */
 export interface Peer {
