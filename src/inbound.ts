@@ -71,8 +71,19 @@ export interface InboundDependencies {
   snapshot(): Snapshot | undefined;
 }
 
+/** A port that is open. */
+export interface ListenerStatus {
+  readonly host: string;
+  readonly port: number;
+  /** What is served: requests, or connections of any protocol. */
+  readonly kind: 'http' | 'tcp';
+  /** What PeerAuthentication demands there now. */
+  readonly mtls: MtlsMode;
+}
+
 /** The inbound half of a mesh. */
 export interface Inbound {
+  listeners(): readonly ListenerStatus[];
   listen(app: Application, options: ListenOptions): Promise<MeshServer>;
   listenTcp(handler: TcpHandler, options: ListenOptions): Promise<MeshServer>;
   handle(request: IncomingMessage, response: ServerResponse, next: () => void): void;
@@ -88,7 +99,7 @@ export interface Inbound {
 
 export function createInbound(dependencies: InboundDependencies): Inbound {
   const { clock, identity, limits = {}, logger, snapshot } = dependencies;
-  const acceptors = new Set<Acceptor>();
+  const acceptors = new Map<Acceptor, Omit<ListenerStatus, 'mtls'>>();
   const counts = createConnectionCounts();
   let closed = false;
   const tallies = createTallies();
@@ -129,7 +140,8 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       limits,
     });
     const address: AddressInfo = await acceptor.listen(host === undefined ? { port } : { port, host });
-    acceptors.add(acceptor);
+    const kind = serving.onStream === undefined ? 'http' : 'tcp';
+    acceptors.set(acceptor, { host: address.address, port: address.port, kind });
     return {
       port: address.port,
       host: address.address,
@@ -165,6 +177,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy });
       return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },
+    listeners: () => [...acceptors.values()].map((each) => ({ ...each, mtls: modeOf(each.port) })),
     handle: pipeline.handle,
     overload: pipeline.overload,
     authorization: pipeline.authorization,
@@ -177,7 +190,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       try {
         if (acceptors.size === 0) return;
         if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
-        await Promise.all([...acceptors].map((acceptor) => acceptor.drain(graceMs)));
+        await Promise.all([...acceptors.keys()].map((acceptor) => acceptor.drain(graceMs)));
         acceptors.clear();
       } finally {
         pipeline.close();

@@ -22,6 +22,7 @@ export type { FaultStatus } from './fault/active.ts';
 export { dropRemovedQuery } from './host/parsed-query.ts';
 export type { Credentials, IdentitySink, IdentitySource } from './identity/source.ts';
 export type { IdentityHealth } from './identity/store.ts';
+export type { ListenerStatus } from './inbound.ts';
 export type { TcpConnection, TcpHandler, TcpServing } from './inbound-tcp.ts';
 export type { JwksStatus } from './jwt/key-sources.ts';
 export {
@@ -50,6 +51,7 @@ export type {
   MeshStats,
   OutlierDetectionStatus,
 } from './mesh-api.ts';
+export { logLevels, type MeshInspection, type PublicCertificates } from './mesh-inspect.ts';
 export type { MeshTracer, TracingSettings } from './mesh-tracing.ts';
 export {
   type MetricFamiliesOptions,

@@ -16,6 +16,7 @@ import type { JwksStatus } from './jwt/key-sources.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Random } from './lib/random.ts';
+import type { MeshInspection } from './mesh-inspect.ts';
 import type { BreakerStatus, EndpointStatus, IdentityStatus, MeshHealth, MeshStats } from './mesh-stats.ts';
 import type { MeshTracer } from './mesh-tracing.ts';
 import type { OutboundPolicy } from './model/snapshot.ts';
@@ -272,6 +273,13 @@ export interface Mesh extends TcpServing {
   /** What each configured field does: enforced, approximated or ignored. */
   report(): EnforcementReport;
   stats(): MeshStats;
+  /** What is in force: configuration, certificates without their key, ports. */
+  inspect(): MeshInspection;
+  /**
+   * Level of the logger, or nothing where it has none; with `next` it is set (the mesh's own logger, pino and those
+   * that are like it).
+   */
+  logLevel(next?: 'debug' | 'info' | 'warn' | 'error' | 'silent'): string | undefined;
   /**
    * What would happen to a request under the configuration in force, and why, without sending it:
    * to one that this process makes, or (`direction: 'inbound'`) to one that it is sent.

@@ -20,6 +20,7 @@ import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
 import type { ConfigCounts, IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
+import { loggerLevel, publicCertificates } from './mesh-inspect.ts';
 import { createMeshTracing } from './mesh-tracing.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
@@ -276,6 +277,17 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         connections: inbound.connections(),
       };
     },
+    inspect() {
+      const active = identity?.current();
+      return {
+        snapshot: config.current(),
+        problems: config.problems().map(describeProblem),
+        certificates: active && publicCertificates(active),
+        listeners: inbound.listeners(),
+        closing: closing !== undefined,
+      };
+    },
+    logLevel: (next) => loggerLevel(logger, next),
     explain: createLiveExplain(
       workload,
       () => config.current(),

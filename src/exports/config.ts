@@ -34,6 +34,7 @@ export { type ConfigStore, createConfigStore } from '../config/store.ts';
 export { parseDurationMs } from '../config/values.ts';
 export { type ParsedYaml, parseYaml } from '../config/yaml.ts';
 export { type YamlLimits, yamlLimits } from '../config/yaml-limits.ts';
+export { isSecretName, redacted, redactText } from '../lib/redact.ts';
 export type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 export type { Workload } from '../model/workload.ts';
 export { type ResolvedSettings, resolveSettings } from '../settings.ts';

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
 import { type Logger, silentLogger } from './logger.ts';
+import { isSecretName, redacted, redactText } from './redact.ts';
 
 /** Options of {@link jsonLogger}. */
 export interface JsonLoggerOptions {
@@ -24,10 +25,42 @@ export function jsonLogger({ clock, level = 'warn', write = toStderr }: JsonLogg
       write(`${oneLine(JSON.stringify({ time, level: of, message: redact(String(message)), ...safe }))}\n`);
     };
   const all: Logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
-  const order = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-  const from = order.indexOf(level);
-  const pick = (of: keyof Logger): Logger[keyof Logger] => (order.indexOf(of) >= from ? all[of] : silentLogger[of]);
-  return { debug: pick('debug'), info: pick('info'), warn: pick('warn'), error: pick('error') };
+  return new LevelledLogger(all, level);
+}
+
+const order = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+
+/** What is below the level is one call of an empty function, which is put there when the level is set. */
+class LevelledLogger implements Logger {
+  debug!: Logger['debug'];
+  info!: Logger['info'];
+  warn!: Logger['warn'];
+  error!: Logger['error'];
+  readonly #all: Logger;
+  #level: (typeof order)[number];
+
+  constructor(all: Logger, level: (typeof order)[number]) {
+    this.#all = all;
+    this.#level = level;
+    this.level = level;
+  }
+
+  /** May be set at any time, as of pino; a level that there is not changes nothing. */
+  get level(): (typeof order)[number] {
+    return this.#level;
+  }
+
+  set level(level: (typeof order)[number]) {
+    const from = order.indexOf(level);
+    if (from === -1) return;
+    this.#level = level;
+    const pick = (of: keyof Logger): Logger[keyof Logger] =>
+      order.indexOf(of) >= from ? this.#all[of] : silentLogger[of];
+    this.debug = pick('debug');
+    this.info = pick('info');
+    this.warn = pick('warn');
+    this.error = pick('error');
+  }
 }
 
 /** JSON escapes what ends a line in ASCII; terminals and other readers know more that does, or that controls them. */
@@ -45,9 +78,6 @@ function toStderr(line: string): void {
 const maxDepth = 5;
 const maxItems = 100;
 const maxText = 4_096;
-const secretName =
-  /(^|[_-])authorization$|cookie$|token$|secret$|passw(or)?d$|private[_-]?key(pem)?$|credentials?$|api[_-]?key$/i;
-const redacted = '[redacted]';
 
 /** Plain JSON data: errors with their causes, no cycles, no secrets, nothing that goes on for ever. */
 function toPlain(value: unknown, depth: number): unknown {
@@ -79,7 +109,7 @@ function entriesToPlain(entries: readonly (readonly [string, unknown])[], depth:
       .slice(0, maxItems)
       .map(([name, item]) => [
         name,
-        secretName.test(name) && typeof item !== 'boolean' ? redacted : toPlain(item, depth + 1),
+        isSecretName(name) && typeof item !== 'boolean' ? redacted : toPlain(item, depth + 1),
       ]),
   );
 }
@@ -99,8 +129,5 @@ function errorToPlain(error: Error, depth: number): Record<string, unknown> {
 
 function redact(text: string): string {
   const short = text.length > maxText ? `${text.slice(0, maxText)}…` : text;
-  return short
-    .replace(/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g, redacted)
-    .replace(/\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}/gi, `$1 ${redacted}`)
-    .replace(/\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*/g, redacted);
+  return redactText(short);
 }
