@@ -86,7 +86,7 @@ async function poll() {
     const answer = await fetch(base + 'stats', { headers: token ? { authorization: 'Bearer ' + token } : {}, cache: 'no-store' });
     byId('login').hidden = answer.status !== 401;
     if (!answer.ok) throw new Error(await answer.text());
-    show(await answer.json(), performance.now());
+    show(await answer.json(), document.timeline.currentTime);
   } catch (error) {
     byId('state').textContent = 'no answer: ' + error.message;
     byId('state').className = 'bad';
@@ -104,5 +104,5 @@ byId('login').addEventListener('submit', (event) => {
   poll();
 });
 poll();
-setInterval(() => { if (!document.hidden) poll(); }, 2000);
+window.setInterval(() => { if (!document.hidden) poll(); }, 2000);
 `;

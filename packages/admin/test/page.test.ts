@@ -92,10 +92,10 @@ t.test('its script reads a process and shows text, never markup', async (t) => {
       createElement: element,
       getElementById: (id: string) => elements.get(id) ?? elements.set(id, element(id)).get(id),
       hidden: false,
+      timeline: { currentTime: 0 },
     },
     location: { pathname: '/mesh' },
-    performance: { now: () => 0 },
-    setInterval: () => {},
+    window: { setInterval: () => {} },
     fetch: async (url: string) => {
       asked.push(url);
       setImmediate(() => done.resolve());
