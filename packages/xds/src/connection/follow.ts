@@ -4,16 +4,12 @@ import type { Watches } from '../protocol/watches.ts';
 import type { ResourceProblem } from '../resources.ts';
 import type { XdsServer } from '../setup/server.ts';
 import type { Access } from './credentials.ts';
+import { createPauses } from './pauses.ts';
 import { openStream, type Stream, type StreamParts } from './stream.ts';
 
-/** Pauses between streams, from the start of one to the start of the next: gRPC's, with Envoy's upper end. */
-const firstPauseMs = 1_000;
-const maxPauseMs = 30_000;
-const pauseFactor = 1.6;
-/** Half of the pause, or half more, by chance: many clients of a control plane that is back do not come at once. */
-const pauseJitter = 0.5;
 /** The same refusal again is answered after this, then ever later. */
 const firstRepeatMs = 500;
+const maxRepeatMs = 30_000;
 
 /** How it stands with one control plane. */
 export interface ServerStatus {
@@ -128,7 +124,7 @@ export function follow(parts: FollowParts): Follower {
   };
 
   const run = async (): Promise<void> => {
-    let pauseMs = firstPauseMs;
+    const pauses = createPauses(random);
     while (!stop.signal.aborted) {
       const startedAt = clock.now();
       let productive = false;
@@ -141,9 +137,7 @@ export function follow(parts: FollowParts): Follower {
         state = 'waiting';
         parts.ended(reason, false);
       }
-      if (productive) pauseMs = firstPauseMs;
-      const wait = pauseMs * (1 - pauseJitter + 2 * pauseJitter * random()) - (clock.now() - startedAt);
-      if (!productive) pauseMs = Math.min(maxPauseMs, pauseMs * pauseFactor);
+      const wait = pauses.next(productive) - (clock.now() - startedAt);
       if (wait > 0) await waitFor(clock, wait, stop.signal);
     }
   };
@@ -179,7 +173,7 @@ function createRepeats(): { pauseMs(type: string, problems: readonly ResourcePro
       const before = last.get(type);
       const count = before?.text === text ? before.count + 1 : 0;
       last.set(type, { text, count });
-      return count === 0 ? 0 : Math.min(maxPauseMs, firstRepeatMs * 2 ** Math.min(count - 1, 10));
+      return count === 0 ? 0 : Math.min(maxRepeatMs, firstRepeatMs * 2 ** Math.min(count - 1, 10));
     },
   };
 }

@@ -82,11 +82,16 @@ interface TypeState {
   readonly entries: Map<string, Entry>;
   version: string;
   answered: boolean;
+  /** Entries for what was refused and never known before; no fewer than there are. */
+  strangers: number;
   /** Problems of what has no name. */
   nameless: readonly ResourceProblem[];
   /** Made when somebody asks. */
   set: ReadonlyMap<string, Any> | undefined;
 }
+
+/** Most names of a type that are remembered only for having been refused. */
+const maxStrangers = 1_000;
 
 /** Error codes of gRPC that say that there is no such resource for us: xDS proposal TP3. */
 const gone: ReadonlySet<number> = new Set([5, 7]);
@@ -97,7 +102,14 @@ export function createCache(parts: CacheParts): ResourceCache {
   const types = Object.fromEntries(
     resourceTypes.map((type) => [
       type,
-      { entries: new Map(), version: '', answered: false, nameless: [], set: undefined } satisfies TypeState,
+      {
+        entries: new Map(),
+        version: '',
+        answered: false,
+        strangers: 0,
+        nameless: [],
+        set: undefined,
+      } satisfies TypeState,
     ]),
   ) as unknown as Record<ResourceType, TypeState>;
   let watches: Watches | undefined;
@@ -149,9 +161,14 @@ export function createCache(parts: CacheParts): ResourceCache {
     const problem = problemOf(type, name, error);
     const of = types[type];
     if (name === '') return problem;
-    const entry = of.entries.get(name) ?? { version: '', state: 'NACKED' };
-    entry.cancelMissing?.();
-    of.entries.set(name, { ...entry, cancelMissing: undefined, state: 'NACKED', problem });
+    const entry = of.entries.get(name);
+    if (entry === undefined) {
+      // Never known, and perhaps one of many: a control plane that makes up names must not fill the memory.
+      if (of.strangers >= maxStrangers) return problem;
+      of.strangers++;
+    }
+    entry?.cancelMissing?.();
+    of.entries.set(name, { version: '', ...entry, cancelMissing: undefined, state: 'NACKED', problem });
     return problem;
   };
 
@@ -204,10 +221,13 @@ export function createCache(parts: CacheParts): ResourceCache {
         }
       }
       of.nameless = nameless;
+      // Counted anew now and then, rather than with each that goes.
+      if (of.strangers >= maxStrangers) of.strangers = countStrangers(of.entries);
       if (!parts.ignoreDeletion) {
         for (const name of removed) if (isWatched(type, name)) remove(type, name);
         if (complete) {
-          for (const [name, entry] of of.entries) if (entry.any !== undefined && !seen.has(name)) remove(type, name);
+          for (const [name, entry] of of.entries)
+            if ((entry.any !== undefined || entry.problem !== undefined) && !seen.has(name)) remove(type, name);
         }
       } else {
         for (const name of removed)
@@ -303,6 +323,12 @@ export function createCache(parts: CacheParts): ResourceCache {
       for (const type of resourceTypes) for (const entry of types[type].entries.values()) stopTimers(entry);
     },
   };
+}
+
+function countStrangers(entries: ReadonlyMap<string, Entry>): number {
+  let count = 0;
+  for (const { any, problem } of entries.values()) if (any === undefined && problem !== undefined) count++;
+  return count;
 }
 
 function usable(entries: ReadonlyMap<string, Entry>): ReadonlyMap<string, Any> {

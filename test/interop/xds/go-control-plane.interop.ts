@@ -1,0 +1,151 @@
+// go-control-plane, the control plane that others are made of: calls go where it says, both protocols.
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { xdsSource } from '@inmesh/xds';
+import { createMesh, type Mesh } from 'inmesh';
+import t, { type Test } from 'tap';
+import { type GoControlPlane, type GoSnapshot, startGoControlPlane, until } from './program.ts';
+
+const google = 'type.googleapis.com/envoy.extensions.filters';
+
+const listener = (name: string, routes: string): object => ({
+  name,
+  apiListener: {
+    apiListener: {
+      '@type': `${google}.network.http_connection_manager.v3.HttpConnectionManager`,
+      statPrefix: name,
+      rds: { configSource: { ads: {}, resourceApiVersion: 'V3' }, routeConfigName: routes },
+      httpFilters: [{ name: 'router', typedConfig: { '@type': `${google}.http.router.v3.Router` } }],
+    },
+  },
+});
+
+const cluster = (name: string): object => ({
+  name,
+  type: 'EDS',
+  edsClusterConfig: { edsConfig: { ads: {}, resourceApiVersion: 'V3' } },
+  connectTimeout: '2s',
+});
+
+const endpoints = (name: string, ports: readonly number[]): object => ({
+  clusterName: name,
+  endpoints: [
+    {
+      locality: { region: 'r', zone: 'z' },
+      loadBalancingWeight: 1,
+      lbEndpoints: ports.map((portValue) => ({
+        endpoint: { address: { socketAddress: { address: '127.0.0.1', portValue } } },
+      })),
+    },
+  ],
+});
+
+const routes = (name: string, ...list: readonly object[]): object => ({
+  name,
+  virtualHosts: [{ name, domains: ['*'], routes: list }],
+});
+
+/** A server that says its name, and how often it was called. */
+async function serve(t: Test, name: string): Promise<number> {
+  const server = createServer((_request, response) => void response.end(name)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+interface Running {
+  readonly plane: GoControlPlane;
+  readonly mesh: Mesh;
+  readonly source: ReturnType<typeof xdsSource>;
+  /** A snapshot with two versions behind one listener. */
+  two(version: string, first: object): GoSnapshot;
+  call(path?: string): Promise<string>;
+}
+
+for (const protocol of ['sotw', 'delta'] as const) {
+  const withPlane = (name: string, run: (t: Test, running: Running) => Promise<void>): void => {
+    t.test(`${protocol}: ${name}`, async (t) => {
+      const plane = await startGoControlPlane(t);
+      if ('why' in plane) {
+        t.comment(`skipped, there is no peer here: ${plane.why}`);
+        return;
+      }
+      const [v1, v2] = [await serve(t, 'v1'), await serve(t, 'v2')];
+      const source = xdsSource({
+        profile: 'grpc',
+        protocol,
+        server: { address: plane.address, tls: false },
+        node: { id: 'web-1' },
+        services: ['reviews:9080'],
+      });
+      const mesh = createMesh({ config: source, identity: false, workload: { name: 'web' } });
+      t.teardown(() => mesh.close());
+      const two = (version: string, first: object): GoSnapshot => ({
+        version,
+        listeners: [listener('reviews:9080', 'reviews')],
+        routes: [routes('reviews', first)],
+        clusters: [cluster('one'), cluster('two')],
+        endpoints: [endpoints('one', [v1]), endpoints('two', [v2])],
+      });
+      const call = async (path = '/'): Promise<string> => (await mesh.fetch(`http://reviews:9080${path}`)).text();
+      await run(t, { plane, mesh, source, two, call });
+    });
+  };
+  const to = (name: string): object => ({ match: { prefix: '/' }, route: { cluster: name } });
+
+  withPlane(
+    'calls follow the routes, and a change of them, without one that fails',
+    async (t, { call, mesh, plane, two }) => {
+      await plane.set(two('1', to('one')));
+      await mesh.ready(20_000);
+      t.equal(await call(), 'v1');
+      const answers: string[] = [];
+      let done = false;
+      const calling = (async () => {
+        while (!done) answers.push(await call());
+      })();
+      await plane.set(two('2', to('two')));
+      await until('the other version', () => answers.at(-1) === 'v2');
+      done = true;
+      await calling;
+      t.equal(answers.filter((answer) => answer !== 'v1' && answer !== 'v2').length, 0, 'no call fails');
+      t.equal(answers.indexOf('v2'), answers.lastIndexOf('v1') + 1, 'one change, and not back');
+      const seen = await plane.seen();
+      t.equal(seen.node, 'web-1');
+      t.same(seen.nacks, []);
+      t.ok(seen.acks >= 4, `${seen.acks} responses are accepted`);
+      t.ok(seen.features.includes('xds.config.resource-in-sotw'));
+    },
+  );
+
+  withPlane(
+    'what is refused is named over there, and the rest is used',
+    async (t, { call, mesh, plane, source, two }) => {
+      await plane.set(two('1', to('one')));
+      await mesh.ready(20_000);
+      const bad = two('2', to('two'));
+      const refused = { ...cluster('one'), type: 'EDS', edsClusterConfig: undefined };
+      await plane.set({ ...bad, clusters: [refused, cluster('two')] });
+      await until('the refusal', async () => (await plane.seen()).nacks.length > 0);
+      t.match((await plane.seen()).nacks[0], /Cluster "one": .*eds/);
+      await until('what is good', async () => (await call()) === 'v2');
+      t.match(source.status().types.clusters.resources, [
+        { name: 'one', state: 'NACKED' },
+        { name: 'two', state: 'ACKED' },
+      ]);
+    },
+  );
+
+  withPlane('when it is away everything stays', async (t, { call, mesh, plane, source, two }) => {
+    await plane.set(two('1', to('one')));
+    await mesh.ready(20_000);
+    plane.stop();
+    await until('the loss', () => source.status().servers[0]?.problem !== undefined);
+    t.equal(await call(), 'v1');
+  });
+}
