@@ -5,12 +5,13 @@ import { type AuthorizationCount, createTallies } from './authz/tallies.ts';
 import { nameOf } from './authz/verdicts.ts';
 import type { Logger } from './lib/logger.ts';
 import type { Snapshot } from './model/snapshot.ts';
-import { createHostTable } from './route/host-table.ts';
+import type { HostTable } from './route/host-table.ts';
 import { normalizePath } from './sanitize/normalize-path.ts';
 
 /** Keeps what policies say about outbound calls, and counts. */
 export interface EgressGuard {
-  use(snapshot: Snapshot): void;
+  /** @param hosts the host table of this snapshot */
+  use(snapshot: Snapshot, hosts: HostTable): void;
   current(): Egress | undefined;
   counts(): readonly AuthorizationCount[];
 }
@@ -27,14 +28,14 @@ export function createEgressGuard(logger: Logger | undefined): EgressGuard {
   let authorizers: EgressAuthorizers | undefined;
   let egress: Egress | undefined;
   return {
-    use(snapshot) {
+    use(snapshot, hosts) {
       if (snapshot.egress !== policies) {
         policies = snapshot.egress;
         tallies.keep(new Set((policies ?? []).map(({ provenance }) => nameOf(provenance))));
         authorizers = policies && compileEgress(policies, tallies);
       }
       // Names of services may have changed.
-      egress = authorizers && createEgress(authorizers, createHostTable(snapshot), normalizePath, observer);
+      egress = authorizers && createEgress(authorizers, hosts, normalizePath, observer);
     },
     current: () => egress,
     counts: () => tallies.counts(),

@@ -262,7 +262,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       budgets.reconcile(snapshot.clusters);
       hosts = createHostTable(snapshot);
       configured = snapshot.clusters;
-      egress.use(snapshot);
+      egress.use(snapshot, hosts);
     },
     recycle(spreadMs) {
       if (spreadMs === 0) agent.recycle();

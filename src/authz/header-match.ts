@@ -1,3 +1,4 @@
+import { hopByHop } from '../lib/hop-by-hop.ts';
 import { subjectLimit } from '../lib/regex.ts';
 import type { StringMatch } from '../model/string-match.ts';
 import type { Condition } from './facts.ts';
@@ -6,23 +7,12 @@ import { compileHosts, hostView } from './host-match.ts';
 import { methodsRead } from './method-match.ts';
 
 /**
- * Headers that concern one connection and not the request: a proxy takes them away before its
- * policies see them, so they are as if they were not there (Envoy `mutateRequestHeaders`, gRFC A41).
- * `TE` is neither: Envoy shows `trailers` and gRFC A41 nothing, so it is in doubt.
- */
-export const hopByHop: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-]);
-
-/**
  * Compiles patterns for the values of a header. Each line of it is a value by itself
  * (CVE-2026-26308): to refuse, one that matches is enough; to allow, all have to, so that nobody
  * adds the value that is asked for to the one that counts. To refuse, the lines are also read as the
  * one list that applications see, so that nobody splits a value. A header that is absent matches
- * nothing, one that is empty matches `*`.
+ * nothing, one that is empty matches `*`. `TE` may concern one connection or not: Envoy shows `trailers` and gRFC A41
+ * nothing, so it is in doubt.
  *
  * @param name lower case
  */

@@ -1,3 +1,4 @@
+import { hopByHop } from '../lib/hop-by-hop.ts';
 import type { AuthorizationCondition } from '../model/authorization.ts';
 import {
   each,
@@ -111,8 +112,6 @@ function compileNamed(
   }
   return undefined;
 }
-
-const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding']);
 
 /** What is wrong with asking for this header, its name in lower case; nothing when nothing is. */
 export function wrongHeader(name: string, forPaths: string): string | undefined {

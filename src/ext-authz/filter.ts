@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { ExternalAuthorizer } from '../model/external-authorizer.ts';
 import { describeProvenance, type Provenance } from '../model/provenance.ts';
-import type { Filter } from '../pipeline/filter.ts';
+import type { Filter, Service } from '../pipeline/filter.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
 import { applyToRequest, applyToResponse, isFixed, isSendable, isSingle } from './apply.ts';
@@ -79,9 +79,7 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
     logger.warn({ provider: authorizer.name, error: why }, `${fails}: ${what}`);
   };
 
-  return async (call, next) => {
-    const policy = asksFor(call);
-    if (policy === undefined) return next(call);
+  const decide = async (call: ServerCall, next: Service<ServerCall, void>, policy: Provenance): Promise<void> => {
     counts.asked++;
     const verdict = await ask(call);
     if (isResponseClosed(call.response))
@@ -115,6 +113,12 @@ export function externalAuthorizationFilter(options: ExternalAuthorizationOption
     };
     const cause = verdict instanceof Error ? { cause: verdict } : {};
     throw new MeshError('ERR_MESH_AUTHORIZER', `${about}: there is no answer from ${asked}`, { answer, ...cause });
+  };
+
+  // Requests that nobody is asked about cost no promise.
+  return (call, next) => {
+    const policy = asksFor(call);
+    return policy === undefined ? next(call) : decide(call, next, policy);
   };
 }
 
