@@ -15,6 +15,7 @@ export type VerifyInTurn = (
   text: string,
   rules: readonly LiveRule[],
   waitForKeys: WaitForKeys,
+  caller: string | undefined,
 ) => Promise<VerifiedToken | JwtFailure>;
 
 /**
@@ -44,23 +45,23 @@ export function boundedVerify(verify: VerifyInTurn, cache: TokenCache): VerifyTo
     }
   };
 
-  const inTurn = async (text: string, rules: readonly LiveRule[]): ReturnType<VerifyToken> => {
+  const inTurn: VerifyToken = async (text, rules, caller) => {
     if (busy >= maxConcurrent) {
       if (waiting.length >= maxWaiting) return jwtFailure('busy', 'too many tokens wait to be verified');
       await new Promise<void>((resolve) => void waiting.push(resolve));
     } else busy++;
     try {
-      return await verify(text, rules, waitForKeys);
+      return await verify(text, rules, waitForKeys, caller);
     } finally {
       giveUp();
     }
   };
 
-  return (text, rules) => {
+  return (text, rules, caller) => {
     const key = cacheKey(text);
     const same = running.get(key);
     if (same !== undefined && same.rules === rules) return same.result;
-    const result = inTurn(text, rules)
+    const result = inTurn(text, rules, caller)
       .then((verified) => {
         if (!('reason' in verified)) cache.keep(key, verified as VerifiedToken, text.length);
         return verified;

@@ -10,6 +10,7 @@ import { applyTokens, removeOutputs } from './apply.ts';
 import { boundedVerify } from './bounded-verify.ts';
 import { type Credential, extractTokens } from './extract.ts';
 import { type JwtFailure, type JwtFailureReason, jwtFailures } from './failure.ts';
+import { createKeyScans } from './key-scans.ts';
 import type { KeySource } from './keys.ts';
 import { compileTokenRules, type LiveRule, type TokenRules } from './rules.ts';
 import type { TokenOptions } from './token.ts';
@@ -47,10 +48,11 @@ export function jwtFilters(
     if (live?.source !== source) known.set(rule, (live = { rule, source }));
     return live;
   };
-  const verify = boundedVerify(
-    (text, rules, waitForKeys) => verifyToken(text, rules, clock.wallNow(), options, waitForKeys),
-    cache,
-  );
+  const scans = createKeyScans();
+  const verify = boundedVerify((text, rules, waitForKeys, caller = '') => {
+    const now = clock.wallNow();
+    return verifyToken(text, rules, now, options, waitForKeys, { scans, scan: { caller, now, taken: 0 } });
+  }, cache);
   return (rules) => jwtFilter(compileTokenRules(rules, liveOf), { ...dependencies, verify });
 }
 
@@ -72,8 +74,13 @@ function jwtFilter(rules: TokenRules, { cache, clock, verify }: Verification): F
     const credentials = extractTokens(rules, { rawHeaders, url });
     const remembered = recall(credentials, cache, clock);
     if (remembered !== undefined) return pass(call, verdictOf(rules, remembered), next);
-    return verifyAll(call, judgeTokens(rules, credentials, verify), next);
+    return verifyAll(call, judgeTokens(rules, credentials, verify, callerOf(call)), next);
   };
+}
+
+/** Who is told apart from others by the attempts that tokens without `kid` may cost. */
+function callerOf({ peer, sourceAddress }: ServerCall): string {
+  return peer?.spiffeId ?? sourceAddress ?? '';
 }
 
 async function verifyAll(

@@ -5,7 +5,7 @@ import { type JwtFailure, jwtFailure } from './failure.ts';
 import type { KeySet, KeySource } from './keys.ts';
 import { outputHeaders } from './outputs.ts';
 import { compileTokenRules, type LiveRule, type TokenLocation, type TokenRules } from './rules.ts';
-import { verifySignature, type WaitForKeys } from './signature.ts';
+import { type BoundedScan, verifySignature, type WaitForKeys } from './signature.ts';
 import { type Claims, isFailure, parseToken, type TokenOptions } from './token.ts';
 
 /** What is known of a token that a rule accepts. Holds no part of its signature. */
@@ -45,7 +45,11 @@ export type TokenVerdict =
   | { readonly failure: JwtFailure };
 
 /** Verifies the text of one token for rules that look where it was found. */
-export type VerifyToken = (text: string, rules: readonly LiveRule[]) => Promise<VerifiedToken | JwtFailure>;
+export type VerifyToken = (
+  text: string,
+  rules: readonly LiveRule[],
+  caller?: string,
+) => Promise<VerifiedToken | JwtFailure>;
 
 /** More in one request are refused: each may cost several verifications. */
 export const maxTokensPerRequest = 5;
@@ -79,6 +83,7 @@ export async function judgeTokens(
   rules: TokenRules,
   credentials: readonly Credential[],
   verify: VerifyToken,
+  caller?: string,
 ): Promise<TokenVerdict> {
   if (credentials.length > maxTokensPerRequest) return { failure: jwtFailure('too-many-tokens') };
   const accepted: AcceptedToken[] = [];
@@ -86,7 +91,7 @@ export async function judgeTokens(
     let failure: JwtFailure | undefined;
     let found: AcceptedToken | undefined;
     for (const { location, text } of credential) {
-      const verified = await verify(text, location.rules);
+      const verified = await verify(text, location.rules, caller);
       if (!isFailure(verified)) {
         found = { location, verified };
         break;
@@ -128,6 +133,7 @@ export async function verifyToken(
   now: number,
   options: TokenOptions = {},
   waitForKeys?: WaitForKeys,
+  bounded?: BoundedScan,
 ): Promise<VerifiedToken | JwtFailure> {
   const token = parseToken(text, options);
   if (isFailure(token)) return token;
@@ -139,7 +145,7 @@ export async function verifyToken(
       failure = worse(failure, refused);
       continue;
     }
-    const keys = await verifySignature(token, source, waitForKeys);
+    const keys = await verifySignature(token, source, waitForKeys, bounded);
     if (isFailure(keys)) {
       failure = worse(failure, keys);
       continue;

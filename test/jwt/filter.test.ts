@@ -4,8 +4,11 @@ import { createServer } from 'node:http';
 import { connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
+import { attemptsPerSecond, createKeyScans, maxAttempts, places, provenMs } from '../../src/jwt/key-scans.ts';
 import type { KeySource } from '../../src/jwt/keys.ts';
 import { renderClaim } from '../../src/jwt/outputs.ts';
+import { parseJwks } from '../../src/lib/jwks.ts';
+import { seededRandom } from '../../src/lib/random.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
 import type { JwtRule } from '../../src/model/request-authentication.ts';
 import { requestContext } from '../../src/pipeline/request-context.ts';
@@ -376,4 +379,62 @@ t.test('keys that nobody brings refuse tokens', async (t) => {
   t.teardown(() => inbound.acceptor.drain(0));
   const [answer] = await rawExchange(inbound.port, `GET / HTTP/1.1\r\nHost: web\r\n${bearer(token({ exp: 9e9 }))}\r\n`);
   t.match(answer, { status: 401, body: 'Jwks remote fetch is failed' });
+});
+
+t.test('tokens that name no key and are good for none: each caller has few', async (t) => {
+  const keys = Array.from({ length: 5 }, (_, i) => makeTokenKey('ES256', { kid: `k${i}` }));
+  const [first, , third] = keys;
+  const { ask, clock } = await serve(t, [tokenRule(jwksOf(...keys))]);
+  let count = 0;
+  const nameless = (of: typeof first, kid?: string): string =>
+    makeToken({
+      key: of ?? key,
+      alg: 'ES256',
+      claims: { iss: claims.iss, sub: `s${count++}`, exp: start + 9_000 },
+      header: { alg: 'ES256', ...(kid === undefined ? {} : { kid }) },
+    });
+  const status = async (token: string): Promise<number> => (await ask(bearer(token))).status;
+  const flood = async (): Promise<void> => {
+    for (let i = 0; i < 6; i++) await ask(bearer(nameless(undefined)));
+  };
+  // The first key is free, four more take an attempt each.
+  for (let i = 0; i < 5; i++) t.equal(await status(nameless(undefined)), 401, `${i}`);
+  t.match(await ask(bearer(nameless(undefined))), { status: 503, body: /overloaded/ });
+  t.equal(await status(nameless(first)), 200, 'the first key is tried in any case');
+  t.equal(await status(nameless(undefined, 'k2')), 401, 'who names a key is answered');
+  t.equal(await status(nameless(third, 'k2')), 200, 'and accepted');
+  t.equal(await status(nameless(third)), 200, 'and one that has verified a token');
+  clock.advance(600_000);
+  await flood();
+  t.equal(await status(nameless(third)), 503, 'which nobody has used for ten minutes');
+  clock.advance(1_000);
+  t.equal(await status(nameless(third)), 200, 'two attempts have come back');
+  await flood();
+  t.equal(await status(nameless(third)), 200, 'now the issuer signs with it');
+});
+
+t.test('attempts with keys: callers do not take those of others, and come back in time', async (t) => {
+  const scans = createKeyScans(seededRandom(1));
+  const made = makeTokenKey('ES256');
+  const [unknown] = parseJwks(jwksOf(made)).keys;
+  if (unknown === undefined) throw new Error('no key');
+  const take = (caller: string, now: number): number => {
+    let tries = 0;
+    while (scans.mayTry(unknown, { caller, now, taken: 0 })) tries++;
+    return tries;
+  };
+  t.equal(take('10.0.0.1', 1_000), maxAttempts);
+  t.equal(take('10.0.0.2', 1_000), maxAttempts);
+  t.equal(take('10.0.0.1', 500), 0, 'a clock that is set back gives none');
+  t.equal(take('10.0.0.1', 2_500), 2 * attemptsPerSecond);
+  t.equal(take('10.0.0.1', 9_000_000), maxAttempts);
+  const scan = { caller: '10.0.0.3', now: 0, taken: 0 };
+  scans.mayTry(unknown, scan);
+  scans.mayTry(unknown, scan);
+  t.equal(scan.taken, 2);
+  scans.succeeded(unknown, { ...scan, now: -provenMs });
+  t.equal(take('10.0.0.3', 0), maxAttempts, 'a token that was good has cost none');
+  let all = 0;
+  for (let i = 0; i < 10_000; i++) all += take(`10.1.${i >> 8}.${i & 255}`, 20_000_000);
+  t.equal(all, places * maxAttempts, 'whoever comes from everywhere has so many');
 });

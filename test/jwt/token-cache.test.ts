@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { boundedVerify, maxConcurrent, maxWaiting } from '../../src/jwt/bounded-verify.ts';
+import { boundedVerify, maxConcurrent, maxWaiting, type VerifyInTurn } from '../../src/jwt/bounded-verify.ts';
 import { jwtFailure } from '../../src/jwt/failure.ts';
 import { type KeySet, keySetOf } from '../../src/jwt/keys.ts';
 import type { LiveRule } from '../../src/jwt/rules.ts';
 import { cacheKey, createTokenCache } from '../../src/jwt/token-cache.ts';
-import type { VerifiedToken, VerifyToken } from '../../src/jwt/verify.ts';
+import type { VerifiedToken } from '../../src/jwt/verify.ts';
 import { tokenRule } from '../support/tokens.ts';
 
 interface TestSource {
@@ -114,11 +114,11 @@ t.test('a cache has no tokens in it', async (t) => {
 
 /** Verifications that end when the test says so. */
 function held(): {
-  readonly verify: VerifyToken;
+  readonly verify: VerifyInTurn;
   readonly started: string[];
   end(result?: VerifiedToken): Promise<void>;
 } {
-  const waiting: ((result: Awaited<ReturnType<VerifyToken>>) => void)[] = [];
+  const waiting: ((result: Awaited<ReturnType<VerifyInTurn>>) => void)[] = [];
   const started: string[] = [];
   return {
     started,

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +41,8 @@ interface Kind {
   readonly way: 'one connection' | 'a connection each' | 'HTTP/2';
   /** HTTP/1.1: its bytes. */
   readonly bytes?: string;
+  /** HTTP/1.1: several, in turn, in place of `bytes`. */
+  readonly turns?: readonly string[];
   /** What the answer begins with or says: so that the cost is that of what the name says. */
   readonly says?: string;
   /** HTTP/2: the frames of a stream. */
@@ -54,6 +56,13 @@ const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const jwks = JSON.stringify({
   keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256', use: 'sig' }],
 });
+/** The keys of issuers whose tokens need not say which of them they are signed with. */
+const fiveOf = (make: () => KeyObject): string =>
+  JSON.stringify({
+    keys: Array.from({ length: 5 }, (_, i) => ({ ...make().export({ format: 'jwk' }), kid: `k${i}` })),
+  });
+const rsaKeys = fiveOf(() => generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey);
+const curveKeys = fiveOf(() => generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey);
 const yaml = `
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -63,7 +72,11 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ["/admin", "/admin/*"]}}]
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: jwt, namespace: shop}
-spec: {jwtRules: [{issuer: "https://issuer.example", jwks: '${jwks}'}]}
+spec:
+  jwtRules:
+    - {issuer: "https://issuer.example", jwks: '${jwks}'}
+    - {issuer: "https://five.example", jwks: '${rsaKeys}'}
+    - {issuer: "https://curves.example", jwks: '${curveKeys}'}
 `;
 
 const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -71,6 +84,17 @@ const now = Math.floor(Date.now() / 1_000);
 /** Everything is right, but the signature. A new one for each request would cost the client more than the server. */
 const forged = `${part({ alg: 'RS256', kid: 'k1' })}.${part({ iss: 'https://issuer.example', sub: 'a', exp: now + 3_600 })}`;
 const signature = randomBytes(256).toString('base64url');
+/** Different ones, for tokens that come at the same time are verified once: random bytes cost their sender nothing. */
+const nameless = (alg: string, iss: string, length: number): readonly string[] => {
+  const signed = `${part({ alg })}.${part({ iss, sub: 'a', exp: now + 3_600 })}`;
+  return Array.from({ length: 500 }, () => {
+    const bytes = randomBytes(length);
+    // Numbers that are not too large for a signature: those cost little.
+    bytes[0] = 0;
+    bytes[length / 2] = 0;
+    return `${signed}.${bytes.toString('base64url')}`;
+  });
+};
 
 const request = (target: string, headers = '', method = 'GET'): string =>
   `${method} ${target} HTTP/1.1\r\nHost: web\r\n${headers}\r\n`;
@@ -78,6 +102,7 @@ const fields = (path: string, ...more: readonly (readonly [string, string])[]) =
   literals([[':method', 'GET'], [':scheme', 'http'], [':path', path], [':authority', 'web'], ...more]);
 const head = (stream: number, block: Buffer): Buffer =>
   frameBytes(frameTypes.headers, endStream | endHeaders, stream, block);
+const bearer = (token: string): string => request('/', `Authorization: Bearer ${token}\r\n`);
 const many = Array.from({ length: 90 }, (_, i) => `x-h${i}: v\r\n`).join('');
 const tooMany = Array.from({ length: 300 }, (_, i) => `a${i}: b\r\n`).join('');
 
@@ -89,12 +114,24 @@ const kinds: readonly Kind[] = [
     name: '401, a forged signature',
     says: 'Jwt verification fails',
     way: 'one connection',
-    bytes: request('/', `Authorization: Bearer ${forged}.${signature}\r\n`),
+    bytes: bearer(`${forged}.${signature}`),
+  },
+  {
+    name: '401 or 503, a forged signature that five RSA keys could have made',
+    says: 'HTTP/1.1 ',
+    way: 'one connection',
+    turns: nameless('RS256', 'https://five.example', 256).map(bearer),
+  },
+  {
+    name: '401 or 503, a forged signature that five keys of P-256 could have made',
+    says: 'HTTP/1.1 ',
+    way: 'one connection',
+    turns: nameless('ES256', 'https://curves.example', 64).map(bearer),
   },
   {
     name: '401, no token but something like it',
     way: 'one connection',
-    bytes: request('/', 'Authorization: Bearer x.y.z\r\n'),
+    bytes: bearer('x.y.z'),
   },
   {
     name: 'gRPC that is refused',
@@ -185,7 +222,7 @@ class Server {
 const lanes = 8;
 
 /** One request after the other on one connection. */
-async function onOne(port: number, bytes: Buffer, count: number, says: string): Promise<void> {
+async function onOne(port: number, next: () => Buffer, count: number, says: string): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port });
   const { promise, reject, resolve } = Promise.withResolvers<void>();
   let done = 0;
@@ -195,9 +232,9 @@ async function onOne(port: number, bytes: Buffer, count: number, says: string): 
     // Answers are short: one arrives whole.
     if (!answer.includes(says)) socket.destroy(new Error(`expected ${says}, got ${answer.toString()}`));
     if (++done === count) socket.destroy();
-    else socket.write(bytes);
+    else socket.write(next());
   });
-  socket.write(bytes);
+  socket.write(next());
   await promise;
 }
 
@@ -238,12 +275,15 @@ function settled(client: RawHttp2, stream: number): Promise<boolean> {
 
 function run(port: number, kind: Kind, count: number): Promise<unknown> {
   const each = Math.ceil(count / lanes);
-  const bytes = Buffer.from(kind.bytes ?? '', 'latin1');
+  const turns = (kind.turns ?? [kind.bytes ?? '']).map((text) => Buffer.from(text, 'latin1'));
+  const [bytes = Buffer.alloc(0)] = turns;
+  let turn = 0;
+  const next = (): Buffer => turns[turn++ % turns.length] ?? bytes;
   const status = /^[45]\d\d(?=[ ,])/.exec(kind.name)?.[0];
   const says = kind.says ?? `HTTP/1.1 ${status ?? 200}`;
   const lane = (): Promise<void> => {
     if (kind.way === 'HTTP/2') return onStreams(port, kind, each);
-    return kind.way === 'one connection' ? onOne(port, bytes, each, says) : onNew(port, bytes, each, says);
+    return kind.way === 'one connection' ? onOne(port, next, each, says) : onNew(port, bytes, each, says);
   };
   return Promise.all(Array.from({ length: lanes }, lane));
 }
