@@ -55,7 +55,7 @@ class MeshCredentials extends ChannelCredentials {
  */
 export function readCredentials(credentials: ChannelCredentials | undefined): AskedCredentials {
   if (credentials?._isSecure() !== true) return { secure: false, call: undefined };
-  const connector = credentials._createSecureConnector({ path: 'localhost' }, {});
+  const connector = credentials._createSecureConnector({ scheme: 'dns', path: 'localhost:443' }, {});
   if ((connector as { readonly [mark]?: true })[mark] !== true) {
     const message =
       'the mesh makes the TLS of its connections, and would not use that of these channel credentials: give ' +
