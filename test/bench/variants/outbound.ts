@@ -1,6 +1,7 @@
 import type { OutboundVariant } from '../variant.ts';
 import { cockatiel } from './cockatiel.ts';
 import { globalFetch } from './global-fetch.ts';
+import { grpcJs, meshGrpc } from './grpc.ts';
 import { meshAgent, meshDispatcher, meshFetch, meshMirror, meshResilience } from './mesh.ts';
 import { nodeHttp } from './node-http.ts';
 import { opossum } from './opossum.ts';
@@ -22,4 +23,6 @@ export const outboundVariants: readonly OutboundVariant[] = [
   meshFetch,
   nodeHttp,
   meshAgent,
+  grpcJs,
+  meshGrpc,
 ];

@@ -5,6 +5,7 @@ import { request } from 'undici';
 import { seededRandom } from '../../../src/lib/random.ts';
 import { backoffMs } from '../../../src/retry/backoff.ts';
 import type { ChaosCase } from '../case.ts';
+import { brokenGreeter, greeterOf } from '../grpc.ts';
 import { load, percentile, within } from '../load.ts';
 import { answer, heads, httpServer } from '../servers.ts';
 
@@ -167,7 +168,35 @@ export const retryCases: readonly ChaosCase[] = [
     id: 'POL-06',
     fault: 'gRPC retry throttling',
     expected: 'retries stop at half of the tokens',
-    pending: 'there is no gRPC client of inmesh yet',
+    quick: true,
+    async run(lab) {
+      const server = await brokenGreeter(lab);
+      const mesh = await lab.mesh({ endpoints: [server.port] }, { retryBudget: 'off' });
+      const greet = greeterOf(lab, mesh, {
+        retryThrottling: { maxTokens: 10, tokenRatio: 0.1 },
+        methodConfig: [
+          {
+            name: [{ service: 'shop.Greeter' }],
+            retryPolicy: {
+              maxAttempts: 3,
+              initialBackoff: '0.001s',
+              maxBackoff: '0.001s',
+              backoffMultiplier: 1,
+              retryableStatusCodes: ['UNAVAILABLE'],
+            },
+          },
+        ],
+      });
+      const tries: number[] = [];
+      for (let i = 0; i < lab.count(100, 50, 10); i++) {
+        const before = server.calls();
+        await greet();
+        tries.push(server.calls() - before);
+      }
+      // 9, 8, 7 tokens; then 6 and 5, which is half of ten; then one each, down to none.
+      lab.equal('tries of the first calls', tries.slice(0, 4), [3, 2, 1, 1]);
+      lab.equal('tries of all others', Math.max(...tries.slice(2)), 1);
+    },
   },
   {
     id: 'POL-07',
