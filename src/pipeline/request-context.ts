@@ -53,6 +53,13 @@ export function requestContext(request?: IncomingMessage): RequestContext {
   return context;
 }
 
+/** `signal` of the request that is being served where this is called; nothing where none is. */
+export function callerSignal(): AbortSignal | undefined {
+  const scope = currentScope();
+  if (scope === undefined || callOfScope(scope) === undefined) return undefined;
+  return requestContext().signal;
+}
+
 class CallContext implements RequestContext {
   readonly requestId: string;
   readonly #call: ServerCall;

@@ -20,13 +20,14 @@ import {
 import { fromJSON } from '@grpc/proto-loader';
 import t, { type Test } from 'tap';
 import type { ConfigSink } from '../../../src/config/source.ts';
+import { requestContext } from '../../../src/pipeline/request-context.ts';
 import { runInScope } from '../../../src/pipeline/scope.ts';
 import { testMesh } from '../../../test/support/mesh-pair.ts';
 import { modelMesh } from '../../../test/support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
 import { until } from '../../../test/support/upstream.ts';
-import { meshChannel, meshChannelOptions, meshCredentials } from '../src/index.ts';
-import { clientOf, echoServer, failure, type Message, meshed } from './support/echo.ts';
+import { MeshServer, meshChannel, meshChannelOptions, meshCredentials } from '../src/index.ts';
+import { clientOf, echo, echoServer, failure, type Message, meshed } from './support/echo.ts';
 
 type Unary = ServerUnaryCall<Message, Message>;
 type Answer = sendUnaryData<Message>;
@@ -50,6 +51,20 @@ async function noting(t: Test) {
   });
   return { port, seen };
 }
+
+/** `greeter`, which speaks mTLS on this port. */
+const greeterEntry = (port: number): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: greeter, namespace: shop}
+spec:
+  hosts: [greeter.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 50051, name: grpc, protocol: GRPC}]
+  endpoints:
+  - {address: 127.0.0.1, ports: {grpc: ${port}}, serviceAccount: greeter, labels: {app: greeter, security.istio.io/tlsMode: istio}}
+`;
 
 t.test('metadata goes both ways; what is reserved stays ours', async (t) => {
   const { port, seen } = await noting(t);
@@ -224,6 +239,51 @@ t.test('a call that another one causes ends with it', async (t) => {
   );
 });
 
+t.test(
+  'a server of the mesh that calls another one: who calls, the time that is left, and the end of it',
+  async (t) => {
+    const slow: Unary[] = [];
+    const last = await echoServer(t, { unary: (call: Unary) => void slow.push(call) });
+    const world = testMesh(t);
+    const serving = await world.join('greeter');
+    const peers: unknown[] = [];
+    const server = new MeshServer(serving);
+    t.teardown(() => server.forceShutdown());
+    let failed: Promise<unknown> | undefined;
+    server.addService(echo, {
+      unary(call: Unary, answer: Answer) {
+        peers.push(requestContext().peer?.serviceAccount);
+        if (call.request.text !== 'on') {
+          answer(null, call.request);
+          return;
+        }
+        failed = failure(clientOf(t, serving, `127.0.0.1:${last}`).unary('x'));
+      },
+    });
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', undefined, (error, bound) => (error === null ? resolve(bound) : reject(error)));
+    });
+    world.write('greeter.yaml', greeterEntry(port));
+    const client = clientOf(t, await world.join('web'), 'greeter.shop.svc.cluster.local:50051');
+    t.equal(await client.unary('x'), 'x');
+    const call = client.makeUnaryRequest(
+      echo.unary.path,
+      echo.unary.requestSerialize,
+      echo.unary.responseDeserialize,
+      { text: 'on' },
+      new Metadata(),
+      { deadline: Date.now() + 60_000 },
+      () => {},
+    );
+    await until(() => slow.length === 1);
+    t.same(peers, ['web', 'web']);
+    t.ok(Number(slow[0]?.getDeadline()) < Date.now() + 61_000, 'the deadline went on');
+    call.cancel();
+    await until(() => slow[0]?.cancelled === true);
+    t.match(await failed, { code: status.CANCELLED });
+  },
+);
+
 t.test('a call that waits for ready waits until somebody is there; others fail at once', async (t) => {
   const port = await echoServer(t, upper);
   const at = (ports: readonly number[]) => {
@@ -374,21 +434,7 @@ t.test('credentials of calls travel over mTLS, and never in plaintext', async (t
     },
   };
   const port = await echoServer(t, handlers, {}, secured);
-  world.write(
-    'greeter.yaml',
-    `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: greeter, namespace: shop}
-spec:
-  hosts: [greeter.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 50051, name: grpc, protocol: GRPC}]
-  endpoints:
-  - {address: 127.0.0.1, ports: {grpc: ${port}}, serviceAccount: greeter, labels: {app: greeter, security.istio.io/tlsMode: istio}}
-`,
-  );
+  world.write('greeter.yaml', greeterEntry(port));
   const mesh = await world.join('web');
   const token = credentials.createFromMetadataGenerator((_options, done) => {
     const metadata = new Metadata();

@@ -7,8 +7,9 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { causeOf, type Mesh, type MeshErrorCode } from 'inmesh';
-import { type GrpcCall, grpcCall, grpcTimeout, isGrpc } from 'inmesh/grpc';
+import { callerSignal, type GrpcCall, grpcCall, grpcTimeout, isGrpc } from 'inmesh/grpc';
 import { systemClock, systemRandom } from 'inmesh/identity';
+import { type Cause, followCause, leaveCause, type ParentCall } from './cause.ts';
 import { compress, type Encoding, encodingOf } from './compression.ts';
 import { isEmpty } from './credentials.ts';
 import { frameMessage } from './framing.ts';
@@ -21,14 +22,6 @@ import { type Fields, metadataOf, statusIn, statusOf, statusOfFailure, statusOfH
 
 type Dispatcher = Mesh['dispatcher'];
 type Controller = Parameters<NonNullable<Parameters<Dispatcher['dispatch']>[1]['onResponseData']>>[0];
-
-/** The inbound call that causes this one, as far as it is looked at. */
-interface ParentCall {
-  readonly cancelled: boolean;
-  getDeadline(): Date | number;
-  on(event: 'cancelled', listener: () => void): unknown;
-  removeListener(event: 'cancelled', listener: () => void): unknown;
-}
 
 export interface MeshCallOptions {
   readonly number: number;
@@ -79,6 +72,7 @@ export class MeshCall implements CallLike, IncomingReader {
   #final: StatusObject | undefined;
   #over: boolean;
   #dropped: number;
+  #cause: Cause | undefined;
 
   constructor(channel: MeshChannel, options: MeshCallOptions) {
     const { flags, method, parent } = options;
@@ -107,19 +101,20 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#final = undefined;
     this.#over = false;
     this.#dropped = 0;
-    if (parent !== null && (spread & propagate.CANCELLATION) !== 0) parent.on('cancelled', this.#parentCancelled);
+    this.#cause = undefined;
+    if ((spread & propagate.CANCELLATION) !== 0) this.#cause = parent ?? callerSignal();
   }
 
   // ---- grpc-js's side
 
   start(metadata: Metadata, listener: InterceptingListener): void {
     this.#listener = listener;
-    const { host, parent } = this.#options;
+    const { host } = this.#options;
     const { userAgent } = this.#channel.settings;
     this.#waitForReady = metadata.getOptions().waitForReady ?? this.#waitForReady;
     this.#headers = requestHeaders({ userAgent, encoding: this.#encoding, host }, metadata);
-    if (parent?.cancelled === true && (this.#options.flags ?? propagate.DEFAULTS) & propagate.CANCELLATION) {
-      this.#parentCancelled();
+    if (followCause(this.#cause, this.#causeCancelled)) {
+      this.#causeCancelled();
       return;
     }
     const leftMs = this.#deadline - systemClock.wallNow();
@@ -362,7 +357,7 @@ export class MeshCall implements CallLike, IncomingReader {
 
   readonly #expire = (): void => this.#cancel(this.#deadlineStatus());
 
-  readonly #parentCancelled = (): void => this.#cancel(statusOf(status.CANCELLED, 'Cancelled by parent call'));
+  readonly #causeCancelled = (): void => this.#cancel(statusOf(status.CANCELLED, 'Cancelled by parent call'));
 
   #deadlineStatus(): StatusObject {
     const afterMs = Math.max(0, Math.round(systemClock.wallNow() - this.#startedAt));
@@ -384,7 +379,7 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#channel.waits(this, false);
     this.#body.close();
     this.#incoming.close();
-    this.#options.parent?.removeListener('cancelled', this.#parentCancelled);
+    leaveCause(this.#cause, this.#causeCancelled);
     if (final.code === status.OK) this.#channel.settings.service?.throttle?.succeeded();
     this.#tell((listener) => listener.onReceiveStatus(final));
   }
