@@ -1,0 +1,312 @@
+import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { context, diag, propagation, trace } from '@opentelemetry/api';
+import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
+import { InMemorySpanExporter } from '@opentelemetry/sdk-trace';
+import t, { type Test } from 'tap';
+import type { TracingProvider } from '../../../src/index.ts';
+import type { Snapshot } from '../../../src/model/snapshot.ts';
+import { defaultTracingPolicy } from '../../../src/model/tracing.ts';
+import { modelMesh, ways } from '../../../test/support/model-mesh.ts';
+import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
+import { upstream } from '../../../test/support/upstream.ts';
+import { meshMetrics, type StartOtelOptions, startOtel, zipkinExporter } from '../src/index.ts';
+
+/** Each test starts an SDK, which makes itself that of the process. */
+function afresh(t: Test): void {
+  t.teardown(() => {
+    for (const api of [trace, context, propagation, diag]) api.disable();
+  });
+}
+
+const collectorAt = (port: number, more: Partial<TracingProvider> = {}): TracingProvider =>
+  ({
+    kind: 'zipkin',
+    name: 'zipkin',
+    service: '127.0.0.1',
+    port,
+    path: '/api/v2/spans',
+    headers: [],
+    w3c: false,
+    ...more,
+  }) as TracingProvider;
+
+function policy(provider?: TracingProvider): NonNullable<Snapshot['tracing']> {
+  const direction = {
+    ...defaultTracingPolicy.server,
+    samplingPercent: 100,
+    ...(provider === undefined ? {} : { provider }),
+  };
+  return { server: direction, client: direction };
+}
+
+/** A collector that keeps what it is sent. */
+async function collector(t: Test, status = 202) {
+  const bodies: string[] = [];
+  const requests: IncomingMessage[] = [];
+  const server = createHttp((incoming: IncomingMessage, outgoing: ServerResponse) => {
+    requests.push(incoming);
+    void text(incoming).then((body) => {
+      bodies.push(body);
+      outgoing.writeHead(status, { 'content-type': 'application/json' }).end('{}');
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  t.teardown(() => server.close());
+  return { port: (server.address() as AddressInfo).port, bodies, requests };
+}
+
+async function calling(t: Test, tracing: NonNullable<Snapshot['tracing']>, options: StartOtelOptions = {}) {
+  afresh(t);
+  const server = await upstream(t);
+  const to = cluster('ratings', [endpoint(server.port)]);
+  const otel = startOtel({ environment: {}, ...options });
+  const config = snapshot({ ratings: [route(to.name)] }, [to], { tracing });
+  const workload = { name: 'web-1', namespace: 'shop', labels: { app: 'web', version: 'v2' } };
+  const mesh = await modelMesh(t, config, { tracing: otel, workload });
+  const call = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const answer = await ways['mesh.dispatcher']?.(mesh, 'http://ratings/stars?token=secret');
+      if (answer?.status !== 200) throw new Error(`status ${answer?.status}`);
+    }
+  };
+  return { otel, mesh, call, server };
+}
+
+t.test(
+  'spans go to the Zipkin that Istio names, with what the workload is, and are all there after close',
+  async (t) => {
+    const zipkin = await collector(t);
+    const headers = [{ name: 'x-tenant', value: 'shop' }];
+    const { call, mesh, otel } = await calling(t, policy(collectorAt(zipkin.port, { headers })));
+    await call(3);
+    await mesh.close();
+    const spans = zipkin.bodies.flatMap((body) => JSON.parse(body));
+    t.equal(spans.length, 3);
+    t.match(spans[0], {
+      kind: 'CLIENT',
+      name: 'ratings:80/*',
+      localEndpoint: { serviceName: 'web' },
+      remoteEndpoint: { ipv4: '127.0.0.1' },
+      tags: {
+        'http.response.status_code': '200',
+        upstream_cluster: 'outbound|80||ratings',
+        'service.namespace': 'shop',
+        'service.version': 'v2',
+        'istio.canonical_service': 'web',
+      },
+    });
+    t.ok(spans[0].timestamp > 1e15 && spans[0].duration >= 1, 'microseconds');
+    t.notMatch(zipkin.bodies.join(), /secret/);
+    t.equal(zipkin.requests[0]?.headers['x-tenant'], 'shop');
+    t.equal(zipkin.requests[0]?.url, '/api/v2/spans');
+    t.same(otel.counts(), { exported: 3, dropped: 0, failed: 0, queued: 0, sending: 0 });
+    t.equal(otel.target, `http://127.0.0.1:${zipkin.port}/api/v2/spans`);
+  },
+);
+
+t.test('OTLP over HTTP, from Istio (protobuf) and from the environment (JSON), which goes first', async (t) => {
+  const otlp = await collector(t, 200);
+  const provider = { kind: 'opentelemetry', protocol: 'http', path: '/v1/traces' } as Partial<TracingProvider>;
+  const first = await calling(t, policy(collectorAt(otlp.port, provider)));
+  await first.call(1);
+  await first.mesh.close();
+  t.equal(otlp.requests[0]?.headers['content-type'], 'application/x-protobuf');
+  t.match(otlp.bodies[0], /ratings:80/);
+  for (const api of [trace, context, propagation]) api.disable();
+
+  const variables = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${otlp.port}`,
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test',
+  };
+  Object.assign(process.env, variables);
+  t.teardown(() => {
+    for (const name of Object.keys(variables)) delete process.env[name];
+  });
+  const environment = { ...variables, KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: 'web-1-x' };
+  const second = await calling(t, policy(collectorAt(1)), { environment });
+  await second.call(2);
+  await second.mesh.close();
+  const { resourceSpans } = JSON.parse(otlp.bodies[1] ?? '{}');
+  const attributes = Object.fromEntries(
+    resourceSpans[0].resource.attributes.map(({ key, value }: { key: string; value: { stringValue: string } }) => [
+      key,
+      value.stringValue,
+    ]),
+  );
+  t.match(attributes, {
+    'service.name': 'web',
+    'k8s.namespace.name': 'shop',
+    'k8s.pod.name': 'web-1-x',
+    'deployment.environment.name': 'test',
+  });
+  t.notOk(
+    Object.keys(attributes).some((name) => name.startsWith('process.')),
+    'no command line',
+  );
+  t.equal(resourceSpans[0].scopeSpans[0].spans.length, 2);
+});
+
+t.test('variables that are wrong are refused at once', async (t) => {
+  const wrong: Record<string, string>[] = [
+    { OTEL_TRACES_EXPORTER: 'jaeger' },
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x', OTEL_EXPORTER_OTLP_PROTOCOL: 'carrier-pigeon' },
+    { OTEL_EXPORTER_ZIPKIN_ENDPOINT: 'not a url' },
+  ];
+  for (const environment of wrong) t.throws(() => startOtel({ environment }), { code: 'ERR_MESH_OPTION_INVALID' });
+  t.doesNotThrow(() => startOtel({ environment: { OTEL_TRACES_EXPORTER: 'none' } }));
+});
+
+t.test(
+  'another provider in the configuration gets the spans from then on; none: they are counted as failed',
+  async (t) => {
+    afresh(t);
+    const [one, two] = [await collector(t), await collector(t)];
+    const otel = startOtel({ environment: {}, scheduledDelayMs: 1 });
+    const settings = { workload: { name: 'web', namespace: 'shop' } as never, service: 'web', revision: 'latest' };
+    const span = (): void => trace.getTracer('application').startSpan('work').end();
+    const sent = async (count: number): Promise<void> => {
+      for (let i = 0; i < 2_000 && otel.counts().exported + otel.counts().failed < count; i++) {
+        await new Promise(setImmediate);
+      }
+    };
+    otel.configure?.({ ...settings, policy: policy(collectorAt(one.port)) });
+    span();
+    await sent(1);
+    otel.configure?.({ ...settings, policy: policy(collectorAt(two.port)) });
+    span();
+    await sent(2);
+    otel.configure?.({ ...settings, policy: policy() });
+    span();
+    await sent(3);
+    t.equal(otel.target, 'nowhere');
+    t.match(otel.counts(), { exported: 2, failed: 1 });
+    t.equal(one.bodies.length, 1);
+    t.equal(two.bodies.length, 1);
+    await otel.close();
+  },
+);
+
+t.test(
+  'spans of the application outside of requests are sampled as asked for, those of the mesh as decided',
+  async (t) => {
+    const exporter = new InMemorySpanExporter();
+    const { call, mesh } = await calling(t, policy(), { exporter, applicationSamplingPercent: 0 });
+    for (let i = 0; i < 20; i++) trace.getTracer('application').startSpan('work').end();
+    await call(2);
+    const kept: string[] = [];
+    const { export: take } = exporter;
+    exporter.export = (spans, done) => {
+      kept.push(...spans.map(({ name }) => name));
+      take.call(exporter, spans, done);
+    };
+    await mesh.close();
+    t.same(kept, ['ratings:80/*', 'ratings:80/*']);
+  },
+);
+
+/** Takes connections and nothing else, or drops them at once. */
+async function deadCollector(t: Test, kind: 'never answers' | 'drops') {
+  const open = new Set<Socket>();
+  let accepted = 0;
+  const server = createTcp((socket) => {
+    accepted++;
+    open.add(socket);
+    socket.on('error', () => {}).on('close', () => open.delete(socket));
+    if (kind === 'drops') socket.destroy();
+    else socket.resume();
+  });
+  server.listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  t.teardown(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  return { port: (server.address() as AddressInfo).port, open, accepted: () => accepted };
+}
+
+for (const kind of ['never answers', 'drops'] as const) {
+  for (const protocol of ['zipkin', 'opentelemetry'] as const) {
+    t.test(`POL-21 a ${protocol} collector that ${kind}: calls are good, memory and close are bounded`, async (t) => {
+      const dead = await deadCollector(t, kind);
+      const more = {
+        kind: protocol,
+        protocol: 'http',
+        path: '/v1/traces',
+        timeoutMs: 60_000,
+      } as Partial<TracingProvider>;
+      const { call, mesh, otel, server } = await calling(t, policy(collectorAt(dead.port, more)), {
+        maxQueueSize: 50,
+        maxExportBatchSize: 10,
+        scheduledDelayMs: 1,
+        shutdownTimeoutMs: 100,
+      });
+      await call(200);
+      t.equal(server.seen.length, 200, 'every call, and none twice');
+      const { dropped, exported, failed, queued, sending } = otel.counts();
+      t.equal(exported, 0);
+      t.equal(dropped + failed + queued + sending, 200, 'every span is accounted for');
+      t.ok(queued <= 50 && sending <= 10, `${queued} wait and ${sending} are sent: no more than may`);
+      if (kind === 'never answers') t.ok(dropped >= 140, `${dropped} were dropped`);
+      await mesh.close();
+      for (let i = 0; i < 1_000 && dead.open.size > 0; i++) await new Promise(setImmediate);
+      t.equal(dead.open.size, 0, 'its connections are cut');
+    });
+  }
+}
+
+t.test('the exporter for Zipkin gives up what takes too long, what is refused and what never ends', async (t) => {
+  const span = { spanContext: () => ({ traceId: 'a', spanId: 'b' }) };
+  const spans = [
+    {
+      ...span,
+      name: 'x',
+      kind: 0,
+      startTime: [1, 0],
+      duration: [0, 0],
+      attributes: {},
+      events: [{ name: 'try failed', time: [1, 0], attributes: { n: 1 } }],
+      resource: { attributes: {} },
+      instrumentationScope: { name: 's' },
+      status: { code: 2 },
+    },
+  ] as never;
+  const result = (port: number, timeoutMs = 60_000) =>
+    new Promise<string>((resolve) => {
+      const exporter = zipkinExporter({ url: `http://127.0.0.1:${port}/`, timeoutMs });
+      exporter.export(spans, ({ error }) => resolve(error?.message ?? 'good'));
+    });
+  t.match(await result((await deadCollector(t, 'never answers')).port, 20), /no answer of .* in 20 ms/);
+  t.match(await result((await collector(t, 413)).port), /answers 413/);
+  const endless = createHttp((_, outgoing) => void outgoing.end(Buffer.alloc(200_000)));
+  endless.listen(0, '127.0.0.1');
+  await new Promise((resolve) => endless.once('listening', resolve));
+  t.teardown(() => endless.close());
+  t.match(await result((endless.address() as AddressInfo).port), /without an end/);
+  const good = await collector(t);
+  t.equal(await result(good.port), 'good');
+  t.match(JSON.parse(good.bodies[0] ?? ''), [
+    { annotations: [{ value: '"try failed": {"n":1}' }], tags: { error: 'true' }, duration: 1 },
+  ]);
+});
+
+t.test('metrics: what the mesh counts, under the names of Istio, with whole histograms', async (t) => {
+  const { call, mesh } = await calling(t, policy());
+  await call(4);
+  const reader = new PeriodicExportingMetricReader({
+    exporter: { export: (_, done) => done({ code: 0 }), shutdown: async () => {}, forceFlush: async () => {} } as never,
+    metricProducers: [meshMetrics(mesh, { process: false })],
+  });
+  reader.setMetricProducer(meshMetrics(mesh, { process: false }));
+  const { resourceMetrics } = await reader.collect();
+  const metrics = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics);
+  const find = (name: string) => metrics.find(({ descriptor }) => descriptor.name === name);
+  t.match(find('istio_requests_total')?.dataPoints[0], { value: 4, attributes: { reporter: 'source' } });
+  const duration = find('istio_request_duration_milliseconds');
+  t.match(duration?.dataPoints[0], { value: { count: 4 } });
+  t.equal(duration?.descriptor.unit, 'ms');
+  await reader.shutdown();
+});
