@@ -27,6 +27,7 @@ import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-
 import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { compileRequestAuthentication, type RequestAuthenticationBody } from './istio-request-authentication.ts';
 import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
+import { compileTracing, type TelemetryTracingBody } from './istio-telemetry.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import { type MeshSettings, meshTrustOf } from './mesh-settings.ts';
@@ -170,6 +171,10 @@ function compileAll(
   const overload = stages.run('overload', [overloadPolicies, workload, mesh], () =>
     compileOverloadPolicy(overloadPolicies, workload, mesh.rootNamespace, collector),
   );
+  const telemetries = ofKind<TelemetryTracingBody>('Telemetry');
+  const tracing = stages.run('tracing', [telemetries, workload, mesh], () =>
+    compileTracing(telemetries, workload, mesh, collector),
+  );
   const egressPolicies = ofKind<EgressPolicyBody>('EgressPolicy');
   const egress = stages.run('egress', [egressPolicies, workload, mesh], () =>
     egressPolicies.flatMap((resource) => compileEgressPolicy(resource, workload, mesh, collector) ?? []),
@@ -238,6 +243,7 @@ function compileAll(
     ...(egress.length === 0 ? {} : { egress }),
     ...(callers === undefined ? {} : { callers }),
     ...(trust === undefined ? {} : { trust }),
+    ...(tracing === undefined ? {} : { tracing }),
   };
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });

@@ -162,7 +162,7 @@ function statusOf(text: string | undefined, resource: Resource, path: Path, coll
 }
 
 /** Istio's `validateExtensionProviderService`. */
-function checkService(service: string, resource: Resource, path: Path, collector: Collector): void {
+export function checkService(service: string, resource: Resource, path: Path, collector: Collector): void {
   const parts = service.split('/');
   const host = parts.at(-1) ?? '';
   const named = parts.length === 2 ? isLabel(parts[0] ?? '') && isFqdn(host) : isFqdn(host) || isIP(host) !== 0;

@@ -1,3 +1,4 @@
+import { tracingProviders } from './fields-tracing.ts';
 import type { Field, FieldInput, FieldType } from './schema.ts';
 import {
   any,
@@ -16,17 +17,16 @@ import {
   text,
 } from './schema.ts';
 
-const telemetry = 'telemetry through providers is not there yet';
+const telemetry = 'of telemetry, traces go to zipkin and opentelemetry alone';
+const tracing = 'for the tracer of `@inmesh/otel`, unless `OTEL_EXPORTER_…` variables say otherwise';
 
 /** Every other kind of Istio's. */
 const others = [
-  'zipkin',
   'lightstep',
   'datadog',
   'stackdriver',
   'opencensus',
   'skywalking',
-  'opentelemetry',
   'prometheus',
   'envoyFileAccessLog',
   'envoyHttpAls',
@@ -81,8 +81,9 @@ export const extensionProviders: FieldType = list(
         object(common),
         'asked through the option `externalAuthorization` (see `@inmesh/ext-authz`); without it requests are refused',
       ),
+      ...Object.fromEntries(Object.entries(tracingProviders).map(([name, type]) => [name, enforced(type, tracing)])),
       ...Object.fromEntries(others.map((name) => [name, ignored(any, telemetry)])),
     },
-    ['envoyExtAuthzHttp', 'envoyExtAuthzGrpc', ...others],
+    ['envoyExtAuthzHttp', 'envoyExtAuthzGrpc', ...Object.keys(tracingProviders), ...others],
   ),
 );

@@ -93,7 +93,10 @@ const meshFields: Readonly<Record<string, Field>> = object({
     oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'),
     'for ports of HTTP; `h2UpgradePolicy` of a DestinationRule overrides it',
   ),
-  enableTracing: ignored(boolean, 'trace headers are always passed on; spans are not recorded yet'),
+  enableTracing: enforced(
+    boolean,
+    'default true; false: no spans where no Telemetry asks for them; headers are passed on',
+  ),
   meshMTLS: ignored(tlsConfig, 'TLS 1.2 and 1.3 with suites of forward secrecy, both always'),
   tlsDefaults: ignored(tlsConfig, "Node's own defaults"),
   compliancePolicy: ignored(string(), 'a matter of how Node was built'),
@@ -105,8 +108,12 @@ const meshFields: Readonly<Record<string, Field>> = object({
   serviceScopeConfigs: ignored(list(any), 'there is one cluster'),
   serviceSettings: ignored(list(any), 'there is one cluster'),
   configSources: ignored(list(any), 'configuration comes from the source that `createMesh` is given'),
-  extensionProviders: enforced(extensionProviders, 'those for external authorization'),
-  defaultProviders: ignored(any, 'telemetry through providers is not there yet'),
+  extensionProviders: enforced(extensionProviders, 'those for external authorization and for traces'),
+  defaultProviders: openObject({
+    tracing: approximated(list(string()), 'the first counts, as in Istio; without a Telemetry, too'),
+    metrics: ignored(any, 'metrics are read by whoever asks'),
+    accessLogging: ignored(any, accessLog),
+  }),
   defaultConfig: meshProxyConfig,
   ...allIgnored(accessLog, {
     accessLogFile: string(),

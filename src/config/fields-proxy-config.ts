@@ -1,4 +1,5 @@
 import { selectorLabels } from './fields-destination-rule.ts';
+import { proxyTracing } from './fields-tracing.ts';
 import type { Field, FieldInput, KindTable, ObjectType } from './schema.ts';
 import {
   any,
@@ -20,7 +21,7 @@ import {
 import { maxProxies } from './trusted-proxies.ts';
 
 const noProxy = 'there is no proxy process';
-const telemetry = 'traces, metrics and access logs are a matter of the process itself';
+const telemetry = 'where metrics and access logs go is a matter of the process itself';
 
 const concurrency = ignored(integer(0), 'Node runs one thread for JavaScript; start more processes');
 const ownEnvironment = 'set the environment of the process itself';
@@ -88,8 +89,8 @@ export const meshProxyConfig: ObjectType = {
     discoveryAddress: ignored(string(), 'configuration comes from the source that `createMesh` is given'),
     controlPlaneAuthPolicy: ignored(string(), 'configuration comes from the source that `createMesh` is given'),
     caCertificatesPem: ignored(list(string()), 'roots of trust come from the identity source'),
+    tracing: field(proxyTracing),
     ...allIgnored(telemetry, {
-      tracing: any,
       tracingServiceName: string(),
       zipkinAddress: string(),
       statsdUdpAddress: string(),

@@ -1,10 +1,25 @@
 import { policySelector, targetRef, targetRefs } from './fields-selector.ts';
+import { customTags } from './fields-tracing.ts';
 import type { KindTable } from './schema.ts';
-import { boolean, list, map, nullable, number, object, oneOfValues, required, string } from './schema.ts';
+import {
+  approximated,
+  boolean,
+  enforced,
+  ignored,
+  list,
+  map,
+  nullable,
+  number,
+  object,
+  oneOfValues,
+  required,
+  string,
+} from './schema.ts';
 
 const providers = list(object({ name: required(string({ minLength: 1 })) }));
 const mode = oneOfValues('CLIENT_AND_SERVER', 'CLIENT', 'SERVER');
 const text = string({ minLength: 1 });
+const waypoints = 'such a Telemetry is for gateways and waypoints';
 
 const metric = oneOfValues(
   'ALL_METRICS',
@@ -25,57 +40,63 @@ export const telemetryTable: KindTable = {
   kind: 'Telemetry',
   group: 'telemetry.istio.io',
   versions: ['v1', 'v1alpha1'],
-  status: 'ignored',
-  note: 'not read yet',
+  status: 'enforced',
+  note: 'tracing; the process needs a tracer (option `tracing`)',
   reference: 'https://istio.io/latest/docs/reference/config/telemetry/',
   fields: {
     spec: {
       type: object({
         selector: policySelector,
-        targetRef,
-        targetRefs,
+        targetRef: ignored(targetRef, waypoints),
+        targetRefs: ignored(targetRefs, waypoints),
         tracing: list(
           object({
             match: object({ mode }),
-            providers,
-            randomSamplingPercentage: nullable(number(0, 100)),
+            providers: approximated(
+              providers,
+              'the first counts, for `@inmesh/otel`; a tracer of the application knows by itself where it reports to',
+            ),
+            randomSamplingPercentage: nullable(enforced(number(0, 100), 'default that of the MeshConfig, else 1')),
             disableSpanReporting: nullable(boolean),
-            customTags: map(
-              object(
-                {
-                  literal: object({ value: required(text) }),
-                  environment: object({ name: required(text), defaultValue: string() }),
-                  header: object({ name: required(text), defaultValue: string() }),
-                  formatter: object({ value: required(text) }),
-                },
-                ['literal', 'environment', 'header', 'formatter'],
+            customTags,
+            useRequestIdForTraceSampling: nullable(
+              approximated(boolean, 'false: at random, with the same percentage; Envoy then samples all of them'),
+            ),
+            enableIstioTags: nullable(
+              enforced(
+                boolean,
+                '`istio.canonical_service`, `istio.canonical_revision`, `istio.namespace`, `istio.mesh_id`',
               ),
             ),
-            useRequestIdForTraceSampling: nullable(boolean),
-            enableIstioTags: nullable(boolean),
-            disableContextPropagation: nullable(boolean),
+            disableContextPropagation: nullable(enforced(boolean, 'for calls')),
           }),
         ),
-        metrics: list(
-          object({
-            providers,
-            overrides: list(
-              object({
-                match: object({ metric, customMetric: text, mode }, ['metric', 'customMetric']),
-                disabled: nullable(boolean),
-                tagOverrides: map(object({ operation: oneOfValues('UPSERT', 'REMOVE'), value: string() })),
-              }),
-            ),
-            reportingInterval: string(),
-          }),
+        metrics: ignored(
+          list(
+            object({
+              providers,
+              overrides: list(
+                object({
+                  match: object({ metric, customMetric: text, mode }, ['metric', 'customMetric']),
+                  disabled: nullable(boolean),
+                  tagOverrides: map(object({ operation: oneOfValues('UPSERT', 'REMOVE'), value: string() })),
+                }),
+              ),
+              reportingInterval: string(),
+            }),
+          ),
+          'metrics have all labels, and are read by whoever asks',
         ),
-        accessLogging: list(
-          object({
-            match: object({ mode }),
-            providers,
-            disabled: nullable(boolean),
-            filter: object({ expression: string({ anyCharacter: true }) }),
-          }),
+        accessLogging: ignored(
+          list(
+            object({
+              match: object({ mode }),
+              providers,
+              disabled: nullable(boolean),
+              filter: object({ expression: string({ anyCharacter: true }) }),
+            }),
+          ),
+          'there is no access log yet',
         ),
       }),
     },

@@ -6,7 +6,7 @@ import { unknownField } from './check.ts';
 import type { Collector } from './collector.ts';
 import type { ConfigDocument, Path } from './document.ts';
 import { documentOf } from './document.ts';
-import { compileExtensionProviders, type ExtensionProviderSpec } from './extension-providers.ts';
+import { checkService, compileExtensionProviders, type ExtensionProviderSpec } from './extension-providers.ts';
 import { meshFieldNames } from './fields-mesh-config.ts';
 import { forwardClientCertOf, type ProxyHeadersSpec } from './forward-client-cert.ts';
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
@@ -15,6 +15,14 @@ import { compileLocality, compileZones } from './locality-policy.ts';
 import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
+import {
+  compileCustomTags,
+  compileTracers,
+  type MeshTracing,
+  type ProxyTracingSpec,
+  type TracingProviderSpec,
+  zipkinAt,
+} from './tracing-settings.ts';
 import { compileKeepalive, type KeepaliveSpec } from './traffic-policy.ts';
 import type { LocalitySpec, ZoneAwareSpec } from './traffic-policy-spec.ts';
 import type { GatewayTopologySpec } from './trusted-proxies.ts';
@@ -41,8 +49,11 @@ export interface MeshSpec {
   readonly defaultConfig?: {
     readonly proxyHeaders?: ProxyHeadersSpec;
     readonly gatewayTopology?: GatewayTopologySpec;
+    readonly tracing?: ProxyTracingSpec;
   };
-  readonly extensionProviders?: readonly ExtensionProviderSpec[];
+  readonly enableTracing?: boolean;
+  readonly defaultProviders?: { readonly tracing?: readonly string[] };
+  readonly extensionProviders?: readonly (ExtensionProviderSpec & TracingProviderSpec)[];
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -127,11 +138,54 @@ export function compileMeshConfig(
     ),
     ...(trusted === undefined ? {} : { numTrustedProxies: trusted }),
     authorizers: compileExtensionProviders(first, spec.extensionProviders, [...path, 'extensionProviders'], collector),
+    ...tracingOf(first, spec, path, collector),
     pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
     exportTo: {
       services: visibility(spec.defaultServiceExportTo),
       virtualServices: visibility(spec.defaultVirtualServiceExportTo),
       destinationRules: spec.defaultDestinationRuleExportTo?.includes('.') === true ? ['.'] : ['*'],
+    },
+  };
+}
+
+/** Nothing where it says nothing of tracing: then Istio's defaults count. */
+function tracingOf(
+  resource: MeshConfig,
+  spec: MeshSpec,
+  path: Path,
+  collector: Collector,
+): { readonly tracing?: MeshTracing } {
+  const { defaultConfig, defaultProviders, enableTracing, extensionProviders } = spec;
+  const { tracing } = defaultConfig ?? {};
+  const tracers = compileTracers(extensionProviders);
+  for (const [index, provider] of (extensionProviders ?? []).entries()) {
+    const kind = provider.zipkin === undefined ? 'opentelemetry' : 'zipkin';
+    const service = provider[kind]?.service;
+    if (service !== undefined) {
+      checkService(service, resource, [...path, 'extensionProviders', index, kind, 'service'], collector);
+    }
+  }
+  const [defaultTracer] = defaultProviders?.tracing ?? [];
+  const silent = enableTracing === undefined && tracing === undefined && defaultTracer === undefined;
+  if (silent && tracers.length === 0) return {};
+  const { address } = tracing?.zipkin ?? {};
+  const at = [...path, 'defaultConfig', 'tracing'];
+  const zipkin = address === undefined ? undefined : zipkinAt(address);
+  if (address !== undefined && zipkin === undefined) {
+    collector.problem(resource, [...at, 'zipkin', 'address'], 'must be host:port', address);
+  }
+  const percent = tracing?.sampling ?? 0;
+  return {
+    tracing: {
+      enabled: enableTracing ?? true,
+      // Istio: 0 is not to be told from absent, and too much is as good as nothing.
+      samplingPercent: percent === 0 || percent > 100 ? 1 : percent,
+      maxPathLength: tracing?.maxPathTagLength || 256,
+      istioTags: tracing?.enableIstioTags ?? true,
+      customTags: compileCustomTags(tracing?.customTags, resource, [...at, 'customTags'], collector),
+      tracers,
+      ...(defaultTracer === undefined ? {} : { defaultTracer }),
+      ...(zipkin === undefined ? {} : { zipkin }),
     },
   };
 }

@@ -6,6 +6,7 @@ import type { OutboundPolicy } from '../model/snapshot.ts';
 import type { MeshTrust, TrustAnchor } from '../model/trust.ts';
 import type { NamedAuthorizer } from './extension-providers.ts';
 import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
+import type { MeshTracing } from './tracing-settings.ts';
 
 /** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
 export interface MeshSettings {
@@ -38,6 +39,8 @@ export interface MeshSettings {
   readonly numTrustedProxies?: number;
   /** Who can be asked about requests of CUSTOM policies. Default nobody. */
   readonly authorizers: readonly NamedAuthorizer[];
+  /** What it says of tracing; absent: nothing. */
+  readonly tracing?: MeshTracing;
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */

@@ -116,7 +116,11 @@ const provider = (name: string, service = host, port = 9000): string =>
   `{name: ${name}, envoyExtAuthzGrpc: {service: ${service}, port: ${port}}}`;
 const refusing: Record<string, readonly [string, string, RegExp]> = {
   'is nowhere': [policy('nobody'), mesh(`[${provider('p')}]`), /no extension provider nobody that authorizes/],
-  'does not authorize': [policy('z'), mesh('[{name: z, zipkin: {}}]'), /no extension provider z that authorizes/],
+  'does not authorize': [
+    policy('z'),
+    mesh('[{name: z, zipkin: {service: z.example, port: 1}}]'),
+    /no extension provider z that authorizes/,
+  ],
   'has a service that is nowhere': [
     policy('p'),
     mesh(`[${provider('p', 'nowhere.example')}]`),

@@ -120,7 +120,7 @@ t.test('values that Istio refuses are refused', async (t) => {
     ],
     ['accessLogEncoding: XML', /accessLogEncoding: must be one of TEXT, JSON/],
     ['proxyListenPort: 65536', /proxyListenPort: must be an integer from 0 to 65535/],
-    ['extensionProviders: [{zipkin: {}}]', /extensionProviders\[0\]: needs the field name/],
+    ['extensionProviders: [{prometheus: {}}]', /extensionProviders\[0\]: needs the field name/],
     [
       'localityLbSetting: {distribute: [{from: a, to: {b: 100}}], failover: [{from: a, to: b}]}',
       /localityLbSetting: may have only one of distribute and failover/,
@@ -159,7 +159,7 @@ trustDomain: cluster.local
 `),
   );
   for (const remark of remarks()) t.match(remark, /ConfigMap data\.mesh\.\S+ (ignored|approximated): \S/, remark);
-  t.equal(remarks().length, 14);
+  t.equal(remarks().length, 13);
 });
 
 t.test('connectTimeout is that of clusters whose DestinationRule has none', async (t) => {

@@ -180,7 +180,6 @@ t.test('Istio kinds that configure proxies are in the report, with the reason', 
     ['networking.istio.io/v1alpha3', 'EnvoyFilter', '{}'],
     ['extensions.istio.io/v1alpha1', 'WasmPlugin', '{url: "oci://images/a"}'],
     ['extensions.istio.io/v1alpha1', 'TrafficExtension', '{lua: {inlineCode: a}}'],
-    ['telemetry.istio.io/v1', 'Telemetry', '{}'],
   ];
   for (const [apiVersion, kind, spec] of kinds) {
     const yaml = `{apiVersion: ${apiVersion}, kind: ${kind}, metadata: {name: a}, spec: ${spec}}`;

@@ -1,4 +1,6 @@
 import t from 'tap';
+import { defaultTracingPolicy } from '../../src/model/tracing.ts';
+import { good, problems } from './support.ts';
 import { checkValidity, type ValidityCase } from './validity.ts';
 
 const tracing = (text: string): string => `{tracing: [{${text}}]}`;
@@ -125,3 +127,160 @@ const cases: readonly ValidityCase[] = [
 ];
 
 checkValidity(t, { apiVersion: 'telemetry.istio.io/v1', kind: 'Telemetry' }, cases);
+
+const meshConfig = (spec: string): string => `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {${spec}}}\n---\n`;
+const telemetry = (spec: string, namespace = 'shop', name = 'default'): string =>
+  `{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: ${name}, namespace: ${namespace}}, spec: ${spec}}\n---\n`;
+const tracingOf = (text: string) => good(text).snapshot.tracing;
+const zipkin = '{name: zipkin, zipkin: {service: zipkin.istio-system.svc.cluster.local, port: 9411}}';
+
+t.test('tracing: without a word the defaults of Istio count, and the snapshot says nothing', async (t) => {
+  t.equal(tracingOf(''), undefined);
+  t.match(defaultTracingPolicy.server, { enabled: true, samplingPercent: 1, byRequestId: true, istioTags: true });
+});
+
+t.test('tracing: the MeshConfig, where there is no Telemetry', async (t) => {
+  const cases: readonly (readonly [text: string, expected: object])[] = [
+    ['defaultConfig: {tracing: {sampling: 12.5}}', { enabled: true, samplingPercent: 12.5, maxPathLength: 256 }],
+    ['defaultConfig: {tracing: {sampling: 0}}', { samplingPercent: 1 }],
+    ['defaultConfig: {tracing: {sampling: 101}}', { samplingPercent: 1 }],
+    [
+      'defaultConfig: {tracing: {maxPathTagLength: 80, enableIstioTags: false}}',
+      { maxPathLength: 80, istioTags: false },
+    ],
+    ['enableTracing: false', { enabled: false }],
+    ['enableTracing: true', { enabled: true }],
+    [
+      'defaultConfig: {tracing: {zipkin: {address: "zipkin.istio-system:9411"}}}',
+      { provider: { kind: 'zipkin', service: 'zipkin.istio-system', port: 9411, path: '/api/v2/spans' } },
+    ],
+    [
+      'defaultConfig: {tracing: {customTags: {b: {header: {name: X-B}}, a: {literal: {value: "1"}}}}}',
+      {
+        customTags: [
+          { kind: 'literal', name: 'a', value: '1' },
+          { kind: 'header', name: 'b', header: 'x-b', fallback: '' },
+        ],
+      },
+    ],
+  ];
+  for (const [text, expected] of cases) {
+    const policy = tracingOf(meshConfig(text));
+    t.match(policy?.server, expected, text);
+    t.match(policy?.client, expected, text);
+  }
+});
+
+t.test('tracing: extension providers of both kinds, with what they say of paths, times and headers', async (t) => {
+  const otlp = (how: string): string =>
+    `{name: otel, opentelemetry: {service: monitoring/otel.example.com, port: 4318${how}}}`;
+  const cases: readonly (readonly [text: string, expected: object])[] = [
+    [
+      zipkin,
+      {
+        kind: 'zipkin',
+        service: 'zipkin.istio-system.svc.cluster.local',
+        port: 9411,
+        path: '/api/v2/spans',
+        w3c: false,
+      },
+    ],
+    [
+      '{name: z, zipkin: {service: z.example.com, port: 1, path: /spans, timeout: 3s, headers: [{name: a, value: b}, {name: c, envName: D}], traceContextOption: USE_B3_WITH_W3C_PROPAGATION}}',
+      {
+        path: '/spans',
+        timeoutMs: 3_000,
+        headers: [
+          { name: 'a', value: 'b' },
+          { name: 'c', variable: 'D' },
+        ],
+        w3c: true,
+      },
+    ],
+    [
+      otlp(', http: {path: v1/traces, timeout: 5s}'),
+      { kind: 'opentelemetry', protocol: 'http', path: '/v1/traces', timeoutMs: 5_000 },
+    ],
+    [otlp(', http: {}'), { protocol: 'http', path: '/v1/traces', service: 'otel.example.com' }],
+    [
+      otlp(', grpc: {timeout: 1s, initialMetadata: [{name: k, value: v}]}'),
+      { protocol: 'grpc', timeoutMs: 1_000, headers: [{ name: 'k' }] },
+    ],
+    [otlp(''), { protocol: 'grpc' }],
+  ];
+  for (const [provider, expected] of cases) {
+    const name = /name: (\w+)/.exec(provider)?.[1] ?? '';
+    const text = meshConfig(`extensionProviders: [${provider}], defaultProviders: {tracing: [${name}]}`);
+    t.match(tracingOf(text)?.client.provider, expected, provider);
+  }
+  const long = meshConfig(
+    `extensionProviders: [{name: z, zipkin: {service: z.example.com, port: 1, maxTagLength: 42}}], defaultProviders: {tracing: [z]}`,
+  );
+  t.equal(tracingOf(long)?.server.maxPathLength, 42);
+  t.match(
+    problems(meshConfig('extensionProviders: [{name: z, zipkin: {service: "http://z", port: 1}}]')),
+    /zipkin\.service: must be the host/,
+  );
+  t.match(
+    problems(meshConfig('defaultConfig: {tracing: {zipkin: {address: nowhere}}}')),
+    /zipkin\.address: must be host:port/,
+  );
+});
+
+t.test('tracing: Telemetries of root, namespace and workload are merged field by field', async (t) => {
+  const root = telemetry(
+    '{tracing: [{randomSamplingPercentage: 5, customTags: {a: {literal: {value: root}}}}]}',
+    'istio-system',
+  );
+  const own = telemetry(
+    '{tracing: [{customTags: {b: {environment: {name: B, defaultValue: x}}}, providers: [{name: zipkin}]}]}',
+  );
+  const selects = telemetry(
+    '{selector: {matchLabels: {app: web}}, tracing: [{match: {mode: CLIENT}, randomSamplingPercentage: 0, disableContextPropagation: true}, {match: {mode: SERVER}, disableSpanReporting: true, useRequestIdForTraceSampling: false, enableIstioTags: false}]}',
+    'shop',
+    'web',
+  );
+  const other = telemetry(
+    '{selector: {matchLabels: {app: other}}, tracing: [{randomSamplingPercentage: 99}]}',
+    'shop',
+    'other',
+  );
+  const mesh = meshConfig(`extensionProviders: [${zipkin}], defaultConfig: {tracing: {sampling: 50}}`);
+  t.match(tracingOf(mesh + root)?.server, { samplingPercent: 5, customTags: [{ name: 'a' }] });
+  t.match(tracingOf(mesh + root + own)?.server, {
+    samplingPercent: 5,
+    customTags: [{ name: 'b' }],
+    provider: { name: 'zipkin' },
+  });
+  t.match(tracingOf(mesh + own)?.server, { samplingPercent: 50 });
+  const all = tracingOf(mesh + root + own + selects + other);
+  t.match(all?.client, { enabled: true, samplingPercent: 0, propagate: false, byRequestId: true, istioTags: true });
+  t.match(all?.server, { enabled: false, samplingPercent: 5, propagate: true, byRequestId: false, istioTags: false });
+  t.equal(tracingOf(telemetry('{metrics: [{}]}')), undefined, 'one that says nothing of traces');
+});
+
+t.test('tracing: what has no effect is reported', async (t) => {
+  const remarks = (text: string): string => good(text).remarks().join('\n');
+  t.match(remarks(telemetry('{tracing: [{providers: [{name: nobody}]}]}')), /no extension provider nobody/);
+  t.match(
+    remarks(
+      meshConfig(`extensionProviders: [${zipkin}]`) +
+        telemetry('{tracing: [{providers: [{name: zipkin}, {name: b}]}]}'),
+    ),
+    /only the first counts: zipkin/,
+  );
+  t.match(
+    remarks(telemetry('{tracing: [{customTags: {who: {header: {name: Authorization}}}}]}')),
+    /authorization is not shown to those who read traces/,
+  );
+  t.match(
+    remarks(telemetry('{targetRefs: [{kind: Service, name: a}], tracing: [{}]}')),
+    /is for gateways and waypoints/,
+  );
+  t.match(
+    remarks(telemetry('{tracing: [{}]}') + telemetry('{tracing: [{}]}', 'shop', 'second')),
+    /default is older and counts/,
+  );
+  const secret = tracingOf(telemetry('{tracing: [{customTags: {who: {header: {name: Cookie}}}}]}'));
+  t.same(secret?.server.customTags, []);
+});
