@@ -13,7 +13,7 @@ import type { RetryPolicy } from '../../src/proto/envoy/retry-policy.ts';
 import { type RouteConfiguration, routeConfigurationSchema } from '../../src/proto/envoy/route-config.ts';
 import { upstreamTlsContextSchema } from '../../src/proto/envoy/tls-context.ts';
 import type { Input } from '../../src/proto/schema.ts';
-import type { ResourceSet } from '../../src/resources.ts';
+import { ResourceError, type ResourceSet } from '../../src/resources.ts';
 
 export const workload: Workload = {
   name: 'productpage-v1',
@@ -182,3 +182,13 @@ export const istioRetry: Input<RetryPolicy> = {
   retry_host_predicate: [{ name: 'envoy.retry_host_predicates.previous_hosts' }],
   host_selection_retry_max_attempts: 5,
 };
+
+/** The field of the error that this ends in; what went wrong instead, where it does not. */
+export function refusedField(act: () => unknown): string {
+  try {
+    act();
+    return 'nothing is refused';
+  } catch (error) {
+    return error instanceof ResourceError ? error.field : `not a ResourceError: ${String(error)}`;
+  }
+}
