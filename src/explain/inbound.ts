@@ -12,6 +12,7 @@ import { arrive } from './arrival.ts';
 import { connectionRefusal, identityOf } from './caller.ts';
 import { explainCustom } from './custom.ts';
 import { headersOf } from './header-view.ts';
+import { explainInboundCors } from './inbound-cors.ts';
 import { explainRateLimits } from './rate-limits.ts';
 import type { ExplainedKeys, RemoteDocuments } from './remote-keys.ts';
 import { type ExplainRequest, withoutUrl } from './request.ts';
@@ -135,11 +136,19 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
     return { decision: 'reject', status: 400, reason: 'the request names two different hosts', ...decided, notes };
   }
   const limits = explainRateLimits(inbound, facts);
+  const limited = limits.length === 0 ? {} : { rateLimits: limits };
+  const cors = explainInboundCors(inbound, method, host, view, tls !== 'plaintext');
+  if (cors.direct !== undefined) {
+    const reason = 'a CORS preflight, answered by corsPolicy of a VirtualService for this workload';
+    const { status } = cors.direct;
+    return { decision: 'direct', status, ...decided, ...limited, ...cors, reason, passedOver, notes };
+  }
   return {
     decision: 'allow',
     status: 200,
     ...decided,
-    ...(limits.length === 0 ? {} : { rateLimits: limits }),
+    ...limited,
+    ...cors,
     url: view.url,
     requestHeaders: headersOf(view),
     reason: verdict.policy === undefined ? nobodyDenies(inbound.authorization) : 'a rule of an ALLOW policy matches',

@@ -147,7 +147,8 @@ export interface PassedOver {
 /** What would happen to a request to this workload, and why. */
 export interface InboundExplanation {
   readonly direction: 'inbound';
-  readonly decision: 'allow' | 'deny' | 'unauthenticated' | 'reject';
+  /** `direct`: allowed, and answered by the mesh in place of the application. */
+  readonly decision: 'allow' | 'direct' | 'deny' | 'unauthenticated' | 'reject';
   /** HTTP status; absent when the connection is refused before there could be one. */
   readonly status?: number;
   /** `namespace/name` of the policy that decided; absent when none did. */
@@ -177,6 +178,10 @@ export interface InboundExplanation {
   readonly passedOver?: readonly PassedOver[];
   /** Rate limits that count this request, once it is allowed; absent without. */
   readonly rateLimits?: readonly string[];
+  /** Headers that `corsPolicy` of the own services sets on the response; absent where it says nothing of the request. */
+  readonly cors?: Readonly<Record<string, string>>;
+  /** The answer to a CORS preflight: the application does not see it. */
+  readonly direct?: { readonly status: number; readonly body: string };
   /** Canonical path without query: what policies see. Absent when the request is malformed. */
   readonly path?: string;
   /** One sentence for people. */

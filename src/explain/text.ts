@@ -139,7 +139,7 @@ function edits(what: string, given: ExplainedEdits | undefined): string[] {
 
 function inbound(explanation: InboundExplanation): string[] {
   const { at, audit, custom, decision, path, policy, reason, requestPrincipal, rule, status } = explanation;
-  const { notes, passedOver = [], rateLimits = [], requestHeaders, shadow = [], url } = explanation;
+  const { cors = {}, notes, passedOver = [], rateLimits = [], requestHeaders, shadow = [], url } = explanation;
   const lines = [`${decision}${status === undefined ? '' : ` ${status}`}`, row('because', reason)];
   if (policy !== undefined) {
     const kind = at?.kind ?? 'AuthorizationPolicy';
@@ -154,6 +154,7 @@ function inbound(explanation: InboundExplanation): string[] {
   for (const { action, matched, result } of shadow) lines.push(row('dry run', `${action}: ${result} (${matched})`));
   if (audit !== undefined) lines.push(row('audit', `${audit.policy} rules[${audit.rule}]`));
   for (const name of rateLimits) lines.push(row('rate limit', name));
+  for (const [name, value] of Object.entries(cors)) lines.push(row('response', `set ${name}: ${value}`));
   for (const [name, value] of Object.entries(requestHeaders ?? {})) {
     lines.push(row('header', `${name}: ${secretHeader.test(name) ? '…' : value}`));
   }

@@ -1,5 +1,5 @@
 import { pathOnly } from '../lib/request-target.ts';
-import type { VirtualHost } from '../model/route.ts';
+import type { Route, VirtualHost } from '../model/route.ts';
 import { compileEntry, meets, meetsAll, type RouteChoice, type RouteEntry } from './entry.ts';
 import { createPathIndex } from './path-index.ts';
 import type { RoutableRequest } from './request-view.ts';
@@ -24,6 +24,12 @@ export function compileVirtualHost(host: VirtualHost): RouteMatcher {
   }
   const find = entries.length < worthAnIndex ? inOrder(entries) : createPathIndex(entries);
   return { always: undefined, find: (request) => find(request, pathOnly(request.path)) };
+}
+
+/** {@link compileVirtualHost}, for those who want to know the rule and not where it leads. */
+export function routesOf(host: VirtualHost): (request: RoutableRequest) => Route | undefined {
+  const { find } = compileVirtualHost(host);
+  return (request) => find(request)?.route;
 }
 
 function compileEntries(host: VirtualHost): readonly RouteEntry[] {

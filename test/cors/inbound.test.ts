@@ -4,8 +4,10 @@ import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { compile } from '../../src/config/compile.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
+import { createExplainer } from '../../src/explain/explainer.ts';
+import { describeExplanation } from '../../src/explain/text.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
-import { rawExchange, shopWeb, testPipeline } from '../support/inbound.ts';
+import { type RawAnswer, rawExchange, shopWeb, testPipeline } from '../support/inbound.ts';
 
 const service = `
 apiVersion: v1
@@ -48,7 +50,9 @@ const app: RequestListener = ({ headers }, response) => {
 
 async function serve(t: Test, ...documents: readonly string[]) {
   let handed = 0;
-  const parts = testPipeline(snapshotOf(...documents));
+  const snapshot = snapshotOf(...documents);
+  const parts = testPipeline(snapshot);
+  const explainer = createExplainer({ snapshot, workload: shopWeb });
   const server = createServer((request, response) =>
     parts.pipeline.handle(request, response, () => {
       handed++;
@@ -59,10 +63,39 @@ async function serve(t: Test, ...documents: readonly string[]) {
   await once(server, 'listening');
   t.teardown(() => server.close());
   const { port } = server.address() as AddressInfo;
+  /** Whatever is sent in these tests, an explanation says the same of it. */
+  const isExplained = async (
+    start: string,
+    headers: readonly string[],
+    host: string,
+    {
+      answer,
+      cors,
+      passed,
+    }: { answer: RawAnswer | undefined; cors: Readonly<Record<string, string>>; passed: boolean },
+  ): Promise<void> => {
+    const [method = '', path = ''] = start.split(' ');
+    const pairs = headers.map(
+      (each) => [each.slice(0, each.indexOf(':')), each.slice(each.indexOf(':') + 1).trim()] as const,
+    );
+    const said = await explainer.inbound({ method, path, headers: [['Host', host], ...pairs], tls: 'plaintext' });
+    const { cors: { vary, ...set } = {}, decision, direct, requestHeaders, status } = said;
+    t.equal(status, answer?.status, `${start}: status`);
+    t.equal(decision === 'allow', passed, `${start}: ${decision}`);
+    t.equal(requestHeaders !== undefined, passed);
+    if (decision !== 'direct' && decision !== 'allow') return;
+    const own = passed ? { 'access-control-allow-origin': '*' } : {};
+    t.same({ ...own, ...set }, cors, `${start}: headers`);
+    t.same(direct, passed ? undefined : { status: 200, body: '' });
+    if (!passed) t.match(describeExplanation(said), /^direct 200\n[\s\S]*a CORS preflight/);
+    if (vary !== undefined) t.match(answer?.headers['vary'], /origin|\*/i);
+  };
   const send = async (start: string, headers: readonly string[] = [], host = 'web.shop.svc.cluster.local:8080') => {
     const text = `${start} HTTP/1.1\r\nHost: ${host}\r\n${headers.map((each) => `${each}\r\n`).join('')}\r\n`;
+    const before = handed;
     const answer = (await rawExchange(port, text))[0];
     const cors = Object.entries(answer?.headers ?? {}).filter(([name]) => name.startsWith('access-control-'));
+    await isExplained(start, headers, host, { answer, cors: Object.fromEntries(cors), passed: handed > before });
     return { status: answer?.status, cors: Object.fromEntries(cors), vary: answer?.headers['vary'] };
   };
   const sendFor = async (...asked: Parameters<typeof send>) => {
