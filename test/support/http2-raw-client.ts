@@ -75,6 +75,8 @@ export function settingsOf(entries: Readonly<Record<number, number>>): Buffer {
 /** What became of a stream. */
 export interface StreamOutcome {
   status?: number;
+  /** `grpc-status`, of head or trailers. */
+  grpc?: number | undefined;
   body: string;
   /** Code of an RST_STREAM. */
   reset?: number;
@@ -142,6 +144,7 @@ export function rawHttp2(
       const outcome = outcomeOf(stream);
       const status = statusOf(payload);
       if (outcome.status === undefined && status >= 200) outcome.status = status;
+      outcome.grpc ??= grpcStatusOf(payload);
       if ((flags & endStream) !== 0) outcome.ended = true;
     } else if (type === frameTypes.data) {
       const outcome = outcomeOf(stream);
@@ -196,6 +199,21 @@ function readFrames(socket: Socket, onFrame: (frame: Frame) => void): void {
       rest = rest.subarray(9 + length);
     }
   });
+}
+
+/** `grpc-status` in HPACK's Huffman code, which is how Node writes it; six bytes would be longer. */
+const grpcStatusName = bytesOfBits('100110101100101011001000101100100001001000110100110110101000'.padEnd(64, '1'));
+
+/** Its value in a header block: so short that no code makes it shorter. */
+function grpcStatusOf(block: Buffer): number | undefined {
+  const at = block.indexOf(grpcStatusName);
+  if (at === -1) return undefined;
+  const value = at + grpcStatusName.length;
+  return Number(block.subarray(value + 1, value + 1 + (block[value] ?? 0)).toString('latin1'));
+}
+
+function bytesOfBits(bits: string): Buffer {
+  return Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
 }
 
 /** Statuses of HPACK's static table. */

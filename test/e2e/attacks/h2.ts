@@ -114,6 +114,7 @@ async function boundedRuns(run: () => Promise<string | undefined>): Promise<stri
 }
 
 const block = literals(get);
+const grpcBlock = literals([[':method', 'POST'], ...get.slice(1), ['content-type', 'application/grpc']]);
 const withField = (name: string, value: string): Fields => [...get, [name, value]];
 
 const scripts: Readonly<Record<string, Script>> = {
@@ -125,6 +126,14 @@ const scripts: Readonly<Record<string, Script>> = {
     boundedRuns(async () => {
       await flood(client, 100_000, (i) =>
         Buffer.concat([headersFrame(id(i), block), frameBytes(frameTypes.rst, 0, id(i), cancel)]),
+      );
+      return mustEnd(client);
+    }),
+  ),
+  'H2-108': attack((client) =>
+    boundedRuns(async () => {
+      await flood(client, 100_000, (i) =>
+        Buffer.concat([headersFrame(id(i), grpcBlock, endHeaders), frameBytes(frameTypes.rst, 0, id(i), cancel)]),
       );
       return mustEnd(client);
     }),
@@ -202,13 +211,7 @@ const scripts: Readonly<Record<string, Script>> = {
     return {};
   },
   'H2-021': attack(async (client) => {
-    client.write(
-      headersFrame(
-        1,
-        literals([[':method', 'POST'], ...get.slice(1), ['content-type', 'application/grpc']]),
-        endHeaders,
-      ),
-    );
+    client.write(headersFrame(1, grpcBlock, endHeaders));
     const before = process.memoryUsage();
     client.send(frameTypes.data, endStream, 1, Buffer.from([0, 0xff, 0xff, 0xff, 0xff]));
     await client.until(() => client.streams.get(1)?.ended === true);

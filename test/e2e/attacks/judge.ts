@@ -17,6 +17,10 @@ export function whyNot({ input, except }: Attack, way: Way, scripted: boolean): 
   const said = find(except, way);
   if (said !== undefined) return said;
   const http1 = way.speaks === 'HTTP/1.1';
+  if (way.grpc === true && !scripted) {
+    if (input.method !== undefined && !/^(GET|POST)$/.test(input.method)) return 'calls of gRPC are POST';
+    if (headersOf(input).some(([name]) => /^(content-type|te)$/i.test(name))) return 'calls of gRPC have their own';
+  }
   switch (input.kind) {
     case 'http1-raw':
     case 'raw':

@@ -7,12 +7,12 @@ import { furtherWays } from './further-ways.ts';
 import { layers } from './layers.ts';
 import { matrixOf } from './matrix.ts';
 import { runAttacks } from './runner.ts';
-import { frameworkWays, meshWays } from './ways.ts';
+import { frameworkWays, grpcWays, meshWays } from './ways.ts';
 
 const wanted = process.argv.slice(2);
 const results = await runAttacks(
   layers,
-  [...meshWays, ...frameworkWays, ...furtherWays],
+  [...meshWays, ...grpcWays, ...frameworkWays, ...furtherWays],
   ({ id }) => wanted.length === 0 || wanted.some((start) => id.startsWith(start)),
 );
 process.stdout.write(`${matrixOf(results)}\n`);

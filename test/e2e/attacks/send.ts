@@ -34,12 +34,33 @@ async function sendHttp1(input: Input, target: Target, more: Pairs): Promise<Out
 async function sendHttp2(input: Input, target: Target, more: Pairs): Promise<Outcome> {
   const tls = target.way.speaks === 'h2' ? tlsOf(target, input.peer) : undefined;
   const client = rawHttp2(target.port, tls === undefined ? {} : { tls });
-  client.request(1, fieldsOf(input, more));
+  client.request(1, target.way.grpc === true ? asGrpc(fieldsOf(input, more)) : fieldsOf(input, more));
   const stream = (): ReturnType<typeof client.streams.get> => client.streams.get(1);
   await client.until(() => stream()?.ended === true || stream()?.reset !== undefined, patienceMs);
   client.destroy();
   const outcome = stream();
-  return { status: outcome?.status, body: outcome?.body ?? '' };
+  const { body = '', status } = outcome ?? {};
+  if (target.way.grpc !== true || status !== 200) return { status, body };
+  if (outcome?.grpc === undefined) return { problem: 'it was answered without a status of gRPC' };
+  if (outcome.grpc !== 0 && body !== '') return { problem: `it was refused with a body: ${body}` };
+  return { status: statuses[outcome.grpc], body };
+}
+
+/** What a status of gRPC stands for; those that stand for many are no more than a refusal. */
+const statuses: Readonly<Record<number, number>> = {
+  0: 200,
+  4: 504,
+  7: 403,
+  8: 429,
+  12: 404,
+  13: 400,
+  14: 503,
+  16: 401,
+};
+
+function asGrpc(fields: Fields): Fields {
+  const changed = fields.map(([name, value]) => [name, name === ':method' ? 'POST' : value] as const);
+  return [...changed, ['content-type', 'application/grpc'], ['te', 'trailers']];
 }
 
 /** A request of the catalogue as HTTP/2 has it. */

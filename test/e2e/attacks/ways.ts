@@ -8,7 +8,13 @@ import { inmesh as expressMesh } from '../../../packages/express/src/index.ts';
 import { inmesh as fastifyMesh, meshServerFactory } from '../../../packages/fastify/src/index.ts';
 import type { Credentials } from '../../../src/identity/source.ts';
 import { meshTlsOptions } from '../../../src/identity/tls-options.ts';
-import { type InboundLimits, type Mesh, meshServerOptions, requestContext } from '../../../src/index.ts';
+import {
+  type GrpcApplication,
+  type InboundLimits,
+  type Mesh,
+  meshServerOptions,
+  requestContext,
+} from '../../../src/index.ts';
 
 /** What the application saw of a request, as JSON. */
 export interface Seen {
@@ -47,6 +53,8 @@ export interface Way {
   readonly name: string;
   readonly server: ServerKind;
   readonly speaks: 'HTTP/1.1' | 'h2c' | 'h2';
+  /** Requests are sent as calls of gRPC, to a port that serves HTTP as well. */
+  readonly grpc?: true;
 }
 
 // It has no types of its own; what is used of it is as in Express 5.
@@ -220,6 +228,46 @@ export const over = (server: ServerKind, speaks: Way['speaks']): Way => ({
 
 /** `mesh.listen`, without a framework. */
 export const meshWays: readonly Way[] = [over(nodeHttp, 'HTTP/1.1'), over(nodeHttp, 'h2c'), over(nodeHttp, 'h2')];
+
+/** Shows what has arrived as an answer of gRPC; the message is without its prefix, for the judge to read. */
+const showGrpc: GrpcApplication['serveCall'] = (stream, headers) => {
+  runs++;
+  const { claims, peer } = requestContext();
+  let received = 0;
+  stream.on('data', (chunk: Buffer) => void (received += chunk.length));
+  stream.on('end', () => {
+    if (stream.destroyed) return;
+    const url = headers[':path'];
+    const seen: Seen = {
+      handler: url?.split('?')[0] === '/admin' ? 'admin' : 'other',
+      peer: peer?.spiffeId ?? null,
+      claims: claims ?? null,
+      url,
+      received,
+      headers,
+      raw: Object.entries(headers).flat().map(String),
+      distinct: {},
+    };
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(JSON.stringify(seen));
+  });
+};
+
+const grpc: ServerKind = {
+  name: 'gRPC',
+  listens: true,
+  async serve(mesh) {
+    const { port, close } = await mesh.listen(plainApp, { ...local, grpc: { serveCall: showGrpc } });
+    return { securePort: port, plainPort: port, close: () => close(0) };
+  },
+};
+
+/** Calls of gRPC to `mesh.listen`. */
+export const grpcWays: readonly Way[] = [
+  { ...over(grpc, 'h2c'), grpc: true },
+  { ...over(grpc, 'h2'), grpc: true },
+];
 
 /** Frameworks, and servers of the application's own. */
 export const frameworkWays: readonly Way[] = [
