@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { gzipSync } from 'node:zlib';
-import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
+import { type Metadata, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import type { MeshErrorCode } from '../../../src/errors.ts';
 import { MeshError } from '../../../src/errors.ts';
@@ -61,6 +61,34 @@ t.test('how a call ends is what its trailers say, or a response of headers only'
       t.same(failed.metadata.get('grpc-status'), []);
     }
   }
+});
+
+t.test('metadata that gRPC cannot carry is left out, and nobody reads it on stderr', async (t) => {
+  const { client } = await against(t, (stream) => {
+    respond(
+      stream,
+      { 'x-bad': 's\u00e9cret', 'x-good': 'yes', 'a-bin': 'AQ, Ag==' },
+      { 'grpc-status': '5', 'x-odd': 'tab\there' },
+    );
+  });
+  const said: unknown[] = [];
+  const { error } = console;
+  console.error = (...args) => void said.push(args);
+  t.teardown(() => {
+    console.error = error;
+  });
+  const first = new Promise<Metadata>((resolve) =>
+    client
+      .scatter('x')
+      .on('error', () => {})
+      .on('metadata', resolve),
+  );
+  const failed = await failure(client.unary('x'));
+  const metadata = await first;
+  t.same([metadata.get('x-bad'), metadata.get('x-good')], [[], ['yes']]);
+  t.same(metadata.get('a-bin'), [Buffer.from([1]), Buffer.from([2])]);
+  t.same([failed.code, failed.metadata.get('x-odd')], [5, []]);
+  t.same(said, []);
 });
 
 t.test('a response that is none of gRPC has the status that its HTTP status stands for', async (t) => {
@@ -192,7 +220,13 @@ t.test('what the mesh itself fails has the status and the code of it', async (t)
   const cases = [
     ['nobody there', await meshed(t, []), {}, 14, /ERR_MESH_NO_HEALTHY_ENDPOINT/],
     ['no connection', await meshed(t, [1], { route: { retry: noRetries } }), {}, 14, /ERR_MESH_CONNECT_FAILED/],
-    ['the time of the route', await meshed(t, [port], { route: { timeoutMs: 20 } }), {}, 4, /ERR_MESH_TIMEOUT/],
+    [
+      'the time of the route',
+      await meshed(t, [port], { route: { timeoutMs: 20 } }),
+      {},
+      4,
+      /ERR_MESH_TIMEOUT|Deadline exceeded/,
+    ],
     ['the deadline', await meshed(t, [port]), { deadline: 30 }, 4, /eadline|ERR_MESH_TIMEOUT/],
     ['a deadline that has passed', await meshed(t, [port]), { deadline: -1 }, 4, /Deadline exceeded/],
     [

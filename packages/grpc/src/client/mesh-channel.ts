@@ -54,7 +54,13 @@ function createChannel(
   credentials: ChannelCredentials | undefined,
   options: ChannelOptions,
 ): MeshChannel {
-  return new MeshChannel(mesh, target, readCredentials(credentials), readChannelOptions(options));
+  const settings = readChannelOptions(options);
+  const { ignored = [] } = settings.service ?? {};
+  if (ignored.length > 0) {
+    const message = `grpc.service_config of ${target}: ${ignored.join(', ')} have no effect in a mesh`;
+    process.emitWarning(message, { code: 'INMESH_SERVICE_CONFIG' });
+  }
+  return new MeshChannel(mesh, target, readCredentials(credentials), settings);
 }
 
 /** grpc-js's channel over the mesh's dispatcher. */

@@ -50,8 +50,27 @@ export function statusOfFailure(error: Error): StatusObject {
   return statusOf(grpcStatusOfError(failure), `${failure.message} (${failure.code})`);
 }
 
+/**
+ * Metadata of a response. What gRPC cannot carry is left out without a word: grpc-js's own reader
+ * writes names and values of such to stderr, and a value may be a secret.
+ */
 export function metadataOf(fields: Fields): Metadata {
-  return Metadata.fromHttp2Headers(fields as never);
+  const metadata = new Metadata();
+  for (const name of Object.keys(fields)) {
+    const given = fields[name];
+    if (given === undefined || name.startsWith(':')) continue;
+    const binary = name.endsWith('-bin');
+    // Several binary values are one header, too; base64 has no commas.
+    const values = typeof given === 'string' ? (binary ? given.split(',') : [given]) : given;
+    for (const value of values) {
+      try {
+        metadata.add(name, binary ? Buffer.from(value.trim(), 'base64') : value);
+      } catch {
+        // A name or a value with characters that no metadata has.
+      }
+    }
+  }
+  return metadata;
 }
 
 /** `grpc-message` is percent-encoded UTF-8; what is not well encoded stays as it is (gRPC over HTTP/2). */
