@@ -25,6 +25,8 @@ export interface GoControlPlane {
     readonly features: readonly string[];
   }>;
   stop(): void;
+  /** It keeps its connections, and says nothing more. */
+  freeze(): void;
 }
 
 /** Builds it once, from the module that `go.sum` fixes. */
@@ -53,12 +55,13 @@ export async function startGoControlPlane(t: Test): Promise<GoControlPlane | { w
     },
     seen: async () => (await (await fetch(`${base}/seen`)).json()) as Awaited<ReturnType<GoControlPlane['seen']>>,
     stop: () => void child.kill('SIGKILL'),
+    freeze: () => void child.kill('SIGSTOP'),
   };
 }
 
 /** Waits up to half a minute. */
-export async function until(what: string, reached: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
+export async function until(what: string, reached: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
+  for (let i = 0; i < ms / 50; i++) {
     if (await reached()) return;
     await wait(50);
   }
