@@ -131,11 +131,10 @@ function addServices(listeners: ReadonlyMap<string, OutboundListener>, resolve: 
   for (const service of building.context.services) {
     const [reference] = listeners.get(service)?.http ?? [];
     const routes = reference === undefined ? undefined : resolve(reference);
-    if (routes === undefined) continue;
     const name = service.toLowerCase();
-    const candidates = routes.hosts.map((value) => ({ domains: value.domains, value }));
+    const candidates = (routes?.hosts ?? []).map((value) => ({ domains: value.domains, value }));
     const host = bestDomain(candidates, name) ?? bestDomain(candidates, domainOf(name).host);
-    if (host !== undefined) building.hosts.set(name, virtualHostOf(host, name, building));
+    building.hosts.set(name, host === undefined ? unavailable(name) : virtualHostOf(host, name, building));
   }
 }
 
@@ -148,11 +147,26 @@ function addPorts(listeners: ReadonlyMap<string, OutboundListener>, resolve: Res
     for (const reference of listener.http) {
       if (reference.kind === 'rds' && reference.name === httpProxyRoutes) continue;
       const routes = resolve(reference);
-      if (routes !== undefined && listener.port !== 0) addRoutes(routes, listener.port, building);
+      if (listener.port === 0) continue;
+      if (routes !== undefined) addRoutes(routes, listener.port, building);
+      else if (reference.kind === 'rds') addUnavailable(reference.name, listener.port, building);
     }
   }
   // Requests are read where they can be: connections have their names after them.
   addConnections([...listeners.values()], building);
+}
+
+/** Routes that are refused, or do not come: calls that they are for fail, and do not go past the mesh. */
+function addUnavailable(routes: string, port: number, building: Building): void {
+  const { host } = domainOf(routes);
+  // A configuration for all of a port has the port as its name, one for a service is `host:port`.
+  if (routes === host) building.wildcards.push({ suffix: '', port, virtualHost: unavailable(`*:${port}`) });
+  else building.hosts.set(`${host}:${port}`, unavailable(`${host}:${port}`));
+}
+
+/** What the control plane knows nothing of, or what is refused of it: 503. */
+function unavailable(name: string): VirtualHost {
+  return { name, routes: [{ name: 'unavailable', matches: [], destinations: [], direct: { status: 503 } }] };
 }
 
 function addRoutes({ hosts, name }: ReadRoutes, port: number, building: Building): void {

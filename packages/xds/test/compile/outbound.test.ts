@@ -588,6 +588,12 @@ t.test('domains become hosts of the port of their listener', async (t) => {
   t.equal(found.policy, 'ALLOW_ANY');
 });
 
+t.test('calls whose routes are refused or do not come fail, and do not go past the mesh', async (t) => {
+  const found = names({ listeners: [httpListener(80), httpListener(81)], routes: [] });
+  t.strictSame(found.wildcards, [':80 *:80', ':81 *:81']);
+  t.equal(found.policy, 'ALLOW_ANY');
+});
+
 t.test('what other hosts get: of istiod, whatever it says anywhere', async (t) => {
   const rest = (name: string, more: object) => ({
     name,
@@ -598,7 +604,7 @@ t.test('what other hosts get: of istiod, whatever it says anywhere', async (t) =
   const closed = rest('block_all', { direct_response: { status: 502 } });
   const of = (...hosts: readonly ReturnType<typeof rest>[]) =>
     names({
-      listeners: [httpListener(80), httpListener(81)],
+      listeners: hosts.map((_host, index) => httpListener(80 + index)),
       routes: hosts.map((host, index) => ({ name: String(80 + index), virtual_hosts: [host] })),
     });
   t.strictSame(of(open), { hosts: {}, wildcards: [], policy: 'ALLOW_ANY' });
@@ -743,8 +749,12 @@ t.test('gRPC: a listener for each service, and its best virtual host', async (t)
     [
       ['a.b.svc:80', 'exact'],
       ['c:81', 'prefix'],
+      ['d:82', undefined],
+      ['none:1', undefined],
     ],
   );
+  // Asked for and not there: never called past the mesh.
+  for (const name of ['d:82', 'none:1']) t.equal(snapshot.hosts.get(name)?.routes[0]?.direct?.status, 503, name);
   t.strictSame([...wanted.routes], ['r', 'missing']);
   t.strictSame([...wanted.clusters].sort(), ['exact', 'prefix']);
   t.strictSame([...wanted.endpoints], ['exact']);
