@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { AuthorizationObserver } from './authz/authorizer.ts';
 import { type AuthorizeConnection, type ConnectionFacts, compileConnectionAuthorizer } from './authz/connection.ts';
+import { rbacNames } from './authz/rbac.ts';
 import type { Tallies } from './authz/tallies.ts';
 import { nameOf } from './authz/verdicts.ts';
 import { plainAddress } from './lib/ip-address.ts';
@@ -47,17 +48,18 @@ export function guardStreams(
   handler: TcpHandler,
   { logger, observer, opened, policy, tallies }: GuardDependencies,
 ): (socket: Socket, peer: Peer | undefined) => void {
-  let compiled: readonly unknown[] | undefined;
+  let compiled: InboundPolicy | undefined;
   let authorize: AuthorizeConnection | undefined;
   const authorizeNow = (): AuthorizeConnection | undefined => {
-    const authorization = policy()?.authorization;
-    if (authorization !== compiled) {
+    const current = policy();
+    if (current !== compiled) {
       authorize = undefined;
-      if (authorization !== undefined) {
-        tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
-        authorize = compileConnectionAuthorizer(authorization, tallies);
+      if (current !== undefined) {
+        const { authorization, rbac = [] } = current;
+        tallies.keep(new Set([...authorization.map(({ provenance }) => nameOf(provenance)), ...rbacNames(rbac)]));
+        authorize = compileConnectionAuthorizer(authorization, tallies, rbac);
       }
-      compiled = authorization;
+      compiled = current;
     }
     return authorize;
   };

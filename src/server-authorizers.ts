@@ -1,6 +1,7 @@
 import type { AuthorizerCalls } from './authorizer-calls.ts';
 import type { AuthorizationOptions } from './authz/authorizer.ts';
 import { type CustomRules, compileCustom } from './authz/custom.ts';
+import { findRbacPolicy, inScope } from './authz/rbac.ts';
 import { MeshError } from './errors.ts';
 import { type AuthorizerCounts, externalAuthorizationFilter } from './ext-authz/filter.ts';
 import { compileHttpChecks } from './ext-authz/http-check.ts';
@@ -9,7 +10,8 @@ import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import type { ExternalAuthorizer } from './model/external-authorizer.ts';
 import type { InboundPolicy } from './model/inbound.ts';
-import { describeProvenance } from './model/provenance.ts';
+import { describeProvenance, type Provenance } from './model/provenance.ts';
+import type { ExternalCheck } from './model/rbac.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Filter } from './pipeline/filter.ts';
 import type { ServerCall } from './pipeline/server-call.ts';
@@ -35,8 +37,10 @@ export interface AuthorizerDependencies {
 
 /** The external authorizers of a process. */
 export interface ServerAuthorizers {
-  /** What a request passes; nothing where no CUSTOM policy is. */
+  /** What a request passes before tokens and policies; nothing where no CUSTOM policy is. */
   filtersFor(policy: InboundPolicy): readonly Filter<ServerCall, void>[];
+  /** What a request passes behind tokens and policies (`last`). */
+  lastFiltersFor(policy: InboundPolicy): readonly Filter<ServerCall, void>[];
   status(): readonly AuthorizerStatus[];
 }
 
@@ -45,7 +49,7 @@ export function createServerAuthorizers(dependencies: AuthorizerDependencies): S
   const counts = new Map<string, AuthorizerCounts>();
 
   const filterFor = (
-    rules: CustomRules,
+    asksFor: AsksFor,
     authorizer: ExternalAuthorizer,
     service: string,
     by: AuthorizerCalls,
@@ -65,7 +69,7 @@ export function createServerAuthorizers(dependencies: AuthorizerDependencies): S
     };
     return externalAuthorizationFilter({
       authorizer,
-      asksFor: (call) => rules.find(call)?.rule.policy,
+      asksFor,
       check,
       ownPrincipal: dependencies.ownPrincipal ?? (() => ''),
       clock,
@@ -74,18 +78,55 @@ export function createServerAuthorizers(dependencies: AuthorizerDependencies): S
     });
   };
 
+  /** Asks, or refuses what nobody can be asked about. */
+  const filterOrRefusal = (
+    asksFor: AsksFor,
+    authorizer: ExternalAuthorizer | undefined,
+    why: string | undefined,
+  ): Filter<ServerCall, void> => {
+    const service = authorizer?.service;
+    if (authorizer === undefined || service === undefined || calls === undefined || why !== undefined) {
+      return refusal(asksFor, why ?? 'there is no way to call it');
+    }
+    return filterFor(asksFor, authorizer, service, calls);
+  };
+  const checksOf = ({ checks = [] }: InboundPolicy, last: boolean): readonly Filter<ServerCall, void>[] =>
+    checks
+      .filter((check) => (check.last === true) === last)
+      .map((check) =>
+        filterOrRefusal(
+          asksForCheck(check, dependencies.authorization),
+          check.authorizer,
+          whyNot(check.authorizer, externalAuthorization),
+        ),
+      );
+
   return {
     filtersFor(policy) {
       const { authorizer, rules, why } = plan(policy, dependencies);
-      for (const name of counts.keys()) if (rules?.providers.includes(name) !== true) counts.delete(name);
-      if (rules === undefined) return [];
-      const service = authorizer?.service;
-      if (authorizer === undefined || service === undefined || calls === undefined || why !== undefined) {
-        return [refusal(rules, why ?? 'there is no way to call it')];
-      }
-      return [filterFor(rules, authorizer, service, calls)];
+      const named = new Set([
+        ...(rules?.providers ?? []),
+        ...(policy.checks ?? []).map((each) => each.authorizer.name),
+      ]);
+      for (const name of counts.keys()) if (!named.has(name)) counts.delete(name);
+      const own =
+        rules === undefined ? [] : [filterOrRefusal((call) => rules.find(call)?.rule.policy, authorizer, why)];
+      return [...own, ...checksOf(policy, false)];
     },
+    lastFiltersFor: (policy) => checksOf(policy, true),
     status: () => [...counts].map(([name, each]) => ({ name, ...each })),
+  };
+}
+
+/** The policy for which an authorizer is asked about a request; nothing: it is not asked. */
+type AsksFor = (call: ServerCall) => Provenance | undefined;
+
+function asksForCheck({ provenance, scope, when }: ExternalCheck, options: AuthorizationOptions | undefined): AsksFor {
+  const isPort = inScope(scope);
+  const find = when && findRbacPolicy(when, options);
+  return (call) => {
+    if (!isPort(call.localPort)) return undefined;
+    return find === undefined ? provenance : find(call)?.provenance;
   };
 }
 
@@ -131,17 +172,22 @@ export function reportAuthorizers(
   if (reported.has(inbound)) return;
   reported.add(inbound);
   const { rules, why } = plan(inbound, { externalAuthorization });
-  if (rules === undefined || why === undefined) return;
-  const fields = { providers: rules.providers, why };
-  logger.error(fields, 'an external authorizer cannot be asked: what its policies are for is refused');
+  const missing = (inbound.checks ?? []).flatMap(({ authorizer }) => {
+    const reason = whyNot(authorizer, externalAuthorization);
+    return reason === undefined ? [] : [{ providers: [authorizer.name], why: reason }];
+  });
+  if (rules !== undefined && why !== undefined) missing.push({ providers: [...rules.providers], why });
+  for (const fields of missing) {
+    logger.error(fields, 'an external authorizer cannot be asked: what its policies are for is refused');
+  }
 }
 
 /** Where nobody can be asked, nobody has allowed it: whatever `failOpen` says, as in Istio. */
-function refusal(rules: CustomRules, why: string): Filter<ServerCall, void> {
+function refusal(asksFor: AsksFor, why: string): Filter<ServerCall, void> {
   return (call, next) => {
-    const match = rules.find(call);
-    if (match === undefined) return next(call);
-    const asks = `${describeProvenance(match.rule.policy)} asks an external authorizer`;
+    const policy = asksFor(call);
+    if (policy === undefined) return next(call);
+    const asks = `${describeProvenance(policy)} asks an external authorizer`;
     throw new MeshError('ERR_MESH_FORBIDDEN', `${call.method} ${call.path}: ${asks}, and nobody can be asked: ${why}`);
   };
 }

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { TLSSocket } from 'node:tls';
 import { type AuthorizationOptions, type Authorizer, compileAuthorizer } from './authz/authorizer.ts';
 import { authorizationFilter } from './authz/filter.ts';
+import { compileRbac, rbacAbout, rbacNames } from './authz/rbac.ts';
 import { type AuthorizationAudit, reportAuthorization } from './authz/report.ts';
 import { type AuthorizationCount, createTallies, type Tallies } from './authz/tallies.ts';
 import { nameOf } from './authz/verdicts.ts';
@@ -177,11 +178,21 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     const tokenRules = (policy.requestAuthentication ?? []).flatMap(({ rules }) => rules);
     // inside mtls: tokens are costly; outside authz: claims are input
     if (tokenRules.length > 0) filters.push(authenticate(tokenRules));
-    tallies.keep(new Set(authorization.map(({ provenance }) => nameOf(provenance))));
+    const rbac = policy.rbac ?? [];
+    tallies.keep(new Set([...authorization.map(({ provenance }) => nameOf(provenance)), ...rbacNames(rbac)]));
     if (authorization.length > 0) {
       // inside mtls: identity is input; DENY, then ALLOW
-      filters.push(authorizationFilter(compiled(authorization, dependencies, tallies), observer));
+      const authorizer = compiled(() => compileAuthorizer(authorization, dependencies.authorization, tallies), logger);
+      filters.push(authorizationFilter(authorizer, observer));
     }
+    const aboutRequests = rbacAbout(rbac, 'requests');
+    if (aboutRequests.length > 0) {
+      // the same place, for policies that came as Envoy's
+      const authorizer = compiled(() => compileRbac(aboutRequests, dependencies.authorization, tallies), logger);
+      filters.push(authorizationFilter(authorizer, observer));
+    }
+    // where the control plane puts them behind its policies
+    filters.push(...authorizers.lastFiltersFor(policy));
     // inside authz: strangers are told nothing; outside the handler: before its response begins
     if (reporting !== 'never') filters.push(loadFilter(sampler, reporting));
     // inside authz: strangers do not consume quota
@@ -293,13 +304,9 @@ function pathToLog(target = ''): string {
 }
 
 /** Policies that cannot be compiled refuse everything: the sources should have refused them. */
-function compiled(
-  policies: InboundPolicy['authorization'],
-  { authorization, logger }: ServerPipelineDependencies,
-  tallies: Tallies,
-): Authorizer {
+function compiled(compile: () => Authorizer, logger: Logger): Authorizer {
   try {
-    return compileAuthorizer(policies, authorization, tallies);
+    return compile();
   } catch (error) {
     logger.error({ error }, 'authorization policies cannot be compiled; every request is refused');
     const decide = (): never => {

@@ -20,7 +20,7 @@ export function claimTexts(path: readonly string[]): CompileList<StringMatch> {
 }
 
 /** Of an object, and its own: tokens name what they like, `constructor` and `__proto__` too. */
-function memberOf(value: unknown, name: string): unknown {
+export function memberOf(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   return Object.hasOwn(value, name) ? (value as Readonly<Record<string, unknown>>)[name] : undefined;
 }

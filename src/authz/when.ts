@@ -41,7 +41,7 @@ function compileValues<T>({ values, notValues }: Values<T>, compile: CompileList
 }
 
 /** As in Istio `*` is a name of some length. Names of hosts have no case, and Envoy keeps them in lower case. */
-function serverNames(matches: readonly StringMatch[]): Condition {
+export function serverNames(matches: readonly StringMatch[]): Condition {
   const matcher = anyText(matches.map(inLowerCase));
   return ({ sni }) => sni !== '' && matcher(sni.toLowerCase());
 }

@@ -1,15 +1,20 @@
 import { type Authorizer, compileAuthorizer } from '../authz/authorizer.ts';
 import { type CustomRules, compileCustom } from '../authz/custom.ts';
 import type { AuthorizationFacts } from '../authz/facts.ts';
+import { compileRbac, rbacAbout } from '../authz/rbac.ts';
+import type { PolicyRule } from '../authz/rule-set.ts';
 import { nameOf, type ShadowVerdict, type Verdict } from '../authz/verdicts.ts';
 import { remoteAddressOf } from '../lib/forwarded-for.ts';
 import type { AuthorizationPolicy } from '../model/authorization.ts';
 import type { ExternalAuthorizer } from '../model/external-authorizer.ts';
+import type { InboundPolicy } from '../model/inbound.ts';
+import type { RbacFilter } from '../model/rbac.ts';
 import type { JwtRule } from '../model/request-authentication.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import { arrive } from './arrival.ts';
 import { connectionRefusal, identityOf } from './caller.ts';
+import { explainChecks } from './checks.ts';
 import { explainCustom } from './custom.ts';
 import { headersOf } from './header-view.ts';
 import { explainInboundCors } from './inbound-cors.ts';
@@ -85,13 +90,14 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
   const { trafficPaths = 'views', paths = trafficPaths } = context;
   const policies = compiled(inbound.authorization, paths);
 
-  const custom = explainCustom(
-    policies.custom(inbound.authorizers ?? []),
-    inbound.authorizers ?? [],
-    before,
-    view,
-    context.remote,
-  );
+  const custom =
+    explainCustom(
+      policies.custom(inbound.authorizers ?? []),
+      inbound.authorizers ?? [],
+      before,
+      view,
+      context.remote,
+    ) ?? explainChecks(inbound.checks, before, view, context.remote, paths);
   if (custom?.refusal !== undefined) return { ...custom.refusal, custom: custom.explained, path, notes };
   const asked = custom === undefined ? {} : { custom: custom.explained };
   if (custom?.note !== undefined) notes.push(custom.note);
@@ -104,10 +110,10 @@ async function decide(context: InboundContext, given: ExplainRequest): Promise<P
 
   const claims = tokens.claims ?? request.claims;
   const facts: AuthorizationFacts = { ...connection, claims, rawHeaders: view.rawHeaders };
-  const authorization = authorize(policies, facts);
+  const authorization = authorize(authorizersOf(inbound, paths), facts);
   const { verdict } = authorization;
   if (verdict.allowed && paths === 'literal' && trafficPaths === 'views') {
-    const { verdict: stricter } = authorize(compiled(inbound.authorization, 'views'), facts);
+    const { verdict: stricter } = authorize(authorizersOf(inbound, 'views'), facts);
     if (!stricter.allowed) notes.push('refused in traffic: a router could read this path in another way');
   }
   const decided = {
@@ -206,19 +212,39 @@ interface Authorization {
   readonly audit?: NonNullable<InboundExplanation['audit']>;
 }
 
-function authorize({ authorizer }: CompiledPolicies, facts: AuthorizationFacts): Authorization {
+function authorize(authorizers: readonly Authorizer[], facts: AuthorizationFacts): Authorization {
   const shadow: {
     readonly action: 'ALLOW' | 'DENY';
     readonly result: ShadowVerdict['result'];
     readonly matched: string;
   }[] = [];
   let audit: Authorization['audit'];
-  const verdict = authorizer.decide(facts, {
-    audited: (_, { policy, rule }) => void (audit = { policy: nameOf(policy), rule }),
-    shadowed: (_, { action, id, result }) => void shadow.push({ action, result, matched: id }),
-  });
+  const observer = {
+    audited: (_: unknown, { policy, rule }: PolicyRule) => void (audit = { policy: nameOf(policy), rule }),
+    shadowed: (_: unknown, { action, id, result }: ShadowVerdict) => void shadow.push({ action, result, matched: id }),
+  };
+  const [first, ...others] = authorizers as readonly [Authorizer, ...Authorizer[]];
+  let verdict = first.decide(facts, observer);
+  for (const { decide: decideNext } of others) if (verdict.allowed) verdict = decideNext(facts, observer);
   return { verdict, shadow, ...(audit === undefined ? {} : { audit }) };
 }
+
+/** Those that are asked in turn; at least one. */
+function authorizersOf({ authorization, rbac = [] }: InboundPolicy, paths: 'views' | 'literal'): readonly Authorizer[] {
+  const { authorizer } = compiled(authorization, paths);
+  if (rbac.length === 0) return [authorizer];
+  let ofRbac = compiledRbac[paths].get(rbac);
+  if (ofRbac === undefined) {
+    ofRbac = compileRbac(rbacAbout(rbac, 'requests'), { paths });
+    compiledRbac[paths].set(rbac, ofRbac);
+  }
+  return authorization.length === 0 ? [ofRbac] : [authorizer, ofRbac];
+}
+
+const compiledRbac = {
+  views: new WeakMap<readonly RbacFilter[], Authorizer>(),
+  literal: new WeakMap<readonly RbacFilter[], Authorizer>(),
+};
 
 const compiledPolicies = {
   views: new WeakMap<readonly AuthorizationPolicy[], CompiledPolicies>(),

@@ -6,12 +6,12 @@ import type { InboundExplanation } from './result.ts';
 
 /** What policies say about a connection whose bytes nobody reads: what `mesh.listenTcp` does. */
 export function explainConnection(
-  { authorization }: InboundPolicy,
+  { authorization, rbac = [] }: InboundPolicy,
   { from = {}, sni = '', to = {} }: ExplainRequest,
   peer: ConnectionFacts['peer'],
   localPort: number,
 ): Pick<InboundExplanation, 'decision' | 'policy' | 'rule' | 'at' | 'detail' | 'reason'> {
-  const authorize = compileConnectionAuthorizer(authorization);
+  const authorize = compileConnectionAuthorizer(authorization, undefined, rbac);
   const facts = { peer, localPort, sourceAddress: from.ip, destinationAddress: to.ip, sni };
   const { allowed, detail, policy, reason, rule } = authorize(facts);
   return {

@@ -82,6 +82,16 @@ export type {
   TokenBucket,
 } from '../model/rate-limit.ts';
 export type {
+  ExternalCheck,
+  PortScope,
+  RbacFilter,
+  RbacHeaderMatch,
+  RbacMatch,
+  RbacPolicy,
+  RbacRules,
+  RbacValueMatch,
+} from '../model/rbac.ts';
+export type {
   ClaimHeader,
   JwtKeys,
   JwtRule,

@@ -4,6 +4,7 @@ import type { ExternalAuthorizer } from './external-authorizer.ts';
 import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
+import type { ExternalCheck, RbacFilter } from './rbac.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { VirtualHost } from './route.ts';
 
@@ -12,6 +13,10 @@ export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
+  /** Envoy's RBAC filters, in the order in which they are asked, after {@link authorization}. Absent: none. */
+  readonly rbac?: readonly RbacFilter[];
+  /** Envoy's ext_authz filters. Absent: none. */
+  readonly checks?: readonly ExternalCheck[];
   /** Whom CUSTOM policies among them name. One that is not here cannot be asked: what it is for is refused. */
   readonly authorizers?: readonly ExternalAuthorizer[];
   /** What browsers are told that call directly (VirtualService `corsPolicy`). Absent: nothing. */

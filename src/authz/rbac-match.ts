@@ -1,0 +1,98 @@
+import { MeshError } from '../errors.ts';
+import type { RbacMatch, RbacPolicy } from '../model/rbac.ts';
+import { claimValue } from './claim-value.ts';
+import { allOf, always, anyOf, type Condition, not, type RuleReading } from './facts.ts';
+import { anyText } from './fields.ts';
+import { compileOperation } from './operation.ts';
+import { rbacHeaders } from './rbac-header.ts';
+import { requestPrincipals } from './request-principal.ts';
+import { compileSource, destinationAddresses } from './source.ts';
+import { serverNames } from './when.ts';
+
+/**
+ * Compiles a policy of Envoy's RBAC: one permission and one principal have to match.
+ *
+ * @throws MeshError `ERR_MESH_CONFIG_INVALID` for what cannot be matched
+ */
+export function compileRbacPolicy({ name, permissions, principals }: RbacPolicy, reading: RuleReading): Condition {
+  const either = (matches: readonly RbacMatch[]): Condition => compileAny(matches, reading, name);
+  return allOf([either(permissions), either(principals)].filter((condition) => condition !== always));
+}
+
+const never: Condition = () => false;
+
+/** Headers of one name are asked about together: each line of such a header must be one of the texts. */
+function compileAny(matches: readonly RbacMatch[], reading: RuleReading, policy: string): Condition {
+  if (matches.length === 0) throw invalid(policy, 'an empty list');
+  const headers = new Map<string, Extract<RbacMatch, { readonly kind: 'header' }>[]>();
+  const conditions: Condition[] = [];
+  for (const match of matches) {
+    if (
+      match.kind !== 'header' ||
+      match.invert === true ||
+      match.absentIsEmpty === true ||
+      match.match.kind === 'range'
+    )
+      conditions.push(compileMatch(match, reading, policy));
+    else headers.set(match.name, [...(headers.get(match.name) ?? []), match]);
+  }
+  for (const same of headers.values()) conditions.push(rbacHeaders(same, reading));
+  return conditions.includes(always) ? always : anyOf(conditions);
+}
+
+function compileMatch(match: RbacMatch, reading: RuleReading, policy: string): Condition {
+  const doubtMatches = reading.action === 'DENY';
+  switch (match.kind) {
+    case 'any':
+      return always;
+    case 'never':
+      return never;
+    case 'and':
+      if (match.of.length === 0) throw invalid(policy, 'an empty list');
+      return allOf(match.of.map((each) => compileMatch(each, reading, policy)).filter((each) => each !== always));
+    case 'or':
+      return compileAny(match.of, reading, policy);
+    case 'not':
+      return not(compileMatch(match.of, turned(reading), policy));
+    case 'header':
+      return rbacHeaders([match], reading);
+    case 'host':
+      return compileOperation({ hosts: [match.match] }, reading);
+    case 'path':
+      return compileOperation({ paths: [match.match] }, reading);
+    case 'template':
+      return compileOperation({ paths: [{ kind: 'template', value: match.template }] }, reading);
+    case 'destinationIp':
+      return destinationAddresses([match.block], doubtMatches);
+    case 'destinationPort': {
+      const { from, to } = match;
+      return ({ localPort }) => localPort >= from && localPort <= to;
+    }
+    case 'sni':
+      return serverNames([match.match]);
+    case 'authenticated': {
+      if (match.match === undefined) return ({ peer }) => peer !== undefined;
+      const matcher = anyText([match.match]);
+      return ({ peer }) => peer !== undefined && matcher(peer.spiffeId);
+    }
+    case 'sourceIp':
+      return compileSource({ ipBlocks: [match.block] }, reading);
+    case 'remoteIp':
+      return compileSource({ remoteIpBlocks: [match.block] }, reading);
+    case 'requestPrincipal':
+      return requestPrincipals([match.match], doubtMatches);
+    case 'claim':
+      return claimValue(match.path, match.value);
+    default:
+      throw invalid(policy, `an unknown kind of match: ${String((match satisfies never as RbacMatch).kind)}`);
+  }
+}
+
+/** What is excepted is read the other way round. */
+export function turned(reading: RuleReading): RuleReading {
+  return { ...reading, action: reading.action === 'DENY' ? 'ALLOW' : 'DENY' };
+}
+
+function invalid(policy: string, what: string): MeshError {
+  return new MeshError('ERR_MESH_CONFIG_INVALID', `RBAC policy ${policy}: ${what}`);
+}
