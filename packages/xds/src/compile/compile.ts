@@ -64,7 +64,7 @@ export function compileResources(set: ResourceSet, context: CompileContext, vers
   const outbound = compileOutbound(set, context);
   const inbound = compileInbound(set, context);
   return {
-    snapshot: { version, ...outbound.result, inbound: inbound.result },
+    snapshot: { version, ...outbound.result, ...inbound.result },
     report: { entries: [...outbound.entries, ...inbound.entries] },
     problems: [...outbound.problems, ...inbound.problems],
     wanted: {

@@ -50,11 +50,6 @@ export interface OutboundListener {
   readonly remarks: readonly Remark[];
 }
 
-/** Is it a listener for what others call here? */
-export function isInbound({ name, traffic_direction: direction }: Listener): boolean {
-  return direction === 'INBOUND' || name === 'virtualInbound' || name.includes('/lds/inbound/');
-}
-
 /** @throws ResourceError for one that cannot be used */
 export function outboundListenerOf(message: Listener): OutboundListener {
   const remarks = createRemarks();

@@ -1,0 +1,168 @@
+import type { Provenance, RbacFilter, StringMatch } from 'inmesh/model';
+import { httpConnectionManagerSchema } from '../proto/envoy/http-connection-manager.ts';
+import type { FilterChain, FilterChainMatch, Listener } from '../proto/envoy/listener.ts';
+import { tcpProxySchema } from '../proto/envoy/tcp-proxy.ts';
+import { type HttpChain, httpChain } from './inbound-http.ts';
+import { httpConnectionManager, networkChain } from './inbound-tcp.ts';
+import { chainTls } from './inbound-tls.ts';
+import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
+
+/** A listener for what this process serves. */
+export interface InboundListener {
+  readonly name: string;
+  readonly ports: readonly InboundPort[];
+}
+
+/** What is demanded on one port. */
+export interface InboundPort {
+  /** Nothing: all ports that no other one is for. */
+  readonly port: number | undefined;
+  readonly mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE';
+  /** URI names that client certificates may have; none: any. */
+  readonly names: readonly StringMatch[];
+  /** For requests. */
+  readonly http: HttpChain | undefined;
+  /** For connections without requests. */
+  readonly tcp: readonly RbacFilter[] | undefined;
+}
+
+/** Whether a listener is for what this process serves, and not for what it calls. */
+export function isInbound({ api_listener, name, traffic_direction }: Listener): boolean {
+  if (api_listener !== undefined || traffic_direction === 'OUTBOUND') return false;
+  // Control planes for gRPC need not say which way a listener is for.
+  return traffic_direction === 'INBOUND' || name !== 'virtualOutbound';
+}
+
+/** The filter chains of a listener by the port that they are for. @throws ResourceError for one that cannot be used */
+export function inboundListener(listener: Listener, place: Place): InboundListener {
+  const { name } = listener;
+  const provenance: Provenance = { kind: 'Listener', namespace: 'xds', name };
+  const virtual = checkListenerFilters(listener, place);
+  const bound = listener.address?.socket_address?.port_value;
+  if (!virtual && (bound === undefined || bound === 0)) throw wrong(place, 'address', 'expected a port to listen on');
+  const read = (chain: FilterChain, at: Place): readonly Chain[] => {
+    const one = readChain(chain, at, provenance, listener);
+    return one === undefined ? [] : [one];
+  };
+  const chains = listener.filter_chains.flatMap((chain, i) => read(chain, below(place, `filter_chains[${i}]`)));
+  if (listener.default_filter_chain !== undefined) {
+    const at = below(place, 'default_filter_chain');
+    chains.push(...read({ ...listener.default_filter_chain, filter_chain_match: undefined }, at));
+  }
+  const byPort = new Map<number | undefined, Chain[]>();
+  for (const chain of chains) {
+    const port = chain.port ?? (virtual ? undefined : bound);
+    byPort.set(port, [...(byPort.get(port) ?? []), chain]);
+  }
+  return { name, ports: [...byPort].map(([port, all]) => portOf(port, all)) };
+}
+
+const originalDestination = 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst';
+const inspectors: ReadonlySet<string> = new Set([
+  originalDestination,
+  'envoy.extensions.filters.listener.original_src.v3.OriginalSrc',
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector',
+  'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector',
+]);
+
+/** @returns whether connections to any port come in here, sent by rules of the kernel */
+function checkListenerFilters({ listener_filters, name, use_original_dst }: Listener, place: Place): boolean {
+  let virtual = use_original_dst === true || name === 'virtualInbound';
+  for (const [i, filter] of listener_filters.entries()) {
+    const type = filter.typed_config === undefined ? '' : typeIn(filter.typed_config);
+    if (!inspectors.has(type)) {
+      const at = below(place, `listener_filters[${i}]`);
+      throw cannot(at, 'typed_config', 'expected a filter that only looks at the connection', type || filter.name);
+    }
+    virtual ||= type === originalDestination;
+  }
+  return virtual;
+}
+
+interface Chain {
+  readonly port: number | undefined;
+  /** Nothing: plaintext. */
+  readonly names: readonly StringMatch[] | undefined;
+  readonly http: HttpChain | undefined;
+  readonly tcp: readonly RbacFilter[];
+  readonly at: Place;
+}
+
+/** Nothing for chains that are for nobody here. */
+function readChain(chain: FilterChain, place: Place, provenance: Provenance, listener: Listener): Chain | undefined {
+  const match = chain.filter_chain_match;
+  checkMatch(match, below(place, 'filter_chain_match'));
+  const tls = chainTls(chain.transport_socket, below(place, 'transport_socket'));
+  // TLS that is handed on as it is, to be ended by the application: what ends here is what the mesh ends.
+  if (tls === undefined && match?.transport_protocol === 'tls') return undefined;
+  const { last, rbac } = networkChain(chain.filters, provenance, place);
+  const port = match?.destination_port;
+  const names = tls?.names;
+  if (last.type !== httpConnectionManager) {
+    const proxy = unpackFilter(tcpProxySchema, last.filter.typed_config, last.at);
+    // Istio closes what is sent to the port of its own proxy.
+    return proxy.cluster === 'BlackHoleCluster' ? undefined : { port, names, http: undefined, tcp: rbac, at: place };
+  }
+  const manager = unpackFilter(httpConnectionManagerSchema, last.filter.typed_config, last.at);
+  const sharedNames = listener.traffic_direction === 'INBOUND' || listener.name === 'virtualInbound';
+  return { port, names, http: httpChain(manager, { provenance, sharedNames }, last.at), tcp: rbac, at: place };
+}
+
+/** Chains are told apart by port, by TLS and by ALPN; by nothing else. */
+function checkMatch(match: FilterChainMatch | undefined, place: Place): void {
+  if (match === undefined) return;
+  for (const field of [
+    'prefix_ranges',
+    'direct_source_prefix_ranges',
+    'source_prefix_ranges',
+    'source_ports',
+    'server_names',
+  ] as const) {
+    if (match[field].length > 0) throw cannot(place, field, 'chains are told apart by port and TLS only');
+  }
+  if (match.source_type !== 'ANY') throw cannot(place, 'source_type', 'expected ANY', match.source_type);
+  if (match.address_suffix !== '' || match.suffix_len !== undefined)
+    throw cannot(place, 'address_suffix', 'is not supported');
+  if (!['', 'tls', 'raw_buffer'].includes(match.transport_protocol)) {
+    throw cannot(place, 'transport_protocol', 'expected tls or raw_buffer', match.transport_protocol);
+  }
+}
+
+function portOf(port: number | undefined, chains: readonly Chain[]): InboundPort {
+  const mutual = chains.filter(({ names }) => names !== undefined);
+  const plain = chains.length > mutual.length;
+  const https = chains.filter(({ http }) => http !== undefined);
+  const tcps = chains.filter(({ http }) => http === undefined);
+  agree(
+    chains.filter(({ names }) => names !== undefined),
+    ({ names }) => names,
+    'names of client certificates',
+  );
+  agree(https, ({ http, tcp }) => [http, tcp], 'HTTP filters');
+  agree(tcps, ({ tcp }) => tcp, 'network filters');
+  const [first] = https;
+  return {
+    port,
+    mode: mutual.length === 0 ? 'DISABLE' : plain ? 'PERMISSIVE' : 'STRICT',
+    names: mutual[0]?.names ?? [],
+    http: first?.http && { ...first.http, rbac: [...first.tcp, ...first.http.rbac] },
+    tcp: tcps[0]?.tcp,
+  };
+}
+
+/** Which of several chains of a port a connection takes is decided by ALPN, which nobody here looks at. */
+function agree(chains: readonly Chain[], of: (chain: Chain) => unknown, what: string): void {
+  const [first, ...others] = chains;
+  if (first === undefined) return;
+  const expected = contentOf(of(first));
+  for (const chain of others) {
+    if (contentOf(of(chain)) !== expected) {
+      throw cannot(chain.at, '', `expected the same ${what} in all filter chains of a port (see ${first.at.path})`);
+    }
+  }
+}
+
+/** What something says, wherever it stands. */
+export function contentOf(value: unknown): string {
+  return JSON.stringify(value, (key, inner: unknown) => (key === 'provenance' ? undefined : inner)) ?? '';
+}

@@ -1,0 +1,142 @@
+import { isIP } from 'node:net';
+import {
+  compileStringMatch,
+  type IpBlock,
+  type RbacHeaderMatch,
+  type RbacValueMatch,
+  type StringMatch,
+} from 'inmesh/model';
+import type { CidrRange } from '../proto/envoy/address.ts';
+import type { StringMatcher } from '../proto/envoy/matchers.ts';
+import type { HeaderMatcher } from '../proto/envoy/route-match.ts';
+import type { ValueMatcher } from '../proto/envoy/value-matchers.ts';
+import { below, cannot, type Place, wrong } from './inbound-unpack.ts';
+
+/** Envoy's `StringMatcher` in the words of the model; what has none there becomes a regular expression. */
+export function textMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
+  const { contains, exact, ignore_case: anyCase, prefix, safe_regex: regex, suffix } = matcher ?? {};
+  if (regex !== undefined) return checked(regex.regex, below(place, 'safe_regex.regex'));
+  if (exact !== undefined) return anyCase ? folded(quoted(exact)) : { kind: 'exact', value: exact };
+  if (prefix !== undefined) {
+    if (prefix === '') throw wrong(place, 'prefix', 'expected some characters');
+    return anyCase ? folded(`${quoted(prefix)}.*`) : { kind: 'prefix', value: prefix };
+  }
+  if (suffix !== undefined) {
+    if (suffix === '') throw wrong(place, 'suffix', 'expected some characters');
+    return anyCase ? folded(`.*${quoted(suffix)}`) : { kind: 'suffix', value: suffix };
+  }
+  if (contains !== undefined && contains !== '') {
+    return { kind: 'regex', value: `(?${anyCase ? 'is' : 's'}).*${quoted(contains)}.*` };
+  }
+  throw cannot(place, '', 'expected one of exact, prefix, suffix, safe_regex and contains');
+}
+
+/** As {@link textMatch}, for texts that are never empty: there `.+` and `.*` are anything. */
+export function filledTextMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
+  const match = textMatch(matcher, place);
+  return match.kind === 'regex' && (match.value === '.+' || match.value === '.*') ? { kind: 'present' } : match;
+}
+
+function folded(value: string): StringMatch {
+  return { kind: 'regex', value: `(?is)${value}` };
+}
+
+function quoted(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}
+
+function checked(regex: string, place: Place): StringMatch {
+  const match: StringMatch = { kind: 'regex', value: regex };
+  try {
+    compileStringMatch(match);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw wrong(place, '', `expected a regular expression of RE2: ${why}`, regex);
+  }
+  return match;
+}
+
+/**
+ * Envoy's `HeaderMatcher`. Names that begin with `grpc-`, and `:scheme`, are refused (gRFC A41): they are of the transport
+ * and not of the request. `host` is `:authority`.
+ */
+export function headerMatch(matcher: HeaderMatcher, place: Place): RbacHeaderMatch {
+  const name = matcher.name.toLowerCase();
+  if (name === '') throw wrong(place, 'name', 'expected the name of a header');
+  if (name.startsWith('grpc-') || name === ':scheme') {
+    throw wrong(place, 'name', 'expected a header that policies may look at (gRFC A41)', matcher.name);
+  }
+  if (name.startsWith(':') && name !== ':method' && name !== ':authority') {
+    throw cannot(place, 'name', 'expected :method, :authority or the name of a header', matcher.name);
+  }
+  const { invert_match: inverted, treat_missing_header_as_empty: absentIsEmpty } = matcher;
+  const { match, turned } = valueMatch(matcher, place);
+  return {
+    kind: 'header',
+    name: name === 'host' ? ':authority' : name,
+    match,
+    ...(inverted === turned ? {} : { invert: true }),
+    ...(absentIsEmpty && match.kind !== 'present' ? { absentIsEmpty } : {}),
+  };
+}
+
+/** `turned`: the opposite is meant. */
+function valueMatch(
+  matcher: HeaderMatcher,
+  place: Place,
+): { readonly match: RbacHeaderMatch['match']; readonly turned: boolean } {
+  const { contains_match, exact_match, prefix_match, present_match, range_match, safe_regex_match, suffix_match } =
+    matcher;
+  const text = { contains: undefined, exact: undefined, prefix: undefined, suffix: undefined, safe_regex: undefined };
+  const as = (given: Partial<StringMatcher>, field: string) => ({
+    match: textMatch({ ...text, ignore_case: false, ...given }, below(place, field)),
+    turned: false,
+  });
+  if (matcher.string_match !== undefined) return as(matcher.string_match, 'string_match');
+  if (exact_match !== undefined) return as({ exact: exact_match }, 'exact_match');
+  if (safe_regex_match !== undefined) return as({ safe_regex: safe_regex_match }, 'safe_regex_match');
+  if (prefix_match !== undefined) return as({ prefix: prefix_match }, 'prefix_match');
+  if (suffix_match !== undefined) return as({ suffix: suffix_match }, 'suffix_match');
+  if (contains_match !== undefined) return as({ contains: contains_match }, 'contains_match');
+  if (range_match !== undefined) {
+    return { match: { kind: 'range', from: range_match.start, below: range_match.end }, turned: false };
+  }
+  // Without any specifier the header has to be there.
+  return { match: { kind: 'present' }, turned: present_match === false };
+}
+
+/** Envoy's `CidrRange`. */
+export function ipBlock({ address_prefix: address, prefix_len: length }: CidrRange, place: Place): IpBlock {
+  const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : undefined;
+  if (bits === undefined || address.includes('%'))
+    throw wrong(place, 'address_prefix', 'expected an IP address', address);
+  const prefix = length ?? 0;
+  if (prefix > bits) throw wrong(place, 'prefix_len', `expected at most ${bits}`, prefix);
+  return { address, prefix };
+}
+
+/** Envoy's `ValueMatcher`. */
+export function valueMatcher(matcher: ValueMatcher | undefined, place: Place): RbacValueMatch {
+  const { bool_match, double_match, list_match, null_match, or_match, present_match, string_match } = matcher ?? {};
+  if (string_match !== undefined) {
+    return { kind: 'text', match: filledTextMatch(string_match, below(place, 'string_match')) };
+  }
+  if (list_match?.one_of !== undefined) {
+    return { kind: 'member', of: valueMatcher(list_match.one_of, below(place, 'list_match.one_of')) };
+  }
+  if (or_match !== undefined) {
+    const of = or_match.value_matchers.map((each, i) =>
+      valueMatcher(each, below(place, `or_match.value_matchers[${i}]`)),
+    );
+    if (of.length === 0) throw wrong(place, 'or_match.value_matchers', 'expected at least one');
+    return { kind: 'or', of };
+  }
+  if (bool_match !== undefined) return { kind: 'is', value: bool_match };
+  if (null_match !== undefined) return { kind: 'is', value: null };
+  if (present_match === true) return { kind: 'present' };
+  if (double_match?.exact !== undefined) return { kind: 'number', from: double_match.exact, to: double_match.exact };
+  if (double_match?.range !== undefined) {
+    return { kind: 'number', from: double_match.range.start, to: double_match.range.end, open: true };
+  }
+  throw cannot(place, '', 'expected a matcher of values');
+}
