@@ -1,4 +1,5 @@
-import type { Provenance, RbacMatch, RbacPolicy, RbacRules } from 'inmesh/model';
+import type { Provenance, RbacMatch, RbacPolicy, RbacRules, StringMatch } from 'inmesh/model';
+import type { StringMatcher } from '../proto/envoy/matchers.ts';
 import type { Permission, Principal, Rbac } from '../proto/envoy/rbac.ts';
 import { uriTemplateMatchConfigSchema } from '../proto/envoy/route-match.ts';
 import type { FilterStateMatcher, MetadataMatcher, PathMatcher } from '../proto/envoy/value-matchers.ts';
@@ -107,7 +108,7 @@ function principal(given: Principal, context: RbacContext, place: Place): RbacMa
   if (given.authenticated !== undefined) {
     const { principal_name: name } = given.authenticated;
     if (name === undefined) return { kind: 'authenticated' };
-    return { kind: 'authenticated', match: filledTextMatch(name, below(place, 'authenticated.principal_name')) };
+    return { kind: 'authenticated', match: principalMatch(name, below(place, 'authenticated.principal_name')) };
   }
   if (given.header !== undefined) return header(given, context, place);
   if (given.url_path !== undefined) return urlPath(given.url_path, context, below(place, 'url_path'));
@@ -181,7 +182,16 @@ function metadata({ filter, invert, path, value }: MetadataMatcher, context: Rba
 /** As Istio hands the identity of the peer on where it is not of the connection. */
 function filterState({ key, string_match: match }: FilterStateMatcher, place: Place): RbacMatch {
   if (key !== 'io.istio.peer_principal') throw cannot(place, 'key', 'expected io.istio.peer_principal', key);
-  return { kind: 'authenticated', match: filledTextMatch(match, below(place, 'string_match')) };
+  return { kind: 'authenticated', match: principalMatch(match, below(place, 'string_match')) };
+}
+
+/** istiod writes the principal `*.local/ns/shop` as a regular expression and leaves its dots as they are; they are meant as dots. */
+const endsWith = /^spiffe:\/\/\.\*([\w./~-]+)$/;
+
+function principalMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
+  const match = filledTextMatch(matcher, place);
+  const end = match.kind === 'regex' ? endsWith.exec(match.value)?.[1] : undefined;
+  return end === undefined ? match : { kind: 'suffix', value: end };
 }
 
 function requests({ connections }: RbacContext, place: Place): void {

@@ -49,7 +49,7 @@ export function compileInbound(set: ResourceSet, context: CompileContext): Compi
     ...[...routes].flatMap((name) => routeProblem(name, set.routes.get(name)) ?? []),
   ];
   const result = problems.length > 0 ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) } : merged(ports, context);
-  if (problems.length === 0 && !enforces(result.inbound)) {
+  if (problems.length === 0 && !ports.some(demands)) {
     const field = 'filter_chains';
     const note = 'nothing is demanded of callers: no mTLS, no policy, no token. Whoever reaches this process is let in';
     entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'ignored', note, warning: true });
@@ -269,7 +269,9 @@ function scoped(limit: LocalRateLimit, scope: PortScope | undefined): LocalRateL
   return { ...limit, rules: [{ from: [], to: [except === true ? { notPorts: ports } : { ports }] }] };
 }
 
-function enforces({ checks, mtls, rbac, requestAuthentication }: InboundPolicy): boolean {
-  const strict = mtls.mode === 'STRICT' || [...mtls.ports.values()].includes('STRICT');
-  return strict || (rbac ?? checks ?? requestAuthentication) !== undefined;
+/** Whether anything is asked of who calls this port. */
+function demands({ http, mode, tcp }: Port): boolean {
+  const asked =
+    (http?.rbac.length ?? 0) + (http?.checks.length ?? 0) + (http?.tokens.rules.length ?? 0) + (tcp?.length ?? 0);
+  return mode === 'STRICT' || asked > 0;
 }
