@@ -61,11 +61,10 @@ interface HeaderAttack {
 }
 
 const fixture = new URL('../fixtures/mtls-attacks.json', import.meta.url);
-const { configs, handshakes, requests, pending } = JSON.parse(readFileSync(fixture, 'utf8')) as {
+const { configs, handshakes, requests } = JSON.parse(readFileSync(fixture, 'utf8')) as {
   readonly configs: Readonly<Record<string, string>>;
   readonly handshakes: readonly Handshake[];
   readonly requests: readonly HeaderAttack[];
-  readonly pending: readonly { readonly id: string; readonly title: string; readonly reason: string }[];
 };
 const yamlOf = (config: string): string =>
   config
@@ -325,9 +324,4 @@ t.test('TLS-018 a mode that nobody knows is refused, never read as another', asy
     const made = compile(documents, { workload: shopWeb });
     t.match(made, { ok: false, problems: [{ field: 'spec.mtls.mode' }] }, JSON.stringify(mode));
   }
-});
-
-t.test('what is not done yet, and why', async (t) => {
-  t.ok(pending.length > 0);
-  for (const { id, title, reason } of pending) t.comment(`pending: ${id} ${title}: ${reason}`);
 });
