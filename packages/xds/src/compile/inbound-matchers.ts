@@ -84,7 +84,7 @@ export function headerMatch(matcher: HeaderMatcher, place: Place): RbacHeaderMat
 function valueMatch(
   matcher: HeaderMatcher,
   place: Place,
-): { readonly match: RbacHeaderMatch['match']; readonly turned: boolean } {
+): Pick<RbacHeaderMatch, 'match'> & { readonly turned: boolean } {
   const { contains_match, exact_match, prefix_match, present_match, range_match, safe_regex_match, suffix_match } =
     matcher;
   const text = { contains: undefined, exact: undefined, prefix: undefined, suffix: undefined, safe_regex: undefined };
