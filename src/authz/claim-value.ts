@@ -4,8 +4,8 @@ import { memberOf } from './claim-match.ts';
 import type { Condition } from './facts.ts';
 
 /**
- * Compiles Envoy's `ValueMatcher` for a claim. Without a verified token, or without the claim, nothing matches. As in
- * AuthorizationPolicies, an empty text is none.
+ * Compiles Envoy's `ValueMatcher` for a claim. Without a verified token, or without the claim, nothing matches.
+ * A text that only has to be there must not be empty, as in AuthorizationPolicies.
  */
 export function claimValue(path: readonly string[], match: RbacValueMatch): Condition {
   const matches = compileValue(match);
@@ -22,7 +22,8 @@ function compileValue(match: RbacValueMatch): ValuePredicate {
   switch (match.kind) {
     case 'text': {
       const matches = compileStringMatch(match.match);
-      return (value) => typeof value === 'string' && value !== '' && matches(value);
+      const filled = match.match.kind === 'present';
+      return (value) => typeof value === 'string' && !(filled && value === '') && matches(value);
     }
     case 'number': {
       const { from, open, to } = match;

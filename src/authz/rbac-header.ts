@@ -1,7 +1,8 @@
+import { hopByHop } from '../lib/hop-by-hop.ts';
 import type { RbacHeaderMatch } from '../model/rbac.ts';
 import { compileStringMatch, type StringMatch } from '../model/string-match.ts';
 import { type Condition, not, type RuleReading } from './facts.ts';
-import { headerValues, hopByHop } from './header-match.ts';
+import { headerValues } from './header-match.ts';
 
 /**
  * Compiles matches for one header, of which one has to match. Hop-by-hop headers count as absent (gRFC A41), and what

@@ -1,5 +1,6 @@
 import { MeshError } from '../errors.ts';
 import type { RbacMatch, RbacPolicy } from '../model/rbac.ts';
+import { compileStringMatch, type StringMatch } from '../model/string-match.ts';
 import { claimValue } from './claim-value.ts';
 import { allOf, always, anyOf, type Condition, not, type RuleReading } from './facts.ts';
 import { anyText } from './fields.ts';
@@ -69,7 +70,7 @@ function compileMatch(match: RbacMatch, reading: RuleReading, policy: string): C
       return ({ localPort }) => localPort >= from && localPort <= to;
     }
     case 'sni':
-      return serverNames([match.match]);
+      return serverName(match.match);
     case 'authenticated': {
       if (match.match === undefined) return ({ peer }) => peer !== undefined;
       const matcher = anyText([match.match]);
@@ -86,6 +87,13 @@ function compileMatch(match: RbacMatch, reading: RuleReading, policy: string): C
     default:
       throw invalid(policy, `an unknown kind of match: ${String((match satisfies never as RbacMatch).kind)}`);
   }
+}
+
+/** Without a server name the text is empty; a pattern may be for that. */
+function serverName(match: StringMatch): Condition {
+  const named = serverNames([match]);
+  const nameless = match.kind !== 'present' && compileStringMatch(match)('');
+  return nameless ? (facts, derived) => facts.sni === '' || named(facts, derived) : named;
 }
 
 /** What is excepted is read the other way round. */

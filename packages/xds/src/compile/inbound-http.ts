@@ -62,7 +62,7 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
         // Policies that are asked before tokens are read find no claims.
         const before = filters.slice(i).some((later) => later.type === jwtAuthenticationSchema.name);
         const context = { provenance, payload: before ? undefined : tokens.payload };
-        const filter = unpackFilter(httpRbacSchema, packed, at, harmlessRbac);
+        const filter = unpackFilter(httpRbacSchema, packed, at, { harmless: harmlessRbac });
         const next = filters[i + 1];
         const gate = next?.type === extAuthzSchema.name && isGate(next, filter.shadow_rules_stat_prefix);
         if (gate && filter.shadow_rules !== undefined) {
@@ -87,7 +87,7 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
         judged = true;
         break;
       case localRateLimitSchema.name: {
-        const config = unpackFilter(localRateLimitSchema, packed, at, harmlessLimits);
+        const config = unpackFilter(localRateLimitSchema, packed, at, { harmless: harmlessLimits });
         const limit = localRateLimit(config, undefined, provenance, at);
         if (limit !== undefined) limits.push(limit);
         break;
@@ -185,12 +185,12 @@ function tokensOf(filters: readonly ActiveFilter[]): ReadTokens {
   const [first, second] = filters.filter(({ type }) => type === jwtAuthenticationSchema.name);
   if (second !== undefined) throw cannot(second.at, '', 'expected one filter for tokens');
   if (first === undefined) return { rules: [], payload: undefined };
-  return tokenRules(unpackFilter(jwtAuthenticationSchema, first.packed, first.at, harmlessJwt), first.at);
+  return tokenRules(unpackFilter(jwtAuthenticationSchema, first.packed, first.at, { harmless: harmlessJwt }), first.at);
 }
 
 /** An ext_authz filter that asks where the shadow rules before it match: how istiod writes CUSTOM policies. */
 function isGate({ at, packed }: Pick<ActiveFilter, 'at' | 'packed'>, statPrefix: string): boolean {
-  const { filter_enabled_metadata: when } = unpackFilter(extAuthzSchema, packed, at, harmlessExtAuthz);
+  const { filter_enabled_metadata: when } = unpackFilter(extAuthzSchema, packed, at, { harmless: harmlessExtAuthz });
   return (
     when?.filter === 'envoy.filters.http.rbac' &&
     !when.invert &&
@@ -200,7 +200,7 @@ function isGate({ at, packed }: Pick<ActiveFilter, 'at' | 'packed'>, statPrefix:
 }
 
 function prefixOf({ at, packed }: Pick<ActiveFilter, 'at' | 'packed'>): string {
-  const { filter_enabled_metadata: when } = unpackFilter(extAuthzSchema, packed, at, harmlessExtAuthz);
+  const { filter_enabled_metadata: when } = unpackFilter(extAuthzSchema, packed, at, { harmless: harmlessExtAuthz });
   const { exact, ignore_case: anyCase, prefix } = when?.value?.string_match ?? {};
   const text = prefix ?? (exact === undefined ? undefined : exact);
   if (text === undefined || anyCase === true) {
@@ -217,7 +217,7 @@ function checkOf(
   last: boolean,
 ): ExternalCheck {
   const provenance = { ...options.provenance, field: at.path };
-  const config = unpackFilter(extAuthzSchema, packed, at, harmlessExtAuthz);
+  const config = unpackFilter(extAuthzSchema, packed, at, { harmless: harmlessExtAuthz });
   if (policies === undefined && config.filter_enabled_metadata !== undefined) {
     throw cannot(at, 'filter_enabled_metadata', 'expected shadow rules of an RBAC filter right before it');
   }

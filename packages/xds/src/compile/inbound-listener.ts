@@ -26,17 +26,22 @@ export interface InboundPort {
   readonly tcp: readonly RbacFilter[] | undefined;
 }
 
-/** Whether a listener is for what this process serves, and not for what it calls. */
-export function isInbound({ api_listener, name, traffic_direction }: Listener): boolean {
-  if (api_listener !== undefined || traffic_direction === 'OUTBOUND') return false;
-  // Control planes for gRPC need not say which way a listener is for.
-  return traffic_direction === 'INBOUND' || name !== 'virtualOutbound';
+/**
+ * Whether a listener is for what this process serves; nothing where it does not say, which control planes for gRPC
+ * need not: then its name does, if it was asked for.
+ */
+export function isInbound({ api_listener, name, traffic_direction: direction }: Listener): boolean | undefined {
+  if (api_listener !== undefined || direction === 'OUTBOUND') return false;
+  return direction === 'INBOUND' || name === 'virtualInbound' || name.includes('/lds/inbound/') || undefined;
 }
 
 /** The filter chains of a listener by the port that they are for. @throws ResourceError for one that cannot be used */
 export function inboundListener(listener: Listener, place: Place): InboundListener {
   const { name } = listener;
   const provenance: Provenance = { kind: 'Listener', namespace: 'xds', name };
+  if (listener.filter_chain_matcher !== undefined) {
+    throw cannot(place, 'filter_chain_matcher', 'expected filter chains with a filter_chain_match');
+  }
   const virtual = checkListenerFilters(listener, place);
   const bound = listener.address?.socket_address?.port_value;
   if (!virtual && (bound === undefined || bound === 0)) throw wrong(place, 'address', 'expected a port to listen on');
@@ -91,6 +96,7 @@ interface Chain {
 /** Nothing for chains that are for nobody here. */
 function readChain(chain: FilterChain, place: Place, provenance: Provenance, listener: Listener): Chain | undefined {
   const match = chain.filter_chain_match;
+  if (chain.use_proxy_proto === true) throw cannot(place, 'use_proxy_proto', 'cannot be used here', true);
   checkMatch(match, below(place, 'filter_chain_match'));
   const tls = chainTls(chain.transport_socket, below(place, 'transport_socket'));
   // TLS that is handed on as it is, to be ended by the application: what ends here is what the mesh ends.
@@ -103,10 +109,15 @@ function readChain(chain: FilterChain, place: Place, provenance: Provenance, lis
     // Istio closes what is sent to the port of its own proxy.
     return proxy.cluster === 'BlackHoleCluster' ? undefined : { port, names, http: undefined, tcp: rbac, at: place };
   }
-  const manager = unpackFilter(httpConnectionManagerSchema, last.filter.typed_config, last.at);
+  const manager = unpackFilter(httpConnectionManagerSchema, last.filter.typed_config, last.at, {
+    refused: changesRequests,
+  });
   const sharedNames = listener.traffic_direction === 'INBOUND' || listener.name === 'virtualInbound';
   return { port, names, http: httpChain(manager, { provenance, sharedNames }, last.at), tcp: rbac, at: place };
 }
+
+/** What changes requests before policies see them, and is done by nobody here. */
+const changesRequests = ['early_header_mutation_extensions', 'path_normalization_options', 'scoped_routes'];
 
 /** Chains are told apart by port, by TLS and by ALPN; by nothing else. */
 function checkMatch(match: FilterChainMatch | undefined, place: Place): void {

@@ -31,10 +31,10 @@ export function textMatch(matcher: StringMatcher | undefined, place: Place): Str
   throw cannot(place, '', 'expected one of exact, prefix, suffix, safe_regex and contains');
 }
 
-/** As {@link textMatch}, for texts that are never empty: there `.+` and `.*` are anything. */
+/** As {@link textMatch}, for what is absent where it is empty: there `.+` is whatever is there. */
 export function filledTextMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
   const match = textMatch(matcher, place);
-  return match.kind === 'regex' && (match.value === '.+' || match.value === '.*') ? { kind: 'present' } : match;
+  return match.kind === 'regex' && match.value === '.+' ? { kind: 'present' } : match;
 }
 
 function folded(value: string): StringMatch {

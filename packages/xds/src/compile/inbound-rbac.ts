@@ -87,7 +87,7 @@ function permission(given: Permission, context: RbacContext, place: Place): Rbac
     return {
       kind: 'template',
       template: template(
-        unpackFilter(uriTemplateMatchConfigSchema, given.uri_template.typed_config, at, []).path_template,
+        unpackFilter(uriTemplateMatchConfigSchema, given.uri_template.typed_config, at, { harmless: [] }).path_template,
         at,
       ),
     };

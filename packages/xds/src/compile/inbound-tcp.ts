@@ -38,7 +38,7 @@ export function networkChain(filters: readonly NetworkFilter[], provenance: Prov
   for (const [i, { at, filter, type }] of read.slice(0, -1).entries()) {
     const origin = { ...provenance, field: at.path };
     if (type === networkRbacSchema.name) {
-      const config = unpackFilter(networkRbacSchema, filter.typed_config, at, harmless);
+      const config = unpackFilter(networkRbacSchema, filter.typed_config, at, { harmless });
       const context = { provenance: origin, payload: undefined, connections: true };
       const shadow = config.shadow_rules && rbacRules(config.shadow_rules, context, below(at, 'shadow_rules'));
       if (shadow !== undefined && read[i + 1]?.type === externalAuthorization) {

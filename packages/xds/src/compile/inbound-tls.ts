@@ -26,7 +26,7 @@ export function chainTls(socket: TransportSocket | undefined, place: Place): Cha
     throw wrong(at, '', 'expected a DownstreamTlsContext');
   }
   if (typeIn(packed) === rawBuffer) return undefined;
-  const context = unpackFilter(downstreamTlsContextSchema, packed, at, harmlessTls);
+  const context = unpackFilter(downstreamTlsContextSchema, packed, at, { harmless: harmlessTls });
   if (context.require_sni === true) throw cannot(at, 'require_sni', 'cannot be demanded here', true);
   if (context.ocsp_staple_policy !== 'LENIENT_STAPLING') {
     throw cannot(at, 'ocsp_staple_policy', 'expected LENIENT_STAPLING', context.ocsp_staple_policy);

@@ -24,14 +24,16 @@ export function below({ note, path }: Place, field: string): Place {
 
 /** Refuses a resource for what Envoy would do and we cannot, where leaving it out would let more pass. */
 export function cannot(place: Place, field: string, message: string, value?: unknown): ResourceError {
-  const path = field === '' ? place.path : `${place.path}.${field}`;
-  return new ResourceError(path, message, { value, unenforceable: true });
+  return new ResourceError(pathOf(place, field), message, { value, unenforceable: true });
 }
 
 /** Refuses a resource for what is wrong in it. */
 export function wrong(place: Place, field: string, message: string, value?: unknown): ResourceError {
-  const path = field === '' ? place.path : `${place.path}.${field}`;
-  return new ResourceError(path, message, value === undefined ? {} : { value });
+  return new ResourceError(pathOf(place, field), message, value === undefined ? {} : { value });
+}
+
+function pathOf({ path }: Place, field: string): string {
+  return [path, field].filter((part) => part !== '').join('.');
 }
 
 /** Type of what is packed, also within a `TypedStruct`. */
@@ -44,25 +46,27 @@ export function typeIn(packed: Any): string {
   return url.slice(url.lastIndexOf('/') + 1);
 }
 
+/** What may be there of a message although nobody reads it, by the last part of its path. */
+export interface Unread {
+  /** Only these, which say how something is told of, or how fast it is done. All others make the resource unusable. */
+  readonly harmless?: readonly string[];
+  /** All but these. */
+  readonly refused?: readonly string[];
+}
+
 /**
  * Unpacks a message of a known type.
  *
- * @param harmless top-level fields that may be left unread: they only say how something is told of, or how fast it is
- *   done. All others that are there and that nobody reads make the resource unusable. Absent: any may be left unread
+ * @param unread which fields may be left unread; absent: all
  * @throws ResourceError when it is of another type, is no such message, or says what nobody can enforce
  */
-export function unpackFilter<T>(
-  schema: Schema<T>,
-  packed: Any | undefined,
-  place: Place,
-  harmless?: readonly string[],
-): T {
+export function unpackFilter<T>(schema: Schema<T>, packed: Any | undefined, place: Place, unread: Unread = {}): T {
   if (packed === undefined) throw wrong(place, '', `expected a ${schema.name}`);
   let refused: string | undefined;
   const ignored = (field: string): void => {
-    const top = field.slice(field.lastIndexOf('.') + 1);
-    if (harmless === undefined || harmless.includes(top)) place.note(field);
-    else refused ??= field;
+    const name = field.slice(field.lastIndexOf('.') + 1);
+    if (unread.harmless?.includes(name) === false || unread.refused?.includes(name) === true) refused ??= field;
+    else place.note(field);
   };
   let value: T | undefined;
   try {

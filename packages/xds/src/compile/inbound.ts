@@ -34,17 +34,21 @@ export interface Inbound {
 export function compileInbound(set: ResourceSet, context: CompileContext): CompiledSide<Inbound> {
   const entries: EnforcementEntry[] = [];
   const listeners: InboundListener[] = [];
+  const refused: ResourceProblem[] = [];
   for (const [name, any] of set.listeners) {
-    const { ignored, value }: { readonly ignored: readonly string[]; readonly value: ReadListener } = readListener(any);
-    if (value.inbound === undefined || !isOwn(name, context)) continue;
+    const { ignored, value } = readListener(any);
+    if (!isOwn(value, context)) continue;
+    if (value.either?.notInbound !== undefined) refused.push(problemOf('listeners', name, value.either.notInbound));
+    if (value.inbound === undefined) continue;
     listeners.push(value.inbound);
     for (const field of ignored) entries.push({ at: placeOf(name), field, status: 'ignored' });
   }
   if (listeners.length === 0)
-    return { result: { inbound: withoutListener(context, entries) }, entries, problems: [], wanted: {} };
+    return { result: { inbound: withoutListener(context, entries) }, entries, problems: refused, wanted: {} };
   const ports = listeners.flatMap((listener) => listener.ports.map((port) => ({ ...port, listener: listener.name })));
   const routes = new Set(ports.flatMap(({ http }) => http?.routes ?? []));
   const problems = [
+    ...refused,
     ...conflicts(ports),
     ...[...routes].flatMap((name) => routeProblem(name, set.routes.get(name)) ?? []),
   ];
@@ -59,9 +63,9 @@ export function compileInbound(set: ResourceSet, context: CompileContext): Compi
 
 type Port = InboundPort & { readonly listener: string };
 
-/** Profile `grpc` asks for listeners by their names; others are not for this process. */
-function isOwn(name: string, { profile, serverListeners }: CompileContext): boolean {
-  return profile === 'istio' || serverListeners.includes(name);
+/** Profile `grpc` asks for listeners by their names; others are not for this process. istiod says which way one is for. */
+function isOwn({ either, inbound, name }: ReadListener, { profile, serverListeners }: CompileContext): boolean {
+  return profile === 'istio' ? inbound !== undefined && either === undefined : serverListeners.includes(name);
 }
 
 function placeOf(name: string): Provenance {

@@ -1,24 +1,46 @@
 import type { Any } from '../proto/any.ts';
-import { listenerSchema } from '../proto/envoy/listener.ts';
+import { type Listener, listenerSchema } from '../proto/envoy/listener.ts';
 import { type InboundListener, inboundListener, isInbound } from './inbound-listener.ts';
 import { type OutboundListener, outboundListenerOf } from './outbound-listener.ts';
 import { type Read, readerOf } from './reader.ts';
 
-/** A listener that can be used: for what this process serves, or for what it calls. */
+/** A listener that can be used: for what this process serves, for what it calls, or for either. */
 export interface ReadListener {
   readonly name: string;
   readonly inbound?: InboundListener;
   readonly outbound?: OutboundListener;
+  /** It does not say which of both it is for; who asked for it knows. */
+  readonly either?: {
+    /** Why it cannot be for what is served. */
+    readonly notInbound?: unknown;
+  };
 }
 
 /** Reads a listener. @throws ResourceError for one that cannot be used */
 export const readListener: (any: Any) => Read<ReadListener> = readerOf(
   'listeners',
   listenerSchema,
-  (message, note) => ({
-    name: message.name,
-    ...(isInbound(message)
-      ? { inbound: inboundListener(message, { path: '', note }) }
-      : { outbound: outboundListenerOf(message) }),
-  }),
+  (message, note): ReadListener => {
+    const { name } = message;
+    const inbound = isInbound(message);
+    if (inbound === undefined) return readEither(message);
+    if (!inbound) return { name, outbound: outboundListenerOf(message) };
+    return { name, inbound: inboundListener(message, { path: '', note }) };
+  },
 );
+
+function readEither(message: Listener): ReadListener {
+  const { name } = message;
+  let inbound: InboundListener;
+  try {
+    inbound = inboundListener(message, { path: '', note: () => {} });
+  } catch (error) {
+    return { name, outbound: outboundListenerOf(message), either: { notInbound: error } };
+  }
+  try {
+    return { name, inbound, outbound: outboundListenerOf(message), either: {} };
+  } catch {
+    // What demands something of callers is none for calls.
+    return { name, inbound, either: {} };
+  }
+}

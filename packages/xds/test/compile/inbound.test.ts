@@ -287,7 +287,8 @@ t.test('permissions and principals match what they name', async (t) => {
     ['and', { permissions: [{ and_rules: { rules: [{ any: true }, { destination_port: 80 }] } }] }, {}, false],
     ['or', { permissions: [{ or_rules: { rules: [{ destination_port: 80 }, { any: true }] } }] }, {}, true],
     ['server name', { permissions: [{ requested_server_name: { exact: 'web' } }] }, { sni: 'web' }, true],
-    ['no server name', { permissions: [{ requested_server_name: { safe_regex: { regex: '.*' } } }] }, {}, false],
+    ['no server name', { permissions: [{ requested_server_name: { safe_regex: { regex: '.*' } } }] }, {}, true],
+    ['some server name', { permissions: [{ requested_server_name: { safe_regex: { regex: '.+' } } }] }, {}, false],
     ['method', { permissions: [{ header: { name: ':method', string_match: { exact: 'GET' } } }] }, {}, true],
     [
       'host',
@@ -737,6 +738,16 @@ t.test('what would let more pass if it were left out is refused, with its field'
       virtualInbound([{ filters: [tcp], transport_socket: { name: 'x', typed_config: { type_url: 'x/y' } } }]),
       /transport_socket\.typed_config$/,
     ],
+    [
+      'chains by a tree',
+      virtualInbound(chains(1, 'STRICT', tcp), { filter_chain_matcher: {} }),
+      /^filter_chain_matcher$/,
+    ],
+    [
+      'another address before the bytes',
+      virtualInbound([{ filters: [tcp], use_proxy_proto: true }]),
+      /use_proxy_proto$/,
+    ],
     ['chains by address', chain({ prefix_ranges: [{ address_prefix: '10.0.0.1' }] }), /prefix_ranges$/],
     ['chains by peer', chain({ source_prefix_ranges: [{ address_prefix: '10.0.0.1' }] }), /source_prefix_ranges$/],
     ['chains by server name', chain({ server_names: ['a'] }), /server_names$/],
@@ -910,6 +921,21 @@ t.test('what would let more pass if it were left out is refused, with its field'
       t.match(refusal(listener), { field, code: 'ERR_MESH_CONFIG_INVALID' });
     });
   }
+});
+
+t.test('a listener of another name is for what is served if it was asked for, and then has to be usable', async (t) => {
+  const named = (filters: readonly Input<HttpFilter>[]): Any =>
+    grpcInbound(8_080, { filters: [http(filters)] }, { name: 'mine' });
+  const asked = { ...grpc, serverListeners: ['mine'] };
+  t.equal(allowed(compiled(named([rbac(anybody), router]), asked)), false);
+  t.equal(allowed(compiled(named([router]), asked)), true);
+  const plain = grpcInbound(8_080, { filter_chain_match: { server_names: ['a'] }, filters: [tcp] }, { name: 'mine' });
+  const { problems, result } = compileInbound(setOf(plain), asked);
+  t.match(problems, [{ resource: 'mine', field: 'filter_chains[0].filter_chain_match.server_names' }]);
+  t.equal(allowed(result.inbound), false);
+  const filtered = compileInbound(setOf(named([unknown('waf'), router])), asked);
+  t.match(filtered.problems, [{ resource: 'mine', unenforceable: true }]);
+  t.equal(allowed(filtered.result.inbound), false);
 });
 
 t.test('settings of one process that two listeners say differently let nobody in', async (t) => {

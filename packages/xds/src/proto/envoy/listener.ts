@@ -27,6 +27,7 @@ export interface Listener {
   readonly api_listener: ApiListener | undefined;
   readonly default_filter_chain: FilterChain | undefined;
   readonly bind_to_port: boolean | undefined;
+  readonly filter_chain_matcher: ChainMatcher | undefined;
 }
 
 export const listenerSchema: Schema<Listener> = schema<Listener>('envoy.config.listener.v3.Listener', {
@@ -55,6 +56,10 @@ export const listenerSchema: Schema<Listener> = schema<Listener>('envoy.config.l
       message(() => filterChainSchema),
     ),
     bind_to_port: single(26, wrapped(bool)),
+    filter_chain_matcher: single(
+      32,
+      message(() => chainMatcherSchema),
+    ),
   },
   ignored: {
     5: 'per_connection_buffer_limit_bytes',
@@ -77,7 +82,6 @@ export const listenerSchema: Schema<Listener> = schema<Listener>('envoy.config.l
     29: 'enable_reuse_port',
     30: 'enable_mptcp',
     31: 'ignore_global_conn_limit',
-    32: 'filter_chain_matcher',
     33: 'additional_addresses',
     34: 'max_connections_to_accept_per_socket_event',
     35: 'bypass_overload_manager',
@@ -101,10 +105,12 @@ export interface FilterChain {
   readonly filters: readonly NetworkFilter[];
   readonly transport_socket: TransportSocket | undefined;
   readonly name: string;
+  readonly use_proxy_proto: boolean | undefined;
 }
 
 export const filterChainSchema: Schema<FilterChain> = schema<FilterChain>('envoy.config.listener.v3.FilterChain', {
   fields: {
+    use_proxy_proto: single(4, wrapped(bool)),
     filter_chain_match: single(
       1,
       message(() => filterChainMatchSchema),
@@ -119,7 +125,15 @@ export const filterChainSchema: Schema<FilterChain> = schema<FilterChain>('envoy
     ),
     name: single(7, string),
   },
-  ignored: { 4: 'use_proxy_proto', 5: 'metadata', 8: 'on_demand_configuration', 9: 'transport_socket_connect_timeout' },
+  ignored: { 5: 'metadata', 8: 'on_demand_configuration', 9: 'transport_socket_connect_timeout' },
+});
+
+/** `xds.type.matcher.v3.Matcher`: that it is there is all that matters. */
+export type ChainMatcher = Readonly<Record<string, never>>;
+
+export const chainMatcherSchema: Schema<ChainMatcher> = schema<ChainMatcher>('xds.type.matcher.v3.Matcher', {
+  fields: {},
+  ignored: { 1: 'matcher_list', 2: 'matcher_tree', 3: 'on_no_match' },
 });
 
 /** `envoy.config.listener.v3.FilterChainMatch`. */
