@@ -47,6 +47,8 @@ const notReady: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'ERR_MESH_NO_IDENTITY',
 ]);
 const noCompression = 2;
+/** A timer for longer would fire at once; who waits for so long is not told by us. */
+const longestTimerMs = 2_147_483_000;
 
 /** One call of grpc-js as one request over the mesh. */
 export class MeshCall implements CallLike, IncomingReader {
@@ -122,7 +124,7 @@ export class MeshCall implements CallLike, IncomingReader {
       this.#finish(this.#deadlineStatus());
       return;
     }
-    if (leftMs !== Infinity) this.#cancelTimer = systemClock.after(leftMs + slackMs, this.#expire, true);
+    if (leftMs < longestTimerMs) this.#cancelTimer = systemClock.after(leftMs + slackMs, this.#expire, true);
     // What a call sends at once is one body then, which can be sent again.
     process.nextTick(this.#begin);
   }
