@@ -39,6 +39,8 @@ import type { Clusters } from './runtime/clusters.ts';
 import { EndpointState } from './runtime/endpoint.ts';
 import { dropAssertions } from './sanitize/outbound.ts';
 import { createSelector, type Destination, type Selector } from './select.ts';
+import { accessClientFilter } from './telemetry/access-client-filter.ts';
+import type { AccessLog } from './telemetry/access-log.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { marginMs } from './timeout/deadline-filter.ts';
@@ -68,6 +70,8 @@ export interface ClientPipelineDependencies {
   readonly breakers?: Breakers;
   /** How requests are hashed. Default: by what is in them, no address for those that nobody caused. */
   readonly hashes?: RequestHashes;
+  /** Absent: no calls are logged. */
+  readonly accessLog?: AccessLog | undefined;
   /** Absent: no spans. */
   readonly tracing?: ClientTracing | undefined;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
@@ -258,9 +262,11 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     composeTry,
   });
 
+  const { accessLog } = dependencies;
+  const outermost = accessLog === undefined ? [counted] : [counted, accessClientFilter(accessLog, clock)];
   return {
     // trace outside everything: the span covers waiting and retries; metrics outside route: a call without a route counts too
-    send: compose(tracing === undefined ? [counted] : [clientTraceFilter(tracing), counted], (call) => {
+    send: compose(tracing === undefined ? outermost : [clientTraceFilter(tracing), ...outermost], (call) => {
       try {
         return toRoute(call);
       } catch (error) {

@@ -28,6 +28,7 @@ import { destinationLabels } from './series-labels.ts';
 import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
+import type { AccessLog } from './telemetry/access-log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { callerLabels } from './telemetry/server-filter.ts';
 import type { ServerTracing } from './trace/server-filter.ts';
@@ -64,6 +65,7 @@ export interface InboundDependencies {
   readonly authorization?: AuthorizationOptions;
   /** Cuts connections of clients that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
+  readonly accessLog?: AccessLog | undefined;
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
   /** Absent: no spans. */

@@ -84,6 +84,8 @@ export type {
 } from './ratelimit/service.ts';
 export type { AuthorizerStatus } from './server-authorizers.ts';
 export type { RateLimitStatus } from './server-limits.ts';
+export type { AccessLogSettings } from './telemetry/access-log.ts';
+export type { LoggedQuery } from './telemetry/access-record.ts';
 export type { MetricFamily, MetricHistogram, MetricSample } from './telemetry/metric-family.ts';
 export {
   bucketBoundsMs,

@@ -23,6 +23,7 @@ import type { OutboundPolicy } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
 import type { Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
+import type { AccessLogSettings } from './telemetry/access-log.ts';
 import type { GrpcApplication } from './transport/grpc-hand-over.ts';
 import type { AcceptorLimits as InboundLimits } from './transport/limits.ts';
 
@@ -159,6 +160,11 @@ export interface MeshOptions {
    * configuration (Istio's Telemetry and MeshConfig; default 1 %). Default: no spans; contexts are handed on.
    */
   readonly tracing?: MeshTracer;
+  /**
+   * One line for each request, inbound and outbound, in Istio's format: where to, and which. `false`: none, whatever the
+   * configuration says. Default: what the configuration says (MeshConfig `accessLogFile`), else none, as in Istio.
+   */
+  readonly accessLog?: AccessLogSettings | false;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

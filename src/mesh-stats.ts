@@ -120,6 +120,8 @@ export interface MeshStats {
   /** What was accepted and refused of configuration. */
   readonly config: ConfigCounts;
   readonly requests: readonly SeriesSnapshot[];
+  /** Lines of the access log that were dropped: who reads them is too slow, or they cannot be written. */
+  readonly accessLogDropped: number;
   /** Connections of `mesh.connect` and `mesh.listenTcp`. */
   readonly tcp: readonly TcpSeriesSnapshot[];
   readonly endpoints: readonly EndpointStatus[];

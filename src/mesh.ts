@@ -25,6 +25,8 @@ import { createMeshTracing } from './mesh-tracing.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
+import { createAccessLog } from './telemetry/access-log.ts';
+import { createLineWriter } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createDocumentFetch } from './transport/fetch-document.ts';
 import { createTrustWatch } from './transport/trust-watch.ts';
@@ -51,6 +53,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const metrics = createMetrics({ clock });
   const events = createEmitter<MeshEvents>(logger);
   const config = createConfigStore();
+  const accessLog =
+    options.accessLog === false ? undefined : createAccessLog(clock, (to) => createLineWriter(to, clock, logger));
+  if (options.accessLog !== false) accessLog?.use(options.accessLog);
   const configSource = configSourceOf(options, settings, clock);
   const identitySource = identitySourceOf(options, settings, clock, random);
   // Where nobody chose a trust domain, the certificate says which it is.
@@ -66,6 +71,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     createMeshTracing(options.tracing, { workload, clock, random, logger, environment: process.env });
   const outbound = createOutbound({
     tracing: tracing?.client,
+    accessLog,
     workload,
     clock,
     trustWatch,
@@ -107,6 +113,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   });
   const inbound = createInbound({
     tracing: tracing?.server,
+    accessLog,
     workload,
     clock,
     trustWatch,
@@ -136,6 +143,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
       tracing?.use(snapshot);
+      if (options.accessLog === undefined) accessLog?.use(snapshot.accessLog);
       keys.use(snapshot.inbound.requestAuthentication ?? []);
       reportAuthorizers(snapshot, options, logger);
       events.emit('config', { version: snapshot.version, report });
@@ -215,6 +223,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       await outbound.close(settings.drainGraceMs);
       await options.rateLimitService?.close?.();
       await tracing?.close();
+      await accessLog?.close();
     } finally {
       stop.abort();
       identity?.close();
@@ -264,6 +273,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         config: configCounts(counts),
         requests: metrics.snapshot(),
         tcp: metrics.connections(),
+        accessLogDropped: accessLog?.dropped ?? 0,
         endpoints: outbound.endpoints(),
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),

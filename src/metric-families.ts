@@ -79,6 +79,12 @@ function meshFamilies(stats: MeshStats, health: MeshHealth): readonly MetricFami
       samples: one(health.warnings.length),
     },
     {
+      name: 'inmesh_access_log_dropped_total',
+      help: 'Lines of the access log that were dropped.',
+      type: 'counter',
+      samples: one(stats.accessLogDropped),
+    },
+    {
       name: 'inmesh_config_info',
       help: 'Version of the configuration in force.',
       type: 'gauge',

@@ -34,6 +34,7 @@ import type { EndpointState } from './runtime/endpoint.ts';
 import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
 import { createSourceLabels } from './series-labels.ts';
+import type { AccessLog } from './telemetry/access-log.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import type { ClientTracing } from './trace/client-filter.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
@@ -66,6 +67,7 @@ export interface OutboundDependencies {
   breakerChanged?(status: BreakerStatus): void;
   /** Absent: no spans. */
   readonly tracing?: ClientTracing | undefined;
+  readonly accessLog?: AccessLog | undefined;
   /** A file that TLS of a cluster needs cannot be read. */
   fileUnreadable(cluster: string, file: string, error: Error): void;
 }
@@ -181,6 +183,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     faults,
     tracing: dependencies.tracing,
     series: seriesWithout,
+    accessLog: dependencies.accessLog,
   });
   const dispatcher = new MeshDispatcher({
     send: pipeline.send,

@@ -40,6 +40,8 @@ import { destinationLabels } from './series-labels.ts';
 import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthorizers } from './server-authorizers.ts';
 import { corsFilters } from './server-cors.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
+import type { AccessLog } from './telemetry/access-log.ts';
+import { arrivalOf, logServed } from './telemetry/access-server-record.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
@@ -81,6 +83,8 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly loadReports?: 'asked' | 'always' | 'never';
   /** How refusals are written. Default `text`. */
   readonly errorFormat?: ErrorFormat;
+  /** Absent: no requests are logged. */
+  readonly accessLog?: AccessLog | undefined;
   /** Header fields of a request. Default 100. */
   readonly maxHeaders?: number | undefined;
   /** Absent: no spans. */
@@ -118,7 +122,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const trace = tracing === undefined ? [] : [serverTraceFilter(tracing)];
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, destinationLabels(dependencies.workload));
-  const metrics = serverMetricsFilter(clock, seriesOf);
+  const { accessLog } = dependencies;
+  const metrics = serverMetricsFilter(clock, seriesOf, accessLog);
   const deadline = inboundDeadlineFilter(clock);
   const propagated = dependencies.propagateHeaders ?? [];
   const reporting = dependencies.loadReports ?? 'asked';
@@ -226,7 +231,11 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     if (call.handed) throw error;
     const failure = failureOf(error);
     call.flag = failure.flag;
-    if (!call.observed) seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
+    if (!call.observed) {
+      seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
+      const end = { status: failure.status, flags: failure.flag };
+      if (accessLog?.on === true) logServed(accessLog, clock, call, arrivalOf(call), end);
+    }
     const detail = call.authorization?.detail;
     const why = detail === undefined || detail === '' ? {} : { detail };
     const path = call.path || pathToLog(call.request.url);

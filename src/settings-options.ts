@@ -3,6 +3,7 @@ import type { MeshOptions } from './mesh-api.ts';
 import type { Workload } from './model/workload.ts';
 import { unknown } from './settings-sources.ts';
 import { type Setting, settingsTable } from './settings-table.ts';
+import { formatOf } from './telemetry/access-log.ts';
 
 /** Says what is wrong with a value, or nothing. */
 type Check = (value: unknown) => string | undefined;
@@ -50,6 +51,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   rateLimitService: withMethods('a RateLimitService', 'shouldRateLimit'),
   externalAuthorization: withMethods('an ExternalAuthorization', 'check'),
   tracing: withMethods('a tracer', 'start'),
+  accessLog: accessLogProblem,
   logger: withMethods('an object with the methods debug, info, warn and error', 'debug', 'info', 'warn', 'error'),
   clock: withMethods('a Clock', 'now', 'wallNow', 'after'),
   random: (value) => (typeof value === 'function' ? undefined : `must be a function, got ${showValue(value)}`),
@@ -89,4 +91,31 @@ function isObject(value: unknown): value is object {
 
 function hasMethods(value: unknown, names: readonly string[]): boolean {
   return isObject(value) && names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function');
+}
+
+function accessLogProblem(value: unknown): string | undefined {
+  if (value === false) return undefined;
+  const example = "such as { to: 'stdout', encoding: 'json' }, or false";
+  if (!isObject(value)) return `must be an object ${example}, got ${showValue(value)}`;
+  const { encoding, format, query, to, ...others } = value as Readonly<Record<string, unknown>>;
+  const [other] = Object.keys(others);
+  if (other !== undefined) return `${other} ${unknown('field', other, ['to', 'encoding', 'format', 'query'])}`;
+  if (typeof to !== 'function' && (typeof to !== 'string' || to === '')) {
+    return `to: must be stdout, stderr, a file or a function, got ${showValue(to)}`;
+  }
+  if (encoding !== undefined && encoding !== 'text' && encoding !== 'json') {
+    return `encoding: must be text or json, got ${showValue(encoding)}`;
+  }
+  if (query !== undefined && query !== 'redact' && query !== 'keep' && query !== 'omit') {
+    return `query: must be redact, keep or omit, got ${showValue(query)}`;
+  }
+  if (format === undefined) return undefined;
+  const texts = typeof format === 'string' ? [format] : isObject(format) ? Object.values(format) : [undefined];
+  if (!texts.every((each) => typeof each === 'string')) {
+    return `format: must be a text or an object of texts, got ${showValue(format)}`;
+  }
+  const unknownOperators = formatOf({ format: format as string | Record<string, string> }).unknown;
+  return unknownOperators.length === 0
+    ? undefined
+    : `format: has operators that are not known here: ${unknownOperators.join(' ')}`;
 }

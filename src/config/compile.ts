@@ -244,6 +244,7 @@ function compileAll(
     ...(callers === undefined ? {} : { callers }),
     ...(trust === undefined ? {} : { trust }),
     ...(tracing === undefined ? {} : { tracing }),
+    ...(mesh.accessLog === undefined ? {} : { accessLog: mesh.accessLog }),
   };
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });

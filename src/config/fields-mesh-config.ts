@@ -22,7 +22,7 @@ import {
 
 const noProxy = 'there is no proxy process';
 const gateways = 'configures ingress gateways';
-const accessLog = 'there is no access log yet';
+const accessLog = 'the access log goes to standard output, a file or a function';
 const fromIdentitySource = 'certificates and roots come from the identity source';
 const statNames = 'metrics carry labels instead of composed names';
 
@@ -115,10 +115,13 @@ const meshFields: Readonly<Record<string, Field>> = object({
     accessLogging: ignored(any, accessLog),
   }),
   defaultConfig: meshProxyConfig,
+  accessLogFile: enforced(string(), '`/dev/stdout` and `/dev/stderr`; files are for the option `accessLog`'),
+  accessLogFormat: approximated(
+    string({ anyCharacter: true }),
+    'operators that have no meaning in a process are `-` in every line',
+  ),
+  accessLogEncoding: enforced(oneOfValues('TEXT', 'JSON')),
   ...allIgnored(accessLog, {
-    accessLogFile: string(),
-    accessLogFormat: any,
-    accessLogEncoding: oneOfValues('TEXT', 'JSON'),
     enableEnvoyAccessLogService: boolean,
     disableEnvoyListenerLog: boolean,
   }),

@@ -1,6 +1,7 @@
 import type { PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
+import { type AccessLogSpec, compileAccessLog } from './access-log.ts';
 import { type CertificateDataSpec, compileTrustAnchors } from './ca-certificates.ts';
 import { unknownField } from './check.ts';
 import type { Collector } from './collector.ts';
@@ -29,7 +30,7 @@ import type { GatewayTopologySpec } from './trusted-proxies.ts';
 import { durationMs } from './values.ts';
 
 /** Istio `MeshConfig`, as far as it has an effect. */
-export interface MeshSpec {
+export interface MeshSpec extends AccessLogSpec {
   readonly outboundTrafficPolicy?: { readonly mode?: OutboundPolicy };
   readonly trustDomain?: string;
   readonly trustDomainAliases?: readonly string[];
@@ -115,6 +116,7 @@ export function compileMeshConfig(
   }
   reportOverrides(first, spec, path, overrides, collector);
   const trustAnchors = compileTrustAnchors(first, spec.caCertificates, [...path, 'caCertificates'], collector);
+  const accessLog = compileAccessLog(first, spec, path, collector);
   const trusted = spec.defaultConfig?.gatewayTopology?.numTrustedProxies;
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
   return {
@@ -136,6 +138,7 @@ export function compileMeshConfig(
       [...path, 'defaultConfig', 'proxyHeaders'],
       collector,
     ),
+    ...(accessLog === undefined ? {} : { accessLog }),
     ...(trusted === undefined ? {} : { numTrustedProxies: trusted }),
     authorizers: compileExtensionProviders(first, spec.extensionProviders, [...path, 'extensionProviders'], collector),
     ...tracingOf(first, spec, path, collector),

@@ -1,3 +1,4 @@
+import type { AccessLogPolicy } from '../model/access-log.ts';
 import type { TcpKeepalive } from '../model/cluster.ts';
 import type { ForwardClientCert, PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
@@ -41,6 +42,8 @@ export interface MeshSettings {
   readonly authorizers: readonly NamedAuthorizer[];
   /** What it says of tracing; absent: nothing. */
   readonly tracing?: MeshTracing;
+  /** Absent: none. */
+  readonly accessLog?: AccessLogPolicy;
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */

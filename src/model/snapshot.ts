@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { AccessLogPolicy } from './access-log.ts';
 import type { AuthorizationPolicy } from './authorization.ts';
 import type { Cluster } from './cluster.ts';
 import type { InboundPolicy } from './inbound.ts';
@@ -32,6 +33,8 @@ export interface Snapshot {
   readonly callers?: Callers;
   /** Present where the mesh says more of trust than the identity source. */
   readonly trust?: MeshTrust;
+  /** Absent: no access log, Istio's default. */
+  readonly accessLog?: AccessLogPolicy;
   /** What is traced, where there is a tracer. Absent: `defaultTracingPolicy`. */
   readonly tracing?: TracingPolicy;
 }
@@ -64,6 +67,7 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     inbound: keep(previous.inbound, next.inbound),
     ...(next.egress === undefined ? {} : { egress: keep(previous.egress, next.egress) }),
     ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
+    ...(next.accessLog === undefined ? {} : { accessLog: keep(previous.accessLog, next.accessLog) }),
     ...(next.trust === undefined ? {} : { trust: keep(previous.trust, next.trust) }),
     ...(next.tracing === undefined ? {} : { tracing: keep(previous.tracing, next.tracing) }),
   });

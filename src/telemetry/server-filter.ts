@@ -3,6 +3,8 @@ import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
+import type { AccessLog } from './access-log.ts';
+import { arrivalOf, logServed } from './access-server-record.ts';
 import type { SeriesLabels } from './labels.ts';
 import type { Metrics } from './metrics.ts';
 import { notCounted, notGrpc } from './outcome.ts';
@@ -53,25 +55,26 @@ export function serverSeries(metrics: Metrics, labels: ServerLabels): (peer: Pee
 export function serverMetricsFilter(
   clock: Clock,
   seriesOf: (peer: Peer | undefined) => Series,
+  log?: AccessLog,
 ): Filter<ServerCall, void> {
   return (call, next) => {
     call.observed = true;
     const { socket } = call.request;
     const readBefore = socket?.bytesRead ?? 0;
     const writtenBefore = socket?.bytesWritten ?? 0;
+    const arrival = log?.on === true ? arrivalOf(call) : undefined;
     call.response.on('close', () => {
       const { response } = call;
       const status = response.headersSent ? response.statusCode : 0;
       const flag = response.writableFinished ? call.flag : 'DC';
       const counts = countsBytes(call);
-      seriesOf(call.peer).record(
-        status,
-        flag,
-        clock.now() - call.startedAt,
-        counts ? requestBytes(call, socket.bytesRead - readBefore) : notCounted,
-        counts ? Math.max(0, socket.bytesWritten - writtenBefore) : notCounted,
-        grpcStatus(call, status),
-      );
+      const received = counts ? requestBytes(call, socket.bytesRead - readBefore) : notCounted;
+      const sent = counts ? Math.max(0, socket.bytesWritten - writtenBefore) : notCounted;
+      const durationMs = clock.now() - call.startedAt;
+      seriesOf(call.peer).record(status, flag, durationMs, received, sent, grpcStatus(call, status));
+      if (log !== undefined && arrival !== undefined) {
+        logServed(log, clock, call, arrival, { status, flags: flag, received, sent });
+      }
     });
     return next(call);
   };

@@ -159,7 +159,7 @@ trustDomain: cluster.local
 `),
   );
   for (const remark of remarks()) t.match(remark, /ConfigMap data\.mesh\.\S+ (ignored|approximated): \S/, remark);
-  t.equal(remarks().length, 13);
+  t.equal(remarks().length, 11);
 });
 
 t.test('connectTimeout is that of clusters whose DestinationRule has none', async (t) => {

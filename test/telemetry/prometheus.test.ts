@@ -318,6 +318,7 @@ const stats: MeshStats = {
   identityHealth: { state: 'due', expirySeconds: 90_000, updates: 3, rejected: 1, lost: 2 },
   requests: [],
   tcp: [],
+  accessLogDropped: 0,
   endpoints: [{ cluster: 'c', address: '10.0.0.1:80', workload: 'w', healthy: false, inFlight: 2, ejections: 4 }],
   clusters: [
     {

@@ -1,0 +1,51 @@
+/** What an access log knows of one request; made when the request has ended, and only where there is a log. */
+export interface AccessRecord {
+  readonly direction: 'inbound' | 'outbound';
+  /** Milliseconds since the epoch. */
+  readonly startTimeMs: number;
+  readonly durationMs: number;
+  readonly method: string;
+  /** With its query as the settings of the log want it. */
+  readonly path: string;
+  readonly authority: string;
+  readonly protocol: string;
+  /** 0: no response. */
+  readonly status: number;
+  readonly flags: string;
+  /** Why the response has its status: `via_upstream`, or what refused it. */
+  readonly details: string;
+  readonly bytesReceived: number | undefined;
+  readonly bytesSent: number | undefined;
+  readonly upstreamHost: string;
+  readonly upstreamCluster: string;
+  readonly transportFailure: string;
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  /** SPIFFE ID of the caller. */
+  readonly peer: string;
+  readonly serverName: string;
+  readonly routeName: string;
+  readonly tries: number;
+  /** `name` is lower case. */
+  requestHeader(name: string): string | undefined;
+  responseHeader(name: string): string | undefined;
+}
+
+/** What becomes of queries, in which there may be secrets: values become `*`, all stays, or nothing. */
+export type LoggedQuery = 'redact' | 'keep' | 'omit';
+
+/** A path as it is logged. */
+export function loggedPath(target: string, query: LoggedQuery): string {
+  const at = target.search(/[?#]/);
+  if (at === -1 || query === 'keep') return target;
+  const path = target.slice(0, at);
+  if (query === 'omit' || target[at] === '#') return path;
+  const names = target
+    .slice(at + 1, at + 1 + maxQuery)
+    .split('#', 1)[0]
+    ?.split('&')
+    .map((pair) => (pair.includes('=') ? `${pair.slice(0, pair.indexOf('='))}=*` : pair === '' ? '' : '*'));
+  return `${path}?${names?.join('&')}`;
+}
+
+const maxQuery = 2_048;

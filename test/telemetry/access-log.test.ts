@@ -1,0 +1,309 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { compile } from '../../src/config/compile.ts';
+import { parseYaml } from '../../src/config/yaml.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { createMesh } from '../../src/mesh.ts';
+import type { Mesh, MeshOptions } from '../../src/mesh-api.ts';
+import { istioJsonFormat, istioTextFormat, jsonFormat, textFormat } from '../../src/telemetry/access-format.ts';
+import { createAccessLog, type LineWriter } from '../../src/telemetry/access-log.ts';
+import { type AccessRecord, loggedPath } from '../../src/telemetry/access-record.ts';
+import { createLineWriter } from '../../src/telemetry/line-writer.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { rawExchange } from '../support/inbound.ts';
+
+const record = (changes: Partial<AccessRecord> = {}, headers: Record<string, string> = {}): AccessRecord => ({
+  direction: 'inbound',
+  startTimeMs: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+  durationMs: 12.4,
+  method: 'GET',
+  path: '/reviews/1',
+  authority: 'reviews:9080',
+  protocol: 'HTTP/1.1',
+  status: 200,
+  flags: '',
+  details: 'via_upstream',
+  bytesReceived: 0,
+  bytesSent: 295,
+  upstreamHost: '10.0.0.7:9080',
+  upstreamCluster: 'inbound|9080||',
+  transportFailure: '',
+  localAddress: '10.0.0.7:9080',
+  remoteAddress: '10.0.0.8:4242',
+  peer: 'spiffe://td/ns/shop/sa/web',
+  serverName: 'outbound_.9080_._.reviews.shop.svc.cluster.local',
+  routeName: 'default',
+  tries: 1,
+  requestHeader: (name) => headers[name],
+  responseHeader: (name) => headers[name],
+  ...changes,
+});
+
+t.test("Istio's default format", async (t) => {
+  const headers = { 'user-agent': 'curl', 'x-request-id': 'abc' };
+  t.equal(
+    textFormat(istioTextFormat).write(record({}, headers)),
+    '[2026-01-02T03:04:05.006Z] "GET /reviews/1 HTTP/1.1" 200 - via_upstream - "-" 0 295 12 - "-" "curl" "abc" ' +
+      '"reviews:9080" "10.0.0.7:9080" inbound|9080|| - 10.0.0.7:9080 10.0.0.8:4242 ' +
+      'outbound_.9080_._.reviews.shop.svc.cluster.local default\n',
+  );
+  const json = JSON.parse(jsonFormat(istioJsonFormat).write(record({}, headers)));
+  t.match(json, { duration: 12, response_code: 200, response_flags: null, user_agent: 'curl', x_forwarded_for: null });
+  t.same(Object.keys(json), Object.keys(istioJsonFormat));
+  t.same(textFormat(istioTextFormat).unknown, []);
+});
+
+t.test('operators of a format', async (t) => {
+  const headers = { 'x-a': '12345', authorization: 'Bearer abcdefgh', cookie: 'sid=1', 'x-api-key': 'k' };
+  for (const [format, line] of [
+    ['%REQ(X-A)%', '12345'],
+    ['%REQ(X-B?X-A)%', '12345'],
+    ['%REQ(X-A):3%', '123'],
+    ['%REQ(X-B)%', '-'],
+    ['%REQ(X-B?:PATH)%', '/reviews/1'],
+    ['%RESP(x-a)%', '12345'],
+    ['100%% %RESPONSE_CODE%', '100% 200'],
+    ['%DOWNSTREAM_PEER_URI_SAN%', 'spiffe://td/ns/shop/sa/web'],
+    ['%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', '10.0.0.8'],
+    ['%UPSTREAM_REQUEST_ATTEMPT_COUNT%', '1'],
+    // no secret, whoever asks for it
+    ['%REQ(AUTHORIZATION)% %REQ(COOKIE)% %REQ(X-API-KEY)%', '[redacted] [redacted] [redacted]'],
+    ['plain', 'plain'],
+    ['', ''],
+  ] as const) {
+    t.equal(textFormat(format).write(record({}, headers)), `${line}\n`, format);
+  }
+  const strange = textFormat('%WHAT% %REQ()% %REQ(A?B?C)% %PROTOCOL(x)% %__proto__% %constructor%');
+  t.same(strange.unknown, ['%WHAT%', '%REQ()%', '%REQ(A?B?C)%', '%PROTOCOL(x)%']);
+  t.equal(strange.write(record()), '- - - - %__proto__% %constructor%\n');
+});
+
+t.test('OBS-001 OBS-002 nothing that a caller sends makes a line, or ends its field', async (t) => {
+  const evil = ['a\r\nFAKE', '"', '\\"', '\u2028FAKE', '\x1b[31m', '\ud800', '\x00', 'x'.repeat(100_000)];
+  for (const [at, value] of evil.entries()) {
+    const strange = record({ path: value, authority: value, serverName: value, peer: value }, { 'user-agent': value });
+    const line = textFormat(istioTextFormat).write(strange);
+    t.equal(line.match(/[\p{Cc}\u2028\u2029]/gu)?.length, 1, `${at}: one line feed`);
+    // An even number of quotes that are not escaped: those of the format.
+    t.equal(line.replace(/\\./g, '').split('"').length - 1, 14, `${at}: quotes`);
+    const json = jsonFormat(istioJsonFormat).write(strange);
+    t.equal(json.match(/[\p{Cc}\u2028\u2029]/gu)?.length, 1);
+    t.ok(JSON.parse(json));
+    t.ok(line.length < 40_000);
+  }
+});
+
+t.test('OBS-005 values of queries, and tokens anywhere, are not logged', async (t) => {
+  const jwt = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
+  for (const [target, query, path] of [
+    ['/a?access_token=x&b=1', 'redact', '/a?access_token=*&b=*'],
+    [`/a?${jwt}`, 'redact', '/a?*'],
+    ['/a?b=1#c', 'redact', '/a?b=*'],
+    ['/a?', 'redact', '/a?'],
+    ['/a?b=1', 'omit', '/a'],
+    ['/a?b=1', 'keep', '/a?b=1'],
+    ['/a#b?c=1', 'redact', '/a'],
+    ['/a', 'redact', '/a'],
+  ] as const) {
+    t.equal(loggedPath(target, query), path, `${target} ${query}`);
+  }
+  t.notMatch(textFormat('%REQ(:PATH)% %REQ(REFERER)%').write(record({ path: `/${jwt}` }, { referer: jwt })), 'eyJ');
+});
+
+t.test('lines are written together, after a second or when there are many; a slow reader loses some', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'inmesh-access-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const clock = fakeClock();
+  const file = join(folder, 'access.log');
+  const writer = createLineWriter(file, clock, silentLogger);
+  writer.write('one\n');
+  writer.write('two\n');
+  await writer.close();
+  const more = createLineWriter(file, clock, silentLogger);
+  more.write('three\n');
+  clock.advance(1_000);
+  await more.close();
+  t.equal(readFileSync(file, 'utf8'), 'one\ntwo\nthree\n', 'what was there stays');
+  const errors: string[] = [];
+  const nowhere = createLineWriter(join(folder, 'none/access.log'), clock, {
+    ...silentLogger,
+    error: (_, message) => void errors.push(message),
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let i = 0; i < 3; i++) nowhere.write('x\n');
+  await nowhere.close();
+  t.equal(nowhere.dropped, 3);
+  t.equal(errors.length, 1);
+  const throwing = createLineWriter(
+    () => {
+      throw new Error('no');
+    },
+    clock,
+    silentLogger,
+  );
+  throwing.write('x');
+  t.equal(throwing.dropped, 1);
+});
+
+t.test('settings may change while it runs', async (t) => {
+  const opened: string[] = [];
+  const closed: string[] = [];
+  const lines: string[] = [];
+  const open = (to: unknown): LineWriter => {
+    opened.push(String(to));
+    return {
+      write: (line) => void lines.push(line),
+      dropped: 1,
+      flush: async () => {},
+      close: async () => void closed.push(String(to)),
+    };
+  };
+  const log = createAccessLog(fakeClock(), open);
+  t.equal(log.on, false);
+  log.write(record());
+  log.use({ to: 'stdout', format: 'a' });
+  log.write(record());
+  log.use({ to: 'stdout', format: 'b' });
+  log.write(record());
+  t.same([opened, lines], [['stdout'], ['a\n', 'b\n']], 'the same place stays open');
+  log.use(undefined);
+  t.same([log.on, closed, log.dropped], [false, ['stdout'], 1]);
+});
+
+const shop = `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a, namespace: shop}
+spec:
+  hosts: [a.shop.svc.cluster.local]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.0.1, ports: {http: PORT}}]
+`;
+
+async function meshOf(t: Test, yaml: string, options: MeshOptions): Promise<Mesh> {
+  const workload = {
+    name: 'web',
+    namespace: 'shop',
+    serviceAccount: 'web',
+    labels: {},
+    trustDomain: 'td',
+    clusterDomain: 'cluster.local',
+  };
+  const mesh = createMesh({
+    workload,
+    identity: false,
+    config: {
+      name: 'test',
+      async run(sink) {
+        const result = compile(parseYaml(yaml, 'a.yaml').documents, { workload });
+        if (result.ok) sink.update(result.snapshot, result.report);
+        else sink.reject(result.problems);
+      },
+    },
+    drainDelayMs: 0,
+    ...options,
+  });
+  t.teardown(() => mesh.close());
+  await mesh.ready(5_000);
+  return mesh;
+}
+
+t.test('both directions are logged, what is refused too', async (t) => {
+  const lines: Record<string, unknown>[] = [];
+  const format = {
+    path: '%REQ(:PATH)%',
+    code: '%RESPONSE_CODE%',
+    flags: '%RESPONSE_FLAGS%',
+    host: '%UPSTREAM_HOST%',
+    cluster: '%UPSTREAM_CLUSTER%',
+    received: '%BYTES_RECEIVED%',
+    details: '%RESPONSE_CODE_DETAILS%',
+    answer: '%RESP(X-ANSWER)%',
+  };
+  const accessLog = { to: (line: string) => void lines.push(JSON.parse(line)), format };
+  const inbound = await meshOf(t, '', { accessLog });
+  const server = await inbound.listen(
+    (request, response) => {
+      request.url = '/changed';
+      response.setHeader('x-answer', 'yes').end('hello');
+    },
+    { port: 0, host: '127.0.0.1' },
+  );
+  const outbound = await meshOf(t, shop.replace('PORT', String(server.port)), { accessLog });
+  const answer = await outbound.fetch('http://a.shop/path?secret=1', { method: 'POST', body: 'body' });
+  await answer.text();
+  await rawExchange(server.port, 'GET /%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await server.close(0);
+  t.equal((await outbound.fetch('http://a.shop/')).status, 503);
+  await new Promise(setImmediate);
+  const path = '/path?secret=*';
+  const own = `127.0.0.1:${server.port}`;
+  const find = (cluster: string): unknown =>
+    lines.find((line) => line['path'] === path && String(line['cluster']).startsWith(cluster));
+  const [served, called, refused] = [find('inbound'), find('outbound'), lines.find(({ code }) => code === 400)];
+  t.match(served, { code: 200, flags: null, host: own, received: 4, details: 'via_upstream', answer: 'yes' });
+  t.match(called, {
+    code: 200,
+    host: own,
+    cluster: 'outbound|80||a.shop.svc.cluster.local',
+    received: 4,
+    answer: 'yes',
+  });
+  t.match(refused, { flags: 'DPE', details: 'refused_by_mesh', host: null });
+  t.match(
+    lines.find((line) => line['code'] === 0 || line['code'] === 503),
+    { path: '/' },
+    'one that reached nobody',
+  );
+});
+
+t.test('MeshConfig turns it on, for the streams of the process; false turns it off', async (t) => {
+  const mesh = (fields: string): string => `
+apiVersion: inmesh.dev/v1
+kind: MeshConfig
+metadata: {name: mesh}
+spec: {${fields}}
+`;
+  const workload = {
+    name: 'web',
+    namespace: 'shop',
+    serviceAccount: 'web',
+    labels: {},
+    trustDomain: 'td',
+    clusterDomain: 'cluster.local',
+  };
+  const read = (fields: string) => {
+    const result = compile(parseYaml(mesh(fields), 'a.yaml').documents, { workload });
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    const notes = result.report.entries.filter(({ status }) => status === 'ignored').map(({ field }) => field);
+    return { log: result.snapshot.accessLog, notes };
+  };
+  t.same(read(''), { log: undefined, notes: [] });
+  t.same(read('accessLogFile: /dev/stdout').log, { to: 'stdout', encoding: 'text' });
+  t.same(read('accessLogFile: /dev/stderr, accessLogEncoding: JSON').log, { to: 'stderr', encoding: 'json' });
+  t.same(read(`accessLogFile: /dev/stdout, accessLogEncoding: JSON, accessLogFormat: '{"a":"%PROTOCOL%"}'`).log, {
+    to: 'stdout',
+    encoding: 'json',
+    format: { a: '%PROTOCOL%' },
+  });
+  t.match(read(`accessLogFile: /dev/stdout, accessLogEncoding: JSON, accessLogFormat: '{"a":{}}'`), {
+    log: { encoding: 'json' },
+    notes: ['spec.accessLogFormat'],
+  });
+  t.match(read('accessLogFile: /etc/cron.d/evil'), { log: undefined, notes: ['spec.accessLogFile'] });
+  for (const [accessLog, message] of [
+    [{}, /to: must be/],
+    [{ to: '' }, /to: must be/],
+    [{ to: 'stdout', encoding: 'xml' }, /encoding: must be/],
+    [{ to: 'stdout', query: 'all' }, /query: must be/],
+    [{ to: 'stdout', format: '%WHAT%' }, /%WHAT%/],
+    [{ to: 'stdout', format: { a: 1 } }, /format: must be/],
+    [{ to: 'stdout', file: 'x' }, /file/],
+    ['stdout', /must be an object/],
+  ] as const) {
+    t.throws(() => createMesh({ accessLog: accessLog as never }), { message });
+  }
+});
