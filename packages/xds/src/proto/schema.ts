@@ -32,12 +32,16 @@ export interface Schema<T> {
 export interface Reading {
   /** A field was there that nobody reads: `lb_subset_config`, or `#77` where its name is not known either. */
   ignored?(path: string): void;
-  /** Where reading is: `filter_chains[0].filters[1]`. */
-  readonly path: string[];
+  /** Where reading is, names of fields and positions in them: `filter_chains`, 0, `filters`, 1. */
+  readonly path: (string | number)[];
 }
 
 /** Messages within messages; as protobuf's own readers have it. */
 const maxDepth = 100;
+
+/** What repeated fields and maps are before anything was read: most stay so, and need none of their own. */
+const nothing: readonly never[] = [];
+const noEntries: ReadonlyMap<string, never> = new Map<string, never>();
 
 interface SchemaParts<T> {
   /** By the name that the `.proto` file gives them. */
@@ -103,18 +107,17 @@ export function repeated<T>(number: number, kind: Kind<T>): Field<readonly Exclu
     number,
     label: 'repeated',
     kind: kind as Kind<unknown>,
-    initial: () => [],
+    initial: () => nothing,
     read(reader, type, before, reading, name) {
-      const list = before as Item[];
-      const item = (): void => {
-        reading.path.push(`${name}[${list.length}]`);
-        list.push(kind.read(reader, reading) as Item);
-        reading.path.pop();
-      };
-      if (type === kind.wire) item();
-      else if (type === WireType.LengthDelimited)
-        for (const end = reader.uint32() + reader.pos; reader.pos < end; ) item();
-      else return passOver(reader, type, number, before);
+      const isPacked = type !== kind.wire;
+      if (isPacked && type !== WireType.LengthDelimited) return passOver(reader, type, number, before);
+      const list = before === nothing ? [] : (before as Item[]);
+      const { path } = reading;
+      path.push(name, list.length);
+      const end = isPacked ? reader.uint32() + reader.pos : 0;
+      if (!isPacked) list.push(kind.read(reader, reading) as Item);
+      else while (reader.pos < end) list.push(kind.read(reader, reading) as Item);
+      path.length -= 2;
       return list;
     },
     write(out, values) {
@@ -132,7 +135,7 @@ export function mapOf<T>(number: number, kind: Kind<T>): Field<ReadonlyMap<strin
     number,
     label: 'map',
     kind: kind as Kind<unknown>,
-    initial: () => new Map<string, T>(),
+    initial: () => noEntries,
     read(reader, type, before, reading, name) {
       if (type !== WireType.LengthDelimited) return passOver(reader, type, number, before);
       const end = reader.uint32() + reader.pos;
@@ -146,7 +149,7 @@ export function mapOf<T>(number: number, kind: Kind<T>): Field<ReadonlyMap<strin
         else reader.skip(partType, part);
       }
       reading.path.pop();
-      return (before as Map<string, T>).set(key, value);
+      return (before === noEntries ? new Map<string, T>() : (before as Map<string, T>)).set(key, value);
     },
     write(out, values) {
       for (const [key, value] of values) {
@@ -175,28 +178,52 @@ export function readFields<T>(
   reading: Reading,
   before?: T,
 ): T {
-  if (reading.path.length > maxDepth) throw new Error(`${name}: more than ${maxDepth} messages in each other`);
+  if (isTooDeep(reading.path)) throw new Error(`${name}: more than ${maxDepth} messages in each other`);
   const end = reader.pos + length;
   if (end > reader.len) throw new Error(`${name}: the message ends before its last field does`);
-  const result = (before ?? Object.fromEntries(fields.map(([field, { initial }]) => [field, initial()]))) as Record<
-    string,
-    unknown
-  >;
+  const result = (before ?? empty(fields)) as Record<string, unknown>;
   while (reader.pos < end) {
     const [number, type] = reader.tag();
     const known = byNumber.get(number);
     if (known === undefined) {
-      reading.ignored?.([...reading.path, ignored.get(number) ?? `#${number}`].join('.'));
+      reading.ignored?.(pathText([...reading.path, ignored.get(number) ?? `#${number}`]));
       reader.skip(type, number);
       continue;
     }
     const [field, { read }] = known;
-    const oneof = oneofs.find((names) => names.includes(field));
-    for (const other of oneof ?? []) if (other !== field) result[other] = undefined;
-    result[field] = read(reader, type, result[field], reading, field);
+    const value = read(reader, type, result[field], reading, field);
+    if (oneofs.length > 0) clearOthers(oneofs, field, result);
+    result[field] = value;
   }
   if (reader.pos !== end) throw new Error(`${name}: a field is longer than the message`);
   return result as T;
+}
+
+/** A message of which nothing was read. */
+function empty(fields: Schema<unknown>['fields']): Record<string, unknown> {
+  const message: Record<string, unknown> = {};
+  for (const [name, field] of fields) message[name] = field.initial();
+  return message;
+}
+
+/** Only what was written last of a `oneof` is there. */
+function clearOthers(oneofs: Schema<unknown>['oneofs'], field: string, result: Record<string, unknown>): void {
+  for (const names of oneofs) {
+    if (names.includes(field)) for (const other of names) if (other !== field) result[other] = undefined;
+  }
+}
+
+/** Positions do not count. */
+function isTooDeep(path: Reading['path']): boolean {
+  if (path.length <= maxDepth) return false;
+  return path.filter((part) => typeof part === 'string').length > maxDepth;
+}
+
+/** `filter_chains[0].filters[1]`. */
+function pathText(path: Reading['path']): string {
+  let text = '';
+  for (const part of path) text += typeof part === 'number' ? `[${part}]` : text === '' ? part : `.${part}`;
+  return text;
 }
 
 /** Writes the fields that are there and are not zero. */
