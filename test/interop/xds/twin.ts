@@ -132,8 +132,7 @@ export async function startTwin(t: Test, options: Partial<XdsSourceOptions> = {}
       const file = join(istiod.folder, 'config.new');
       writeFileSync(file, text);
       renameSync(file, join(istiod.folder, 'config/all.yaml'));
-      const known = (): boolean =>
-        source.status().types.clusters.resources.some(({ name }) => name === `outbound|80||${marker}`);
+      const known = (): boolean => newest?.xds.clusters.has(`outbound|80||${marker}`) === true;
       for (let i = 0; i < 600; i++) {
         // istiod pushes clusters first and waits a tenth of a second for more: what is quiet is whole.
         if (known() && newest !== undefined && performance.now() - changedAt > 500) {
