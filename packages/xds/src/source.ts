@@ -1,4 +1,5 @@
 import type { ConfigSource, SourceContext } from 'inmesh/config';
+import { waitFor } from 'inmesh/identity';
 import { type CompileContext, type Compiled, compileResources, readers } from './compile/compile.ts';
 import { openAccess } from './connection/credentials.ts';
 import { followServers, type Servers } from './connection/servers.ts';
@@ -38,6 +39,10 @@ export interface XdsSource extends ConfigSource {
 export function xdsSource(options: XdsSourceOptions = {}): XdsSource {
   return createSource(options, { readers, compile: compileResources });
 }
+
+/** How often, and how many times, a stream looks for a certificate to show before that counts as a failure. */
+const identityWaitMs = 100;
+const maxWaits = 100;
 
 /** What becomes of resources. */
 export interface Compiler {
@@ -94,7 +99,18 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       maxMessageBytes: settings.maxMessageBytes,
       headers: { ...clusterHeader(node.metadata?.['CLUSTER_ID']), ...settings.headers },
       watches: () => watches as Watches,
-      openAccess: (server) => openAccess(server, () => mesh?.credentials()),
+      async openAccess(server) {
+        const shows = server.tls !== undefined && server.tls !== false && server.tls.identity === true;
+        // At the start it is asked for at the same time as the configuration.
+        for (
+          let waits = 0;
+          shows && waits < maxWaits && mesh?.credentials() === undefined && !signal.aborted;
+          waits++
+        ) {
+          await waitFor(clock, identityWaitMs, signal);
+        }
+        return openAccess(server, () => mesh?.credentials());
+      },
       makeSession: (known) => makeSession({ node, cache, known }),
       complete,
       requested: cache.requested,

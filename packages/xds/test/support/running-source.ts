@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { ConfigProblem } from 'inmesh/config';
+import type { ConfigProblem, SourceContext } from 'inmesh/config';
 import { defaultInboundPolicy, type Snapshot, type Workload } from 'inmesh/model';
 import type { Test } from 'tap';
 import { type FakeClock, fakeClock } from '../../../../test/support/fake-clock.ts';
@@ -106,7 +106,12 @@ export interface RunningSource {
 }
 
 /** Runs a source against control planes of a test, with a clock that stands still. */
-export function runSource(t: Test, options: XdsSourceOptions, compiler: Compiler = plainCompiler): RunningSource {
+export function runSource(
+  t: Test,
+  options: XdsSourceOptions,
+  compiler: Compiler = plainCompiler,
+  mesh: SourceContext = { workload, credentials: () => undefined },
+): RunningSource {
   const clock = fakeClock();
   const updates: Snapshot[] = [];
   const rejected: (readonly ConfigProblem[])[] = [];
@@ -123,7 +128,7 @@ export function runSource(t: Test, options: XdsSourceOptions, compiler: Compiler
       lost: (reason) => void lost.push(reason),
     },
     stopping.signal,
-    { workload, credentials: () => undefined },
+    mesh,
   );
   const stop = async (): Promise<void> => {
     stopping.abort();
