@@ -26,7 +26,10 @@ const pairFor = (names: readonly string[], signer = authority): { certificate: s
   return { certificate: toPem(certificate) + signer.intermediatePem, key: keyPem(key) };
 };
 
-const serve = (t: Test, { clients = false, names = [name] } = {}): Promise<FakeControlPlane> => {
+const serve = (
+  t: Test,
+  { clients = false, names = [name] }: { readonly clients?: boolean; readonly names?: readonly string[] } = {},
+): Promise<FakeControlPlane> => {
   const { certificate, key } = pairFor(names);
   const pair = { cert_chain: Buffer.from(certificate), private_key: Buffer.from(key) };
   return fakeControlPlane(t, {
