@@ -16,8 +16,10 @@ export interface InboundPort {
   readonly mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE';
   /** What the Service says that is spoken; `undeclared`: nothing. */
   readonly protocol: 'HTTP' | 'TCP' | 'undeclared';
-  /** Where the application listens, over HTTP/1.1 if it is HTTP. */
+  /** Where the application listens. */
   readonly app: number;
+  /** Which version of HTTP it speaks, if it is HTTP. Default 1. */
+  readonly appHttp?: 1 | 2;
   readonly forwardClientCert?: ForwardClientCert;
 }
 
@@ -95,7 +97,7 @@ export function inboundSidecar(sidecar: InboundSidecar, folder: string): Parts {
 const clusterName = ({ name }: InboundPort): string => `inbound|${name}||`;
 
 function appCluster(port: InboundPort): Message {
-  return cluster(clusterName(port), [port.app], httpVersion(1));
+  return cluster(clusterName(port), [port.app], httpVersion(port.appHttp ?? 1));
 }
 
 function listener(port: InboundPort, sidecar: InboundSidecar, folder: string): Message {
