@@ -30,8 +30,8 @@ function fill(id, labels, rows) {
   byId(id).closest('section').hidden = rows.length === 0;
 }
 
-const ms = (value) => value < 0 ? '' : value < 10 ? value.toFixed(1) + ' ms' : Math.round(value) + ' ms';
-const share = (value) => value < 0 ? ['', 'dim'] : [(value * 100).toFixed(value < 1 && value > 0.99 ? 2 : 1) + ' %', value >= 0.999 ? 'good' : value >= 0.95 ? 'warn' : 'bad'];
+const ms = (value) => value < 0 ? '–' : value < 10 ? value.toFixed(1) + ' ms' : Math.round(value) + ' ms';
+const share = (value) => value < 0 ? ['–', 'dim'] : [(value * 100).toFixed(value < 1 && value > 0.99 ? 2 : 1) + ' %', value >= 0.999 ? 'good' : value >= 0.95 ? 'warn' : 'bad'];
 
 function calls(id, first, rows) {
   const labels = [first, 'req/s', 'success', 'p50', 'p99', 'total'];

@@ -24,7 +24,8 @@ a { color: light-dark(#0969da, #4493f8); }
   thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   tr { display: grid; grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid var(--line); padding: .4rem 0; }
   td, #endpoints td:nth-child(-n+4) { border: 0; padding: 0 .3rem 0 0; text-align: left; }
-  td:first-child { grid-column: 1 / -1; font-weight: 600; }
+  td:first-child, #endpoints td:nth-child(4) { grid-column: 1 / -1; }
+  td:first-child { font-weight: 600; }
   td:not(:first-child)::before { content: attr(data-label) ' '; color: var(--dim); font-size: .85em; }
 }
 `;
