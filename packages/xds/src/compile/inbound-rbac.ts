@@ -149,19 +149,26 @@ function urlPath({ path }: PathMatcher, context: RbacContext, place: Place): Rba
   return { kind: 'path', match: filledTextMatch(path, below(place, 'path')) };
 }
 
-/** `{*}` and `{**}`, which is what istiod writes; names and texts within braces are Envoy's, and nobody's here. */
+/**
+ * Envoy's template in Istio's words: `*` and `{name}` stand for one segment, `**` and `{name=**}` for the rest. Patterns
+ * within braces are refused.
+ */
 function template(text: string, place: Place): string {
-  const plain = text.replaceAll('{*}', '').replaceAll('{**}', '');
-  if (
-    !text.startsWith('/') ||
-    /[{}*]/.test(plain) ||
-    /\{\*\*?\}[^/]|[^/]\{\*/.test(text) ||
-    /\{\*\*\}.*\{\*/.test(text)
-  ) {
-    throw cannot(place, 'path_template', 'expected a template of texts, {*} and one final {**}', text);
+  const segments = text
+    .split('/')
+    .slice(1)
+    .map((segment) => segmentWords[segment.replace(/^\{\w{1,16}(?:=(\*\*?))?\}$/, bare)] ?? segment);
+  const rest = segments.indexOf('{**}');
+  const after = rest === -1 ? [] : segments.slice(rest + 1);
+  const plain = segments.every((segment) => segment === '{*}' || segment === '{**}' || !/[{}*]/.test(segment));
+  if (!text.startsWith('/') || !plain || after.some((segment) => segment.startsWith('{'))) {
+    throw cannot(place, 'path_template', 'expected a template of texts, * and one **', text);
   }
-  return text;
+  return `/${segments.join('/')}`;
 }
+
+const bare = (_: string, inner = '*'): string => inner;
+const segmentWords: Readonly<Record<string, string>> = { '*': '{*}', '**': '{**}' };
 
 /** Where the claims of a verified token are; what nobody sets is not there, and matches nothing (gRFC A41). */
 function metadata({ filter, invert, path, value }: MetadataMatcher, context: RbacContext, place: Place): RbacMatch {

@@ -179,7 +179,7 @@ function rbacOf({ http, listener, names, tcp }: Port, covered: boolean): readonl
   const own = covered || names.length === 0 ? [] : [onlyNames(names, placeOf(listener))];
   if (http === undefined) return [...own, ...(tcp ?? [])];
   const requests = http.rbac.map((filter): RbacFilter => ({ ...filter, about: 'requests' }));
-  const demands = http.rbac.length + http.checks.length + http.tokens.rules.length > 0;
+  const demands = http.rbac.some(refuses) || http.checks.length + http.tokens.rules.length > 0;
   const connections: readonly RbacFilter[] =
     tcp === undefined
       ? // Envoy reads requests there, and would refuse anything else.
@@ -192,6 +192,11 @@ function rbacOf({ http, listener, names, tcp }: Port, covered: boolean): readonl
     ...requests,
     ...connections.map((filter): RbacFilter => ({ ...filter, about: 'connections' as const })),
   ];
+}
+
+/** It is no dry run, and not only there to be logged. */
+function refuses({ rules }: RbacFilter): boolean {
+  return rules !== undefined && rules.action !== 'LOG';
 }
 
 /** Who proves an identity must have one of these names. */
@@ -275,7 +280,6 @@ function scoped(limit: LocalRateLimit, scope: PortScope | undefined): LocalRateL
 
 /** Whether anything is asked of who calls this port. */
 function demands({ http, mode, tcp }: Port): boolean {
-  const asked =
-    (http?.rbac.length ?? 0) + (http?.checks.length ?? 0) + (http?.tokens.rules.length ?? 0) + (tcp?.length ?? 0);
-  return mode === 'STRICT' || asked > 0;
+  const asked = (http?.checks.length ?? 0) + (http?.tokens.rules.length ?? 0) > 0;
+  return mode === 'STRICT' || asked || [...(http?.rbac ?? []), ...(tcp ?? [])].some(refuses);
 }

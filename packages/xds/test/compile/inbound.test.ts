@@ -17,6 +17,7 @@ import {
   principalSchema,
   type Rbac,
 } from '../../src/proto/envoy/rbac.ts';
+import { uriTemplateMatchConfigSchema } from '../../src/proto/envoy/route-match.ts';
 import { bytes, message } from '../../src/proto/kinds.ts';
 import { type Input, mapOf, repeated, type Schema, schema, single } from '../../src/proto/schema.ts';
 import type { ResourceSet } from '../../src/resources.ts';
@@ -259,6 +260,25 @@ t.test('HDR-027: policies on headers of the transport are refused', async (t) =>
       ),
     );
     t.match(refusal(bad), { field: /principals\[0\]\.header\.name$/, value: JSON.stringify(name) });
+  }
+});
+
+function template(text: string): Input<Permission> {
+  return { uri_template: { name: 'x', typed_config: pack(uriTemplateMatchConfigSchema, { path_template: text }) } };
+}
+
+t.test('templates are those of Envoy', async (t) => {
+  const cases: readonly (readonly [string, string, boolean])[] = [
+    ['/a/*/c', '/a/b/c', true],
+    ['/a/*/c', '/a/b/d', false],
+    ['/a/{id}', '/a/b', true],
+    ['/a/{id=*}', '/a/b/c', false],
+    ['/a/{rest=**}', '/a/b/c', true],
+    ['/**/c', '/a/b/c', true],
+    ['/{*}', '/a', true],
+  ];
+  for (const [text, path, expected] of cases) {
+    t.equal(matching('ALLOW', { permissions: [template(text)] }, { path, rawPath: path }), expected, `${text} ${path}`);
   }
 });
 
@@ -809,19 +829,10 @@ t.test('what would let more pass if it were left out is refused, with its field'
     ['a permission that says nothing', permission({}), /permissions\[0\]$/],
     ['another kind of permission', permission({ matcher: { name: 'x' } }), /permissions\[0\]$/],
     ['an empty list', permission({ or_rules: {} }), /or_rules\.rules$/],
-    [
-      'a template with names',
-      permission({
-        uri_template: {
-          name: 'x',
-          typed_config: {
-            type_url: 'x/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig',
-            value: Buffer.from('\n\u0008/a/{b=*}'),
-          },
-        },
-      }),
-      /path_template$/,
-    ],
+    ['a pattern within a template', permission(template('/a/{b=c/*}')), /path_template$/],
+    ['a template that goes on', permission(template('/**/*')), /path_template$/],
+    ['a template in the middle of a segment', permission(template('/a*')), /path_template$/],
+    ['no path', permission(template('a')), /path_template$/],
     ['no address', permission({ destination_ip: { address_prefix: 'x' } }), /address_prefix$/],
     [
       'too long a prefix',

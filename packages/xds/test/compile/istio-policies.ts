@@ -99,7 +99,9 @@ function operationRules(given: AuthorizationOperation): readonly P[] {
 
 function pathRule(pattern: PathPattern): P {
   if (pattern.kind !== 'template') return { url_path: { path: text(pattern) } };
-  const config = pack(uriTemplateMatchConfigSchema, { path_template: pattern.value });
+  const config = pack(uriTemplateMatchConfigSchema, {
+    path_template: pattern.value.replaceAll('{*}', '*').replaceAll('{**}', '**'),
+  });
   return { uri_template: { name: 'uri-template', typed_config: config } };
 }
 
