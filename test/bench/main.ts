@@ -68,8 +68,12 @@ async function inboundLanes(options: BenchOptions, start: (core: 0 | 1) => Worke
   const lanes: Lane[] = [];
   for (const { name, base } of select(inboundVariants, options.only)) {
     const server = start(1);
-    const { folder, ports = [], tokens } = await server.ask({ do: 'serve', variant: name });
-    const given = { ...(folder === undefined ? {} : { folder }), ...(tokens === undefined ? {} : { tokens }) };
+    const { folder, grpc, ports = [], tokens } = await server.ask({ do: 'serve', variant: name });
+    const given = {
+      ...(folder === undefined ? {} : { folder }),
+      ...(tokens === undefined ? {} : { tokens }),
+      ...(grpc === undefined ? {} : { grpc }),
+    };
     lanes.push({
       name,
       base,

@@ -27,6 +27,8 @@ export interface PreparedServer {
   readonly port: number;
   /** It demands client certificates, and these are here. Absent: plaintext. */
   readonly folder?: string;
+  /** It serves calls of gRPC, and nothing else. */
+  readonly grpc?: true;
   /** Requests have tokens, signed with this key. Absent: none. */
   readonly tokens?: BenchTokens;
   close(): Promise<void>;

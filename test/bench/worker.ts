@@ -23,6 +23,7 @@ export type Order =
       readonly connections: number;
       readonly folder?: string;
       readonly tokens?: BenchTokens;
+      readonly grpc?: true;
     }
   | ({ readonly do: 'round' } & RoundOptions)
   | { readonly do: 'cpu' }
@@ -36,6 +37,8 @@ export interface Answer {
   /** Where client certificates for a server are. */
   readonly folder?: string;
   readonly tokens?: BenchTokens;
+  /** Load is to be calls of gRPC. */
+  readonly grpc?: true;
   readonly round?: Round;
   /** Processor time of this process so far, microseconds. */
   readonly cpuMicros?: number;
@@ -82,14 +85,22 @@ async function obey(order: Order): Promise<Answer> {
       if (variant === undefined) throw new Error(`no variant ${order.variant}`);
       const prepared = await variant.serve();
       close = prepared.close;
-      const { folder, port, tokens } = prepared;
+      const { folder, grpc, port, tokens } = prepared;
       return {
         ports: [port],
         ...(folder === undefined ? {} : { folder }),
         ...(tokens === undefined ? {} : { tokens }),
+        ...(grpc === undefined ? {} : { grpc }),
       };
     }
     case 'load': {
+      if (order.grpc === true) {
+        const { grpcLoad } = await import('./grpc-load.ts');
+        const load = await grpcLoad(order.port);
+        call = () => load.call;
+        close = async () => load.close();
+        return {};
+      }
       const secure = order.folder === undefined ? undefined : await clientOptions(order.folder);
       const lineOf = order.tokens && tokenLines(order.tokens);
       const opening = Array.from({ length: order.connections }, () =>

@@ -7,6 +7,7 @@ import { manyRules } from '../authorization-rules.ts';
 import { readCredentials, writeCredentials } from '../secure.ts';
 import { tokenPolicies } from '../tokens.ts';
 import type { InboundVariant, PreparedServer } from '../variant.ts';
+import { grpcInboundVariants } from './grpc-inbound.ts';
 
 const answer = { hello: 'world' };
 const workload = {
@@ -121,6 +122,7 @@ export const inboundVariants: readonly InboundVariant[] = [
   { name: 'inmesh: Fastify', base: 'Fastify', serve: async () => meshed(await fastifyApp()) },
   { name: 'Express', base: 'Express', serve: async () => bare(await expressApp()) },
   { name: 'inmesh: Express', base: 'Express', serve: async () => meshed(await expressApp()) },
+  ...grpcInboundVariants,
   {
     name: "Node's server over TLS, client certificates",
     base: "Node's server over TLS, client certificates",

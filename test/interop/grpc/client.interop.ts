@@ -1,71 +1,12 @@
 // grpc-go's own interoperability server, called by a client of grpc-js through the mesh: gRPC's
 // cases for clients (doc/interop-test-descriptions.md), as far as the server plays them.
 import { type Client, credentials, loadPackageDefinition, Metadata, status } from '@grpc/grpc-js';
-import { fromJSON } from '@grpc/proto-loader';
 import { meshChannelOptions } from '@inmesh/grpc';
 import t, { type Test } from 'tap';
 import { modelMesh } from '../../support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../support/snapshot.ts';
 import { freePorts, goProgram, startPeer } from '../peers.ts';
-
-const method = (requestType: string, responseType: string, requestStream = false, responseStream = false) => ({
-  requestType,
-  responseType,
-  requestStream,
-  responseStream,
-  comment: '',
-});
-
-/** grpc/testing/test.proto, as far as it is used here. */
-const definition = fromJSON(
-  {
-    nested: {
-      grpc: {
-        nested: {
-          testing: {
-            nested: {
-              Empty: { fields: {} },
-              BoolValue: { fields: { value: { type: 'bool', id: 1 } } },
-              Payload: { fields: { body: { type: 'bytes', id: 2 } } },
-              EchoStatus: { fields: { code: { type: 'int32', id: 1 }, message: { type: 'string', id: 2 } } },
-              SimpleRequest: {
-                fields: {
-                  responseSize: { type: 'int32', id: 2 },
-                  payload: { type: 'Payload', id: 3 },
-                  responseCompressed: { type: 'BoolValue', id: 6 },
-                  responseStatus: { type: 'EchoStatus', id: 7 },
-                },
-              },
-              SimpleResponse: { fields: { payload: { type: 'Payload', id: 1 } } },
-              StreamingInputCallRequest: { fields: { payload: { type: 'Payload', id: 1 } } },
-              StreamingInputCallResponse: { fields: { aggregatedPayloadSize: { type: 'int32', id: 1 } } },
-              ResponseParameters: { fields: { size: { type: 'int32', id: 1 }, intervalUs: { type: 'int32', id: 2 } } },
-              StreamingOutputCallRequest: {
-                fields: {
-                  responseParameters: { rule: 'repeated', type: 'ResponseParameters', id: 2 },
-                  payload: { type: 'Payload', id: 3 },
-                  responseStatus: { type: 'EchoStatus', id: 7 },
-                },
-              },
-              StreamingOutputCallResponse: { fields: { payload: { type: 'Payload', id: 1 } } },
-              TestService: {
-                methods: {
-                  EmptyCall: method('Empty', 'Empty'),
-                  UnaryCall: method('SimpleRequest', 'SimpleResponse'),
-                  UnimplementedCall: method('Empty', 'Empty'),
-                  StreamingInputCall: method('StreamingInputCallRequest', 'StreamingInputCallResponse', true),
-                  StreamingOutputCall: method('StreamingOutputCallRequest', 'StreamingOutputCallResponse', false, true),
-                  FullDuplexCall: method('StreamingOutputCallRequest', 'StreamingOutputCallResponse', true, true),
-                },
-              },
-            },
-          },
-        },
-      },
-    },
-  },
-  { keepCase: false },
-);
+import { testServiceDefinition } from './test-service.ts';
 
 interface Stream extends AsyncIterable<{ readonly payload: { readonly body: Buffer } }> {
   write(message: object): boolean;
@@ -92,7 +33,7 @@ async function start(t: Test, program: string) {
   await startPeer(t, program, [`--port=${port}`], { port });
   const service = cluster('testing', [endpoint(port)], { http2: 'always' });
   const mesh = await modelMesh(t, snapshot({ testing: [route(service.name)] }, [service]));
-  const { grpc } = loadPackageDefinition(definition) as never as {
+  const { grpc } = loadPackageDefinition(testServiceDefinition) as never as {
     grpc: { testing: { TestService: new (...args: ConstructorParameters<typeof Client>) => TestClient } };
   };
   const client = (options: object = {}): TestClient => {
