@@ -60,11 +60,17 @@ export function currentScope(): Scope | undefined {
   return storage.getStore();
 }
 
-/** From now on whatever listens to `emitter` runs inside `scope`, whoever makes it emit. */
+/**
+ * From now on whatever listens to `emitter` runs inside `scope`, whoever makes it emit. To enter a scope costs more
+ * than most events do, so that is left out where nobody listens, and where the scope is entered already.
+ */
 export function emitInScope(emitter: EventEmitter, scope: Scope): void {
-  const emit = emitter.emit as (...args: unknown[]) => boolean;
-  const apply = (...args: unknown[]): boolean => emit.apply(emitter, args);
-  emitter.emit = (...args: unknown[]) => storage.run(scope, apply, ...args);
+  const emit = emitter.emit as (event: string | symbol, ...args: unknown[]) => boolean;
+  const apply = (event: string | symbol, ...args: unknown[]): boolean => emit.call(emitter, event, ...args);
+  emitter.emit = (event: string | symbol, ...args: unknown[]) =>
+    storage.getStore() === scope || emitter.listenerCount(event) === 0
+      ? emit.call(emitter, event, ...args)
+      : storage.run(scope, apply, event, ...args);
 }
 
 /** Runs `action` and everything asynchronous that it starts inside `scope`. */
