@@ -42,7 +42,7 @@ type Bound = (error: Error | null, port: number) => void;
  * @example
  * const server = new MeshServer(mesh);
  * server.addService(greeterService, { sayHello: (call, reply) => reply(null, { message: 'hello' }) });
- * server.bindAsync('0.0.0.0:50051', ServerCredentials.createInsecure(), (error, port) => {});
+ * server.bindAsync('0.0.0.0:50051', undefined, (error, port) => {});
  */
 export class MeshServer extends Server implements GrpcApplication {
   readonly #mesh: Mesh;
