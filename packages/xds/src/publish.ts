@@ -126,6 +126,17 @@ export function createPublisher({ cache, clock, compile, context, published, sin
   const turn = (): void => {
     scheduled = false;
     if (closed) return;
+    try {
+      look();
+    } catch (error) {
+      // No resource may end the process: what is in force stays.
+      const message = `the configuration cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+      if (message !== told) sink.reject([{ message }]);
+      told = message;
+    }
+  };
+
+  const look = (): void => {
     const set = cache.set();
     const compiled = compile(set, context, `xds ${sequence + 1}`);
     newest = compiled.wanted;

@@ -345,3 +345,26 @@ t.test('while what callers must prove is refused and never was known, there is n
   await until('the next', () => updates.length === 2);
   t.same(told(), ['listeners l', 'listeners m', 'listeners virtualInbound: 1'], 'the last good one stays in force');
 });
+
+t.test(
+  'what nobody thought of when the compiler was written ends neither the process nor what is in force',
+  async (t) => {
+    const plane = await fakeControlPlane(t);
+    const { told, until, updates, rejected } = runSource(t, istio(plane.address), {
+      ...plainCompiler,
+      compile(set, context, version) {
+        if (set.clusters.has('bomb')) throw new Error('no such thing');
+        return plainCompiler.compile(set, context, version);
+      },
+    });
+    const stream = await plane.accept();
+    await warm(stream);
+    await until('a snapshot', () => updates.length === 1);
+    stream.send('clusters', { resources: [resource('clusters', 'bomb')] });
+    await until('the problem', () => rejected.length === 1);
+    t.match(rejected[0], [{ message: /no such thing/ }]);
+    stream.send('clusters', { resources: [resource('clusters', 'b')], removed: ['bomb'] });
+    await until('the next', () => updates.length === 2);
+    t.ok(told().includes('clusters b'));
+  },
+);
