@@ -475,3 +475,44 @@ t.test('credentials of calls travel over mTLS, and never in plaintext', async (t
     message: /createInsecure/,
   });
 });
+
+t.test('a server that ends a stream early ends it for the client, after what it has sent', async (t) => {
+  let refused = 0;
+  const port = await echoServer(t, {
+    scatter(call: ServerWritableStream<Message, Message>) {
+      for (const text of ['a', 'b', 'c']) call.write({ text });
+      call.emit('error', { code: status.ABORTED, details: 'enough' });
+    },
+    chat(call: ServerDuplexStream<Message, Message>) {
+      call.once('data', ({ text }: Message) => {
+        refused++;
+        if (text === 'stop') call.emit('error', { code: status.ABORTED, details: 'enough' });
+        else call.end();
+      });
+    },
+  });
+  const { client } = await meshed(t, [port]);
+  const got: string[] = [];
+  const read = async (stream: AsyncIterable<Message>): Promise<void> => {
+    for await (const { text } of stream) got.push(text);
+  };
+  t.match(await failure(read(client.scatter('x'))), { code: status.ABORTED, details: 'enough' });
+  t.same(got, ['a', 'b', 'c']);
+  for (const first of ['stop', 'end']) {
+    const chat = client.chat();
+    const over = new Promise<{ readonly code: number }>((resolve) => chat.on('status', resolve));
+    chat.on('error', () => {});
+    chat.resume();
+    chat.write({ text: first });
+    const large = 'x'.repeat(100_000);
+    let written = 0;
+    const write = (): void => {
+      if (++written < 50) chat.write({ text: large }, write);
+    };
+    write();
+    t.equal((await over).code, first === 'stop' ? status.ABORTED : status.OK);
+    // Nobody is left waiting for room that will never be.
+    await until(() => written === 50 || chat.destroyed);
+  }
+  t.equal(refused, 2);
+});

@@ -217,3 +217,11 @@ t.test('retry throttling stops retries at half of the tokens (POL-06)', async (t
   // 2 and 41 tenths are 6.1: 5.1, then 4.1.
   t.equal(await triesOf(() => client.unary('x')), 2);
 });
+
+t.test('fields of a service config that have no effect in a mesh are said', async (t) => {
+  const port = await echoServer(t, {});
+  const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+  const config = serviceConfig({}, { loadBalancingConfig: [{ round_robin: {} }] });
+  await meshed(t, [port], { options: { 'grpc.service_config': config } });
+  t.match(await warned, { message: /greeter:80.*loadBalancingConfig/, code: 'INMESH_SERVICE_CONFIG' });
+});
