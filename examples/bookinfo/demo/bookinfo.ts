@@ -48,6 +48,8 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
   /** By name of the process; absent while it does not run. */
   readonly figures: Map<string, ServiceFigures> = new Map();
   load: LoadFigures | undefined;
+  /** Admin page of productpage, once it serves one. */
+  adminUrl: string | undefined;
   private readonly options: BookinfoOptions;
   private readonly children = new Map<string, Child>();
   private readonly ports = new Map<string, number>();
@@ -220,6 +222,7 @@ export class Bookinfo extends EventEmitter<BookinfoEvents> {
   }
 
   private receive(name: string, pid: number, message: Message): void {
+    if (message.kind === 'admin') this.adminUrl = message.url;
     if (message.kind === 'load') this.load = message.load;
     if (message.kind === 'config') this.configuredAt = performance.now();
     if (message.kind === 'stats' && this.running(name)) {

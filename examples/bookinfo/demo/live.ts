@@ -36,6 +36,7 @@ function showTable({ bookinfo, editFile, rate, onKey }: LiveOptions): Live {
     const lines = renderTable(
       {
         url: bookinfo.url,
+        adminUrl: bookinfo.adminUrl,
         editFile,
         upMs: now - started,
         rate,
@@ -85,6 +86,7 @@ function showLines({ bookinfo, editFile, rate }: LiveOptions): Live {
   const log = createEventLog((entry) => write(plainEvent(entry)));
   logEvents(bookinfo, log, () => rows.configChanged(Date.now()));
   write(`page: ${bookinfo.url}`);
+  if (bookinfo.adminUrl !== undefined) write(`admin: ${bookinfo.adminUrl} (what the mesh in productpage knows)`);
   write(`edit: ${editFile} (change a weight and save: the split follows)`);
   write(`load: ${rate} pages a second; figures every 5 s; SIGINT or SIGTERM stops everything`);
   let ticks = 0;

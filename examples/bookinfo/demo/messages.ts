@@ -4,6 +4,8 @@ import type { ConfigProblem, MeshStats } from 'inmesh';
 export type Message =
   /** A service listens. */
   | { readonly kind: 'ready'; readonly port: number }
+  /** Where its admin endpoints are. */
+  | { readonly kind: 'admin'; readonly url: string }
   /** Its counters, twice a second. */
   | { readonly kind: 'stats'; readonly stats: MeshStats }
   | { readonly kind: 'config'; readonly version: string }

@@ -6,6 +6,8 @@ import type { Row } from './rows.ts';
 /** Everything that one picture of the terminal shows. */
 export interface Picture {
   readonly url: string;
+  /** Of the mesh in productpage. */
+  readonly adminUrl?: string | undefined;
   readonly editFile: string;
   readonly upMs: number;
   readonly rate: number;
@@ -56,6 +58,11 @@ function header(picture: Picture, paint: Paint): string[] {
     ` ${paint.bold('Bookinfo on inmesh')}  ${paint.dim(`up ${duration(picture.upMs)}`)}`,
     '',
     ` ${paint.dim('look at ')} ${paint.link(picture.url)}`,
+    ...(picture.adminUrl === undefined
+      ? []
+      : [
+          ` ${paint.dim('admin   ')} ${paint.link(picture.adminUrl)}  ${paint.dim('what the mesh in productpage knows')}`,
+        ]),
     ` ${paint.dim('edit    ')} ${paint.link(picture.editFile)}  ${paint.dim('change a weight and save: the split follows')}`,
     ` ${paint.dim('load    ')} ${figures.join(paint.dim(' · '))}`,
   ];

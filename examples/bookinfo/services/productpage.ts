@@ -1,8 +1,10 @@
 // productpage: Express. The only service that callers without a certificate may reach.
 
+import { adminServer } from '@inmesh/admin';
 import { inmesh } from '@inmesh/express';
 import express, { type Request } from 'express';
 import { createMesh } from 'inmesh';
+import { tell } from '../demo/messages.ts';
 import { report } from '../demo/report.ts';
 import type { DetailsAnswer } from './details.ts';
 import { hop } from './hop.ts';
@@ -57,5 +59,9 @@ function userOf(request: Request): string | undefined {
 }
 
 const server = await mesh.listen(app, { host: '127.0.0.1', port: Number(process.env['PORT'] ?? 0) });
+
+// Health, metrics, configuration and a page for people, for this machine alone.
+const admin = await adminServer(mesh, { port: 0 });
+tell({ kind: 'admin', url: `${admin.url}/` });
 
 report(mesh, server);
