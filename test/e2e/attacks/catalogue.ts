@@ -45,7 +45,8 @@ export interface Input {
 /**
  * The decision that must be taken: `allow`, `deny`, `unauthenticated`, `reject` (before any handler),
  * `sanitise` (goes on without the hostile part), `ignore` (the hostile part has no effect), `bounded`
- * (within limits; by the script), `refuse-config`.
+ * (within limits; by the script), `refuse-config`, `reset` (no answer: what breaks the rules of HTTP/2 is
+ * answered in its words, RFC 9113 section 8.1.1).
  */
 export interface Expected {
   readonly decision: string;

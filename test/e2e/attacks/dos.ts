@@ -171,7 +171,8 @@ export const dosLayer: Layer = {
       }
       const all = metrics.snapshot();
       const count = all.reduce((sum, { statuses }) => sum + Object.keys(statuses).length, 0);
-      if (all.length > 1_001) return { problem: `${all.length} series` };
+      // 5,000, and one for all further ones.
+      if (all.length > 5_001) return { problem: `${all.length} series` };
       return count < 300_000 ? {} : { problem: `${count} statuses` };
     },
   },

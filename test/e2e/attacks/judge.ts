@@ -76,10 +76,9 @@ function problemOf(attack: Attack, way: Way | undefined, { status, body = '' }: 
       if (seen !== undefined) return 'the application has run';
       if (expected.status === undefined || status === expected.status) return undefined;
       if (way?.server.routesFirst === true && status === 400) return undefined;
-      // What breaks the rules of HTTP/2 is answered in its words: the stream is reset.
-      return way !== undefined && way.speaks !== 'HTTP/1.1' && (status === undefined || status === 400)
-        ? undefined
-        : wrong;
+      return wrong;
+    case 'reset':
+      return status === undefined ? undefined : wrong;
     case 'bounded':
       return expected.status === undefined || status === expected.status ? undefined : wrong;
     case 'refuse-config':
