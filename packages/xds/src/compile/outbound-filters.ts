@@ -39,7 +39,7 @@ export function filtersOf(
   let result = above;
   for (const [name, config] of configs) {
     if (config === undefined) continue;
-    const at = `${path}.typed_per_filter_config[${JSON.stringify(name)}]`;
+    const at = `${path === '' ? '' : `${path}.`}typed_per_filter_config[${JSON.stringify(name)}]`;
     const note = (field: string): void => remarks.ignored(field, 'not read');
     const wrapper = unpackAt(filterConfigSchema, config, at);
     const inner = wrapper === undefined ? config : wrapper.config;

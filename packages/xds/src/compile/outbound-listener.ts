@@ -14,7 +14,7 @@ import { ResourceError } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
 import { faultOf } from './outbound-filters.ts';
 import { createRemarks, type Remark, type Remarks } from './outbound-remarks.ts';
-import { type ReadRoutes, routesOf } from './route.ts';
+import { type ReadRoutes, type RoutesOwner, routesOf } from './route.ts';
 import { unpackAt } from './unpack.ts';
 
 /** Where a listener has its routes. */
@@ -65,11 +65,12 @@ export function outboundListenerOf(message: Listener): OutboundListener {
         value: api.api_listener && typeOf(api.api_listener),
       });
     }
-    http.push(referenceOf(manager, path, remarks));
+    http.push(referenceOf(manager, path, message.name, remarks));
   } else {
     const chains = message.filter_chains.map((chain, index) => ({ chain, path: `filter_chains[${index}]` }));
     if (rest !== undefined) chains.push({ chain: rest, path: 'default_filter_chain' });
-    for (const { chain, path } of chains) readChain(chain, path, { http, connections, remarks });
+    for (const { chain, path } of chains)
+      readChain(chain, path, { listener: message.name, http, connections, remarks });
   }
   const others =
     message.use_original_dst === true ? connections.findLast(isForAll)?.destinations[0]?.cluster : undefined;
@@ -90,19 +91,20 @@ function isForAll({ port, serverNames, subnets }: TcpChain): boolean {
 }
 
 interface Found {
+  readonly listener: string;
   readonly http: HttpReference[];
   readonly connections: TcpChain[];
   readonly remarks: Remarks;
 }
 
-function readChain(chain: FilterChain, path: string, { connections, http, remarks }: Found): void {
+function readChain(chain: FilterChain, path: string, { connections, http, listener, remarks }: Found): void {
   for (const [index, filter] of chain.filters.entries()) {
     const at = `${path}.filters[${index}].typed_config`;
     const config = filter.typed_config;
     const type = config === undefined ? '' : typeOf(config);
     if (type === httpConnectionManagerSchema.name) {
       const manager = managerOf(config, at, remarks);
-      if (manager !== undefined) http.push(referenceOf(manager, at, remarks));
+      if (manager !== undefined) http.push(referenceOf(manager, at, listener, remarks));
     } else if (type === tcpProxySchema.name) {
       const proxy = unpackAt(tcpProxySchema, config, at, (field) => remarks.ignored(field, 'not read'));
       const read = proxy === undefined ? undefined : connectionOf(proxy, chain, path, at);
@@ -141,33 +143,37 @@ function cidr({ address_prefix: address, prefix_len: length }: CidrRange): strin
 }
 
 function managerOf(config: Any | undefined, path: string, remarks: Remarks): HttpConnectionManager | undefined {
-  return unpackAt(httpConnectionManagerSchema, config, path, (field) => {
-    // Those of inline routes are told of where these are read.
-    if (!field.startsWith(`${path}.route_config`)) remarks.ignored(field, 'not read');
-  });
+  return unpackAt(httpConnectionManagerSchema, config, path, (field) => remarks.ignored(field, 'not read'));
 }
 
-function referenceOf(manager: HttpConnectionManager, path: string, remarks: Remarks): HttpReference {
+function referenceOf(manager: HttpConnectionManager, path: string, listener: string, remarks: Remarks): HttpReference {
   for (const [index, filter] of manager.http_filters.entries()) {
     checkFilter(filter, `${path}.http_filters[${index}]`, remarks);
   }
   const { rds, route_config: inline } = manager;
-  if (inline !== undefined) return { kind: 'inline', routes: inlineRoutes(inline, remarks) };
+  if (inline !== undefined) {
+    const owner = { type: 'listeners', name: listener, path: `${path}.route_config` } as const;
+    return { kind: 'inline', routes: inlineRoutes(inline, owner, remarks) };
+  }
   if (rds === undefined || rds.route_config_name === '') {
     throw new ResourceError(path, 'needs one of rds and route_config');
   }
   return { kind: 'rds', name: rds.route_config_name };
 }
 
-function inlineRoutes(config: RouteConfiguration, remarks: Remarks): (profile: XdsProfile) => ReadRoutes {
+function inlineRoutes(
+  config: RouteConfiguration,
+  owner: RoutesOwner,
+  remarks: Remarks,
+): (profile: XdsProfile) => ReadRoutes {
   const read = new Map<XdsProfile, ReadRoutes>();
   const routes = (profile: XdsProfile): ReadRoutes => {
     let known = read.get(profile);
-    if (known === undefined) read.set(profile, (known = routesOf(config, profile)));
+    if (known === undefined) read.set(profile, (known = routesOf(config, profile, owner)));
     return known;
   };
   // A configuration that cannot be used is refused now.
-  for (const { field, note, status } of routes('istio').remarks) remarks[status](`route_config.${field}`, note);
+  for (const { field, note, status } of routes('istio').remarks) remarks[status](field, note);
   return routes;
 }
 

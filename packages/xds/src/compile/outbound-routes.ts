@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { HashKey, HeaderEdits, Provenance, Redirect, Route, RouteMatch } from 'inmesh/model';
 import type { Route as Message, RouteConfiguration, VirtualHost } from '../proto/envoy/route-config.ts';
-import { ResourceError } from '../resources.ts';
+import { kindOf, ResourceError } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
 import { directOf, redirectOf, unavailable } from './outbound-answers.ts';
 import { filtersOf, type ReadFilters } from './outbound-filters.ts';
@@ -9,6 +9,7 @@ import { allEdits, headerEditsOf, withoutAuthority } from './outbound-headers.ts
 import type { Remarks } from './outbound-remarks.ts';
 import { actionOf } from './outbound-route-action.ts';
 import { isCatchAll, matchOf, type ReadMatch } from './outbound-route-match.ts';
+import type { RoutesOwner } from './route.ts';
 
 /** A route, and what its clusters want to know of it. */
 export interface ReadRoute {
@@ -28,10 +29,20 @@ export interface RouteReader {
   routesOf(host: VirtualHost, path: string): readonly ReadRoute[];
 }
 
-export function createRouteReader(config: RouteConfiguration, profile: XdsProfile, remarks: Remarks): RouteReader {
+/** What routes are read for. */
+export interface RouteReaderContext {
+  readonly profile: XdsProfile;
+  readonly owner: RoutesOwner;
+  readonly remarks: Remarks;
+}
+
+export function createRouteReader(
+  config: RouteConfiguration,
+  { owner, profile, remarks }: RouteReaderContext,
+): RouteReader {
   const ofConfig: Level = {
-    headers: headerEditsOf(config, '', remarks),
-    filters: filtersOf(config.typed_per_filter_config, {}, '', remarks),
+    headers: headerEditsOf(config, owner.path, remarks),
+    filters: filtersOf(config.typed_per_filter_config, {}, owner.path, remarks),
   };
   const specificWins = config.most_specific_header_mutations_wins;
   const combine = (specific: HeaderEdits | undefined, general: HeaderEdits | undefined): HeaderEdits | undefined =>
@@ -66,7 +77,7 @@ export function createRouteReader(config: RouteConfiguration, profile: XdsProfil
     const common = {
       name: message.name,
       ...filters,
-      provenance: { kind: 'RouteConfiguration', namespace: '', name: config.name, field: path } satisfies Provenance,
+      provenance: { kind: kindOf(owner.type), namespace: '', name: owner.name, field: path } satisfies Provenance,
     };
     const made = (matches: readonly RouteMatch[], action: Partial<Route>, hashKeys: readonly HashKey[] = []) => ({
       route: { ...common, matches, destinations: [], ...action },

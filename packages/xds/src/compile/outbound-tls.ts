@@ -65,7 +65,7 @@ function isEverything({ match }: TransportSocketMatch): boolean {
 }
 
 function criteriaOf({ match: { match = {} }, path }: Candidate): Readonly<Record<string, string>> {
-  const wanted: Record<string, string> = {};
+  const wanted: Record<string, string> = Object.create(null);
   for (const [name, value] of Object.entries(match)) {
     if (typeof value !== 'string') {
       throw new ResourceError(`${path}.match.${name}`, 'expected a text', { value, unenforceable: true });

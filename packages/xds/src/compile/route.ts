@@ -1,6 +1,6 @@
 import type { Any } from '../proto/any.ts';
 import { type RouteConfiguration, routeConfigurationSchema } from '../proto/envoy/route-config.ts';
-import { ResourceError } from '../resources.ts';
+import { ResourceError, type ResourceType } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
 import { createRemarks, type Remark } from './outbound-remarks.ts';
 import { createRouteReader, type ReadRoute } from './outbound-routes.ts';
@@ -22,13 +22,25 @@ export interface ReadRoutes {
   readonly remarks: readonly Remark[];
 }
 
-/** As far as a route configuration of a listener is its own. @throws ResourceError */
-export function routesOf(config: RouteConfiguration, profile: XdsProfile): ReadRoutes {
+/** Which resource a route configuration is in, and where: '' for one that is a resource itself. */
+export interface RoutesOwner {
+  readonly type: ResourceType;
+  readonly name: string;
+  readonly path: string;
+}
+
+/** @throws ResourceError for routes that cannot be used */
+export function routesOf(
+  config: RouteConfiguration,
+  profile: XdsProfile,
+  owner: RoutesOwner = { type: 'routes', name: config.name, path: '' },
+): ReadRoutes {
   const remarks = createRemarks();
-  const reader = createRouteReader(config, profile, remarks);
+  const reader = createRouteReader(config, { profile, owner, remarks });
+  const prefix = owner.path === '' ? '' : `${owner.path}.`;
   const seen = new Map<string, string>();
   const hosts = config.virtual_hosts.map((host, index) => {
-    const path = `virtual_hosts[${index}]`;
+    const path = `${prefix}virtual_hosts[${index}]`;
     if (host.domains.length === 0) throw new ResourceError(`${path}.domains`, 'must not be empty');
     for (const [at, domain] of host.domains.entries()) checkDomain(domain, `${path}.domains[${at}]`, host.name, seen);
     if (host.require_tls !== 'NONE') {

@@ -69,7 +69,6 @@ function fromXds(
             name: `${reviews}:9080`,
             domains: [reviews, `${reviews}.`, 'reviews', 'reviews.bookinfo.svc', 'reviews.bookinfo', '10.96.0.7'],
             routes,
-            include_request_attempt_count: true,
           },
           {
             name: 'allow_any',
@@ -144,7 +143,6 @@ const routeTwins: readonly {
       {
         name: 'default',
         match: { prefix: '/' },
-        decorator: { operation: `${reviews}:9080/*` },
         route: { cluster: name(''), timeout: 0, max_grpc_timeout: 0, retry_policy: istioRetry },
       },
     ],
@@ -405,9 +403,7 @@ const clusterTwins: readonly {
     cluster: {
       connect_timeout: 2_000,
       circuit_breakers: {
-        thresholds: [
-          { max_connections: 10, max_pending_requests: 5, max_requests: 7, max_retries: 2, track_remaining: true },
-        ],
+        thresholds: [{ max_connections: 10, max_pending_requests: 5, max_requests: 7, max_retries: 2 }],
       },
       upstream_connection_options: {
         tcp_keepalive: { keepalive_probes: 3, keepalive_time: 60, keepalive_interval: 5 },

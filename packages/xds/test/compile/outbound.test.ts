@@ -694,7 +694,7 @@ t.test('a listener that cannot be used is refused; filters without meaning here 
   t.equal(refusedField(manager({ http_filters: [filter(rbac)] })), `${at}.http_filters[0]`);
   t.equal(
     refusedField(manager({ rds: undefined, route_config: { virtual_hosts: [{ name: 'h' }] } })),
-    'virtual_hosts[0].domains',
+    `${at}.route_config.virtual_hosts[0].domains`,
   );
   const fields = (more: Parameters<typeof manager>[0]) => manager(more)().outbound?.remarks.map(({ field }) => field);
   t.strictSame(fields({ http_filters: [{ name: 'router', typed_config: pack(routerFilterSchema, {}) }] }), []);

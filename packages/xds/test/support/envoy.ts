@@ -109,7 +109,6 @@ export function istioCluster(name: string, more: Input<Cluster> = {}): Input<Clu
           max_pending_requests: unlimited,
           max_requests: unlimited,
           max_retries: unlimited,
-          track_remaining: true,
         },
       ],
     },
@@ -180,7 +179,6 @@ export const istioRetry: Input<RetryPolicy> = {
   retry_on: 'connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes',
   num_retries: 2,
   retry_host_predicate: [{ name: 'envoy.retry_host_predicates.previous_hosts' }],
-  host_selection_retry_max_attempts: 5,
 };
 
 /** The field of the error that this ends in; what went wrong instead, where it does not. */

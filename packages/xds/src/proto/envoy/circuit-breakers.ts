@@ -1,4 +1,4 @@
-import { bool, enumOf, message, uint32, wrapped } from '../kinds.ts';
+import { enumOf, message, uint32, wrapped } from '../kinds.ts';
 import { repeated, type Schema, schema, single } from '../schema.ts';
 import { type Percent, percentSchema } from './ranges.ts';
 
@@ -33,7 +33,6 @@ export interface Thresholds {
   readonly max_requests: number | undefined;
   readonly max_retries: number | undefined;
   readonly retry_budget: ThresholdsRetryBudget | undefined;
-  readonly track_remaining: boolean;
 }
 
 export const thresholdsSchema: Schema<Thresholds> = schema<Thresholds>(
@@ -49,9 +48,8 @@ export const thresholdsSchema: Schema<Thresholds> = schema<Thresholds>(
         8,
         message(() => thresholdsRetryBudgetSchema),
       ),
-      track_remaining: single(6, bool),
     },
-    ignored: { 7: 'max_connection_pools' },
+    ignored: { 6: 'track_remaining', 7: 'max_connection_pools' },
   },
 );
 

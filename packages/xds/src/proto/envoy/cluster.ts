@@ -1,5 +1,5 @@
 import { type Any, any } from '../any.ts';
-import { bool, duration, enumOf, message, string, uint32, wrapped } from '../kinds.ts';
+import { duration, enumOf, message, string, uint32, wrapped } from '../kinds.ts';
 import { mapOf, optional, repeated, type Schema, schema, single } from '../schema.ts';
 import { type Metadata, metadataSchema, type TransportSocket, transportSocketSchema } from './base.ts';
 import { type CircuitBreakers, circuitBreakersSchema } from './circuit-breakers.ts';
@@ -34,9 +34,7 @@ import { type HealthCheck, healthCheckSchema } from './health-check.ts';
 import {
   type CommonHttpProtocolOptions,
   commonHttpProtocolOptionsSchema,
-  type Http1ProtocolOptions,
   type Http2ProtocolOptions,
-  http1ProtocolOptionsSchema,
   http2ProtocolOptionsSchema,
   type UpstreamHttpProtocolOptions,
   upstreamHttpProtocolOptionsSchema,
@@ -89,10 +87,8 @@ export interface Cluster {
   readonly circuit_breakers: CircuitBreakers | undefined;
   readonly upstream_http_protocol_options: UpstreamHttpProtocolOptions | undefined;
   readonly common_http_protocol_options: CommonHttpProtocolOptions | undefined;
-  readonly http_protocol_options: Http1ProtocolOptions | undefined;
   readonly http2_protocol_options: Http2ProtocolOptions | undefined;
   readonly typed_extension_protocol_options: ReadonlyMap<string, Any | undefined>;
-  readonly wait_for_warm_on_init: boolean | undefined;
   readonly outlier_detection: OutlierDetection | undefined;
   readonly ring_hash_lb_config: RingHashLbConfig | undefined;
   readonly maglev_lb_config: MaglevLbConfig | undefined;
@@ -146,16 +142,11 @@ export const clusterSchema: Schema<Cluster> = schema<Cluster>('envoy.config.clus
       29,
       message(() => commonHttpProtocolOptionsSchema),
     ),
-    http_protocol_options: single(
-      13,
-      message(() => http1ProtocolOptionsSchema),
-    ),
     http2_protocol_options: single(
       14,
       message(() => http2ProtocolOptionsSchema),
     ),
     typed_extension_protocol_options: mapOf(36, any),
-    wait_for_warm_on_init: single(54, wrapped(bool)),
     outlier_detection: single(
       19,
       message(() => outlierDetectionSchema),
@@ -203,6 +194,8 @@ export const clusterSchema: Schema<Cluster> = schema<Cluster>('envoy.config.clus
     ),
   },
   ignored: {
+    54: 'wait_for_warm_on_init',
+    13: 'http_protocol_options',
     5: 'per_connection_buffer_limit_bytes',
     16: 'dns_refresh_rate',
     17: 'dns_lookup_family',

@@ -81,7 +81,6 @@ export const dropOverloadSchema: Schema<DropOverload> = schema<DropOverload>(
 export interface Endpoint {
   readonly address: Address | undefined;
   readonly health_check_config: EndpointHealthCheckConfig | undefined;
-  readonly hostname: string;
   readonly additional_addresses: readonly AdditionalAddress[];
 }
 
@@ -95,12 +94,12 @@ export const endpointSchema: Schema<Endpoint> = schema<Endpoint>('envoy.config.e
       2,
       message(() => endpointHealthCheckConfigSchema),
     ),
-    hostname: single(3, string),
     additional_addresses: repeated(
       4,
       message(() => additionalAddressSchema),
     ),
   },
+  ignored: { 3: 'hostname' },
 });
 
 /** `envoy.config.endpoint.v3.Endpoint.HealthCheckConfig`. */

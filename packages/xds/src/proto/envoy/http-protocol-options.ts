@@ -5,7 +5,6 @@ import { type Schema, schema, single } from '../schema.ts';
 export interface CommonHttpProtocolOptions {
   readonly idle_timeout: number | undefined;
   readonly max_connection_duration: number | undefined;
-  readonly max_stream_duration: number | undefined;
   readonly max_requests_per_connection: number | undefined;
 }
 
@@ -15,10 +14,9 @@ export const commonHttpProtocolOptionsSchema: Schema<CommonHttpProtocolOptions> 
     fields: {
       idle_timeout: single(1, duration),
       max_connection_duration: single(3, duration),
-      max_stream_duration: single(4, duration),
       max_requests_per_connection: single(6, wrapped(uint32)),
     },
-    ignored: { 2: 'max_headers_count', 5: 'headers_with_underscores_action' },
+    ignored: { 4: 'max_stream_duration', 2: 'max_headers_count', 5: 'headers_with_underscores_action' },
   },
 );
 

@@ -1,5 +1,5 @@
 import { type Any, any } from '../any.ts';
-import { duration, int64, message, string, uint32, wrapped } from '../kinds.ts';
+import { duration, message, string, uint32, wrapped } from '../kinds.ts';
 import { repeated, type Schema, schema, single } from '../schema.ts';
 import { type HeaderMatcher, headerMatcherSchema } from './route-match.ts';
 
@@ -11,7 +11,6 @@ export interface RetryPolicy {
   readonly per_try_idle_timeout: number | undefined;
   readonly retry_priority: RetryPriority | undefined;
   readonly retry_host_predicate: readonly RetryHostPredicate[];
-  readonly host_selection_retry_max_attempts: number;
   readonly retriable_status_codes: readonly number[];
   readonly retry_back_off: RetryBackOff | undefined;
   readonly retriable_headers: readonly HeaderMatcher[];
@@ -32,7 +31,6 @@ export const retryPolicySchema: Schema<RetryPolicy> = schema<RetryPolicy>('envoy
       5,
       message(() => retryHostPredicateSchema),
     ),
-    host_selection_retry_max_attempts: single(6, int64),
     retriable_status_codes: repeated(7, uint32),
     retry_back_off: single(
       8,
@@ -47,7 +45,11 @@ export const retryPolicySchema: Schema<RetryPolicy> = schema<RetryPolicy>('envoy
       message(() => headerMatcherSchema),
     ),
   },
-  ignored: { 11: 'rate_limited_retry_back_off', 12: 'retry_options_predicates' },
+  ignored: {
+    6: 'host_selection_retry_max_attempts',
+    11: 'rate_limited_retry_back_off',
+    12: 'retry_options_predicates',
+  },
 });
 
 /** `envoy.config.route.v3.RetryPolicy.RetryPriority`. */

@@ -206,7 +206,6 @@ export const requestMirrorPolicySchema: Schema<RequestMirrorPolicy> = schema<Req
 export interface MaxStreamDuration {
   readonly max_stream_duration: number | undefined;
   readonly grpc_timeout_header_max: number | undefined;
-  readonly grpc_timeout_header_offset: number | undefined;
 }
 
 export const maxStreamDurationSchema: Schema<MaxStreamDuration> = schema<MaxStreamDuration>(
@@ -215,8 +214,8 @@ export const maxStreamDurationSchema: Schema<MaxStreamDuration> = schema<MaxStre
     fields: {
       max_stream_duration: single(1, duration),
       grpc_timeout_header_max: single(2, duration),
-      grpc_timeout_header_offset: single(3, duration),
     },
+    ignored: { 3: 'grpc_timeout_header_offset' },
   },
 );
 

@@ -1,4 +1,4 @@
-import { bool, enumOf, message, string, uint32, wrapped } from '../kinds.ts';
+import { bool, enumOf, message, string, uint32 } from '../kinds.ts';
 import { optional, type Schema, schema, single } from '../schema.ts';
 import { type DataSource, dataSourceSchema } from './base.ts';
 import { type RegexMatchAndSubstitute, regexMatchAndSubstituteSchema } from './matchers.ts';
@@ -18,19 +18,6 @@ const redirectActionRedirectResponseCodeKind = enumOf(
   'TEMPORARY_REDIRECT',
   'PERMANENT_REDIRECT',
 );
-
-/** `envoy.config.route.v3.Decorator`. */
-export interface Decorator {
-  readonly operation: string;
-  readonly propagate: boolean | undefined;
-}
-
-export const decoratorSchema: Schema<Decorator> = schema<Decorator>('envoy.config.route.v3.Decorator', {
-  fields: {
-    operation: single(1, string),
-    propagate: single(2, wrapped(bool)),
-  },
-});
 
 /** `envoy.config.route.v3.DirectResponseAction`. */
 export interface DirectResponseAction {

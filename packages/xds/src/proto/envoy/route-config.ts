@@ -12,9 +12,7 @@ import {
   routeActionSchema,
 } from './route-action.ts';
 import {
-  type Decorator,
   type DirectResponseAction,
-  decoratorSchema,
   directResponseActionSchema,
   type FilterAction,
   filterActionSchema,
@@ -39,7 +37,6 @@ export interface RouteConfiguration {
   readonly request_headers_to_add: readonly HeaderValueOption[];
   readonly request_headers_to_remove: readonly string[];
   readonly most_specific_header_mutations_wins: boolean;
-  readonly validate_clusters: boolean | undefined;
   readonly max_direct_response_body_size_bytes: number | undefined;
   readonly request_mirror_policies: readonly RequestMirrorPolicy[];
   readonly ignore_port_in_host_matching: boolean;
@@ -66,7 +63,6 @@ export const routeConfigurationSchema: Schema<RouteConfiguration> = schema<Route
       ),
       request_headers_to_remove: repeated(8, string),
       most_specific_header_mutations_wins: single(10, bool),
-      validate_clusters: single(7, wrapped(bool)),
       max_direct_response_body_size_bytes: single(11, wrapped(uint32)),
       request_mirror_policies: repeated(
         13,
@@ -76,6 +72,7 @@ export const routeConfigurationSchema: Schema<RouteConfiguration> = schema<Route
       typed_per_filter_config: mapOf(16, any),
     },
     ignored: {
+      7: 'validate_clusters',
       3: 'internal_only_headers',
       9: 'vhds',
       12: 'cluster_specifier_plugins',
@@ -96,7 +93,6 @@ export interface VirtualHost {
   readonly response_headers_to_add: readonly HeaderValueOption[];
   readonly response_headers_to_remove: readonly string[];
   readonly typed_per_filter_config: ReadonlyMap<string, Any | undefined>;
-  readonly include_request_attempt_count: boolean;
   readonly retry_policy: RetryPolicy | undefined;
   readonly hedge_policy: HedgePolicy | undefined;
   readonly request_mirror_policies: readonly RequestMirrorPolicy[];
@@ -122,7 +118,6 @@ export const virtualHostSchema: Schema<VirtualHost> = schema<VirtualHost>('envoy
     ),
     response_headers_to_remove: repeated(11, string),
     typed_per_filter_config: mapOf(15, any),
-    include_request_attempt_count: single(14, bool),
     retry_policy: single(
       16,
       message(() => retryPolicySchema),
@@ -137,6 +132,7 @@ export const virtualHostSchema: Schema<VirtualHost> = schema<VirtualHost>('envoy
     ),
   },
   ignored: {
+    14: 'include_request_attempt_count',
     5: 'virtual_clusters',
     6: 'rate_limits',
     8: 'cors',
@@ -159,13 +155,11 @@ export interface Route {
   readonly filter_action: FilterAction | undefined;
   readonly non_forwarding_action: NonForwardingAction | undefined;
   readonly metadata: Metadata | undefined;
-  readonly decorator: Decorator | undefined;
   readonly typed_per_filter_config: ReadonlyMap<string, Any | undefined>;
   readonly request_headers_to_add: readonly HeaderValueOption[];
   readonly request_headers_to_remove: readonly string[];
   readonly response_headers_to_add: readonly HeaderValueOption[];
   readonly response_headers_to_remove: readonly string[];
-  readonly stat_prefix: string;
 }
 
 export const routeSchema: Schema<Route> = schema<Route>('envoy.config.route.v3.Route', {
@@ -199,10 +193,6 @@ export const routeSchema: Schema<Route> = schema<Route>('envoy.config.route.v3.R
       4,
       message(() => metadataSchema),
     ),
-    decorator: single(
-      5,
-      message(() => decoratorSchema),
-    ),
     typed_per_filter_config: mapOf(13, any),
     request_headers_to_add: repeated(
       9,
@@ -214,8 +204,7 @@ export const routeSchema: Schema<Route> = schema<Route>('envoy.config.route.v3.R
       message(() => headerValueOptionSchema),
     ),
     response_headers_to_remove: repeated(11, string),
-    stat_prefix: single(19, string),
   },
-  ignored: { 15: 'tracing', 16: 'per_request_buffer_limit_bytes' },
+  ignored: { 19: 'stat_prefix', 5: 'decorator', 15: 'tracing', 16: 'per_request_buffer_limit_bytes' },
   oneofs: [['route', 'redirect', 'direct_response', 'filter_action', 'non_forwarding_action']],
 });
