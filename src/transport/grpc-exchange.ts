@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import { grpcMessage, grpcStatusOf } from '../lib/grpc-answer.ts';
 import { setConnection } from '../pipeline/connection.ts';
+import { hopByHop } from './http2-headers.ts';
 import { type Carrier, ServedConnection } from './served-connection.ts';
 
 const { NGHTTP2_NO_ERROR } = constants;
@@ -150,7 +151,8 @@ export class GrpcResponse {
   }
 
   getHeader(name: string): HeaderValue | undefined {
-    return this.#headers?.[name.toLowerCase()];
+    const lower = name.toLowerCase();
+    return this.#headers?.[lower] ?? (this.#stream.sentHeaders as OutgoingHttpHeaders | undefined)?.[lower];
   }
 
   hasHeader(name: string): boolean {
@@ -161,7 +163,9 @@ export class GrpcResponse {
     return this.#headers === undefined ? [] : Object.keys(this.#headers);
   }
 
+  /** What is about one connection of HTTP/1.1 is left out: with it HTTP/2 sends nothing at all. */
   setHeader(name: string, value: HeaderValue): this {
+    if (hopByHop.has(name.toLowerCase())) return this;
     this.#headers ??= Object.create(null) as Record<string, HeaderValue>;
     this.#headers[name.toLowerCase()] = value;
     if (this.#handed) this.#joinResponse();
@@ -200,7 +204,12 @@ export class GrpcResponse {
     this.setHeader(':status', 200);
     this.#options = { endStream: true };
     stream.once('finish', () => this.#clock.afterIo(() => endUnread(stream)));
-    this.writeHead(200);
+    try {
+      this.writeHead(200);
+    } catch {
+      // A header that HTTP/2 cannot carry, of somebody who was asked: a refusal without words is one.
+      this.destroy();
+    }
     return this;
   }
 

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 
 /** Headers of one connection that never cross from one version of HTTP to another (RFC 9113 section 8.2.2). */
-const hopByHop: ReadonlySet<string> = new Set([
+export const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
