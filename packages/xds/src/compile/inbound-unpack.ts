@@ -5,6 +5,7 @@ import {
   type UdpaTypedStruct,
   udpaTypedStructSchema,
 } from '../proto/envoy/typed-struct.ts';
+import { fromJson } from '../proto/json.ts';
 import type { Schema } from '../proto/schema.ts';
 import { ResourceError } from '../resources.ts';
 
@@ -38,12 +39,13 @@ function pathOf({ path }: Place, field: string): string {
 
 /** Type of what is packed, also within a `TypedStruct`. */
 export function typeIn(packed: Any): string {
-  const outer = typeOf(packed);
-  if (outer !== typedStructSchema.name && outer !== udpaTypedStructSchema.name) return outer;
-  const inner: TypedStruct | UdpaTypedStruct | undefined =
-    unpack(typedStructSchema, packed) ?? unpack(udpaTypedStructSchema, packed);
-  const url = inner?.type_url ?? '';
-  return url.slice(url.lastIndexOf('/') + 1);
+  const url = typedStruct(packed)?.type_url;
+  return url === undefined ? typeOf(packed) : url.slice(url.lastIndexOf('/') + 1);
+}
+
+/** A message that is written as JSON, as `EnvoyFilter`s may have it. */
+function typedStruct(packed: Any): TypedStruct | UdpaTypedStruct | undefined {
+  return unpack(typedStructSchema, packed) ?? unpack(udpaTypedStructSchema, packed);
 }
 
 /** What may be there of a message although nobody reads it, by the last part of its path. */
@@ -71,11 +73,10 @@ export function unpackFilter<T>(schema: Schema<T>, packed: Any | undefined, plac
   let value: T | undefined;
   try {
     value = unpack(schema, packed, ignored);
+    const json = value === undefined && typeIn(packed) === schema.name ? typedStruct(packed) : undefined;
+    if (json !== undefined) value = fromJson(schema, json.value ?? {}, ignored);
   } catch (error) {
     throw wrong(place, '', `expected a ${schema.name}: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  if (value === undefined && typeIn(packed) === schema.name) {
-    throw cannot(place, '', `expected a ${schema.name} itself, and not within a TypedStruct`, packed.type_url);
   }
   if (value === undefined) throw wrong(place, '', `expected a ${schema.name}`, packed.type_url);
   if (refused !== undefined) throw cannot(place, refused, 'cannot be enforced here');

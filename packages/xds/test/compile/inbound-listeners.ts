@@ -19,6 +19,7 @@ import { tcpProxySchema } from '../../src/proto/envoy/tcp-proxy.ts';
 import { type DownstreamTlsContext, downstreamTlsContextSchema } from '../../src/proto/envoy/tls-context.ts';
 import { typedStructSchema } from '../../src/proto/envoy/typed-struct.ts';
 import type { Input } from '../../src/proto/schema.ts';
+import type { JsonObject } from '../../src/proto/struct.ts';
 
 /** Parts of listeners as control planes write them. */
 export const router: Input<HttpFilter> = {
@@ -43,8 +44,8 @@ export function extAuthz(config: Input<ExtAuthz>): Input<HttpFilter> {
 }
 
 /** A filter that is written as JSON, as istiod writes those of its own. */
-export function typedStruct(name: string, type: string): Input<HttpFilter> {
-  return { name, typed_config: pack(typedStructSchema, { type_url: `type.googleapis.com/${type}`, value: {} }) };
+export function typedStruct(name: string, type: string, value: JsonObject = {}): Input<HttpFilter> {
+  return { name, typed_config: pack(typedStructSchema, { type_url: `type.googleapis.com/${type}`, value }) };
 }
 
 /** A type that nobody here knows. */

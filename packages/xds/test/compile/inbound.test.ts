@@ -599,6 +599,31 @@ t.test('settings of connections are those of the model', async (t) => {
   }
 });
 
+const rbacType = 'envoy.extensions.filters.http.rbac.v3.RBAC';
+
+t.test('filters may be written as JSON, as EnvoyFilters have them', async (t) => {
+  const percent = { runtime_key: 'x', default_value: { numerator: 100, denominator: 'HUNDRED' } };
+  const limit = typedStruct('limit', 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit', {
+    stat_prefix: 'http_local_rate_limiter',
+    tokenBucket: { max_tokens: '4', tokens_per_fill: 4, fill_interval: '60s' },
+    filter_enabled: percent,
+    filterEnforced: percent,
+    response_headers_to_add: [{ header: { key: 'x-local-rate-limit', value: 'true' } }],
+  });
+  const refuse = typedStruct('rbac', rbacType, {
+    rules: {
+      action: 'DENY',
+      policies: { p: { permissions: [{ url_path: { path: { exact: '/a' } } }], principals: [{ any: true }] } },
+    },
+  });
+  const policy = compiled(virtualInbound(chains(undefined, 'PERMISSIVE', http([limit, refuse, router]))));
+  t.match(policy.localRateLimits, [
+    { bucket: { maxTokens: 4, tokensPerFill: 4, fillIntervalMs: 60_000 }, shadow: false },
+  ]);
+  t.equal(allowed(policy), true);
+  t.equal(allowed(policy, { path: '/a', rawPath: '/a' }), false);
+});
+
 t.test('limits are those of local_ratelimit, as far as it is on', async (t) => {
   const on = { default_value: { numerator: 100, denominator: 'HUNDRED' } } as const;
   const bucket = { token_bucket: { max_tokens: 10, tokens_per_fill: 5, fill_interval: 1_000 } };
@@ -812,8 +837,13 @@ t.test('what would let more pass if it were left out is refused, with its field'
       /http_filters\[0\]\.typed_config$/,
     ],
     [
-      'a filter of Envoy as JSON',
-      withFilters(typedStruct('r', 'envoy.extensions.filters.http.rbac.v3.RBAC'), router),
+      'a filter as JSON with a field that nobody reads',
+      withFilters(typedStruct('r', rbacType, { rules: { action: 'DENY' }, matcher: {} }), router),
+      /typed_config\.matcher$/,
+    ],
+    [
+      'a filter as JSON with a value of another type',
+      withFilters(typedStruct('r', rbacType, { rules: { action: 'MAYBE' } }), router),
       /http_filters\[0\]\.typed_config$/,
     ],
     [
