@@ -1,8 +1,9 @@
 import type { ConfigSource, SourceContext } from 'inmesh/config';
-import { waitFor } from 'inmesh/identity';
+import { MeshError, waitFor } from 'inmesh/identity';
 import { type CompileContext, type Compiled, compileResources, readers } from './compile/compile.ts';
 import { openAccess } from './connection/credentials.ts';
 import { followServers, type Servers } from './connection/servers.ts';
+import { createLastGood, type LastGood } from './last-good.ts';
 import type { Any } from './proto/any.ts';
 import { createCache, type ResourceCache } from './protocol/cache.ts';
 import { createDeltaSession } from './protocol/delta.ts';
@@ -69,6 +70,9 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
     let following: Servers | undefined;
     let watches: Watches | undefined;
     let isLost = false;
+    let inForce = false;
+    /** Why what is in force is what an earlier process kept; absent when it is not. */
+    let stale: Error | undefined;
     const cache = createCache({
       clock,
       readers,
@@ -77,19 +81,49 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       maxResources: settings.maxResources,
       ignoreDeletion: settings.ignoreDeletion,
     });
+    const lastGood =
+      options.lastGoodFile === undefined
+        ? undefined
+        : createLastGood({
+            path: options.lastGoodFile,
+            clock,
+            owner: [profile, workload, services, serverListeners, servers.map(({ address }) => address)],
+            maxBytes: 4 * settings.maxMessageBytes,
+            failed: ({ message }) => sink.reject([{ message }]),
+          });
     publisher = createPublisher({
       context,
       cache,
       clock,
       compile,
       sink,
+      published(set) {
+        inForce = true;
+        if (stale === undefined) lastGood?.keep(set);
+        else sink.lost(stale);
+      },
       watch(next) {
         watches = next;
         cache.watch(next);
         following?.watchesChanged();
       },
     });
-    const { complete, recovered } = publisher;
+    const { changed, complete, recovered } = publisher;
+    /** With what an earlier process kept, as long as no control plane has answered. */
+    const begin = async (from: LastGood, reason: Error): Promise<void> => {
+      try {
+        const set = await from.load();
+        if (!isLost || inForce || signal.aborted) return;
+        stale = new MeshError(
+          'ERR_MESH_CONTROL_PLANE',
+          `${reason.message}; in force is what was kept of an earlier run`,
+        );
+        cache.restore(set);
+        changed();
+      } catch (error) {
+        sink.lost(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
     const makeSession = settings.protocol === 'delta' ? createDeltaSession : createSotwSession;
     following = followServers({
       servers,
@@ -118,11 +152,14 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       receive({ update }) {
         if (isLost) recovered();
         isLost = false;
+        stale = undefined;
         return update === undefined ? [] : cache.receive(update);
       },
       lost(reason) {
-        if (!isLost) sink.lost(reason);
+        if (isLost) return;
         isLost = true;
+        sink.lost(reason);
+        if (lastGood !== undefined && !inForce) void begin(lastGood, reason);
       },
     });
     running = {
@@ -136,6 +173,7 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
     following.close();
     publisher.close();
     cache.close();
+    await lastGood?.close();
   };
 
   return {

@@ -309,11 +309,12 @@ export function createCache(parts: CacheParts): ResourceCache {
         ...(error === undefined && problem === undefined ? {} : { error: error ?? problem?.message ?? '' }),
       })),
     restore(set) {
+      // All or nothing.
+      for (const type of resourceTypes) for (const any of set[type].values()) readers[type](any);
       for (const type of resourceTypes) {
         const of = types[type];
         of.set = undefined;
         for (const [name, any] of set[type]) {
-          readers[type](any);
           of.entries.set(name, { any, version: '', state: 'ACKED' });
         }
         of.answered = true;

@@ -55,6 +55,11 @@ export interface XdsSourceOptions {
   readonly maxMessageBytes?: number;
   /** Most resources of one type. Default 100,000. */
   readonly maxResources?: number;
+  /**
+   * File to keep the last good configuration in. A process that starts while no control plane can be
+   * reached begins with it, and says so. It has what the control plane sent; only its owner can read it. Default none.
+   */
+  readonly lastGoodFile?: string;
   /** Default `process.env`. */
   readonly env?: Environment;
   readonly clock?: Clock;
