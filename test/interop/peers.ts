@@ -86,7 +86,11 @@ export async function startPeer(
   t: Test,
   program: string,
   args: readonly string[],
-  { env, port }: { readonly env?: NodeJS.ProcessEnv; readonly port: number },
+  {
+    env,
+    port,
+    attempts = 200,
+  }: { readonly env?: NodeJS.ProcessEnv; readonly port: number; readonly attempts?: number },
 ): Promise<ChildProcess> {
   const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
@@ -97,7 +101,7 @@ export async function startPeer(
     child.kill('SIGKILL');
     await ended;
   });
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < attempts; i++) {
     if (child.exitCode !== null) break;
     if (await accepts(port)) return child;
     await wait(50);
