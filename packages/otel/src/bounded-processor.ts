@@ -41,7 +41,7 @@ export interface BoundedProcessor extends SpanProcessor {
 
 /**
  * OpenTelemetry's batches, with a count of what is lost. A collector that takes nothing costs the memory of
- * one full queue and of one batch, and no call ever waits for it.
+ * one full queue that waits and of as much that is on its way, and no call ever waits for it.
  */
 export function boundedProcessor(exporter: SpanExporter, options: QueueOptions = {}): BoundedProcessor {
   const { exportTimeoutMs = 10_000, maxQueueSize = 2_048, scheduledDelayMs = 5_000 } = options;
@@ -54,6 +54,12 @@ export function boundedProcessor(exporter: SpanExporter, options: QueueOptions =
   const counting: SpanExporter = {
     export(spans: ReadableSpan[], done: (result: ExportResult) => void) {
       queued -= spans.length;
+      // The SDK gives up waiting for a batch before an exporter does that is slower: what is held is bounded here.
+      if (sending + spans.length > maxQueueSize + maxExportBatchSize) {
+        failed += spans.length;
+        done({ code: ExportResultCode.FAILED, error: new Error('the exporter still holds what it was given before') });
+        return;
+      }
       sending += spans.length;
       let told = false;
       exporter.export(spans, (result) => {

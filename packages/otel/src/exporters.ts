@@ -94,8 +94,13 @@ function toZipkin(url: string, headers: Readonly<Record<string, string>>, timeou
   return { target: url, exporter: zipkinExporter({ url, headers, timeoutMs, agent }), cut: agents.cut };
 }
 
+/** Agents whose connections can be cut; afterwards they make none, so that an exporter that retries gives up. */
 function ownAgents() {
   const made: Agent[] = [];
+  const closed: Agent['createConnection'] = (_options, created) => {
+    created?.(new Error('the exporter is closed'), undefined as never);
+    return undefined;
+  };
   return {
     factory(protocol: string): Agent {
       const agent = protocol === 'https:' ? new SecureAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
@@ -103,7 +108,10 @@ function ownAgents() {
       return agent;
     },
     cut() {
-      for (const agent of made.splice(0)) agent.destroy();
+      for (const agent of made.splice(0)) {
+        agent.createConnection = closed;
+        agent.destroy();
+      }
     },
   };
 }

@@ -1,6 +1,7 @@
-import type { Attributes } from '@opentelemetry/api';
+import { type Attributes, trace } from '@opentelemetry/api';
 import {
   defaultResource,
+  detectResources,
   envDetector,
   resourceFromAttributes,
   serviceInstanceIdDetector,
@@ -12,6 +13,7 @@ import {
   type Sampler,
   SamplingDecision,
   type SpanExporter,
+  TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import type { MeshTracer, TracingProvider, TracingSettings } from 'inmesh';
 import { systemClock } from 'inmesh/identity';
@@ -57,7 +59,7 @@ export interface StartedOtel extends MeshTracer {
  * variables say, else to the provider that Istio's Telemetry or MeshConfig names (`zipkin`,
  * `opentelemetry`), else nowhere. The resource is the workload: `service.name` is its canonical service.
  *
- * The SDK starts with the first configuration of the mesh, and becomes the process's global one.
+ * The SDK starts with the first configuration of the mesh, and becomes the process's global one unless there is one.
  *
  * @throws MeshError `ERR_MESH_OPTION_INVALID` for variables that are wrong
  *
@@ -74,15 +76,20 @@ export function startOtel(options: StartOtelOptions = {}): StartedOtel {
       : namesExporter(environment)
         ? exporterFromEnvironment(environment)
         : undefined;
-  const tracing = otelTracing(options);
   let sdk: NodeSDK | undefined;
+  let provider: TracerProvider | undefined;
+  // Its own, also where the process has several meshes, or a global provider that was there before.
+  const tracing = otelTracing({
+    ...options,
+    tracerProvider: { getTracer: (name) => (provider ?? trace).getTracer(name) },
+  });
   let chosen: ChosenExporter | undefined;
-  let provider: TracingProvider | undefined;
+  let collector: TracingProvider | undefined;
 
   const choose = ({ policy }: TracingSettings): void => {
     const next = policy.server.provider ?? policy.client.provider;
-    if (chosen !== undefined && (fixed !== undefined || next === provider)) return;
-    provider = next;
+    if (chosen !== undefined && (fixed !== undefined || next === collector)) return;
+    collector = next;
     chosen?.cut();
     chosen = fixed ?? (next === undefined ? nowhere : exporterFor(next, environment));
     late.use(chosen.exporter);
@@ -92,7 +99,8 @@ export function startOtel(options: StartOtelOptions = {}): StartedOtel {
   const close = async (): Promise<void> => {
     const { promise: tooLong, resolve } = Promise.withResolvers<void>();
     const cancel = systemClock.after(options.shutdownTimeoutMs ?? 5_000, resolve, true);
-    await Promise.race([sdk?.shutdown().catch(() => {}), tooLong]);
+    const ended = Promise.allSettled([provider?.shutdown(), sdk?.shutdown()]);
+    await Promise.race([ended, tooLong]);
     cancel();
     chosen?.cut();
   };
@@ -102,20 +110,27 @@ export function startOtel(options: StartOtelOptions = {}): StartedOtel {
     configure(settings) {
       choose(settings);
       if (sdk !== undefined || closing !== undefined) return;
-      sdk = new NodeSDK({
-        resource: defaultResource().merge(
-          resourceFromAttributes({ ...workloadAttributes(settings, environment), ...options.resourceAttributes }),
-        ),
+      const { instrumentations = [], resourceAttributes } = options;
+      const resource = defaultResource()
+        .merge(resourceFromAttributes({ ...workloadAttributes(settings, environment), ...resourceAttributes }))
         // Others tell command lines and names of users.
-        resourceDetectors: [serviceInstanceIdDetector, envDetector],
+        .merge(detectResources({ detectors: [serviceInstanceIdDetector, envDetector] }));
+      provider = new TracerProvider({
+        resource,
         sampler: meshSampler(options.applicationSamplingPercent ?? 100),
         spanProcessors: [processor],
-        // Traces alone, unless the environment asks for more.
+      });
+      // Context, propagators, instrumentations; metrics and logs where the environment asks for them.
+      sdk = new NodeSDK({
+        resource,
+        autoDetectResources: false,
+        spanProcessors: [],
         ...(environment['OTEL_METRICS_EXPORTER'] ? {} : { metricReaders: [] }),
         ...(environment['OTEL_LOGS_EXPORTER'] ? {} : { logRecordProcessors: [] }),
-        instrumentations: [...(options.instrumentations ?? [])],
+        instrumentations: [...instrumentations],
       });
       sdk.start();
+      trace.setGlobalTracerProvider(provider);
     },
     counts: processor.counts,
     get target() {

@@ -10,7 +10,6 @@ import {
   SpanKind,
   SpanStatusCode,
   TraceFlags,
-  type Tracer,
   type TracerProvider,
   trace,
 } from '@opentelemetry/api';
@@ -59,7 +58,6 @@ const baggageGetter = {
  */
 export function otelTracing(options: OtelTracingOptions = {}): MeshTracer {
   const { forms, parentSampled, samplingPercent, tracerProvider } = options;
-  let tracer: Tracer | undefined;
   const recorded = new WeakMap<SpanContext, OtelSpan>();
   const undiciIsWatched = channel('undici:request:create');
   return {
@@ -67,12 +65,14 @@ export function otelTracing(options: OtelTracingOptions = {}): MeshTracer {
     ...(parentSampled === undefined ? {} : { parentSampled }),
     ...(samplingPercent === undefined ? {} : { samplingPercent }),
     start(start) {
-      tracer ??= (tracerProvider ?? trace.getTracerProvider()).getTracer('inmesh');
-      const span = tracer.startSpan(
-        start.name,
-        { kind: start.kind === 'server' ? SpanKind.SERVER : SpanKind.CLIENT, attributes: start.attributes },
-        parentContext(start),
-      );
+      // Asked for each time: the SDK may start, or be replaced, later.
+      const span = (tracerProvider ?? trace.getTracerProvider())
+        .getTracer('inmesh')
+        .startSpan(
+          start.name,
+          { kind: start.kind === 'server' ? SpanKind.SERVER : SpanKind.CLIENT, attributes: start.attributes },
+          parentContext(start),
+        );
       const made = new MeshSpan(span);
       recorded.set(made.context, span);
       return made;

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer as createTcp, type Socket } from 'node:n
 import { text } from 'node:stream/consumers';
 import { context, diag, propagation, trace } from '@opentelemetry/api';
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
-import { InMemorySpanExporter } from '@opentelemetry/sdk-trace';
+import { InMemorySpanExporter, type SpanExporter } from '@opentelemetry/sdk-trace';
 import t, { type Test } from 'tap';
 import type { TracingProvider } from '../../../src/index.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
@@ -11,6 +11,7 @@ import { defaultTracingPolicy } from '../../../src/model/tracing.ts';
 import { modelMesh, ways } from '../../../test/support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
 import { upstream } from '../../../test/support/upstream.ts';
+import { boundedProcessor } from '../src/bounded-processor.ts';
 import { meshMetrics, type StartOtelOptions, startOtel, zipkinExporter } from '../src/index.ts';
 
 /** Each test starts an SDK, which makes itself that of the process. */
@@ -309,4 +310,17 @@ t.test('metrics: what the mesh counts, under the names of Istio, with whole hist
   t.match(duration?.dataPoints[0], { value: { count: 4 } });
   t.equal(duration?.descriptor.unit, 'ms');
   await reader.shutdown();
+});
+
+t.test('an exporter that holds on to batches for longer than it may is given no more than a queue', async (t) => {
+  const never: SpanExporter = { export: () => {}, shutdown: async () => {} };
+  const bounds = { maxQueueSize: 4, maxExportBatchSize: 2, scheduledDelayMs: 1, exportTimeoutMs: 1 };
+  const processor = boundedProcessor(never, bounds);
+  const span = { spanContext: () => ({ traceFlags: 1 }), resource: {} } as never;
+  for (let i = 0; i < 100_000 && processor.counts().failed === 0; i++) {
+    processor.onEnd(span);
+    await new Promise(setImmediate);
+  }
+  const { failed, queued, sending } = processor.counts();
+  t.ok(failed > 0 && queued <= 4 && sending <= 6, `${failed} failed, ${queued} wait, ${sending} are sent`);
 });

@@ -1,7 +1,9 @@
 // What happens beside a call must not be felt by it.
 import type { RequestListener } from 'node:http';
+import { type AddressInfo, createServer as createTcp } from 'node:net';
 import { Readable } from 'node:stream';
 import { request } from 'undici';
+import { startOtel } from '../../../packages/otel/src/index.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 import type { ChaosCase } from '../case.ts';
 import type { Lab, LabMesh } from '../lab.ts';
@@ -158,9 +160,70 @@ export const sideCases: readonly ChaosCase[] = [
   },
   {
     id: 'POL-21',
-    fault: 'nobody takes the traces',
+    fault: 'nobody takes the traces: the collector accepts and never answers, or drops every connection',
     expected: 'no effect',
-    pending: 'there is no exporter of traces yet',
+    quick: true,
+    async run(lab) {
+      const server = await httpServer(lab);
+      const place = { endpoints: [server.port], retries: noRetries };
+      const collector = await httpServer(lab, (incoming, outgoing) => {
+        incoming.resume().on('end', () => void outgoing.writeHead(202).end());
+      });
+      const hole = await lab.proxy(collector.port, { kind: 'blackHole' });
+      const dropping = createTcp((socket) => void socket.destroy());
+      dropping.listen(0, '127.0.0.1');
+      await new Promise((resolve) => dropping.once('listening', resolve));
+      lab.teardown(() => dropping.close());
+      const traced = async (port: number) => {
+        const otel = startOtel({
+          environment: { OTEL_EXPORTER_ZIPKIN_ENDPOINT: `http://127.0.0.1:${port}/api/v2/spans` },
+          samplingPercent: 100,
+          maxQueueSize: 256,
+          maxExportBatchSize: 64,
+          scheduledDelayMs: 50,
+          exportTimeoutMs: 2_000,
+          shutdownTimeoutMs: 500,
+        });
+        return { otel, mesh: await lab.mesh(place, { tracing: otel }), latencies: [] as number[] };
+      };
+      const ways = {
+        'taken by a collector': await traced(collector.port),
+        'never answered': await traced(hole.port),
+        dropped: await traced((dropping.address() as AddressInfo).port),
+      };
+      const plain = { mesh: await lab.mesh(place), latencies: [] as number[] };
+      const count = lab.count(4_000, 1_000, 60);
+      const rounds = lab.count(11, 5, 2);
+      let failures = 0;
+      // In turns, so that what else the machine does is in all of them alike.
+      for (let round = 0; round < rounds; round++) {
+        for (const way of [plain, ...Object.values(ways)]) {
+          const tally = await load(way.mesh, { count });
+          failures += tally.failures;
+          if (round > 0) way.latencies.push(...tally.latencies);
+        }
+      }
+      lab.equal(`failures of ${4 * rounds * count} calls`, failures, 0);
+      const p99 = percentile(plain.latencies, 0.99);
+      const taken = percentile(ways['taken by a collector'].latencies, 0.99);
+      for (const [name, { latencies, otel }] of Object.entries(ways)) {
+        lab.time(
+          `spans ${name}: p99 (${p99.toFixed(2)} without spans)`,
+          percentile(latencies, 0.99),
+          1.02 * taken,
+          20 * taken + 500,
+        );
+        const { dropped, exported, failed, queued, sending } = otel.counts();
+        lab.equal(`spans ${name}: accounted for`, dropped + exported + failed + queued + sending, count * rounds);
+        lab.check(
+          queued <= 256 && sending <= 320,
+          `spans ${name}: ${queued} wait, ${sending} are sent, ${dropped} dropped`,
+        );
+      }
+      const before = performance.now();
+      await ways['never answered'].mesh.close();
+      lab.time('closing the mesh with a collector that never answers', performance.now() - before, 600, 5_000);
+    },
   },
   {
     id: 'POL-22',
