@@ -6,11 +6,13 @@ import {
   createTraceState,
   isSpanContextValid,
   type Span as OtelSpan,
+  type SpanContext as OtelSpanContext,
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
   TraceFlags,
   type TracerProvider,
+  type TraceState,
   trace,
 } from '@opentelemetry/api';
 import { isTracingSuppressed, suppressTracing, W3CBaggagePropagator } from '@opentelemetry/core';
@@ -94,7 +96,7 @@ export function otelTracing(options: OtelTracingOptions = {}): MeshTracer {
       const span = recorded.get(parent);
       let under =
         span === undefined
-          ? trace.setSpanContext(context.active(), toOtel(parent, false))
+          ? trace.setSpanContext(context.active(), new UnrecordedContext(parent))
           : trace.setSpan(context.active(), span);
       if (baggage !== undefined) under = baggagePropagator.extract(under, { baggage }, baggageGetter);
       return context.with(under, action);
@@ -129,6 +131,34 @@ function toOtel({ sampled, spanId, traceId, traceState }: SpanContext, isRemote:
     traceFlags: sampled ? TraceFlags.SAMPLED : TraceFlags.NONE,
     ...(traceState === undefined ? {} : { traceState: createTraceState(traceState) }),
   };
+}
+
+/** Of what is not recorded: its ids are often made when somebody asks, which mostly nobody does. */
+class UnrecordedContext implements OtelSpanContext {
+  readonly isRemote: boolean;
+  readonly #of: SpanContext;
+
+  constructor(of: SpanContext) {
+    this.isRemote = false;
+    this.#of = of;
+  }
+
+  get traceId(): string {
+    return this.#of.traceId;
+  }
+
+  get spanId(): string {
+    return this.#of.spanId;
+  }
+
+  get traceFlags(): number {
+    return this.#of.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
+  }
+
+  get traceState(): TraceState | undefined {
+    const { traceState } = this.#of;
+    return traceState === undefined ? undefined : createTraceState(traceState);
+  }
 }
 
 function contextOf(span: OtelSpan): SpanContext {

@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Credentials, IdentitySource } from '../../../src/identity/source.ts';
-import type { Application } from '../../../src/mesh-api.ts';
+import type { Application, MeshOptions } from '../../../src/mesh-api.ts';
 import { manyRules } from '../authorization-rules.ts';
 import { readCredentials, writeCredentials } from '../secure.ts';
 import { tokenPolicies } from '../tokens.ts';
 import type { InboundVariant, PreparedServer } from '../variant.ts';
 import { grpcInboundVariants } from './grpc-inbound.ts';
+import { benchTracing } from './tracing.ts';
 
 const answer = { hello: 'world' };
 const workload = {
@@ -24,6 +25,7 @@ async function meshed(
   app: Application,
   identity: IdentitySource | false = false,
   policies: readonly object[] = manyRules(1),
+  options: MeshOptions = {},
 ): Promise<PreparedServer> {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
@@ -31,6 +33,7 @@ async function meshed(
     workload,
     identity,
     config: staticSource(policies, { workload, outboundPolicy: 'ALLOW_ANY' }),
+    ...options,
   });
   const { port } = await mesh.listen(app, { port: 0, host: '127.0.0.1' });
   return { port, close: () => mesh.close() };
@@ -105,6 +108,19 @@ async function withTokens(fresh: boolean): Promise<PreparedServer> {
   return { ...(await meshed(plain, false, policies)), tokens: { key, fresh } };
 }
 
+/** With a tracer that records so many percent of the requests. */
+async function traced(samplingPercent: number): Promise<PreparedServer> {
+  const { tracing, close } = await benchTracing(samplingPercent);
+  const server = await meshed(plain, false, manyRules(1), { tracing });
+  return {
+    ...server,
+    async close() {
+      await server.close();
+      close();
+    },
+  };
+}
+
 function authorization(rules: number): string {
   return `inmesh: authorization, rules: ${rules.toLocaleString('en')}`;
 }
@@ -116,6 +132,8 @@ export const inboundVariants: readonly InboundVariant[] = [
   { name: authorization(1), base: authorization(1), serve: () => meshed(plain, false, manyRules(1)) },
   { name: authorization(100), base: authorization(1), serve: () => meshed(plain, false, manyRules(100)) },
   { name: authorization(10_000), base: authorization(1), serve: () => meshed(plain, false, manyRules(10_000)) },
+  { name: 'inmesh: server, tracing, not sampled', base: authorization(1), serve: () => traced(0) },
+  { name: 'inmesh: server, tracing, every request sampled', base: authorization(1), serve: () => traced(100) },
   { name: 'inmesh: token that is remembered', base: authorization(1), serve: () => withTokens(false) },
   { name: 'inmesh: token that is verified', base: authorization(1), serve: () => withTokens(true) },
   { name: 'Fastify', base: 'Fastify', serve: async () => bare((await fastifyApp()).routing as RequestListener) },

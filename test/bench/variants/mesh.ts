@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { IdentitySource } from '../../../src/identity/source.ts';
-import type { Mesh } from '../../../src/mesh-api.ts';
+import type { Mesh, MeshOptions } from '../../../src/mesh-api.ts';
 import { expectOk, type OutboundVariant, type PreparedCalls } from '../variant.ts';
 import { getWith } from './node-http.ts';
+import { benchTracing } from './tracing.ts';
 
 const workload = {
   name: 'bench',
@@ -159,7 +160,11 @@ const resilience = (ports: readonly [number, number]): readonly object[] => [
 ];
 
 /** A mesh in front of the target. Without identity: mutual TLS has rows of its own. */
-export async function meshTo(config: readonly object[], identity: IdentitySource | false = false): Promise<Mesh> {
+export async function meshTo(
+  config: readonly object[],
+  identity: IdentitySource | false = false,
+  options: MeshOptions = {},
+): Promise<Mesh> {
   const { createMesh } = await import('../../../src/mesh.ts');
   const { staticSource } = await import('../../../src/config/static-source.ts');
   const mesh = createMesh({
@@ -168,6 +173,7 @@ export async function meshTo(config: readonly object[], identity: IdentitySource
     // Nothing slips past the mesh unnoticed.
     outboundPolicy: 'REGISTRY_ONLY',
     config: staticSource(config, { workload, outboundPolicy: 'REGISTRY_ONLY' }),
+    ...options,
   });
   await mesh.ready(10_000);
   return mesh;
@@ -200,6 +206,34 @@ export const meshDispatcher: OutboundVariant = dispatcherVariant(
   'inmesh: undici.request through mesh.dispatcher',
   resources,
 );
+
+/** With a tracer that records so many percent of the calls. */
+function tracedVariant(name: string, samplingPercent: number): OutboundVariant {
+  return {
+    name,
+    base: meshDispatcher.name,
+    async prepare(ports): Promise<PreparedCalls> {
+      const { request, setGlobalDispatcher } = await import('undici');
+      const { tracing, close } = await benchTracing(samplingPercent);
+      const mesh = await meshTo(resources(ports), false, { tracing });
+      setGlobalDispatcher(mesh.dispatcher);
+      return {
+        async call() {
+          const { statusCode, body } = await request(url);
+          expectOk(statusCode);
+          await body.text();
+        },
+        async close() {
+          await mesh.close();
+          close();
+        },
+      };
+    },
+  };
+}
+
+export const meshUnsampled: OutboundVariant = tracedVariant('inmesh: mesh.dispatcher, tracing, not sampled', 0);
+export const meshSampled: OutboundVariant = tracedVariant('inmesh: mesh.dispatcher, tracing, every call sampled', 100);
 
 /** With everything that resilience can mean switched on. */
 export const meshResilience: OutboundVariant = dispatcherVariant(

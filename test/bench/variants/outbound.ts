@@ -2,7 +2,15 @@ import type { OutboundVariant } from '../variant.ts';
 import { cockatiel } from './cockatiel.ts';
 import { globalFetch } from './global-fetch.ts';
 import { grpcJs, meshGrpc } from './grpc.ts';
-import { meshAgent, meshDispatcher, meshFetch, meshMirror, meshResilience } from './mesh.ts';
+import {
+  meshAgent,
+  meshDispatcher,
+  meshFetch,
+  meshMirror,
+  meshResilience,
+  meshSampled,
+  meshUnsampled,
+} from './mesh.ts';
 import { nodeHttp } from './node-http.ts';
 import { opossum } from './opossum.ts';
 import { undiciRequest } from './undici.ts';
@@ -15,6 +23,8 @@ export const outboundVariants: readonly OutboundVariant[] = [
   meshDispatcher,
   meshResilience,
   meshMirror,
+  meshUnsampled,
+  meshSampled,
   undiciRetry,
   opossum,
   cockatiel,
