@@ -155,9 +155,10 @@ class UnrecordedContext implements OtelSpanContext {
     return this.#of.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
   }
 
-  get traceState(): TraceState | undefined {
+  get traceState(): TraceState {
     const { traceState } = this.#of;
-    return traceState === undefined ? undefined : createTraceState(traceState);
+    // The interface says that it is absent or there; a getter is there, and what it gives is absent.
+    return (traceState === undefined ? undefined : createTraceState(traceState)) as TraceState;
   }
 }
 
