@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { ClientOptions, MethodDefinition } from '@grpc/grpc-js';
@@ -18,6 +18,12 @@ export const bytesMethod: MethodDefinition<Buffer, Buffer> = {
   responseDeserialize: same,
 };
 
+/** Where the caller is pinned to a processor, its servers must not be. */
+function startServer(file: string): ChildProcess {
+  const pins = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0;
+  return pins ? fork(file, { execPath: 'taskset', execArgv: ['-c', '0-63', process.execPath] }) : fork(file);
+}
+
 const message = Buffer.from('{"hello":"world"}');
 
 /** Two servers of grpc-js, each in a process of its own, and a client of it that calls one or both. */
@@ -34,7 +40,7 @@ function variant(
     async prepare(): Promise<PreparedCalls> {
       const { Client, credentials } = await import('@grpc/grpc-js');
       const file = fileURLToPath(new URL('../grpc-server.ts', import.meta.url));
-      const servers = [fork(file), fork(file)];
+      const servers = [startServer(file), startServer(file)];
       const [[first], [second]] = (await Promise.all(servers.map((server) => once(server, 'message')))) as [
         [number],
         [number],
