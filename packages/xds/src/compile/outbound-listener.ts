@@ -12,6 +12,7 @@ import type { RouteConfiguration } from '../proto/envoy/route-config.ts';
 import { type TcpProxy, tcpProxySchema } from '../proto/envoy/tcp-proxy.ts';
 import { ResourceError } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
+import { typeIn } from './inbound-unpack.ts';
 import { faultOf } from './outbound-filters.ts';
 import { createRemarks, type Remark, type Remarks } from './outbound-remarks.ts';
 import { type ReadRoutes, type RoutesOwner, routesOf } from './route.ts';
@@ -101,7 +102,7 @@ function readChain(chain: FilterChain, path: string, { connections, http, listen
   for (const [index, filter] of chain.filters.entries()) {
     const at = `${path}.filters[${index}].typed_config`;
     const config = filter.typed_config;
-    const type = config === undefined ? '' : typeOf(config);
+    const type = config === undefined ? '' : typeAt(config, at);
     if (type === httpConnectionManagerSchema.name) {
       const manager = managerOf(config, at, remarks);
       if (manager !== undefined) http.push(referenceOf(manager, at, listener, remarks));
@@ -194,6 +195,15 @@ function isHarmless(name: string, type: string): boolean {
   );
 }
 
+/** Also of what is within a `TypedStruct`. */
+function typeAt(config: Any, path: string): string {
+  try {
+    return typeIn(config);
+  } catch (error) {
+    throw new ResourceError(path, `expected a TypedStruct: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 function isSecurity(type: string): boolean {
   return /\.filters\.(http|network)\.(rbac|ext_authz|jwt_authn|ext_proc|oauth2)\./.test(type);
 }
@@ -203,7 +213,7 @@ function checkFilter(
   path: string,
   remarks: Remarks,
 ): void {
-  const type = config === undefined ? '' : typeOf(config);
+  const type = config === undefined ? '' : typeAt(config, `${path}.typed_config`);
   if (disabled || isHarmless(name, type)) return;
   if (type === httpFaultSchema.name) {
     const fault = unpackAt(httpFaultSchema, config, `${path}.typed_config`);

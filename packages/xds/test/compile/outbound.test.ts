@@ -22,6 +22,7 @@ import * as balancers from '../../src/proto/envoy/lb-policies.ts';
 import { type Listener, listenerSchema } from '../../src/proto/envoy/listener.ts';
 import { tcpProxySchema } from '../../src/proto/envoy/tcp-proxy.ts';
 import { type CommonTlsContext, upstreamTlsContextSchema } from '../../src/proto/envoy/tls-context.ts';
+import { typedStructSchema } from '../../src/proto/envoy/typed-struct.ts';
 import type { Input } from '../../src/proto/schema.ts';
 import { ResourceError } from '../../src/resources.ts';
 import {
@@ -692,6 +693,8 @@ t.test('a listener that cannot be used is refused; filters without meaning here 
   const rbac = 'envoy.extensions.filters.http.rbac.v3.RBAC';
   t.equal(refusedField(manager({ rds: undefined })), at);
   t.equal(refusedField(manager({ http_filters: [filter(rbac)] })), `${at}.http_filters[0]`);
+  const wrapped = { name: 'f', typed_config: pack(typedStructSchema, { type_url: `x/${rbac}` }) };
+  t.equal(refusedField(manager({ http_filters: [wrapped] })), `${at}.http_filters[0]`, 'within a TypedStruct too');
   t.equal(
     refusedField(manager({ rds: undefined, route_config: { virtual_hosts: [{ name: 'h' }] } })),
     `${at}.route_config.virtual_hosts[0].domains`,
