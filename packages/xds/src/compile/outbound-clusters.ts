@@ -74,8 +74,9 @@ export function outboundClusters(
   return { clusters, endpoints, members, entries, problems };
 
   function protocolFor(name: string, { policy }: ReadCluster): ServiceProtocol {
-    if (context.profile === 'grpc') return 'grpc';
     if (policy.http2 === 'always') return 'http2';
+    // Calls of gRPC go over HTTP/2 whatever is said here; others go as Envoy would send them.
+    if (context.profile === 'grpc') return 'http';
     return httpClusters.has(name) ? 'http' : 'tcp';
   }
 
@@ -213,7 +214,6 @@ function compile(
     port,
     subset,
     protocol,
-    ...(context.profile === 'grpc' ? { http2: 'always' } : {}),
     discovery: discoveryOf(base, endpoints),
     ...(hash === undefined ? {} : { hash }),
     ...(localities === undefined ? {} : { localities }),
