@@ -67,7 +67,10 @@ export const tracingProviders: Readonly<Record<string, ObjectType>> = {
     }),
     grpc: openObject({
       timeout: enforced(duration(), 'default 10 s'),
-      initialMetadata: enforced(headers),
+      initialMetadata: enforced(
+        headers,
+        'names in `-bin` have values in base64; what gRPC cannot send is left out, with a warning',
+      ),
     }),
     resourceDetectors: ignored(any, 'the resource is the workload, and what `OTEL_RESOURCE_ATTRIBUTES` says'),
     dynatraceSampler: ignored(any, 'the percentages of Telemetry and MeshConfig count'),

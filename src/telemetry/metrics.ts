@@ -69,16 +69,21 @@ function createTable<S extends Member>(
   clock: Clock | undefined,
   idleMs: number,
   maxSeries: number,
-  make: (labels: SeriesLabels, revive: (series: S) => void) => S,
+  make: (labels: SeriesLabels, revive: (series: S) => S) => S,
 ): Table<S> {
   const byKey = new Map<string, S>();
   /** When a series was last found to have counted anything. */
   const used = new Map<S, { requests: number; at: number }>();
   let sweptAt = Number.NEGATIVE_INFINITY;
 
-  const revive = (series: S): void => {
+  /** Back into the list, unless another has its labels by now: then that one counts for both. */
+  const revive = (series: S): S => {
+    const key = labelsKey(series.labels);
+    const other = byKey.get(key);
+    if (other !== undefined) return other;
     series.evicted = false;
-    byKey.set(labelsKey(series.labels), series);
+    byKey.set(key, series);
+    return series;
   };
   const note = (now: number): void => {
     for (const series of byKey.values()) {

@@ -50,7 +50,9 @@ export class BoundSeries implements Series {
   /** Not in the list of its owner any more: the next call brings it back. */
   evicted: boolean;
   requests: number;
-  readonly #revive: (series: BoundSeries) => void;
+  readonly #revive: (series: BoundSeries) => BoundSeries;
+  /** Once evicted: the one that counts in its place, or itself. */
+  #instead: BoundSeries | undefined;
   readonly #outcomes: Outcome[];
   /** Mostly the next call ends like the one before. */
   #last: Outcome;
@@ -58,11 +60,12 @@ export class BoundSeries implements Series {
   #requestMessages: number;
   #responseMessages: number;
 
-  constructor(labels: SeriesLabels, revive: (series: BoundSeries) => void) {
+  constructor(labels: SeriesLabels, revive: (series: BoundSeries) => BoundSeries) {
     this.labels = labels;
     this.evicted = false;
     this.requests = 0;
     this.#revive = revive;
+    this.#instead = undefined;
     this.#outcomes = [];
     this.#last = nothing;
     this.#overflow = undefined;
@@ -78,7 +81,13 @@ export class BoundSeries implements Series {
     responseBytes: number = notCounted,
     grpcStatus: number = notGrpc,
   ): void {
-    if (this.evicted) this.#revive(this);
+    if (this.evicted) {
+      const instead = this.#place();
+      if (instead !== this) {
+        instead.record(status, flag, durationMs, requestBytes, responseBytes, grpcStatus);
+        return;
+      }
+    }
     this.requests++;
     let outcome = this.#last;
     if (outcome.status !== status || outcome.flag !== flag || outcome.grpcStatus !== grpcStatus) {
@@ -88,7 +97,13 @@ export class BoundSeries implements Series {
   }
 
   countMessages(requests: number, responses: number): void {
-    if (this.evicted) this.#revive(this);
+    if (this.evicted) {
+      const instead = this.#place();
+      if (instead !== this) {
+        instead.countMessages(requests, responses);
+        return;
+      }
+    }
     this.#requestMessages += requests;
     this.#responseMessages += responses;
   }
@@ -120,6 +135,11 @@ export class BoundSeries implements Series {
       requestMessages: this.#requestMessages,
       responseMessages: this.#responseMessages,
     };
+  }
+
+  #place(): BoundSeries {
+    if (this.#instead === undefined || this.#instead.evicted) this.#instead = this.#revive(this);
+    return this.#instead;
   }
 
   #find(given: number, flag: string, givenGrpc: number): Outcome {

@@ -28,14 +28,14 @@ export interface TcpSeriesSnapshot {
 export class BoundTcpSeries implements TcpSeries {
   readonly labels: SeriesLabels;
   evicted: boolean;
-  readonly #revive: (series: BoundTcpSeries) => void;
+  readonly #revive: (series: BoundTcpSeries) => BoundTcpSeries;
   readonly #open: Set<CountingStream>;
   #opened: number;
   #closed: number;
   #sent: number;
   #received: number;
 
-  constructor(labels: SeriesLabels, revive: (series: BoundTcpSeries) => void) {
+  constructor(labels: SeriesLabels, revive: (series: BoundTcpSeries) => BoundTcpSeries) {
     this.labels = labels;
     this.evicted = false;
     this.#revive = revive;
@@ -52,16 +52,20 @@ export class BoundTcpSeries implements TcpSeries {
   }
 
   watch(stream: CountingStream): void {
-    if (this.evicted) this.#revive(this);
-    this.#opened++;
-    this.#open.add(stream);
+    const place = this.evicted ? this.#revive(this) : this;
+    place.#opened++;
+    place.#open.add(stream);
     stream.once('close', () => {
-      if (this.evicted) this.#revive(this);
-      this.#open.delete(stream);
-      this.#closed++;
-      this.#sent += sentOn(this.labels, stream);
-      this.#received += receivedOn(this.labels, stream);
+      place.#open.delete(stream);
+      place.#ended(stream);
     });
+  }
+
+  #ended(stream: CountingStream): void {
+    const place = this.evicted ? this.#revive(this) : this;
+    place.#closed++;
+    place.#sent += sentOn(this.labels, stream);
+    place.#received += receivedOn(this.labels, stream);
   }
 
   snapshot(): TcpSeriesSnapshot {

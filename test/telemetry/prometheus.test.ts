@@ -6,6 +6,7 @@ import { istioFamilies } from '../../src/telemetry/istio-families.ts';
 import type { MetricFamily } from '../../src/telemetry/metric-family.ts';
 import { createMetrics, type SeriesLabels } from '../../src/telemetry/metrics.ts';
 import { metricsFormat, prometheusText } from '../../src/telemetry/prometheus.ts';
+import type { CountingStream } from '../../src/telemetry/tcp-series.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { root } from '../support/source-files.ts';
 
@@ -286,6 +287,58 @@ t.test('too many series: further ones share one, idle ones make place and come b
   t.same(names(), ['b 2', 'e 1', 'other 2'], 'a was idle, b was not');
   first.record(200, '', 1);
   t.same(names(), ['b 2', 'e 1', 'a 2', 'other 2']);
+});
+
+t.test('what comes back takes no place from who has it meanwhile: counters go on', async (t) => {
+  const clock = fakeClock();
+  const metrics = createMetrics({ clock, maxSeries: 2, idleMs: 1_000 });
+  const named = (destinationService: string) => metrics.series(labels({ destinationService }));
+  const kept = named('a');
+  kept.record(200, '', 1);
+  kept.countMessages(1, 1);
+  named('b');
+  clock.advance(20_000);
+  metrics.snapshot();
+  clock.advance(20_000);
+  named('c');
+  // Idle, and gone; somebody else asks for the same one meanwhile, and both go on with theirs.
+  const other = named('a');
+  t.not(other, kept);
+  for (let i = 0; i < 5; i++) other.record(200, '', 1);
+  kept.record(200, '', 1);
+  kept.countMessages(0, 2);
+  other.record(200, '', 1);
+  const found = metrics.snapshot().filter((each) => each.labels.destinationService === 'a');
+  t.equal(found.length, 1);
+  t.equal(found[0]?.requests, 7, 'none of them is lost, and it has never gone down');
+  t.equal(found[0]?.responseMessages, 2);
+
+  const conn = (): CountingStream & { end(): void } => {
+    let closed = (): void => {};
+    return {
+      bytesRead: 5,
+      bytesWritten: 7,
+      once: (_: 'close', listener: () => void) => (closed = listener),
+      end: () => closed(),
+    };
+  };
+  const tcp = createMetrics({ clock, maxSeries: 1, idleMs: 1_000 });
+  const first = tcp.tcp(labels({ destinationService: 'a' }));
+  const stream = conn();
+  first.watch(stream);
+  clock.advance(20_000);
+  tcp.connections();
+  clock.advance(20_000);
+  tcp.tcp(labels({ destinationService: 'b' }));
+  clock.advance(20_000);
+  tcp.connections();
+  clock.advance(20_000);
+  const again = tcp.tcp(labels({ destinationService: 'a' }));
+  again.watch(conn());
+  stream.end();
+  const opened = tcp.connections().filter((each) => each.labels.destinationService === 'a');
+  t.equal(opened.length, 1);
+  t.match(opened[0], { opened: 1, closed: 1 });
 });
 
 t.test('a server that answers with all status codes there are fills no memory', async (t) => {

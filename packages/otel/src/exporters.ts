@@ -3,6 +3,7 @@ import { Agent as SecureAgent } from 'node:https';
 import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { createEmptyMetadata } from '@opentelemetry/otlp-grpc-exporter-base';
 import type { SpanExporter } from '@opentelemetry/sdk-trace';
 import type { ProviderHeader, TracingProvider } from 'inmesh';
 import { MeshError } from 'inmesh';
@@ -81,7 +82,25 @@ export function exporterFor(provider: TracingProvider, environment: Environment)
     });
     return { target: url, exporter, cut: agents.cut };
   }
-  return { target: origin, exporter: new GrpcExporter({ url: origin, timeoutMillis: timeoutMs }), cut: agents.cut };
+  const metadata = metadataOf(headers);
+  const exporter = new GrpcExporter({ url: origin, timeoutMillis: timeoutMs, metadata });
+  return { target: origin, exporter, cut: agents.cut };
+}
+
+/** What no header of gRPC can say is left out: spans without it are worth more than none. */
+function metadataOf(headers: Readonly<Record<string, string>>) {
+  const metadata = createEmptyMetadata();
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      // Configured as it is on the wire: in base64.
+      metadata.set(name, name.toLowerCase().endsWith('-bin') ? Buffer.from(value, 'base64') : value);
+    } catch {
+      process.emitWarning(`initialMetadata ${JSON.stringify(name)} cannot be sent over gRPC, and is left out`, {
+        code: 'INMESH_OTEL_METADATA',
+      });
+    }
+  }
+  return metadata;
 }
 
 /** Where nobody has said anything. */
