@@ -47,13 +47,13 @@ export function grpcListener(
     (outgoing as unknown as GrpcResponse).handOver();
     if (headers[':authority'] !== undefined) delete headers.host;
     if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
-    watch(stream, application.takesOneMessage?.(headers[':path'] ?? '') === true);
-    stream.once('wantTrailers', complete);
-    stream.once('finish', finished);
-    const scope = currentScope();
-    // Callbacks of a stream would run in the context of its session.
-    if (scope !== undefined) emitInScope(stream, scope);
     try {
+      watch(stream, application.takesOneMessage?.(headers[':path'] ?? '') === true);
+      stream.once('wantTrailers', complete);
+      stream.once('finish', finished);
+      const scope = currentScope();
+      // Callbacks of a stream would run in the context of its session.
+      if (scope !== undefined) emitInScope(stream, scope);
       application.serveCall(stream, headers);
     } catch (error) {
       // Thrown into the session it would end the process: for one call, and perhaps at a stranger's wish.

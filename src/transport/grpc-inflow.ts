@@ -33,6 +33,7 @@ class Inflow {
   seenPending: number;
   seenMessages: number;
   movedAt: number;
+  takenAt: number;
   messageAt: number;
   #prefix: number;
   #compressed: boolean;
@@ -49,6 +50,7 @@ class Inflow {
     this.seenPending = 0;
     this.seenMessages = 0;
     this.movedAt = now;
+    this.takenAt = now;
     this.messageAt = now;
     this.#prefix = 0;
     this.#compressed = false;
@@ -58,7 +60,8 @@ class Inflow {
 
   /** The application cannot go on before more comes, and the caller has said that it will. */
   get owed(): boolean {
-    return !this.ended && (this.single || this.#prefix > 0);
+    // The end may have come before anybody looked: while an authorizer was asked.
+    return !this.ended && !this.stream.readableEnded && (this.single || this.#prefix > 0);
   }
 
   /**
@@ -167,6 +170,8 @@ function look(inflow: Inflow, now: number, limits: CallLimits): void {
     inflow.seenMessages = inflow.messages;
     inflow.messageAt = now;
   }
+  // Of its own: who goes on sending does not take anything by that.
+  if (pending === 0 || pending !== inflow.seenPending) inflow.takenAt = now;
   if (inflow.moved !== inflow.seenMoved || pending !== inflow.seenPending) {
     inflow.seenMoved = inflow.moved;
     inflow.seenPending = pending;
@@ -174,7 +179,7 @@ function look(inflow: Inflow, now: number, limits: CallLimits): void {
   }
   const idleMs = now - inflow.movedAt;
   const untaken = (pending > 0 || stream.writableEnded) && !stream.writableFinished;
-  if (untaken && idleMs >= limits.responseIdleMs) stream.close(NGHTTP2_CANCEL);
+  if (untaken && now - inflow.takenAt >= limits.responseIdleMs) stream.close(NGHTTP2_CANCEL);
   // What the application does not ask for the caller may not send.
   else if (!inflow.owed || stream.isPaused()) return;
   else if (idleMs >= limits.bodyIdleMs || now - inflow.messageAt >= limits.requestTimeoutMs)

@@ -99,14 +99,27 @@ t.test('calls that do not move are ended, those that rest between messages are n
     ['nothing at all, of a stream', false, () => {}, undefined],
     ['a whole message of a stream', false, (stream, at) => void (at === 0 && stream.push(whole)), undefined],
     ['one message and the end', true, (stream, at) => void (at < 2 && stream.push(at === 0 ? whole : null)), undefined],
+    ['what was there before the watch, and its end', true, () => {}, undefined],
+    [
+      'a response that nobody takes, of a caller who goes on sending',
+      false,
+      (stream, at) => void (at === 0 ? stream.write('x') : at % 10 === 0 && stream.push(whole)),
+      300,
+    ],
     ['a response that nobody takes', false, (stream, at) => void (at === 0 && stream.write('x')), 300],
     ['the application does not ask for more', true, (stream, at) => void (at === 0 && stream.pause()), undefined],
   ];
   for (const [what, single, script, endsAt] of table) {
     const clock = fakeClock();
     const stream = new TestStream();
-    stream.on('error', () => {}).resume();
+    stream.on('error', () => {});
+    if (what.startsWith('what was there before')) {
+      stream.push(whole);
+      stream.push(null);
+    }
+    stream.resume();
     watchCalls(clock, resolveLimits())(asStream(stream), single);
+    await new Promise(setImmediate);
     let ended: number | undefined;
     for (let second = 0; second <= 400 && ended === undefined; second++) {
       script(stream, second);

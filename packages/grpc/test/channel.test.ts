@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import {
   type CallOptions,
   compressionAlgorithms,
@@ -22,6 +23,7 @@ import t, { type Test } from 'tap';
 import type { ConfigSink } from '../../../src/config/source.ts';
 import { requestContext } from '../../../src/pipeline/request-context.ts';
 import { runInScope } from '../../../src/pipeline/scope.ts';
+import { http2Upstream } from '../../../test/support/http2-upstream.ts';
 import { testMesh } from '../../../test/support/mesh-pair.ts';
 import { modelMesh } from '../../../test/support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
@@ -102,6 +104,21 @@ t.test('metadata goes both ways; what is reserved stays ours', async (t) => {
   t.same(arrived.get('x-envoy-attempt-count'), ['1'], 'and what calls over HTTP have, gRPC calls have too');
 });
 
+/** A server whose answers are compressed. */
+async function gzipServer(t: Test): Promise<number> {
+  const bytes = gzipSync('{"text":"zipped"}');
+  const frame = Buffer.concat([Buffer.from([1, 0, 0, 0, bytes.length]), bytes]);
+  const { port } = await http2Upstream(t, (stream) => {
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.resume().end(frame);
+  });
+  return port;
+}
+
 t.test('messages are compressed as the channel says, both ways, and within limits', async (t) => {
   const long = 'pear'.repeat(50_000);
   const port = await echoServer(t, upper, {
@@ -126,6 +143,10 @@ t.test('messages are compressed as the channel says, both ways, and within limit
     'too long to send',
   );
   t.equal(await small.client.unary('x'), 'X', 'and the next one is fine');
+  const endless = await meshed(t, [await gzipServer(t)], {
+    options: { 'grpc.max_receive_message_length': Number.MAX_VALUE },
+  });
+  t.equal(await endless.client.unary('x'), 'zipped', 'a limit that no memory has');
   t.throws(
     () =>
       meshChannelOptions(small.mesh).channelFactoryOverride?.('a:1', credentials.createInsecure(), {
@@ -459,6 +480,19 @@ t.test('credentials of calls travel over mTLS, and never in plaintext', async (t
     code: status.UNAUTHENTICATED,
     details: /no token today/,
   });
+  type Done = Parameters<Parameters<typeof credentials.createFromMetadataGenerator>[0]>[1];
+  const failing: readonly (readonly [what: string, given: unknown, code: number])[] = [
+    ['nothing at all', null, status.UNAUTHENTICATED],
+    ['a text', 'no', status.UNAUTHENTICATED],
+    ['a status of its own', { code: status.UNAVAILABLE, message: 'x' }, status.UNAVAILABLE],
+    ['a status that says that all is well (gRFC A54)', { code: status.OK, message: 'x' }, status.INTERNAL],
+    ['a status that only services have (gRFC A54)', { code: status.NOT_FOUND, message: 'x' }, status.INTERNAL],
+    ['what is no status', { code: 99, message: 'x' }, status.INTERNAL],
+  ];
+  for (const [what, given, code] of failing) {
+    const odd = credentials.createFromMetadataGenerator((_options, done: Done) => done(given as Error));
+    t.match(await failure(client.unary('x', undefined, { credentials: odd })), { code }, what);
+  }
 
   const open = await echoServer(t, handlers);
   const plain = await meshed(t, [open]);

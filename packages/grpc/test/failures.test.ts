@@ -119,6 +119,23 @@ t.test('a response that is none of gRPC has the status that its HTTP status stan
   t.match(await failure(client.unary('x')), { code: 8, details: 'mine' }, 'what gRPC says goes first');
 });
 
+t.test('a response that is none of gRPC, and has no end, keeps no stream', async (t) => {
+  const closed: Promise<unknown>[] = [];
+  const { client } = await against(t, (stream) => {
+    closed.push(new Promise((resolve) => stream.on('close', resolve)));
+    stream.respond({ ':status': 200, 'content-type': 'text/event-stream' });
+    stream.write('data: 1');
+  });
+  const chat = client.chat();
+  const ended = new Promise((resolve) => chat.on('error', resolve));
+  chat.resume();
+  chat.write({ text: 'x' });
+  t.match(await ended, { code: status.UNKNOWN });
+  t.match(await failure(client.unary('x')), { code: status.UNKNOWN });
+  await Promise.all(closed);
+  t.equal(closed.length, 2);
+});
+
 t.test('a reset has the status that its code stands for, before and after the response has begun', async (t) => {
   const codes: Readonly<Record<string, readonly [number, number]>> = {
     NGHTTP2_PROTOCOL_ERROR: [13, 13],

@@ -482,3 +482,20 @@ t.test('a gRPC server that fails to take a call costs that call, and not the pro
   t.same(log.messages('error'), ['the gRPC server failed to take a call']);
   await listening.close();
 });
+
+t.test('a text of a status that is no Unicode costs that text, and not the process', async (t) => {
+  const half = 'no such user \ud800';
+  const refuse = (end: (error: object) => void): void => end({ code: status.NOT_FOUND, details: half });
+  const { client } = await serveEcho(t, {
+    handlers: {
+      unary: (_call, reply) => refuse(reply as (error: object) => void),
+      repeat: (call) => {
+        call.write('one');
+        refuse((error) => void call.emit('error', error));
+      },
+    },
+  });
+  const told = { code: status.NOT_FOUND, details: 'no such user \ufffd' };
+  t.match(await unary(client(), 'x'), told, 'of a response that is nothing else');
+  t.match(await drained(client().repeat('x')), { ...told, messages: ['one'] }, 'behind messages');
+});

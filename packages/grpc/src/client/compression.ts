@@ -1,3 +1,4 @@
+import { kMaxLength } from 'node:buffer';
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 
 /** Ways of compression, in the order of grpc-js's `compressionAlgorithms`. */
@@ -23,7 +24,7 @@ export class TooLong extends Error {}
  * kilobytes can stand for gigabytes.
  */
 export function decompress(encoding: Exclude<Encoding, 'identity'>, bytes: Buffer, maxBytes: number, done: Done): void {
-  const options = Number.isFinite(maxBytes) ? { maxOutputLength: Math.max(1, maxBytes) } : {};
+  const options = maxBytes < kMaxLength ? { maxOutputLength: Math.max(1, maxBytes) } : {};
   const read = encoding === 'gzip' ? gunzip : inflate;
   read(bytes, options, (error, inflated) => {
     const tooLong = (error as NodeJS.ErrnoException | null)?.code === 'ERR_BUFFER_TOO_LARGE';

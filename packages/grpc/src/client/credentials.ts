@@ -1,4 +1,4 @@
-import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
+import { CallCredentials, ChannelCredentials, type Metadata } from '@grpc/grpc-js';
 import { MeshError } from 'inmesh';
 
 /** What the credentials of a channel ask of the mesh. */
@@ -68,4 +68,14 @@ export function readCredentials(credentials: ChannelCredentials | undefined): As
 
 export function isEmpty(credentials: CallCredentials): boolean {
   return credentials._equals(CallCredentials.createEmpty());
+}
+
+/** What the credentials add to a call. Rejects with whatever they throw. */
+export async function askCredentials(
+  credentials: CallCredentials,
+  method: string,
+  authority: string,
+): Promise<Metadata> {
+  const service = method.slice(0, Math.max(0, method.lastIndexOf('/')));
+  return credentials.generateMetadata({ method_name: method, service_url: `https://${authority}${service}` });
 }

@@ -11,14 +11,22 @@ import { callerSignal, type GrpcCall, grpcCall, grpcTimeout, isGrpc } from 'inme
 import { systemClock, systemRandom } from 'inmesh/identity';
 import { type Cause, followCause, leaveCause, type ParentCall } from './cause.ts';
 import { compress, type Encoding, encodingOf } from './compression.ts';
-import { isEmpty } from './credentials.ts';
+import { askCredentials, isEmpty } from './credentials.ts';
 import { frameMessage } from './framing.ts';
 import type { CallLike } from './grpc-js.ts';
 import { Incoming, type IncomingReader } from './incoming.ts';
 import type { MeshChannel } from './mesh-channel.ts';
 import { RequestBody } from './request-body.ts';
 import { addMetadata, type Headers, requestHeaders } from './request-headers.ts';
-import { type Fields, metadataOf, statusIn, statusOf, statusOfFailure, statusOfHttp } from './status.ts';
+import {
+  type Fields,
+  metadataOf,
+  statusIn,
+  statusOf,
+  statusOfCredentials,
+  statusOfFailure,
+  statusOfHttp,
+} from './status.ts';
 
 type Dispatcher = Mesh['dispatcher'];
 type Controller = Parameters<NonNullable<Parameters<Dispatcher['dispatch']>[1]['onResponseData']>>[0];
@@ -38,6 +46,8 @@ export interface MeshCallOptions {
 const slackMs = 5;
 /** What is read of a response that is none of gRPC, so that its connection can be used again. */
 const mostDroppedBytes = 65_536;
+/** And for how long: nobody waits for the call any more, and its stream must not stay for it. */
+const longestDropMs = 1_000;
 /** Failures after which a call that waits for ready goes on waiting: nobody has seen it. */
 const notReady: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'ERR_MESH_NOT_READY',
@@ -137,11 +147,8 @@ export class MeshCall implements CallLike, IncomingReader {
       if (callback !== undefined) process.nextTick(callback);
       return;
     }
-    const { maxSendBytes } = this.#channel.settings;
-    const most = Math.min(
-      maxSendBytes,
-      this.#channel.settings.service?.policyOf(this.#options.method)?.maxRequestBytes ?? Infinity,
-    );
+    const { maxSendBytes, service } = this.#channel.settings;
+    const most = Math.min(maxSendBytes, service?.policyOf(this.#options.method)?.maxRequestBytes ?? Infinity);
     if (message.length > most) {
       const details = `Attempted to send message with a size larger than ${most}`;
       this.cancelWithStatus(status.RESOURCE_EXHAUSTED, details);
@@ -205,6 +212,7 @@ export class MeshCall implements CallLike, IncomingReader {
     const type = headers['content-type'];
     if (httpStatus !== 200 || typeof type !== 'string' || !isGrpc(type)) {
       this.#finish(statusOfHttp(httpStatus, headers));
+      this.#cancelTimer = systemClock.after(longestDropMs, this.#drop);
       return;
     }
     this.#committed = true;
@@ -218,16 +226,17 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#tell((listener) => listener.onReceiveMetadata(metadata));
   }
 
-  onResponseData(controller: Controller, chunk: Buffer): void {
+  onResponseData(_controller: Controller, chunk: Buffer): void {
     if (!this.#over && this.#final === undefined) {
       this.#incoming.push(chunk);
       return;
     }
     this.#dropped += chunk.length;
-    if (this.#dropped > mostDroppedBytes) controller.abort(new Error('what follows the status of a call is not read'));
+    if (this.#dropped > mostDroppedBytes) this.#drop();
   }
 
   onResponseEnd(_controller: Controller, trailers: Fields): void {
+    if (this.#over) this.#cancelTimer?.();
     if (this.#over) return;
     const final =
       this.#final ?? statusIn(trailers) ?? statusOf(status.INTERNAL, 'The response ended without a gRPC status');
@@ -283,18 +292,12 @@ export class MeshCall implements CallLike, IncomingReader {
       this.#dispatch();
       return;
     }
-    const { method } = this.#options;
-    const service = method.slice(0, Math.max(0, method.lastIndexOf('/')));
-    const asked = { method_name: method, service_url: `https://${this.#channel.target.authority}${service}` };
-    credentials.generateMetadata(asked).then(
+    askCredentials(credentials, this.#options.method, this.#channel.target.authority).then(
       (metadata) => {
         addMetadata(this.#headers, metadata);
         this.#dispatch();
       },
-      (error: { readonly code?: unknown; readonly message?: string }) => {
-        const code = typeof error.code === 'number' ? error.code : status.UNAUTHENTICATED;
-        this.#finish(statusOf(code, `Getting metadata from plugin failed with error: ${error.message}`));
-      },
+      (error: unknown) => this.#finish(statusOfCredentials(error)),
     );
   };
 
@@ -356,6 +359,8 @@ export class MeshCall implements CallLike, IncomingReader {
         }),
     );
   }
+
+  readonly #drop = (): void => this.#controller?.abort(new Error('what follows the status of a call is not read'));
 
   readonly #expire = (): void => this.#cancel(this.#deadlineStatus());
 

@@ -50,6 +50,27 @@ export function statusOfFailure(error: Error): StatusObject {
   return statusOf(grpcStatusOfError(failure), `${failure.message} (${failure.code})`);
 }
 
+/** What only services say of a call, and nobody on the way to them (gRFC A54). */
+const ofServices: ReadonlySet<number> = new Set([
+  status.OK,
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.ALREADY_EXISTS,
+  status.FAILED_PRECONDITION,
+  status.ABORTED,
+  status.OUT_OF_RANGE,
+  status.DATA_LOSS,
+]);
+
+/** Credentials that a call was to have, and did not get. Whatever was thrown is told of. */
+export function statusOfCredentials(error: unknown): StatusObject {
+  const { code, message = String(error) } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
+  const text = `Getting metadata from plugin failed with error: ${message}`;
+  if (typeof code !== 'number') return statusOf(status.UNAUTHENTICATED, text);
+  const known = status[code] !== undefined && !ofServices.has(code);
+  return known ? statusOf(code, text) : statusOf(status.INTERNAL, `Invalid status from control plane: ${code} ${text}`);
+}
+
 /**
  * Metadata of a response. What gRPC cannot carry is left out without a word: grpc-js's own reader
  * writes names and values of such to stderr, and a value may be a secret.

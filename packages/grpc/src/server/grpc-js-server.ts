@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { Server } from '@grpc/grpc-js';
+import { Server, type ServerInterceptor } from '@grpc/grpc-js';
 import { MeshError } from 'inmesh';
 
 /**
@@ -28,10 +28,30 @@ export function checkGrpcJs(server: { readonly prototype: object } = Server): vo
 // Checked whenever a server is made.
 const takeStream = takeStreamOf(Server) as TakeStream;
 
+type ServedCall = ReturnType<ServerInterceptor>;
+type SendStatus = ServedCall['sendStatus'];
+
+/**
+ * grpc-js throws where a text of a status has half of a surrogate pair, outside of what a handler could catch:
+ * the end of the process, at the wish of whoever is quoted in a text.
+ */
+const sendWellFormed: SendStatus = function (this: ServedCall, given): void {
+  const { details } = given;
+  const told = typeof details === 'string' ? { ...given, details: details.toWellFormed() } : given;
+  (Object.getPrototypeOf(this) as { sendStatus: SendStatus }).sendStatus.call(this, told);
+};
+
+/** The nearest to the wire, so that it hears of every end. */
+const wellFormed: ServerInterceptor = (_method, call) => {
+  call.sendStatus = sendWellFormed;
+  return call as ServedCall;
+};
+const interceptors: readonly ServerInterceptor[] = [wellFormed];
+
 /** Serves one call whose metadata are `headers`. */
 export function serveStream(server: Server, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
   dropUnspeakable(headers);
-  takeStream.call(server, [], stream, headers);
+  takeStream.call(server, interceptors, stream, headers);
 }
 
 /**
