@@ -45,7 +45,9 @@ export function createLastGood({ clock, failed, maxBytes, owner, path }: LastGoo
     const body = encode(deltaDiscoveryResponse, { type_url: belongsTo, resources });
     const beside = `${path}.new`;
     try {
-      const file = await open(beside, 'w', 0o600);
+      // What somebody else put there is neither followed nor filled.
+      await rm(beside, { force: true });
+      const file = await open(beside, 'wx', 0o600);
       try {
         await file.writeFile(Buffer.concat([Buffer.from(digest(body), 'hex'), body]));
       } finally {
@@ -99,7 +101,9 @@ export function createLastGood({ clock, failed, maxBytes, owner, path }: LastGoo
 async function read(path: string, maxBytes: number): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
-    const { mode, size } = await file.stat();
+    const { mode, size, uid } = await file.stat();
+    const own = process.getuid?.() ?? uid;
+    if (uid !== own && uid !== 0) throw new Error(`it belongs to another user (${uid})`);
     if ((mode & 0o022) !== 0) throw new Error('others than its owner may write it');
     if (size > maxBytes) throw new Error(`larger than ${maxBytes} bytes`);
     return await file.readFile();

@@ -74,7 +74,7 @@ export function createPublisher({ cache, clock, compile, context, published, sin
       return true;
     }
     // In the beginning what is not in the first answer is not there.
-    if (inForce === undefined || cache.status('clusters').some((one) => one.name === name)) return true;
+    if (inForce === undefined || cache.knows('clusters', name)) return true;
     // Routes in force that lead nowhere did so before.
     if (!inForce.set.clusters.has(name) && inForce.compiled.wanted.clusters.has(name)) return true;
     if (wait !== undefined) return wait.over;
@@ -94,8 +94,13 @@ export function createPublisher({ cache, clock, compile, context, published, sin
     const listeners = wildcard ? [] : [...context.services, ...context.serverListeners];
     // No reading but the first matters here: `some` would leave the rest of the clusters without their wait.
     const clusters = [...wanted.clusters].map(clusterSettled);
+    for (const [name, { cancel }] of missing) {
+      if (wanted.clusters.has(name)) continue;
+      cancel();
+      missing.delete(name);
+    }
     return (
-      !refusesToServe() &&
+      (inForce !== undefined || !refusesToServe()) &&
       clusters.every(Boolean) &&
       listeners.every((name) => cache.settled('listeners', name)) &&
       [...wanted.routes].every((name) => cache.settled('routes', name)) &&
@@ -109,11 +114,21 @@ export function createPublisher({ cache, clock, compile, context, published, sin
     return cache
       .problems()
       .some(
-        ({ resource, type }) =>
+        ({ forCallers, resource, type }) =>
           type === 'listeners' &&
           !held.has(resource) &&
-          (wildcard ? resource === 'virtualInbound' || resource === '' : context.serverListeners.includes(resource)),
+          (wildcard
+            ? forCallers === true || resource === 'virtualInbound' || resource === ''
+            : context.serverListeners.includes(resource)),
       );
+  };
+
+  /** What callers must be stays as it was, as long as the new listeners do not say it. */
+  const keepingCallers = (compiled: Compiled): Compiled => {
+    if (inForce === undefined || !(compiled.inboundRefused === true || refusesToServe())) return compiled;
+    const { trust: _, ...snapshot } = compiled.snapshot;
+    const { inbound, trust } = inForce.compiled.snapshot;
+    return { ...compiled, snapshot: { ...snapshot, inbound, ...(trust === undefined ? {} : { trust }) } };
   };
 
   const publish = (set: ResourceSet, compiled: Compiled): void => {
@@ -138,7 +153,7 @@ export function createPublisher({ cache, clock, compile, context, published, sin
 
   const look = (): void => {
     const set = cache.set();
-    const compiled = compile(set, context, `xds ${sequence + 1}`);
+    const compiled = keepingCallers(compile(set, context, `xds ${sequence + 1}`));
     newest = compiled.wanted;
     watch(watchFor(inForce === undefined ? [newest] : [inForce.compiled.wanted, newest]));
     if (isComplete(newest)) {
@@ -151,7 +166,7 @@ export function createPublisher({ cache, clock, compile, context, published, sin
       }
     } else if (inForce !== undefined && inForce.set.endpoints !== set.endpoints) {
       const settled = { ...inForce.set, endpoints: set.endpoints };
-      publish(settled, compile(settled, context, `xds ${++sequence}`));
+      publish(settled, keepingCallers(compile(settled, context, `xds ${++sequence}`)));
     }
     reject([...cache.problems(), ...compiled.problems]);
   };

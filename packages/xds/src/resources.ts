@@ -40,6 +40,8 @@ export interface ResourceProblem {
   readonly message: string;
   /** Valid for Envoy, and refused nevertheless: the mesh would be less secure than its configuration. */
   readonly unenforceable?: true;
+  /** A listener that says what callers of this process must be, or may say it. */
+  readonly forCallers?: true;
 }
 
 /** Thrown by those who read a resource; becomes a {@link ResourceProblem}. */
@@ -47,6 +49,8 @@ export class ResourceError extends MeshError {
   readonly field: string;
   readonly value: string | undefined;
   readonly unenforceable: boolean;
+  /** See {@link ResourceProblem}. */
+  forCallers = false;
 
   /** @param about `value` is shown as JSON, shortened */
   constructor(field: string, message: string, about: { readonly value?: unknown; readonly unenforceable?: true } = {}) {
@@ -66,7 +70,7 @@ export function problemOf(type: ResourceType, resource: string, error: unknown):
   if (!(error instanceof ResourceError)) {
     return { type, resource, field: '', message: error instanceof Error ? error.message : String(error) };
   }
-  const { field, reason, unenforceable, value } = error;
+  const { field, forCallers, reason, unenforceable, value } = error;
   return {
     type,
     resource,
@@ -74,6 +78,7 @@ export function problemOf(type: ResourceType, resource: string, error: unknown):
     message: reason,
     ...(value === undefined ? {} : { value }),
     ...(unenforceable ? { unenforceable } : {}),
+    ...(forCallers ? { forCallers } : {}),
   };
 }
 

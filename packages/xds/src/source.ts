@@ -150,10 +150,12 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       requested: cache.requested,
       disconnected: cache.disconnected,
       receive({ update }) {
+        // What nobody asked for is no answer.
+        if (update === undefined) return [];
         if (isLost) recovered();
         isLost = false;
         stale = undefined;
-        return update === undefined ? [] : cache.receive(update);
+        return cache.receive(update);
       },
       lost(reason) {
         if (isLost) return;

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -12,6 +12,9 @@ t.test(
   'CP-02: away at the start: begins with what an earlier run kept, and says so until there is an answer',
   async (t) => {
     const lastGoodFile = join(folder, 'good');
+    const stranger = join(folder, 'stranger');
+    writeFileSync(stranger, 'precious');
+    symlinkSync(stranger, `${lastGoodFile}.new`);
     const plane = await fakeControlPlane(t);
     const options = { server: { address: plane.address, tls: false as const }, lastGoodFile };
     const first = runSource(t, options);
@@ -25,6 +28,7 @@ t.test(
     await plane.close();
     t.equal(statSync(lastGoodFile).mode & 0o777, 0o600);
     t.equal(first.told().length, 4);
+    t.equal(readFileSync(stranger, 'utf8'), 'precious', 'a link that somebody put there is not followed');
 
     const second = runSource(t, options);
     await second.until('what was kept', () => second.updates.length === 1);
@@ -61,6 +65,10 @@ t.test(
       ['cut', () => writeFileSync(lastGoodFile, good.subarray(0, 20)), /is damaged/],
       ['of others', () => writeFileSync(lastGoodFile, good), /is of another workload or control plane/],
       ['writable', () => chmodSync(lastGoodFile, 0o666), /others than its owner may write it/],
+      // Only root can give files away.
+      ...(process.getuid?.() === 0
+        ? [['given', () => chownSync(lastGoodFile, 12_345, 0), /it belongs to another user \(12345\)/] as const]
+        : []),
       ['gone', () => rmSync(lastGoodFile), /cannot be read: ENOENT/],
     ] as const) {
       change();

@@ -34,6 +34,8 @@ export interface Compiled {
   readonly report: EnforcementReport;
   /** What does not fit together, although each resource can be read. */
   readonly problems: readonly ResourceProblem[];
+  /** What callers have to be cannot be told: the snapshot lets nobody in, and what was in force before is better. */
+  readonly inboundRefused?: true;
   /** What the resources mention, and must be there before the snapshot is used. */
   readonly wanted: Wanted;
 }
@@ -67,6 +69,7 @@ export function compileResources(set: ResourceSet, context: CompileContext, vers
     snapshot: { version, ...outbound.result, ...inbound.result },
     report: { entries: [...outbound.entries, ...inbound.entries] },
     problems: [...outbound.problems, ...inbound.problems],
+    ...(inbound.problems.length === 0 ? {} : { inboundRefused: true }),
     wanted: {
       routes: union(outbound.wanted.routes, inbound.wanted.routes),
       clusters: union(outbound.wanted.clusters, inbound.wanted.clusters),

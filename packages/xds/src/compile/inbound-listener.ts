@@ -45,8 +45,12 @@ export function inboundListener(listener: Listener, place: Place): InboundListen
   const virtual = checkListenerFilters(listener, place);
   const bound = listener.address?.socket_address?.port_value;
   if (!virtual && (bound === undefined || bound === 0)) throw wrong(place, 'address', 'expected a port to listen on');
+  const closed = new Set<number>();
   const read = (chain: FilterChain, at: Place): readonly Chain[] => {
     const one = readChain(chain, at, provenance, listener);
+    const port = chain.filter_chain_match?.destination_port;
+    // Its own port is that of a proxy, which is not there.
+    if (one === undefined && port !== undefined && port !== bound) closed.add(port);
     return one === undefined ? [] : [one];
   };
   const chains = listener.filter_chains.flatMap((chain, i) => read(chain, below(place, `filter_chains[${i}]`)));
@@ -59,7 +63,14 @@ export function inboundListener(listener: Listener, place: Place): InboundListen
     const port = chain.port ?? (virtual ? undefined : bound);
     byPort.set(port, [...(byPort.get(port) ?? []), chain]);
   }
-  return { name, ports: [...byPort].map(([port, all]) => portOf(port, all)) };
+  // The chains for all other ports are not for these: no connection takes them that Envoy would close, or hand on.
+  const none = [...closed].filter((port) => !byPort.has(port)).map((port) => closedPort(port, provenance));
+  return { name, ports: [...[...byPort].map(([port, all]) => portOf(port, all)), ...none] };
+}
+
+function closedPort(port: number, provenance: Provenance): InboundPort {
+  const nobody: RbacFilter = { rules: { action: 'ALLOW', policies: [] }, provenance };
+  return { port, mode: 'DISABLE', names: [], http: undefined, tcp: [nobody] };
 }
 
 const originalDestination = 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst';

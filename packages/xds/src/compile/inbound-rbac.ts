@@ -157,7 +157,7 @@ function template(text: string, place: Place): string {
   const segments = text
     .split('/')
     .slice(1)
-    .map((segment) => segmentWords[segment.replace(/^\{\w{1,16}(?:=(\*\*?))?\}$/, bare)] ?? segment);
+    .map((segment) => segmentWords.get(segment.replace(/^\{\w{1,16}(?:=(\*\*?))?\}$/, bare)) ?? segment);
   const rest = segments.indexOf('{**}');
   const after = rest === -1 ? [] : segments.slice(rest + 1);
   const plain = segments.every((segment) => segment === '{*}' || segment === '{**}' || !/[{}*]/.test(segment));
@@ -168,7 +168,10 @@ function template(text: string, place: Place): string {
 }
 
 const bare = (_: string, inner = '*'): string => inner;
-const segmentWords: Readonly<Record<string, string>> = { '*': '{*}', '**': '{**}' };
+const segmentWords: ReadonlyMap<string, string> = new Map([
+  ['*', '{*}'],
+  ['**', '{**}'],
+]);
 
 /** Where the claims of a verified token are; what nobody sets is not there, and matches nothing (gRFC A41). */
 function metadata({ filter, invert, path, value }: MetadataMatcher, context: RbacContext, place: Place): RbacMatch {

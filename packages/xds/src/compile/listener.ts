@@ -1,5 +1,6 @@
 import type { Any } from '../proto/any.ts';
 import { type Listener, listenerSchema } from '../proto/envoy/listener.ts';
+import { ResourceError } from '../resources.ts';
 import { type InboundListener, inboundListener, isInbound } from './inbound-listener.ts';
 import { type OutboundListener, outboundListenerOf } from './outbound-listener.ts';
 import { type Read, readerOf } from './reader.ts';
@@ -25,7 +26,12 @@ export const readListener: (any: Any) => Read<ReadListener> = readerOf(
     const inbound = isInbound(message);
     if (inbound === undefined) return readEither(message);
     if (!inbound) return { name, outbound: outboundListenerOf(message) };
-    return { name, inbound: inboundListener(message, { path: '', note }) };
+    try {
+      return { name, inbound: inboundListener(message, { path: '', note }) };
+    } catch (error) {
+      if (error instanceof ResourceError) error.forCallers = true;
+      throw error;
+    }
   },
 );
 

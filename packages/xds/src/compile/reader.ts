@@ -40,7 +40,7 @@ export function readerOf<M, T>(
       try {
         result = read(any);
       } catch (error) {
-        result = error instanceof ResourceError ? error : new ResourceError('', messageOf(error));
+        result = error instanceof ResourceError ? error : unreadable(type, error);
       }
       known.set(any, result);
     }
@@ -49,6 +49,10 @@ export function readerOf<M, T>(
   };
 }
 
-function messageOf(error: unknown): string {
-  return `the bytes cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+function unreadable(type: ResourceType, error: unknown): ResourceError {
+  const message = error instanceof Error ? error.message : String(error);
+  const refused = new ResourceError('', `the bytes cannot be read: ${message}`);
+  // Nobody knows which way it is for.
+  refused.forCallers = type === 'listeners';
+  return refused;
 }

@@ -10,6 +10,10 @@ import { openStream, type Stream, type StreamParts } from './stream.ts';
 /** The same refusal again is answered after this, then ever later. */
 const firstRepeatMs = 500;
 const maxRepeatMs = 30_000;
+/** How long a connection may take, TLS and HTTP/2 included, milliseconds: gRPC's. */
+const connectMs = 20_000;
+/** How long the first answer on a connection may take before that is told, milliseconds. The stream stays. */
+const answerMs = 30_000;
 
 /** How it stands with one control plane. */
 export interface ServerStatus {
@@ -37,6 +41,8 @@ export interface FollowParts extends Pick<StreamParts, 'protocol' | 'maxMessageB
   receive(received: Received): readonly ResourceProblem[] | undefined;
   /** A stream has ended. @param productive it had a response */
   ended(reason: MeshError, productive: boolean): void;
+  /** A stream is there, and nothing comes. */
+  silent(reason: MeshError): void;
 }
 
 /** Follows one control plane: one stream after the other until it is closed. */
@@ -58,7 +64,12 @@ export function follow(parts: FollowParts): Follower {
   let session: ProtocolSession | undefined;
   let isConnected = false;
   let stream: Stream | undefined;
-  let cancelAnswer: (() => void) | undefined;
+  /** Refusals that are said later, by type. */
+  const laterAnswers = new Map<string, () => void>();
+  const dropAnswers = (): void => {
+    for (const cancel of laterAnswers.values()) cancel();
+    laterAnswers.clear();
+  };
 
   const sendRequests = (): void => {
     if (stream === undefined || session === undefined) return;
@@ -76,6 +87,17 @@ export function follow(parts: FollowParts): Follower {
     let productive = false;
     const mine = (session = parts.session());
     const repeats = createRepeats();
+    let heard = false;
+    // A peer that takes the connection and no more would be waited for without an end.
+    let cancelSilence = clock.after(connectMs, () => {
+      opened.close();
+      resolve(
+        new MeshError(
+          'ERR_MESH_CONTROL_PLANE',
+          `${server.address} is out of reach: no connection within ${connectMs} ms`,
+        ),
+      );
+    });
     const opened = openStream({
       address: server.address,
       access,
@@ -85,8 +107,17 @@ export function follow(parts: FollowParts): Follower {
       connected() {
         isConnected = true;
         parts.requested();
+        if (heard) return;
+        cancelSilence();
+        cancelSilence = clock.after(answerMs, () => {
+          problem = `${server.address} takes requests, and has not answered for ${answerMs} ms`;
+          state = 'waiting';
+          parts.silent(new MeshError('ERR_MESH_CONTROL_PLANE', problem));
+        });
       },
       message(bytes) {
+        heard = true;
+        cancelSilence();
         const received = mine.receive(bytes);
         productive = true;
         state = 'connected';
@@ -94,12 +125,14 @@ export function follow(parts: FollowParts): Follower {
         if (received.controlPlane !== '') controlPlane = received.controlPlane;
         const problems = parts.receive(received);
         if (problems === undefined || received.update === undefined) return;
-        const pauseMs = repeats.pauseMs(received.update.type, problems);
+        const { type } = received.update;
+        const pauseMs = repeats.pauseMs(type, problems);
         const answer = (): void => opened.send(received.answer(problems));
+        // Only the newest response of a type is answered: an older nonce would be passed over, or taken for the newest.
+        laterAnswers.get(type)?.();
+        laterAnswers.delete(type);
         if (pauseMs === 0) return answer();
-        // Only the newest response is answered: an older nonce would be passed over.
-        cancelAnswer?.();
-        cancelAnswer = clock.after(pauseMs, answer);
+        laterAnswers.set(type, clock.after(pauseMs, answer));
       },
       closed: resolve,
     });
@@ -112,7 +145,8 @@ export function follow(parts: FollowParts): Follower {
     sendRequests();
     const reason = await ended;
     stop.signal.removeEventListener('abort', abort);
-    cancelAnswer?.();
+    dropAnswers();
+    cancelSilence();
     isConnected = false;
     stream = session = undefined;
     if (!stop.signal.aborted) {
@@ -155,7 +189,7 @@ export function follow(parts: FollowParts): Follower {
     }),
     close() {
       stop.abort();
-      cancelAnswer?.();
+      dropAnswers();
     },
   };
 }

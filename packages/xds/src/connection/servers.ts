@@ -3,7 +3,8 @@ import type { ProtocolSession, SessionParts } from '../protocol/session.ts';
 import type { XdsServer } from '../setup/server.ts';
 import { type Follower, type FollowParts, follow, type ServerStatus } from './follow.ts';
 
-export interface ServersParts extends Omit<FollowParts, 'server' | 'session' | 'receive' | 'ended' | 'requested'> {
+export interface ServersParts
+  extends Omit<FollowParts, 'server' | 'session' | 'receive' | 'ended' | 'silent' | 'requested'> {
   /** In order of preference. */
   readonly servers: readonly XdsServer[];
   readonly receive: (received: Parameters<FollowParts['receive']>[0]) => ReturnType<FollowParts['receive']>;
@@ -39,6 +40,14 @@ export function followServers(parts: ServersParts): Servers {
   /** Whose resources the cache holds. */
   let active: number | undefined;
 
+  const failed = (index: number, reason: MeshError): void => {
+    if (index + 1 < servers.length && !parts.complete()) {
+      if (index + 1 === followers.length) start(index + 1);
+    } else if (followers.every((follower) => follower.status().state === 'waiting')) {
+      parts.lost(reason);
+    }
+  };
+
   const start = (index: number): void => {
     const server = servers[index] as XdsServer;
     followers[index] = follow({
@@ -56,12 +65,11 @@ export function followServers(parts: ServersParts): Servers {
       },
       ended(reason, productive) {
         if (active === undefined || index <= active) parts.disconnected();
-        if (productive) return;
-        if (index + 1 < servers.length && !parts.complete()) {
-          if (index + 1 === followers.length) start(index + 1);
-        } else if (followers.every((follower) => follower.status().state === 'waiting')) {
-          parts.lost(reason);
-        }
+        if (!productive) failed(index, reason);
+      },
+      silent(reason) {
+        // Those who have everything already need no answer: nothing has changed.
+        if (!parts.complete()) failed(index, reason);
       },
     });
   };

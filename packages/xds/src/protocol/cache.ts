@@ -37,6 +37,8 @@ export interface ResourceCache {
   set(): ResourceSet;
   /** Whether something is known of a name: a resource, or that there is none. */
   settled(type: ResourceType, name: string): boolean;
+  /** Whether anything was said of a name, if only what is refused. */
+  knows(type: ResourceType, name: string): boolean;
   /** Whether there was any response for the type. */
   answered(type: ResourceType): boolean;
   /** Resources whose newest version is refused. */
@@ -282,6 +284,7 @@ export function createCache(parts: CacheParts): ResourceCache {
         ? entry.state !== 'REQUESTED'
         : watches?.[type].wildcard === true && types[type].answered;
     },
+    knows: (type, name) => types[type].entries.has(name),
     answered: (type) => types[type].answered,
     problems: () =>
       resourceTypes.flatMap((type) => [

@@ -1,0 +1,184 @@
+import { createServer, type Socket } from 'node:net';
+import t from 'tap';
+import { compileResources, readers } from '../src/compile/compile.ts';
+import { type Any, pack } from '../src/proto/any.ts';
+import { clusterSchema } from '../src/proto/envoy/cluster.ts';
+import { chains, http, rbac, router, tcp, unknown, virtualInbound } from './compile/inbound-listeners.ts';
+import { type FakeStream, fakeControlPlane } from './support/fake-control-plane.ts';
+import { resource, runSource, workload } from './support/running-source.ts';
+
+const to = (address: string) => ({ server: { address, tls: false as const } });
+
+t.test('CP-02: a peer that takes connections and says nothing is given up after 20 s, and told of', async (t) => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => void sockets.push(socket.on('error', () => {})));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const { port } = silent.address() as { readonly port: number };
+  const { clock, lost, source, until } = runSource(t, to(`127.0.0.1:${port}`));
+  await until('a connection', () => sockets.length === 1);
+  await clock.advanceAsync(19_999);
+  t.same(lost, []);
+  await clock.advanceAsync(1);
+  await until('the word', () => lost.length === 1);
+  t.match(lost[0]?.message, /is out of reach: no connection within 20000 ms/);
+  t.match(source.status().servers, [{ problem: /no connection/ }]);
+  await until('the next', () => {
+    clock.advance(1_000);
+    return sockets.length === 2;
+  });
+});
+
+t.test('a control plane that takes requests and never answers is told of; a late answer counts', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const { clock, lost, source, until, updates } = runSource(t, to(plane.address));
+  const stream = await plane.accept();
+  await stream.next('listeners');
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  await until('the word', () => {
+    clock.advance(1_000);
+    return lost.length === 1;
+  });
+  t.match(lost[0]?.message, /takes requests, and has not answered/);
+  t.match(source.status().servers, [{ streams: 1, state: 'waiting' }]);
+  stream.send('clusters', {});
+  stream.send('listeners', {});
+  await until('a snapshot', () => updates.length === 1);
+  t.match(source.status().servers, [{ streams: 1, state: 'connected' }]);
+});
+
+t.test('refusals that are said later: each type has its own, and none is said of what came after it', async (t) => {
+  for (const protocol of ['sotw', 'delta'] as const) {
+    const plane = await fakeControlPlane(t);
+    const { clock, until } = runSource(t, { ...to(plane.address), protocol });
+    const stream: FakeStream = await plane.accept();
+    const answers = (type: 'clusters' | 'listeners') =>
+      stream.said
+        .filter((one) => one.type === type)
+        .map((one) => one.sotw.response_nonce || one.delta.response_nonce)
+        .filter(Boolean);
+    const bad = (type: 'clusters' | 'listeners'): string =>
+      stream.send(type, { resources: [resource(type, 'x', { bad: 'y' })] });
+    const first = bad('listeners');
+    await until('an answer', () => answers('listeners').includes(first));
+    const second = bad('listeners');
+    const third = bad('clusters');
+    await until('an answer', () => answers('clusters').includes(third));
+    const fourth = bad('clusters');
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    t.notOk(answers('listeners').includes(second));
+    await until('both', () => {
+      clock.advance(500);
+      return answers('listeners').includes(second) && answers('clusters').includes(fourth);
+    });
+    bad('clusters');
+    const good = stream.send('clusters', { resources: [resource('clusters', 'x')] });
+    await until('an answer', () => answers('clusters').includes(good));
+    const count = stream.said.length;
+    await clock.advanceAsync(60_000);
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    t.equal(stream.said.length, count, `${protocol}: nothing more is said`);
+    const last = stream.said.at(-1);
+    t.equal(last?.sotw.error_detail ?? last?.delta.error_detail, undefined);
+  }
+});
+
+const deny = rbac({
+  action: 'DENY',
+  policies: new Map([['p', { permissions: [{ any: true }], principals: [{ any: true }] }]]),
+} as never);
+const open = virtualInbound([...chains(8_080, 'STRICT', http([router])), ...chains(undefined, 'PERMISSIVE', tcp)]);
+const named = (name: string, filter: typeof router): Any =>
+  virtualInbound(chains(8_080, 'STRICT', http([filter, router])), { name });
+const cluster = (name: string): Any => pack(clusterSchema, { name, type: 'STATIC' } as never);
+
+t.test('listeners for callers that contradict each other: what was in force stays, and the rest goes on', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const { rejected, until, updates } = runSource(t, to(plane.address), { readers, compile: compileResources });
+  const stream = await plane.accept();
+  stream.send('clusters', {});
+  stream.send('listeners', { resources: [open] });
+  await until('a snapshot', () => updates.length === 1);
+  const before = updates[0]?.inbound;
+  stream.send('listeners', { resources: [named('another', deny)] });
+  await until('the word', () => rejected.length === 1);
+  t.match(rejected[0]?.[0]?.message, /is that of another listener, too/);
+  t.same(updates.at(-1)?.inbound, before, 'two listeners for one port');
+  stream.send('clusters', { resources: [cluster('a')] });
+  await until('the cluster', () => updates.at(-1)?.clusters.has('a') === true);
+  t.same(updates.at(-1)?.inbound, before);
+  stream.send('listeners', { removed: ['another'], resources: [named('third', unknown('strange'))] });
+  stream.send('clusters', { resources: [cluster('b')] });
+  await until('the cluster', () => updates.at(-1)?.clusters.has('b') === true);
+  t.same(updates.at(-1)?.inbound, before, 'a new one that is refused');
+  stream.send('listeners', { removed: ['third', 'virtualInbound'] });
+  await until('nobody', () => updates.at(-1)?.inbound !== before && updates.at(-1)?.inbound.rbac !== undefined);
+});
+
+t.test('no snapshot before every listener for callers was good once: another would speak for its port', async (t) => {
+  for (const bad of [
+    named('0.0.0.0_8080', unknown('strange')),
+    {
+      ...named('0.0.0.0_8080', deny),
+      value: Buffer.concat([named('0.0.0.0_8080', deny).value ?? Buffer.alloc(0), Buffer.from([0x0a, 0x7f])]),
+    },
+  ]) {
+    const plane = await fakeControlPlane(t);
+    const running = runSource(t, to(plane.address), { readers, compile: compileResources });
+    const stream = await plane.accept();
+    stream.send('clusters', {});
+    stream.send('listeners', {
+      wrapped: [{ name: '0.0.0.0_8080', version: '1', resource: bad }],
+      resources: [virtualInbound(chains(undefined, 'PERMISSIVE', tcp))],
+    });
+    await running.until('the word', () => running.rejected.length === 1);
+    t.equal(running.updates.length, 0);
+    stream.send('listeners', { resources: [named('0.0.0.0_8080', deny)] });
+    await running.until('a snapshot', () => running.updates.length === 1);
+    t.equal(running.updates[0]?.inbound.mtls?.ports.get(8_080), 'STRICT');
+  }
+});
+
+t.test('a cluster that is missing is waited for each time that routes begin to name it', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const { clock, told, until, updates } = runSource(t, to(plane.address));
+  const stream = await plane.accept();
+  const route = (...refs: readonly string[]): void =>
+    void stream.send('routes', { resources: [resource('routes', 'r', { refs, text: refs.join() })] });
+  stream.send('clusters', { resources: [resource('clusters', 'a')] });
+  stream.send('listeners', { resources: [resource('listeners', 'l', { refs: ['r'] })] });
+  await stream.next('routes');
+  route('a');
+  await until('a snapshot', () => updates.length === 1);
+  for (let i = 0; i < 2; i++) {
+    const answered = stream.said.length;
+    route('a', 'gone');
+    await until('the answer', () => stream.said.length > answered);
+    for (let j = 0; j < 20; j++) await new Promise((resolve) => setImmediate(resolve));
+    t.ok(told().includes('routes r: a'), `time ${i + 1}: not yet`);
+    await clock.advanceAsync(5_000);
+    await until('the route', () => told().includes('routes r: a,gone'));
+    route('a');
+    await until('the route', () => told().includes('routes r: a'));
+  }
+});
+
+t.test('a port whose chains hand on or close: the chains for all other ports do not speak for it', async (t) => {
+  const closing = { filter_chain_match: { destination_port: 9_443, transport_protocol: 'tls' }, filters: [tcp] };
+  const { snapshot } = compileResources(
+    {
+      listeners: new Map([
+        ['virtualInbound', virtualInbound([closing, ...chains(undefined, 'PERMISSIVE', http([router]))])],
+      ]),
+      routes: new Map(),
+      clusters: new Map(),
+      endpoints: new Map(),
+    },
+    { workload, profile: 'istio', services: [], serverListeners: [], addresses: [] },
+    '1',
+  );
+  t.match(snapshot.inbound.rbac, [{ scope: { ports: [9_443] }, rules: { action: 'ALLOW', policies: [] } }]);
+});
