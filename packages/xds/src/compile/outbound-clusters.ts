@@ -90,7 +90,7 @@ export function outboundClusters(
       return { base: value, sources: any === undefined ? [] : [readEndpoints(any).value] };
     }
     if (discovery.kind !== 'aggregate') return { base: value, sources: [discovery.endpoints] };
-    const leaves = leavesOf(name, discovery.clusters, [name]);
+    const leaves = leavesOf(name, discovery.clusters, [name], new Set());
     const [first] = leaves;
     if (first === undefined) return { base: value, sources: [] };
     const alike = leaves.filter((leaf) => {
@@ -109,11 +109,12 @@ export function outboundClusters(
     return { base: first.read, sources: alike.flatMap(({ name: leaf, read }) => sourcesOf(leaf, read).sources) };
   }
 
-  /** Clusters with endpoints of their own, in order (gRFC A37). */
+  /** Clusters with endpoints of their own, in order, each once: where it comes first (gRFC A37). */
   function leavesOf(
     top: string,
     names: readonly string[],
     path: readonly string[],
+    seen: Set<string>,
   ): readonly { readonly name: string; readonly read: ReadCluster }[] {
     return names.flatMap((name) => {
       members.add(name);
@@ -127,10 +128,12 @@ export function outboundClusters(
         });
         return [];
       }
+      if (seen.has(name)) return [];
+      seen.add(name);
       const any = set.clusters.get(name);
       if (any === undefined) return [];
       const read = readCluster(any).value;
-      if (read.discovery.kind === 'aggregate') return leavesOf(top, read.discovery.clusters, [...path, name]);
+      if (read.discovery.kind === 'aggregate') return leavesOf(top, read.discovery.clusters, [...path, name], seen);
       return read.discovery.kind === 'original' ? [] : [{ name, read }];
     });
   }

@@ -778,6 +778,10 @@ t.test('aggregate clusters: endpoints of the others one after another', async (t
       aggregate('inner', 'a'),
       aggregate('loop', 'loop2'),
       aggregate('loop2', 'loop'),
+      // As many ways through it as there are particles somewhere.
+      ...Array.from({ length: 15 }, (_, i) =>
+        aggregate(`many${i}`, ...Array<string>(100).fill(i === 14 ? 'a' : `many${i + 1}`)),
+      ),
       member('a'),
       member('b'),
       { ...member('mtls'), ...tls(mesh) },
@@ -800,6 +804,8 @@ t.test('aggregate clusters: endpoints of the others one after another', async (t
     discovery.kind === 'static' && discovery.endpoints.map(({ address, priority = 0 }) => `${address} ${priority}`),
     ['10.0.0.1 0', '10.0.0.2 1', '10.0.0.3 2'],
   );
+  const many = snapshot.clusters.get('many0')?.discovery;
+  t.equal(many?.kind === 'static' && many.endpoints.length, 2, 'each cluster once, where it comes first (gRFC A37)');
   t.match(
     report.entries.find(({ note }) => note?.startsWith('mtls')),
     { field: 'cluster_type.typed_config.clusters', warning: true },
