@@ -1,7 +1,8 @@
 // go-control-plane, the control plane that others are made of: calls go where it says, both protocols.
 
 import { once } from 'node:events';
-import { createServer } from 'node:http2';
+import { createServer } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { xdsSource } from '@inmesh/xds';
 import { createMesh, type Mesh } from 'inmesh';
@@ -22,8 +23,18 @@ const listener = (name: string, routes: string): object => ({
   },
 });
 
+const http2 = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
+
+/** The endpoints of `two` speak HTTP/2, the others HTTP/1.1. */
 const cluster = (name: string): object => ({
   name,
+  ...(name === 'two'
+    ? {
+        typedExtensionProtocolOptions: {
+          [http2]: { '@type': `type.googleapis.com/${http2}`, explicitHttpConfig: { http2ProtocolOptions: {} } },
+        },
+      }
+    : {}),
   type: 'EDS',
   edsClusterConfig: { edsConfig: { ads: {}, resourceApiVersion: 'V3' } },
   connectTimeout: '2s',
@@ -47,12 +58,13 @@ const routes = (name: string, ...list: readonly object[]): object => ({
   virtualHosts: [{ name, domains: ['*'], routes: list }],
 });
 
-/** A server that says its name, over HTTP/2 as gRPC's servers; on /slow after half a second. */
-async function serve(t: Test, name: string): Promise<number> {
-  const server = createServer((request, response) => {
-    if (request.url === '/slow') setTimeout(() => response.end(name), 500);
+/** A server that says its name; on /slow after half a second. */
+async function serve(t: Test, name: string, http2: boolean): Promise<number> {
+  const answer = ({ url }: { url?: string }, response: { end(text: string): void }): void => {
+    if (url === '/slow') setTimeout(() => response.end(name), 500);
     else response.end(name);
-  }).listen(0, '127.0.0.1');
+  };
+  const server = (http2 ? createHttp2Server(answer as never) : createServer(answer as never)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => void server.close());
   return (server.address() as AddressInfo).port;
@@ -75,7 +87,7 @@ for (const protocol of ['sotw', 'delta'] as const) {
         t.comment(`skipped, there is no peer here: ${plane.why}`);
         return;
       }
-      const [v1, v2] = [await serve(t, 'v1'), await serve(t, 'v2')];
+      const [v1, v2] = [await serve(t, 'v1', false), await serve(t, 'v2', true)];
       const source = xdsSource({
         profile: 'grpc',
         protocol,
@@ -169,7 +181,7 @@ t.test('CP-05: a control plane that stops answering is noticed within half a min
     t.comment(`skipped, there is no peer here: ${plane.why}`);
     return;
   }
-  const port = await serve(t, 'v1');
+  const port = await serve(t, 'v1', false);
   const source = xdsSource({
     profile: 'grpc',
     server: { address: plane.address, tls: false },
