@@ -9,6 +9,10 @@ const prefixBytes = 5;
 /** So many messages at most are given to the application at a time. */
 const messagesAtOnce = 16;
 
+/** Pieces of a message that are shorter than this are gathered: each costs a hundred bytes until the message is whole. */
+const crumbBytes = 512;
+const gatheredBytes = 8_192;
+
 const key = Symbol('inmesh.grpc-inflow');
 interface Watched extends ServerHttp2Stream {
   [key]: Inflow;
@@ -39,6 +43,9 @@ class Inflow {
   #compressed: boolean;
   #length: number;
   #left: number;
+  /** Crumbs of a message that the application has not been given. */
+  #gathered: Buffer | undefined;
+  #filled: number;
 
   constructor(stream: ServerHttp2Stream, single: boolean, now: number) {
     this.stream = stream;
@@ -56,12 +63,35 @@ class Inflow {
     this.#compressed = false;
     this.#length = 0;
     this.#left = 0;
+    this.#gathered = undefined;
+    this.#filled = 0;
   }
 
   /** The application cannot go on before more comes, and the caller has said that it will. */
   get owed(): boolean {
     // The end may have come before anybody looked: while an authorizer was asked.
     return !this.ended && !this.stream.readableEnded && (this.single || this.#prefix > 0);
+  }
+
+  /** Is the next byte one inside of a message, behind its prefix? */
+  get inside(): boolean {
+    return this.#prefix === prefixBytes;
+  }
+
+  /** Keeps a crumb. Is there no room for another one? */
+  gather(crumb: Uint8Array): boolean {
+    this.#gathered ??= Buffer.allocUnsafeSlow(gatheredBytes);
+    this.#gathered.set(crumb, this.#filled);
+    this.#filled += crumb.length;
+    return this.#filled + crumbBytes > gatheredBytes;
+  }
+
+  /** What was gathered, once. */
+  takeGathered(): Buffer | undefined {
+    const bytes = this.#gathered?.subarray(0, this.#filled);
+    this.#gathered = undefined;
+    this.#filled = 0;
+    return bytes;
   }
 
   /**
@@ -96,17 +126,30 @@ function pushInParts(this: Watched, chunk: Uint8Array | null, encoding?: BufferE
   const inflow = this[key];
   if (chunk === null) {
     inflow.ended = true;
+    pushGathered(this, inflow);
     return Readable.prototype.push.call(this, null);
   }
   inflow.moved++;
   let more = true;
   for (let from = 0; from < chunk.length; ) {
+    const { inside } = inflow;
     const to = inflow.partEnd(chunk, from);
+    if (inside && inflow.inside && to - from < crumbBytes) {
+      if (inflow.gather(chunk.subarray(from, to))) more = pushGathered(this, inflow);
+      from = to;
+      continue;
+    }
+    pushGathered(this, inflow);
     const part = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to);
     more = Readable.prototype.push.call(this, part, encoding);
     from = to;
   }
   return more;
+}
+
+function pushGathered(stream: Watched, inflow: Inflow): boolean {
+  const bytes = inflow.takeGathered();
+  return bytes === undefined || Readable.prototype.push.call(stream, bytes);
 }
 
 /** What a check showed an authorizer, and kept: it goes the same way as what comes from now on. */

@@ -93,7 +93,7 @@ t.test('calls that do not move are ended, those that rest between messages are n
     [
       'a byte every 15 seconds',
       false,
-      (stream, at) => void (at % 15 === 0 && stream.push(at === 0 ? message(1_000).subarray(0, 9) : 'x')),
+      (stream, at) => void (at % 15 === 0 && stream.push(at === 0 ? message(1_000).subarray(0, 9) : Buffer.from('x'))),
       300,
     ],
     ['nothing at all, of a stream', false, () => {}, undefined],
@@ -133,4 +133,34 @@ t.test('calls that do not move are ended, those that rest between messages are n
       t.ok((ended ?? 0) >= endsAt - 16 && (ended ?? 1e9) <= endsAt + 16, `${what}: after ${ended} s`);
     }
   }
+});
+
+t.test('a message in crumbs is gathered, and its prefix is seen at once', async (t) => {
+  const stream = new TestStream();
+  watchCalls(fakeClock(), resolveLimits())(asStream(stream), false);
+  const parts: Buffer[] = [];
+  stream.on('data', (part: Buffer) => void parts.push(part));
+  const [first, second] = [message(100_000), message(30)];
+  const ofBoth = Buffer.concat([first, second, message(0)]);
+  const passed = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  for (let at = 0; at < 5; at++) stream.push(ofBoth.subarray(at, at + 1));
+  await passed();
+  t.equal(Buffer.concat(parts).length, 5, 'so that one that is too long can be refused');
+  for (let at = 5; at < ofBoth.length; at++) {
+    stream.push(ofBoth.subarray(at, at + 1));
+    if (at + 1 === first.length || at + 1 === first.length + second.length) {
+      await passed();
+      t.equal(Buffer.concat(parts).length, at + 1, 'a message that is complete waits for nothing');
+    }
+  }
+  t.ok(parts.length < 100, `${parts.length} pieces`);
+  const cut = first.subarray(0, 2_000);
+  stream.push(cut.subarray(0, 6));
+  for (let at = 6; at < cut.length; at++) stream.push(cut.subarray(at, at + 1));
+  stream.push(null);
+  await new Promise((resolve) => stream.on('end', resolve));
+  t.ok(
+    Buffer.concat([ofBoth, cut]).equals(Buffer.concat(parts)),
+    'nothing is lost, not where it ends too early either',
+  );
 });

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import { userAgent } from '../src/client/channel-settings.ts';
@@ -46,6 +48,23 @@ t.test('no piece of anything makes a reader keep more than has arrived, or throw
       return got.reduce((sum, { bytes }) => sum + bytes.length + 5, 0) <= arrived;
     }),
   );
+});
+
+t.test('a message that comes in crumbs costs little more than its bytes', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const bytes = Buffer.alloc(200_000, 7);
+  const wire = frameMessage(bytes, false);
+  const reader = new MessageReader(1_000_000);
+  const got: RawMessage[] = [];
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (let at = 0; at < wire.length - 1; at++) reader.push(wire.subarray(at, at + 1), got);
+  collect();
+  t.ok(process.memoryUsage().heapUsed - before < 4_000_000, 'a buffer for each byte would be twenty');
+  reader.push(wire.subarray(-1), got);
+  t.ok(got[0]?.bytes.equals(bytes));
+  t.notOk(reader.partial);
 });
 
 t.test('targets in the words of gRPC', async (t) => {

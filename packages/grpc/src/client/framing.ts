@@ -1,6 +1,9 @@
 /** Bytes before each message: is it compressed, and how long is it (gRPC over HTTP/2). */
 const prefixBytes = 5;
 
+/** So many pieces of a message are put together: in crumbs they would cost a hundred times what they are. */
+const piecesTogether = 256;
+
 /** A message as it arrived. */
 export interface RawMessage {
   readonly compressed: boolean;
@@ -40,6 +43,8 @@ export class MessageReader {
   /** Bytes of the message that are still to come. */
   #missing: number;
   #parts: Buffer[];
+  /** The pieces behind `parts`. */
+  #pieces: Buffer[];
 
   /** @param maxBytes of one message as it arrives; Infinity: any. */
   constructor(maxBytes: number) {
@@ -49,6 +54,7 @@ export class MessageReader {
     this.#compressed = false;
     this.#missing = 0;
     this.#parts = [];
+    this.#pieces = [];
   }
 
   /** Is a message begun and not complete? */
@@ -70,7 +76,7 @@ export class MessageReader {
       }
       const count = Math.min(this.#missing, chunk.length - at);
       if (count > 0) {
-        this.#parts.push(chunk.subarray(at, at + count));
+        this.#keep(chunk.subarray(at, at + count));
         this.#missing -= count;
         at += count;
       }
@@ -88,10 +94,17 @@ export class MessageReader {
     }
   }
 
+  #keep(piece: Buffer): void {
+    if (this.#pieces.push(piece) < piecesTogether) return;
+    this.#parts.push(Buffer.concat(this.#pieces));
+    this.#pieces = [];
+  }
+
   #complete(): RawMessage {
-    const parts = this.#parts;
+    const parts = this.#parts.length === 0 ? this.#pieces : this.#parts.concat(this.#pieces);
     const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
-    this.#parts = [];
+    if (this.#parts.length > 0) this.#parts = [];
+    this.#pieces = [];
     this.#prefixed = 0;
     return { compressed: this.#compressed, bytes };
   }
