@@ -1,3 +1,4 @@
+import { isSecretName, redacted, redactText } from '../lib/redact.ts';
 import type { Provenance } from '../model/provenance.ts';
 import type { ConfigProblem } from './source.ts';
 
@@ -20,17 +21,45 @@ export function showValue(value: unknown): string {
 /**
  * One line for people:
  * `mesh/reviews.yaml:12:7: VirtualService bookinfo/reviews: spec.http[0].timeout: must be …, got "ten"`.
+ * It goes into logs and to whoever may ask about health: what may be a secret is not repeated.
  */
 export function describeProblem(problem: ConfigProblem): string {
-  const { at, field, value } = problem;
+  const { at, field } = problem;
+  const { message, value } = withoutSecrets(problem);
   const parts: string[] = [];
   if (at?.file !== undefined) parts.push(describePlace(at));
   const resource = at === undefined ? '' : describeResource(at);
   if (resource !== '') parts.push(resource);
   if (field !== undefined && field !== '') parts.push(field);
-  parts.push(value === undefined ? problem.message : `${problem.message}, got ${value}`);
+  parts.push(value === undefined ? message : `${message}, got ${value}`);
   return parts.join(': ');
 }
+
+function withoutSecrets({ field = '', message, value }: ConfigProblem): Pick<ConfigProblem, 'message' | 'value'> {
+  if (value?.startsWith('"') !== true || !mayHoldSecret(field)) {
+    return { message: hidden(message), ...(value === undefined ? {} : { value: hidden(value) }) };
+  }
+  // Messages about expressions repeat them, between these.
+  return { message: hidden(message.replace(/`[^`]*`/g, redacted)), value: redacted };
+}
+
+/** Values of headers that are set, keys, and what stands under the name of a secret. */
+function mayHoldSecret(field: string): boolean {
+  if (/(^|\.)(headers\.(request|response)\.(set|add)\.|jwks$)/.test(field)) return true;
+  if (/(headers|initialMetadata|InCheck)(\[\d+\]\.value|\.[^.]+)$/i.test(field) && !/\.(name|envName)$/.test(field)) {
+    return !/(^|\.)match\[/.test(field);
+  }
+  const compared = /(?:^|\.)(?:withoutHeaders|headers)\.([^.]+)\.(?:exact|prefix|regex)$/.exec(field)?.[1];
+  return isSecretName(compared ?? field.slice(field.lastIndexOf('.') + 1));
+}
+
+/** Without what stands before the `@` and behind the `?` of a URL, keys and tokens. */
+const hidden = (text: string): string =>
+  redactText(
+    text
+      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"]*@/gi, '$1')
+      .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s?"]*)\?[^\s"]*/gi, `$1?${redacted}`),
+  );
 
 /** `mesh/reviews.yaml:12:7`. */
 export function describePlace(at: Provenance): string {

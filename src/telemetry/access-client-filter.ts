@@ -5,7 +5,7 @@ import { failureFlag } from '../pipeline/failure-flag.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import type { AccessLog } from './access-log.ts';
-import { loggedPath } from './access-record.ts';
+import { loggedHeader, loggedPath } from './access-record.ts';
 
 /** Logs each call once it has ended. Where there is no log, it costs a look at a flag. */
 export function accessClientFilter(log: AccessLog, clock: Clock): Filter<ClientCall, Reply> {
@@ -40,7 +40,7 @@ export function accessClientFilter(log: AccessLog, clock: Clock): Filter<ClientC
         serverName: '',
         routeName: route,
         tries,
-        requestHeader: (name) => headerValue(request.headers, name),
+        requestHeader: (name) => loggedHeader(name, headerValue(request.headers, name), log.query),
         responseHeader: (name) => textOf(headers[name]),
       });
     },

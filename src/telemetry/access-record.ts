@@ -49,3 +49,10 @@ export function loggedPath(target: string, query: LoggedQuery): string {
 }
 
 const maxQuery = 2_048;
+
+/** A header of a request as it is logged: those that repeat a target have a query as well. */
+export function loggedHeader(name: string, value: string | undefined, query: LoggedQuery): string | undefined {
+  return value !== undefined && targets.has(name) ? loggedPath(value, query) : value;
+}
+
+const targets: ReadonlySet<string> = new Set(['x-envoy-original-path', 'x-original-url', 'referer']);

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
 import type { AccessLog } from './access-log.ts';
-import { loggedPath } from './access-record.ts';
+import { loggedHeader, loggedPath } from './access-record.ts';
 
 /** What is gone once a request has ended: frameworks change its URL, and its socket may be closed. */
 export interface Arrival {
@@ -67,7 +67,7 @@ export function logServed(
     tries: 1,
     requestHeader(name) {
       const value = request.headers[name];
-      return Array.isArray(value) ? value.join(',') : value;
+      return loggedHeader(name, Array.isArray(value) ? value.join(',') : value, log.query);
     },
     responseHeader(name) {
       const value = response.getHeader(name);

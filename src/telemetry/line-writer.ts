@@ -11,14 +11,30 @@ const flushBytes = 65_536;
 /** What a reader may be behind before lines are dropped. */
 const maxPending = 8_388_608;
 
-/** Makes the writer for a destination. A file that cannot be written is told of once; its lines are dropped. */
+/** After an error a file is opened again, at the earliest after this time. */
+const reopenMs = 5_000;
+/** What a file has not taken by then, when the mesh closes, is lost: a pipe without a reader takes nothing, ever. */
+const closeMs = 2_000;
+
+/**
+ * Makes the writer for a destination. What cannot be written (a full disk, a pipe that nobody reads any more) is told
+ * of once until it can be again; its lines are dropped. Nothing of that ends the process.
+ */
 export function createLineWriter(to: AccessLogSettings['to'], clock: Clock, logger: Logger): LineWriter {
   if (typeof to === 'function') return callbackWriter(to, logger);
-  if (to === 'stdout') return streamWriter(process.stdout, false, clock, () => {});
-  if (to === 'stderr') return streamWriter(process.stderr, false, clock, () => {});
-  const stream = createWriteStream(to, { flags: 'a', mode: 0o640 });
-  return streamWriter(stream, true, clock, (error) =>
-    logger.error({ file: to, error: error.message }, 'the access log cannot be written; its lines are dropped'),
+  if (to === 'stdout' || to === 'stderr')
+    return streamWriter(
+      () => process[to],
+      false,
+      clock,
+      () => {},
+    );
+  return streamWriter(
+    () => createWriteStream(to, { flags: 'a', mode: 0o640 }),
+    true,
+    clock,
+    (error) =>
+      logger.error({ file: to, error: error.message }, 'the access log cannot be written; its lines are dropped'),
   );
 }
 
@@ -40,18 +56,21 @@ function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter 
   };
 }
 
-function streamWriter(stream: Writable, own: boolean, clock: Clock, failed: (error: Error) => void): LineWriter {
+function streamWriter(open: () => Writable, own: boolean, clock: Clock, failed: (error: Error) => void): LineWriter {
   let lines: string[] = [];
   let size = 0;
   let dropped = 0;
-  let broken = false;
+  let told = false;
+  let brokenAt = 0;
   let cancel: (() => void) | undefined;
-  if (own) {
-    stream.on('error', (error) => {
-      broken = true;
-      failed(error);
-    });
-  }
+  const onError = (error: Error): void => {
+    brokenAt = clock.now();
+    if (!told) failed(error);
+    told = true;
+  };
+  // Also those of the process: an error that nobody listens to would end it.
+  const opened = (): Writable => open().on('error', onError);
+  let stream = opened();
   const flushNow = (): void => {
     cancel?.();
     cancel = undefined;
@@ -60,9 +79,21 @@ function streamWriter(stream: Writable, own: boolean, clock: Clock, failed: (err
     const text = lines.join('');
     lines = [];
     size = 0;
-    // A pipe that nobody reads any more, or a file that is gone: what would be written is lost anyway.
-    if (broken || stream.destroyed || stream.writableLength > maxPending) dropped += count;
-    else stream.write(text);
+    if (own && stream.destroyed && clock.now() - brokenAt >= reopenMs) stream = opened();
+    if (stream.destroyed || stream.writableLength > maxPending) {
+      dropped += count;
+      return;
+    }
+    try {
+      stream.write(text, (error) => {
+        if (error) dropped += count;
+        else told = false;
+      });
+    } catch (error) {
+      // Streams of the process that are files write at once, and throw.
+      dropped += count;
+      onError(error as Error);
+    }
   };
   return {
     get dropped() {
@@ -79,12 +110,18 @@ function streamWriter(stream: Writable, own: boolean, clock: Clock, failed: (err
     },
     async close() {
       flushNow();
-      if (own && !broken && !stream.destroyed) {
-        await new Promise<void>((resolve) => {
-          stream.once('close', () => resolve());
-          stream.end();
-        });
+      if (!own) {
+        // Not before what is under way has failed, or has not.
+        clock.after(closeMs, () => stream.off('error', onError));
+        return;
       }
+      if (stream.destroyed) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      stream.once('close', () => resolve());
+      stream.end();
+      const stop = clock.after(closeMs, resolve, true);
+      await promise;
+      stop();
     },
   };
 }

@@ -1,4 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -147,6 +149,65 @@ t.test('lines are written together, after a second or when there are many; a slo
   t.equal(throwing.dropped, 1);
 });
 
+for (const [what, shell] of [
+  ['a pipe that nobody reads any more', 'set -o pipefail; "$@" | true'],
+  ['a disk that is full', '"$@" > /dev/full'],
+] as const) {
+  t.test(`${what} does not end the process`, { skip: process.platform !== 'linux' && 'for Linux' }, async (t) => {
+    const program = `
+      const { createLineWriter } = await import(process.argv[1]);
+      const { systemClock } = await import(process.argv[2]);
+      const writer = createLineWriter('stdout', systemClock, console);
+      for (let i = 0; i < 5; i++) {
+        writer.write('x'.repeat(200_000) + '\\n');
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await writer.close();
+      console.error('dropped ' + writer.dropped);
+    `;
+    const url = (file: string): string => new URL(`../../src/${file}`, import.meta.url).href;
+    const child = [process.execPath, '--input-type=module', '-e', program];
+    const { status, stderr } = spawnSync(
+      'bash',
+      ['-c', shell, 'bash', ...child, url('telemetry/line-writer.ts'), url('lib/clock.ts')],
+      { encoding: 'utf8', timeout: 20_000 },
+    );
+    t.equal(status, 0, stderr);
+    t.match(stderr, /dropped [1-5]/);
+  });
+}
+
+t.test('a file that comes back is written again, and one that takes nothing does not hold close up', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'inmesh-access-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const clock = fakeClock();
+  const file = join(folder, 'later/access.log');
+  const errors: string[] = [];
+  const logger = { ...silentLogger, error: (_: object, message: string) => void errors.push(message) };
+  const writer = createLineWriter(file, clock, logger);
+  while (errors.length === 0) await new Promise(setImmediate);
+  writer.write('lost\n');
+  clock.advance(1_000);
+  t.equal(writer.dropped, 1);
+  mkdirSync(join(folder, 'later'));
+  clock.advance(10_000);
+  writer.write('kept\n');
+  clock.advance(1_000);
+  await writer.close();
+  t.equal(readFileSync(file, 'utf8'), 'kept\n');
+  t.equal(errors.length, 1);
+
+  const pipe = join(folder, 'pipe');
+  if (process.platform === 'win32' || spawnSync('mkfifo', [pipe]).status !== 0) return;
+  const stuck = createLineWriter(pipe, clock, silentLogger);
+  stuck.write('x\n');
+  const closed = stuck.close();
+  clock.advance(2_000);
+  await closed;
+  // A reader, so that the thread that opens it can end.
+  await readFile(pipe, 'utf8');
+});
+
 t.test('settings may change while it runs', async (t) => {
   const opened: string[] = [];
   const closed: string[] = [];
@@ -258,6 +319,35 @@ t.test('both directions are logged, what is refused too', async (t) => {
     { path: '/' },
     'one that reached nobody',
   );
+});
+
+t.test('OBS-005 the query stays out of what rewriting and browsers repeat of it, in both directions', async (t) => {
+  const lines: string[] = [];
+  const accessLog = { to: (line: string) => void lines.push(line), format: `${istioTextFormat.trim()} %REQ(REFERER)%` };
+  const inbound = await meshOf(t, '', { accessLog });
+  const server = await inbound.listen((_, response) => void response.end('hello'), { port: 0, host: '127.0.0.1' });
+  const rewriting = `---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, namespace: shop}
+spec:
+  hosts: [a.shop.svc.cluster.local]
+  http: [{rewrite: {uri: /new}, route: [{destination: {host: a.shop.svc.cluster.local}}]}]
+`;
+  const outbound = await meshOf(t, shop.replace('PORT', String(server.port)) + rewriting, { accessLog });
+  const headers = { referer: 'http://a.shop/before?code=hunter2' };
+  await (await outbound.fetch('http://a.shop/old?token=hunter2', { headers })).text();
+  await new Promise(setImmediate);
+  await server.close(0);
+  t.equal(lines.length, 2);
+  t.match(
+    lines.find((line) => line.includes('outbound|')),
+    '"GET /old?token=* HTTP/1.1"',
+  );
+  for (const line of lines) {
+    t.notMatch(line, 'hunter2');
+    t.match(line, '/before?code=*');
+  }
 });
 
 t.test('MeshConfig turns it on, for the streams of the process; false turns it off', async (t) => {

@@ -182,6 +182,63 @@ t.test('OBS-004 no secret of the configuration is in any page', async (t) => {
   t.equal(dump.report.entries.length > 0, true);
 });
 
+t.test('OBS-004 nor one of a configuration that was refused, which is told of in words', async (t) => {
+  const refused = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: reviews, namespace: shop }
+spec:
+  hosts: [reviews.shop.svc.cluster.local]
+  http:
+    - headers: { request: { set: { x-any-name: "hunter2-set\\n", authorization: "Basic hunter2" } } }
+      match: [{ headers: { x-api-key: { regex: "hunter2-regex(" } } }]
+      route: [{ destination: { host: reviews.shop.svc.cluster.local } }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: ratings, namespace: shop }
+spec:
+  hosts: [ratings.shop.svc.cluster.local]
+  http: [{ timeout: ten, route: [{ destination: { host: ratings.shop.svc.cluster.local } }] }]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: a, namespace: shop }
+spec: { jwtRules: [{ issuer: x, jwks: hunter2-jwks }, { issuer: y, jwksUri: 'ftp://user:hunter2-url@x/y?token=hunter2-query' }] }
+`;
+  const told: string[] = [];
+  const tell = (_: object, message: string): void => void told.push(message);
+  const mesh = createMesh({
+    workload,
+    identity: false,
+    logger: { debug: tell, info: tell, warn: tell, error: tell },
+    config: {
+      name: 'test',
+      async run(sink) {
+        const me = {
+          serviceAccount: 'default',
+          trustDomain: 'cluster.local',
+          clusterDomain: 'cluster.local',
+          ...workload,
+        };
+        const result = compile(parseYaml(refused, 'test.yaml').documents, { workload: me });
+        if (!result.ok) sink.reject(result.problems);
+      },
+    },
+  });
+  t.teardown(() => mesh.close());
+  await t.rejects(mesh.ready(1_000));
+  const admin = await adminServer(mesh, { port: 0 });
+  t.teardown(() => admin.close());
+  const dump = (await ask(admin.port, '/config_dump')).body;
+  t.match(dump, 'spec.http[0].headers.request.set.x-any-name');
+  t.match(dump, 'got \\"ten\\"', 'what is no secret is shown');
+  for (const path of ['/config_dump', '/healthz/ready', '/stats', '/']) {
+    t.notMatch((await ask(admin.port, path)).body, 'hunter2', path);
+  }
+  t.notMatch(told.join('\n'), 'hunter2', 'nor in the log');
+});
+
 t.test('what is not written exactly like an endpoint is none', async (t) => {
   const { port } = await served(t);
   for (const path of [
