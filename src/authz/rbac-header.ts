@@ -48,7 +48,8 @@ function inRange(name: string, from: number, below: number, doubtMatches: boolea
       if ((rawHeaders[i] as string).toLowerCase() !== name) continue;
       const text = rawHeaders[i + 1] as string;
       const value = /^[+-]?\d{1,18}$/.test(text) ? Number(text) : Number.NaN;
-      if (value >= from && value < below === doubtMatches) return doubtMatches;
+      const isInside = value >= from && value < below;
+      if (isInside === doubtMatches) return doubtMatches;
       found = true;
     }
     return found && !doubtMatches;

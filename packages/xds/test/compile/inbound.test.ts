@@ -360,6 +360,24 @@ t.test('permissions and principals match what they name', async (t) => {
       false,
     ],
     [
+      'number below',
+      { principals: [{ header: { name: 'n', range_match: { start: 1, end: 3 } } }] },
+      { rawHeaders: ['n', '0'] },
+      false,
+    ],
+    [
+      'no number',
+      { principals: [{ header: { name: 'n', range_match: { start: 1, end: 3 } } }] },
+      { rawHeaders: ['n', 'x'] },
+      false,
+    ],
+    [
+      'a number with more',
+      { principals: [{ header: { name: 'n', range_match: { start: 1, end: 3 } } }] },
+      { rawHeaders: ['n', '2;x'] },
+      false,
+    ],
+    [
       'absent as empty',
       { principals: [{ header: { name: 'n', string_match: { exact: '' }, treat_missing_header_as_empty: true } }] },
       {},
