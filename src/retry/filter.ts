@@ -39,8 +39,9 @@ export function retryFilter(options: {
   const decide: RetryDecision = throttle === undefined ? asked : (outcome) => asked(outcome) && throttle.failed();
   const lowest = grpc === undefined ? lowestRetriedStatus(policy) : 300;
   const keeps = grpc !== undefined || mayRepeatSent(policy);
-  const usualWaitMs = (call: ClientCall): number =>
-    grpc === undefined ? backoffMs(call.tries, policy.backoffBaseMs, random) : grpcBackoffMs(call.tries, grpc, random);
+  /** @param paced tries until the last for which a server named the wait: with those, gRPC's back-off begins anew. */
+  const usualWaitMs = ({ tries }: ClientCall, paced: number): number =>
+    grpc === undefined ? backoffMs(tries, policy.backoffBaseMs, random) : grpcBackoffMs(tries - paced, grpc, random);
 
   /** Is there another try in it? If not, says why in the flags of the call. Takes a place for it. */
   const admitted = (call: ClientCall, sent: boolean): RetryPlace | undefined => {
@@ -65,6 +66,7 @@ export function retryFilter(options: {
     call: ClientCall,
     next: Service<ClientCall, Reply>,
     place: RetryPlace,
+    paced: number,
     askedMs?: number,
   ): Promise<Reply> => {
     if (call.endpoint !== undefined && (anywhere === false || (anywhere === 'reached' && !call.sent))) {
@@ -73,7 +75,7 @@ export function retryFilter(options: {
     }
     // What no server has seen is no load that could be too much: the next endpoint is asked at once.
     const atOnce = !call.sent && call.tries === 1 && call.failedEndpoints !== undefined;
-    const waitMs = askedMs ?? usualWaitMs(call);
+    const waitMs = askedMs ?? usualWaitMs(call, paced);
     if (!atOnce || askedMs !== undefined) {
       let cancel = (): void => {};
       try {
@@ -88,13 +90,14 @@ export function retryFilter(options: {
     }
     limit.sent();
     options.prepare?.(call);
-    return attempt(call, next, place);
+    return attempt(call, next, place, askedMs === undefined ? paced : call.tries);
   };
 
   const attempt = (
     call: ClientCall,
     next: Service<ClientCall, Reply>,
     retry: RetryPlace | undefined,
+    paced: number,
   ): Promise<Reply> => {
     call.tries++;
     call.sent = false;
@@ -123,7 +126,7 @@ export function retryFilter(options: {
         const place = final ? undefined : admitted(call, true);
         if (place === undefined) return reply;
         reply.discard();
-        return again(call, next, place, askedMs as number | undefined);
+        return again(call, next, place, paced, askedMs as number | undefined);
       },
       (error: unknown) => {
         if (retry !== undefined) {
@@ -138,7 +141,7 @@ export function retryFilter(options: {
         const whole = !sent || isReplayable(call.request.body);
         const place = whole && decide({ kind: 'error', error, sent }) ? admitted(call, sent) : undefined;
         if (place === undefined) throw error;
-        return again(call, next, place);
+        return again(call, next, place, paced);
       },
     );
   };
@@ -146,7 +149,7 @@ export function retryFilter(options: {
     if (limit.counts) limit.began();
     const { body } = call.request;
     if (keeps && typeof body === 'object' && body !== null) keepBody(call, options.replayBytes ?? 0);
-    return attempt(call, next, undefined);
+    return attempt(call, next, undefined, 0);
   };
 }
 

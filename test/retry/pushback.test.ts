@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { Clock } from '../../src/lib/clock.ts';
+import { ClientCall, ClientRequest } from '../../src/pipeline/client-call.ts';
+import { retryFilter } from '../../src/retry/filter.ts';
+import { policyOf } from '../../src/retry/grpc-retry.ts';
+import type { RetryLimit } from '../../src/retry/limit.ts';
 import { longestAskedWaitMs, pushbackMs, pushbackOf } from '../../src/retry/pushback.ts';
+import { fakeClock } from '../support/fake-clock.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const later = (ms: number): string => new Date(now + ms).toUTCString();
@@ -99,4 +105,44 @@ t.test('property: whatever a server says, the wait is bounded (ABUSE-004)', asyn
       { seed: 7, numRuns: 2_000 },
     ),
   );
+});
+
+t.test('gRPC: after a wait that a server asked for, the back-off begins anew', async (t) => {
+  const waits: number[] = [];
+  const clock: Clock = {
+    ...fakeClock(),
+    after: (ms, run) => {
+      waits.push(ms);
+      queueMicrotask(run);
+      return () => {};
+    },
+  };
+  const ofServer = [undefined, undefined, '7', undefined, undefined];
+  const nothing = (): void => {};
+  const policy = {
+    maxAttempts: 6,
+    initialBackoffMs: 100,
+    maxBackoffMs: 10_000,
+    backoffMultiplier: 2,
+    retryableStatusCodes: new Set([14]),
+    throttle: undefined,
+  };
+  const filter = retryFilter({
+    policy: policyOf(policy),
+    clock,
+    random: () => 0.5,
+    limit: { counts: false, enter: () => 'free', sent: nothing, leave: nothing, good: nothing } as never as RetryLimit,
+    grpc: policy,
+  });
+  const options = { method: 'POST', body: Buffer.from('x') };
+  const request = new ClientRequest('/', [], options as ConstructorParameters<typeof ClientRequest>[2]);
+  const call = new ClientCall('http://a', request, { onRequestStart: nothing } as never, undefined, 0);
+  const last = await filter(call, async () => {
+    const asked = ofServer[call.tries - 1];
+    const headers = { 'grpc-status': '14', ...(asked === undefined ? {} : { 'grpc-retry-pushback-ms': asked }) };
+    return { status: 200, headers, deliver: nothing, discard: nothing };
+  });
+  t.equal(last.status, 200);
+  t.equal(call.tries, 6);
+  t.same(waits, [100, 200, 7, 100, 200]);
 });
