@@ -1,3 +1,8 @@
+/**
+ * Published as `inmesh/grpc`: what gRPC clients of the mesh are made of; `@inmesh/grpc` has them.
+ */
+import '../lib/require-node.ts';
+
 export { grpcMessage, grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
 export { grpcStatusOfError } from '../lib/grpc-failure.ts';
 export { grpcTimeout } from '../lib/grpc-timeout.ts';
