@@ -37,6 +37,9 @@ export interface MeshTracing {
   close(): Promise<void>;
 }
 
+/** Longer than a tracer of `@inmesh/otel` takes by default; a mesh waits no longer for any. */
+const closeMs = 30_000;
+
 const w3c: readonly TraceForm[] = ['w3c'];
 /** What sidecars read that report to Zipkin, and what everybody else reads. */
 const zipkin: readonly TraceForm[] = ['w3c', 'b3multi'];
@@ -83,10 +86,14 @@ export function createMeshTracing(
       configure();
     },
     async close() {
+      const { promise: tooLong, resolve } = Promise.withResolvers<void>();
+      const cancel = clock.after(closeMs, resolve, true);
       try {
-        await tracer.close?.();
+        await Promise.race([tracer.close?.(), tooLong]);
       } catch (error) {
         tracing.failed(error);
+      } finally {
+        cancel();
       }
     },
   };

@@ -61,7 +61,8 @@ export type TraceForm = 'w3c' | 'b3' | 'b3multi';
 
 /**
  * Records spans. Nothing here may wait or throw for what happens elsewhere: it is called in the
- * middle of calls. What it throws nevertheless is logged once, and that call has no span.
+ * middle of calls. What it throws nevertheless is logged once, and that call has no span; so it is with a
+ * context that no header can say.
  */
 export interface Tracing<Settings = unknown> {
   start(start: SpanStart): Span;
@@ -86,6 +87,6 @@ export interface Tracing<Settings = unknown> {
   readonly forms?: readonly TraceForm[];
   /** Told of the configuration, at the start and whenever it changes. */
   configure?(settings: Settings): void;
-  /** Ends in a bounded time, also when nobody takes the spans. */
+  /** Ends in a bounded time, also when nobody takes the spans; a mesh that closes waits 30 s at most. */
   close?(): Promise<void>;
 }

@@ -1,10 +1,16 @@
+import { isLowerHex } from '../lib/hex.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Span, SpanAttributes, SpanContext, SpanEnd, SpanStart, Tracing } from '../pipeline/tracing.ts';
 
-/** A recorded span without a context would make a trace that nobody can join. */
-function isUsable({ context: { spanId, traceId } }: Span): boolean {
-  return traceId.length === 32 && spanId.length === 16;
+/** Ids that are none make a trace that nobody can join, and what no header can say makes a call that fails. */
+function isUsable({ spanId, traceId, traceState }: SpanContext): boolean {
+  if (traceId.length !== 32 || spanId.length !== 16) return false;
+  if (!isLowerHex(traceId, 0, 32) || !isLowerHex(spanId, 0, 16)) return false;
+  return traceState === undefined || /^[\x20-\x7e]*$/.test(traceState);
 }
+
+type Run = NonNullable<Tracing<never>['run']>;
+type Suppress = NonNullable<Tracing<never>['suppress']>;
 
 /**
  * A tracer as the filters use it: nothing that it does wrong is felt by a call. What it throws is
@@ -31,7 +37,8 @@ export class GuardedTracing {
 
   active(): SpanContext | undefined {
     try {
-      return this.#tracing.active?.();
+      const context = this.#tracing.active?.();
+      return context !== undefined && isUsable(context) ? context : undefined;
     } catch (error) {
       return this.failed(error);
     }
@@ -56,11 +63,28 @@ export class GuardedTracing {
 
   /** Runs a handler under `parent`. What it throws is the application's. */
   run<T>(parent: SpanContext, baggage: string | undefined, action: () => T): T {
-    return this.#tracing.run === undefined ? action() : this.#tracing.run(parent, baggage, action);
+    if (this.#tracing.run === undefined) return action();
+    return this.#within(action, (guarded) => (this.#tracing.run as Run)(parent, baggage, guarded));
   }
 
   suppress<T>(action: () => T): T {
-    return this.#tracing.suppress === undefined ? action() : this.#tracing.suppress(action);
+    if (this.#tracing.suppress === undefined) return action();
+    return this.#within(action, (guarded) => (this.#tracing.suppress as Suppress)(guarded));
+  }
+
+  /** What the tracer throws before it has begun is its own: the action is run without it. */
+  #within<T>(action: () => T, wrap: (guarded: () => T) => T): T {
+    let begun = false;
+    try {
+      return wrap(() => {
+        begun = true;
+        return action();
+      });
+    } catch (error) {
+      if (begun) throw error;
+      this.failed(error);
+      return action();
+    }
   }
 
   /** Logs the first failure. */
@@ -71,7 +95,7 @@ export class GuardedTracing {
   }
 
   #usable(span: Span | undefined): Span | undefined {
-    return span === undefined || !isUsable(span) ? undefined : new GuardedSpan(span, this);
+    return span === undefined || !isUsable(span.context) ? undefined : new GuardedSpan(span, this);
   }
 }
 

@@ -2,8 +2,10 @@ import { createServer, type IncomingHttpHeaders, type RequestListener } from 'no
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
+import { createMeshTracing } from '../../src/mesh-tracing.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import { defaultTracingPolicy, type TracingDirection } from '../../src/model/tracing.ts';
+import { GuardedTracing } from '../../src/trace/guarded.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { modelMesh, ways } from '../support/model-mesh.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
@@ -387,6 +389,73 @@ t.test('a tracer that throws is logged once and hurts no call', async (t) => {
   for (let i = 0; i < 3; i++) t.equal(await ask({ traceparent: sampledParent }), 200);
   await mesh.close();
   t.equal(logger.messages('warn').filter((message) => message.startsWith('the tracer has failed')).length, 1);
+});
+
+for (const how of ['run', 'suppress'] as const) {
+  t.test(
+    `a tracer whose ${how} throws hurts no call and no request either; what handlers throw is theirs`,
+    async (t) => {
+      const fails = (): never => {
+        throw new Error('tracer');
+      };
+      const { ask, tracer } = await twoHops(t, all, { mesh: { tracing: { [how]: fails } as never } });
+      t.equal(await ask(), 200);
+      await ended(tracer, 2);
+      t.equal(tracer.spans.length, 2);
+      const guarded = new GuardedTracing(recordingTracer() as never, recordingLogger());
+      let runs = 0;
+      const action = (): never => {
+        runs++;
+        throw new RangeError('of the application');
+      };
+      t.throws(
+        () =>
+          guarded[how](
+            ...((how === 'run' ? [tracer.spans[0]?.context, undefined, action] : [action]) as [never, never, never]),
+          ),
+        RangeError,
+      );
+      t.equal(runs, 1);
+    },
+  );
+}
+
+t.test('contexts of a tracer that no header can say count as none', async (t) => {
+  const good = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true };
+  const bad: readonly object[] = [
+    { ...good, traceId: `a\r\nx: ${'b'.repeat(26)}`.slice(0, 32) },
+    { ...good, spanId: 'B'.repeat(16) },
+    { ...good, traceState: 'a=b\r\nx-admin: 1' },
+  ];
+  for (const context of bad) {
+    const start = () => ({ context, set() {}, event() {}, end() {} });
+    const { ask, heard } = await twoHops(t, all, { mesh: { tracing: { start, active: () => context } as never } });
+    t.equal(await ask(), 200, JSON.stringify(context));
+    t.equal(heard.length, 1);
+    t.equal(heard[0]?.['x-admin'], undefined);
+  }
+});
+
+t.test('a tracer that never closes does not hold the mesh up for ever', async (t) => {
+  const clock = fakeClock();
+  const mesh = createMeshTracing(recordingTracer({ close: () => new Promise(() => {}) }), {
+    workload: {
+      name: 'web',
+      namespace: 'shop',
+      serviceAccount: 'web',
+      labels: {},
+      trustDomain: 'td',
+      clusterDomain: 'c',
+    },
+    clock,
+    random: () => 0,
+    logger: recordingLogger(),
+    environment: {},
+  });
+  const closed = mesh.close();
+  clock.advance(30_000);
+  await closed;
+  t.pass('closed');
 });
 
 t.test('the tracer hears who it works for and what is configured, and is closed with the mesh', async (t) => {

@@ -39,7 +39,7 @@ export interface StartOtelOptions extends Omit<OtelTracingOptions, 'tracerProvid
   readonly instrumentations?: NodeSDKConfiguration['instrumentations'];
   /** Percent of the traces that the application begins itself, outside of requests and calls. Default 100. */
   readonly applicationSamplingPercent?: number;
-  /** How long closing may take, milliseconds; what was not taken by then is lost. Default 5,000. */
+  /** How long closing may take, milliseconds; what was not taken by then is lost. Default 5,000; a mesh waits 30,000 at most. */
   readonly shutdownTimeoutMs?: number;
   /** Default: `process.env`. OpenTelemetry's own parts read that one in any case. */
   readonly environment?: Environment;
