@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { AuthorizerCalls } from '../../src/authorizer-calls.ts';
 import { compileConnectionAuthorizer } from '../../src/authz/connection.ts';
@@ -266,4 +267,76 @@ t.test("explain says which of Envoy's policies decides, and who would be asked",
   const closed = [filter('DENY', [policy('no', any)], { about: 'connections' })];
   const connections = createExplainer({ workload: shopWeb, snapshot: inboundSnapshot({ rbac: closed }) });
   t.match(await connections.inbound({ protocol: 'tcp', port: 5_432 }), { decision: 'deny', policy: 'shop/no' });
+});
+
+t.test('doubt goes one way: whatever would be allowed by a match would be denied by it', async (t) => {
+  const texts = ['a', 'b', 'A', '/a', '/a/b', '/a%2fb', '//a', '/A/', 'web', 'web:80', 'x/y', '', '15', '5', 'é'];
+  const text = fc.constantFrom(...texts);
+  const stringMatch = fc.oneof(
+    fc.record({ kind: fc.constantFrom('exact' as const, 'prefix' as const, 'suffix' as const), value: text }),
+    fc.constant({ kind: 'present' as const }),
+    fc.constantFrom('a.*', '/a(/.*)?', '[0-9]+', '').map((value) => ({ kind: 'regex' as const, value })),
+  );
+  const name = fc.constantFrom('x', 'te', 'connection', 'cookie', ':method', ':authority');
+  const block = fc.constantFrom({ address: '10.0.0.0', prefix: 8 }, { address: '10.0.0.1', prefix: 32 });
+  const flag = fc.constantFrom({}, { invert: true as const });
+  const leaf: fc.Arbitrary<RbacMatch> = fc.oneof(
+    fc.constantFrom<RbacMatch>({ kind: 'any' }, { kind: 'never' }, { kind: 'authenticated' }),
+    fc.tuple(name, fc.oneof(stringMatch, fc.constant({ kind: 'range' as const, from: 10, below: 20 })), flag, flag).map(
+      ([header, match, invert, absent]): RbacMatch => ({
+        kind: 'header',
+        name: header,
+        match,
+        ...invert,
+        ...('invert' in absent && match.kind !== 'present' ? { absentIsEmpty: true } : {}),
+      }),
+    ),
+    fc
+      .tuple(fc.constantFrom('host', 'path', 'sni', 'authenticated', 'requestPrincipal'), stringMatch)
+      .map(([kind, match]) => ({ kind, match }) as RbacMatch),
+    fc.constantFrom('/{*}', '/a/{**}', '/{**}/b').map((template): RbacMatch => ({ kind: 'template', template })),
+    fc
+      .tuple(fc.constantFrom('destinationIp', 'sourceIp', 'remoteIp'), block)
+      .map(([kind, each]) => ({ kind, block: each }) as RbacMatch),
+    stringMatch.map((match): RbacMatch => ({ kind: 'claim', path: ['iss'], value: { kind: 'text', match } })),
+  );
+  const tree: fc.Arbitrary<RbacMatch> = fc.letrec<{ node: RbacMatch }>((tie) => ({
+    node: fc.oneof(
+      { depthSize: 'small', withCrossShrink: true },
+      leaf,
+      fc
+        .tuple(fc.constantFrom('and' as const, 'or' as const), fc.array(tie('node'), { minLength: 1, maxLength: 3 }))
+        .map(([kind, of]): RbacMatch => ({ kind, of })),
+      tie('node').map((of): RbacMatch => ({ kind: 'not', of })),
+    ),
+  })).node;
+  const address = fc.constantFrom(undefined, '10.0.0.1', '192.168.0.1');
+  const about: fc.Arbitrary<AuthorizationFacts> = fc.record({
+    peer: fc.constantFrom(undefined, {
+      spiffeId: 'spiffe://a/ns/b/sa/c',
+      trustDomain: 'a',
+      namespace: 'b',
+      serviceAccount: 'c',
+    }),
+    method: fc.constantFrom('GET', 'a'),
+    path: fc.constantFrom('/', '/a', '/a/b', '/A'),
+    rawPath: fc.constantFrom('/', '/a', '/a%2fb', '//a', '/a;x/b', '/A/'),
+    host: fc.constantFrom('', 'web', 'WEB:80', 'a'),
+    localPort: fc.constant(80),
+    claims: fc.constantFrom(undefined, { iss: 'x', sub: 'y' }, { iss: '' }),
+    sourceAddress: address,
+    remoteAddress: address,
+    destinationAddress: address,
+    sni: fc.constantFrom('', 'a'),
+    rawHeaders: fc
+      .array(fc.tuple(fc.constantFrom('x', 'X', 'te', 'connection', 'cookie'), text), { maxLength: 3 })
+      .map((lines) => lines.flat()),
+  });
+  const allowed = (action: 'ALLOW' | 'DENY', match: RbacMatch, given: AuthorizationFacts): boolean =>
+    compileRbac([filter(action, [policy('p', match)])]).decide(given).allowed;
+  fc.assert(
+    fc.property(tree, about, (match, given) => !allowed('ALLOW', match, given) || !allowed('DENY', match, given)),
+    { numRuns: 3_000 },
+  );
+  t.pass('for all of them');
 });

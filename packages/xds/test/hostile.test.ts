@@ -1,8 +1,11 @@
 import { createServer, type Socket } from 'node:net';
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import t from 'tap';
 import { compileResources, readers } from '../src/compile/compile.ts';
 import { type Any, pack } from '../src/proto/any.ts';
 import { clusterSchema } from '../src/proto/envoy/cluster.ts';
+import { deltaDiscoveryResponse } from '../src/proto/envoy/discovery.ts';
+import { encode } from '../src/proto/schema.ts';
 import { chains, http, rbac, router, tcp, unknown, virtualInbound } from './compile/inbound-listeners.ts';
 import { type FakeStream, fakeControlPlane } from './support/fake-control-plane.ts';
 import { resource, runSource, workload } from './support/running-source.ts';
@@ -181,4 +184,57 @@ t.test('a port whose chains hand on or close: the chains for all other ports do 
     '1',
   );
   t.match(snapshot.inbound.rbac, [{ scope: { ports: [9_443] }, rules: { action: 'ALLOW', policies: [] } }]);
+});
+
+t.test('a control plane that sends and does not read is left, with what was not read', async (t) => {
+  const flood = 100_000;
+  const server = new Server();
+  let written = 0;
+  const serve = (call: ServerDuplexStream<Buffer, Buffer>): void => {
+    call.on('error', () => {});
+    // The first request is read, and none of the answers.
+    call.once('data', () => {
+      call.pause();
+      const send = (): void => {
+        while (written < flood) {
+          const name = `${written++}-${'x'.repeat(4_000)}`;
+          const bad = { name, version: '1', resource: resource('clusters', name, { bad: 'y' }) };
+          const type_url = bad.resource.type_url;
+          const bytes = encode(deltaDiscoveryResponse, { type_url, nonce: `${written}`, resources: [bad] });
+          if (!call.write(Buffer.from(bytes))) return void call.once('drain', send);
+        }
+      };
+      send();
+    });
+  };
+  const raw = (bytes: Buffer): Buffer => bytes;
+  server.addService(
+    {
+      delta: {
+        path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
+        requestStream: true,
+        responseStream: true,
+        requestSerialize: raw,
+        requestDeserialize: raw,
+        responseSerialize: raw,
+        responseDeserialize: raw,
+      },
+    },
+    { delta: serve },
+  );
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    ),
+  );
+  t.teardown(() => server.forceShutdown());
+  const { source, until } = runSource(t, { ...to(`127.0.0.1:${port}`), maxMessageBytes: 200_000 });
+  await until('the end of it', () => source.status().servers[0]?.problem !== undefined);
+  t.match(source.status().servers[0]?.problem, /does not read what it is told: 20\d{4} bytes wait for it/);
+});
+
+t.test('a share that is not a number is refused: no comparison with it would ever hold', async (t) => {
+  const limits = { thresholds: [{ retry_budget: { budget_percent: { value: Number.NaN } } }] };
+  const bad = pack(clusterSchema, { name: 'a', type: 'STATIC', circuit_breakers: limits } as never);
+  t.throws(() => readers.clusters(bad), { message: /expected a number, got NaN/ });
 });

@@ -13,6 +13,7 @@ export interface StreamParts {
   readonly address: string;
   readonly access: Access;
   readonly protocol: keyof typeof methods;
+  /** Largest response, and most that may wait to be read by the control plane. */
   readonly maxMessageBytes: number;
   readonly headers: Readonly<Record<string, string>>;
   /** The connection is there: what was sent is on its way. */
@@ -27,6 +28,9 @@ export interface Stream {
   send(bytes: Uint8Array): void;
   close(): void;
 }
+
+/** What a message that waits costs beside its bytes, more or less. */
+const messageOverhead = 1_024;
 
 const raw = (bytes: Buffer): Buffer => bytes;
 
@@ -57,6 +61,7 @@ export function openStream(parts: StreamParts): Stream {
     metadata,
   );
   let open = true;
+  let unsent = 0;
   const end = (reason: MeshError): void => {
     if (!open) return;
     open = false;
@@ -83,7 +88,17 @@ export function openStream(parts: StreamParts): Stream {
   });
   return {
     send(bytes) {
-      if (open) stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+      if (!open) return;
+      const size = bytes.byteLength + messageOverhead;
+      unsent += size;
+      // Answers that nobody reads would fill the memory.
+      if (unsent > maxMessageBytes) {
+        stream.cancel();
+        return end(trouble(`${address} does not read what it is told: ${unsent} bytes wait for it`));
+      }
+      stream.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), () => {
+        unsent -= size;
+      });
     },
     close() {
       open = false;

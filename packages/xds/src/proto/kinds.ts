@@ -74,11 +74,17 @@ export const int64: Kind<number> = {
   write: (writer, value) => void writer.int64(value),
 };
 
+/** A limit that is not a number would be none: every comparison with it is false. */
+function number(value: number): number {
+  if (Number.isNaN(value)) throw new Error('expected a number, got NaN');
+  return value;
+}
+
 export const double: Kind<number> = {
   wire: WireType.Bit64,
   type: 'double',
   zero: 0,
-  read: (reader) => reader.double(),
+  read: (reader) => number(reader.double()),
   write: (writer, value) => void writer.double(value),
 };
 
@@ -86,7 +92,7 @@ export const float: Kind<number> = {
   wire: WireType.Bit32,
   type: 'float',
   zero: 0,
-  read: (reader) => reader.float(),
+  read: (reader) => number(reader.float()),
   write: (writer, value) => void writer.float(value),
 };
 

@@ -51,7 +51,7 @@ export interface XdsSourceOptions {
   readonly deletions?: 'honour' | 'ignore';
   /** How long a resource that was asked for may take before it does not exist, milliseconds. Default 15,000. */
   readonly missingMs?: number;
-  /** Largest response, bytes. Default 67,108,864. */
+  /** Largest response, and most that may wait until the control plane reads it, bytes. Default 67,108,864. */
   readonly maxMessageBytes?: number;
   /** Most resources of one type. Default 100,000. */
   readonly maxResources?: number;
