@@ -1,5 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../lib/clock.ts';
 import { grpcTimeout, grpcTimeoutMs } from '../lib/grpc-timeout.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -39,12 +39,22 @@ export function grpcListener(
   const finished = function (this: ServerHttp2Stream): void {
     if (this.sentHeaders?.['grpc-status'] !== undefined) complete.call(this);
   };
+  // In place of the stream's own, which is called where nobody could catch what it throws: in a callback of Node.
+  const sendTrailers = function (this: ServerHttp2Stream, trailers: OutgoingHttpHeaders): void {
+    try {
+      (Object.getPrototypeOf(this) as ServerHttp2Stream).sendTrailers.call(this, trailers);
+    } catch (error) {
+      logger.error({ error }, 'the trailers of a call cannot be sent');
+      this.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  };
   return (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const { headers, stream } = incoming as unknown as GrpcRequest;
     // Whoever went away while others were asked about it has nothing to be served.
     if (stream.destroyed || stream.closed) return;
     const call = callOf(incoming) as ServerCall;
     (outgoing as unknown as GrpcResponse).handOver();
+    stream.sendTrailers = sendTrailers;
     if (headers[':authority'] !== undefined) delete headers.host;
     if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
     try {

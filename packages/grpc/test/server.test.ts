@@ -499,3 +499,21 @@ t.test('a text of a status that is no Unicode costs that text, and not the proce
   t.match(await unary(client(), 'x'), told, 'of a response that is nothing else');
   t.match(await drained(client().repeat('x')), { ...told, messages: ['one'] }, 'behind messages');
 });
+
+t.test('trailers that HTTP/2 cannot carry cost their call, and not the process', async (t) => {
+  const trailers = (name: string): Metadata => {
+    const metadata = new Metadata();
+    metadata.add(name, 's3cret');
+    return metadata;
+  };
+  const { client, log } = await serveEcho(t, {
+    handlers: { unary: (call, reply) => reply(null, call.request, trailers(call.request)) },
+  });
+  const caller = client();
+  for (const name of ['connection', 'http2-settings']) {
+    t.match(await unary(caller, name), { code: status.INTERNAL }, name);
+  }
+  t.match(await unary(caller, 'fine'), { code: status.OK, messages: ['fine'] }, 'over the same connection');
+  t.same(log.messages('error'), Array(2).fill('the trailers of a call cannot be sent'));
+  t.notMatch(JSON.stringify(log), /s3cret/);
+});
