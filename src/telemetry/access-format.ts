@@ -140,7 +140,8 @@ function operatorOf(
         const value = name === 'REQ' ? requestValue(record, header) : record.responseHeader(header);
         if (value === undefined) continue;
         if (isSecretName(header)) return redacted;
-        return length === undefined ? value : value.slice(0, length);
+        // What is cut looks like no token any more.
+        return length === undefined ? value : redactText(value.slice(0, maxValue)).slice(0, length);
       }
       return undefined;
     };
