@@ -7,6 +7,8 @@ import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { type MeshError, type RequestContext, requestContext } from 'inmesh';
 import t, { type Test } from 'tap';
 import { makeAuthority } from '../../../test/support/certificates.ts';
+import { frameTypes } from '../../../test/support/http2-frames.ts';
+import { endHeaders, endStream, literals, rawHttp2 } from '../../../test/support/http2-raw-client.ts';
 import { jwksOf, makeToken, makeTokenKey } from '../../../test/support/tokens.ts';
 import { MeshServer } from '../src/index.ts';
 import { checkGrpcJs } from '../src/server/grpc-js-server.ts';
@@ -516,4 +518,26 @@ t.test('trailers that HTTP/2 cannot carry cost their call, and not the process',
   t.match(await unary(caller, 'fine'), { code: status.OK, messages: ['fine'] }, 'over the same connection');
   t.same(log.messages('error'), Array(2).fill('the trailers of a call cannot be sent'));
   t.notMatch(JSON.stringify(log), /s3cret/);
+});
+
+t.test('a header of one connection is no metadata: whoever echoes it could not answer', async (t) => {
+  const seen: Metadata[] = [];
+  const { port } = await serveEcho(t, {
+    handlers: {
+      unary: async (call, reply) => {
+        seen.push(call.metadata);
+        call.sendMetadata(call.metadata);
+        reply(null, call.request);
+      },
+    },
+  });
+  const peer = rawHttp2(port);
+  t.teardown(() => peer.destroy());
+  const fields = { ':scheme': 'http', ':authority': 'x', ...usual, 'http2-settings': 'AAMAAABk', 'x-own': 'kept' };
+  peer.send(frameTypes.headers, endHeaders, 1, literals(Object.entries(fields)));
+  peer.send(frameTypes.data, endStream, 1, message('a'));
+  await peer.until(() => peer.streams.get(1)?.ended === true, 5_000);
+  t.equal(peer.streams.get(1)?.grpc, status.OK);
+  t.same(seen[0]?.get('x-own'), ['kept']);
+  t.same(seen[0]?.get('http2-settings'), []);
 });

@@ -56,13 +56,14 @@ export function serveStream(server: Server, stream: ServerHttp2Stream, headers: 
 
 /**
  * What metadata cannot carry is dropped here. grpc-js drops it as well, and writes name and value to
- * stderr: of every call, and the value may be a token.
+ * stderr: of every call, and the value may be a token. So is the one header of a connection that nghttp2 lets
+ * in (RFC 9113 section 8.2.2): Node throws where a handler echoes it.
  */
 function dropUnspeakable(headers: IncomingHttpHeaders): void {
   for (const name in headers) {
     if (name.charCodeAt(0) === 0x3a) continue;
     const value = headers[name];
-    if (!isKey(name) || (!name.endsWith('-bin') && !isText(value))) delete headers[name];
+    if (name === 'http2-settings' || !isKey(name) || (!name.endsWith('-bin') && !isText(value))) delete headers[name];
   }
 }
 
