@@ -57,8 +57,8 @@ function mayHoldSecret(field: string): boolean {
 const hidden = (text: string): string =>
   redactText(
     text
-      .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@"]*@/gi, '$1')
-      .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s?"]*)\?[^\s"]*/gi, `$1?${redacted}`),
+      .replace(/((?<![a-z0-9+.-])[a-z0-9+.-]+:\/\/)[^\s/?#@"]*@/gi, '$1')
+      .replace(/((?<![a-z0-9+.-])[a-z0-9+.-]+:\/\/[^\s?"]*)\?[^\s"]*/gi, `$1?${redacted}`),
   );
 
 /** `mesh/reviews.yaml:12:7`. */

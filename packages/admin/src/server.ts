@@ -30,6 +30,13 @@ export interface AdminServer {
  */
 export async function adminServer(mesh: Mesh, options: AdminServerOptions = {}): Promise<AdminServer> {
   const { host = '127.0.0.1', port = 15_000, tls, token, ...rest } = options;
+  if (
+    tls?.requestCert === true &&
+    (tls.ca === undefined || tls.ca === '' || (Array.isArray(tls.ca) && tls.ca.length === 0))
+  ) {
+    // Node.js would take a certificate of any public authority.
+    throw new TypeError('tls.requestCert: needs tls.ca, the authority whose clients may ask');
+  }
   const handler = adminHandler(mesh, { ...rest, ...(token === undefined ? {} : { token }) });
   if (!isLoopback(host) && token === undefined && tls?.requestCert !== true) {
     process.emitWarning(

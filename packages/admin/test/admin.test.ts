@@ -278,6 +278,10 @@ t.test('with a token everything but life, readiness and an empty page needs it',
     t.throws(() => adminHandler(mesh, { allowedHosts: [wrong] }), TypeError, wrong);
   }
   t.throws(() => adminHandler(mesh, { prefix: 'mesh/' }), TypeError);
+  // Without an authority of its own every certificate of a public one would do.
+  for (const ca of [{}, { ca: '' }, { ca: [] }]) {
+    await t.rejects(adminServer(mesh, { port: 0, tls: { requestCert: true, ...ca } }), /tls\.ca/);
+  }
 });
 
 t.test('who binds it to more than this machine is warned, unless there is a token', async (t) => {

@@ -137,7 +137,8 @@ function ownAgents() {
 
 function headersOf(headers: readonly ProviderHeader[], environment: Environment): Record<string, string> {
   return Object.fromEntries(
-    headers.map(({ name, value, variable }) => [name, value ?? environment[variable ?? ''] ?? '']),
+    // Secrets in variables often come out of files that end with a line.
+    headers.map(({ name, value, variable }) => [name, value ?? environment[variable ?? '']?.trim() ?? '']),
   );
 }
 

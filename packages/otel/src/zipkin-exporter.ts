@@ -30,14 +30,15 @@ export function zipkinExporter(target: ZipkinTarget): SpanExporter {
 
   const post = (body: string): Promise<ExportResult> =>
     new Promise((resolve) => {
-      const { promise: over, resolve: settle } = Promise.withResolvers<void>();
-      pending.add(over);
       const headers = {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(body),
         ...target.headers,
       };
+      // Throws for a header that cannot be sent; then the promise is refused, and nothing is under way.
       const outgoing = send(url, { method: 'POST', headers, ...(target.agent && { agent: target.agent }) });
+      const { promise: over, resolve: settle } = Promise.withResolvers<void>();
+      pending.add(over);
       const finish = (error?: Error): void => {
         cancel();
         pending.delete(over);
@@ -66,7 +67,11 @@ export function zipkinExporter(target: ZipkinTarget): SpanExporter {
   return {
     export(spans, done) {
       if (closed) done({ code: ExportResultCode.FAILED, error: new Error('the exporter is closed') });
-      else void post(JSON.stringify(spans.map(zipkinSpan))).then(done);
+      else {
+        void post(JSON.stringify(spans.map(zipkinSpan))).then(done, (error: Error) =>
+          done({ code: ExportResultCode.FAILED, error }),
+        );
+      }
     },
     async shutdown() {
       closed = true;

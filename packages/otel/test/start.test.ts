@@ -368,6 +368,20 @@ t.test('the exporter for Zipkin gives up what takes too long, what is refused an
   ]);
 });
 
+t.test('a header that cannot be sent fails its batches, and nothing else', async (t) => {
+  const exporter = zipkinExporter({ url: 'http://127.0.0.1:1/', headers: { 'x-key': 'abc\n' }, timeoutMs: 1_000 });
+  const result = await new Promise<{ code: number; error?: Error }>((resolve) => exporter.export([], resolve));
+  t.match(result, { code: 1, error: { code: 'ERR_INVALID_CHAR' } });
+  await exporter.shutdown();
+  const zipkin = await collector(t);
+  const headers = [{ name: 'x-key', variable: 'KEY' }];
+  const environment = { KEY: 'abc\n' };
+  const { call, mesh } = await calling(t, policy(collectorAt(zipkin.port, { headers })), { environment });
+  await call(1);
+  await mesh.close();
+  t.equal(zipkin.requests[0]?.headers['x-key'], 'abc', 'as it came out of a file');
+});
+
 t.test('metrics: what the mesh counts, under the names of Istio, with whole histograms', async (t) => {
   const { call, mesh } = await calling(t, policy());
   await call(4);
