@@ -5,6 +5,7 @@ import { compileResources, readers } from '../src/compile/compile.ts';
 import { type Any, pack } from '../src/proto/any.ts';
 import { clusterSchema } from '../src/proto/envoy/cluster.ts';
 import { deltaDiscoveryResponse } from '../src/proto/envoy/discovery.ts';
+import { routeConfigurationSchema } from '../src/proto/envoy/route-config.ts';
 import { encode } from '../src/proto/schema.ts';
 import { chains, http, rbac, router, tcp, unknown, virtualInbound } from './compile/inbound-listeners.ts';
 import { type FakeStream, fakeControlPlane } from './support/fake-control-plane.ts';
@@ -237,4 +238,34 @@ t.test('a share that is not a number is refused: no comparison with it would eve
   const limits = { thresholds: [{ retry_budget: { budget_percent: { value: Number.NaN } } }] };
   const bad = pack(clusterSchema, { name: 'a', type: 'STATIC', circuit_breakers: limits } as never);
   t.throws(() => readers.clusters(bad), { message: /expected a number, got NaN/ });
+});
+
+t.test('texts that would end a line of a request or an answer are refused by field', async (t) => {
+  const line = 'a\r\nx: y';
+  const to = (route: object): object => ({ route: { cluster: 'c', ...route } });
+  for (const [field, action] of [
+    ['route.prefix_rewrite', to({ prefix_rewrite: line })],
+    ['route.host_rewrite_literal', to({ host_rewrite_literal: line })],
+    ['route.regex_rewrite.substitution', to({ regex_rewrite: { pattern: { regex: 'a' }, substitution: line } })],
+    ['route.hash_policy[0].cookie', to({ hash_policy: [{ cookie: { name: 'a', path: line } }] })],
+    [
+      'route.weighted_clusters.clusters[0].host_rewrite_literal',
+      { route: { weighted_clusters: { clusters: [{ name: 'c', weight: 1, host_rewrite_literal: '\0' }] } } },
+    ],
+    ['redirect.host_redirect', { redirect: { host_redirect: line } }],
+    ['redirect.scheme_redirect', { redirect: { scheme_redirect: line } }],
+    ['redirect.path_redirect', { redirect: { path_redirect: line } }],
+    ['redirect.prefix_rewrite', { redirect: { prefix_rewrite: line } }],
+  ] as const) {
+    const routes = [{ match: { prefix: '/' }, ...action }];
+    const virtual_hosts = [{ name: 'v', domains: ['*'], routes }];
+    const config = pack(routeConfigurationSchema, { name: 'r', virtual_hosts } as never);
+    let message = '';
+    try {
+      readers.routes(config);
+    } catch (error) {
+      message = String(error);
+    }
+    t.ok(message.includes(`routes[0].${field}: must not have line breaks`), message || field);
+  }
 });

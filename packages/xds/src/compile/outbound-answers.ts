@@ -1,6 +1,7 @@
 import type { DirectResponse, Redirect } from 'inmesh/model';
 import type { DirectResponseAction, RedirectAction } from '../proto/envoy/route-answers.ts';
 import { ResourceError } from '../resources.ts';
+import { lineOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 import { regexRewriteOf } from './outbound-rewrite.ts';
 
@@ -23,6 +24,10 @@ export function redirectOf(message: RedirectAction, path: string, remarks: Remar
   const scheme = message.https_redirect === true ? 'https' : message.scheme_redirect;
   const { host_redirect: host, path_redirect: whole, port_redirect: port, prefix_rewrite: prefix } = message;
   if (port > 65_535) throw new ResourceError(`${path}.port_redirect`, 'expected a port', { value: port });
+  lineOf(scheme, `${path}.scheme_redirect`);
+  lineOf(host, `${path}.host_redirect`);
+  lineOf(prefix, `${path}.prefix_rewrite`);
+  lineOf(whole, `${path}.path_redirect`);
   const value = prefix ?? whole;
   return {
     status,

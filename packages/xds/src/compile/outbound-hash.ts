@@ -1,5 +1,6 @@
 import type { HashKey } from 'inmesh/model';
 import type { HashPolicy } from '../proto/envoy/hash-policy.ts';
+import { lineOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 
 /** What of requests is hashed, in order (Envoy `hash_policy`). */
@@ -22,6 +23,9 @@ function keyOf(policy: HashPolicy, path: string, remarks: Remarks): HashKey | un
   }
   if (cookie !== undefined) {
     const { attributes, name, path: place, ttl } = cookie;
+    for (const text of [name, place, ...attributes.flatMap((each) => [each.name, each.value])]) {
+      lineOf(text, `${path}.cookie`);
+    }
     return {
       kind: 'cookie',
       name,

@@ -9,6 +9,7 @@ import type {
 } from '../proto/envoy/health-check.ts';
 import type { Int64Range } from '../proto/envoy/ranges.ts';
 import { ResourceError } from '../resources.ts';
+import { lineOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 
 /** What of the rest of the cluster health checks need. */
@@ -93,8 +94,8 @@ function httpProbe(check: HttpHealthCheck, host: string, path: string, remarks: 
   return {
     kind: 'http',
     method,
-    path: check.path,
-    host: check.host === '' ? host : check.host,
+    path: lineOf(check.path, `${path}.path`),
+    host: check.host === '' ? host : lineOf(check.host, `${path}.host`),
     headers: headersOf(check.request_headers_to_add, `${path}.request_headers_to_add`, remarks),
     expected: expected.length === 0 ? [{ from: 200, to: 200 }] : expected,
     retriable: check.retriable_statuses.map((each, index) => rangeOf(each, `${path}.retriable_statuses[${index}]`)),
@@ -131,7 +132,7 @@ function grpcProbe(check: GrpcHealthCheck, host: string, path: string, remarks: 
   return {
     kind: 'grpc',
     service: check.service_name,
-    host: check.authority === '' ? host : check.authority,
+    host: check.authority === '' ? host : lineOf(check.authority, `${path}.authority`),
     headers: headersOf(check.initial_metadata, `${path}.initial_metadata`, remarks),
   };
 }
@@ -142,6 +143,6 @@ function headersOf(options: readonly HeaderValueOption[], path: string, remarks:
       throw new ResourceError(`${path}[${index}].header`, 'expected a header with a name');
     }
     if (header.value.includes('%')) remarks.approximated(`${path}[${index}]`, 'the value is sent as it is written');
-    return { name: header.key.toLowerCase(), value: header.value };
+    return { name: header.key.toLowerCase(), value: lineOf(header.value, `${path}[${index}].header.value`) };
   });
 }

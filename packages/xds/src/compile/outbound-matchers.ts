@@ -14,6 +14,14 @@ export function stringMatchOf(matcher: StringMatcher | undefined, path: string):
   throw new ResourceError(path, 'needs one of exact, prefix, suffix, safe_regex and contains');
 }
 
+/** A text that becomes part of a path or a header. @throws ResourceError for one that would end it, as in Envoy */
+export function lineOf<T extends string | undefined>(text: T, path: string): T {
+  if (text !== undefined && /[\0\r\n]/.test(text)) {
+    throw new ResourceError(path, 'must not have line breaks', { value: text });
+  }
+  return text;
+}
+
 /** A text in which another is. */
 export function containing(text: string, ignoreCase = false): StringMatch {
   const value = `.*${quote(text)}.*`;

@@ -3,7 +3,7 @@ import type { RegexMatchAndSubstitute } from '../proto/envoy/matchers.ts';
 import type { RouteAction } from '../proto/envoy/route-action.ts';
 import { uriTemplateRewriteConfigSchema } from '../proto/envoy/route-match.ts';
 import { ResourceError } from '../resources.ts';
-import { regexOf } from './outbound-matchers.ts';
+import { lineOf, regexOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 import { type PathTemplate, templateSubstitution } from './path-template.ts';
 import { unpackAt } from './unpack.ts';
@@ -11,6 +11,7 @@ import { unpackAt } from './unpack.ts';
 export function regexRewriteOf({ pattern, substitution }: RegexMatchAndSubstitute, path: string): RegexRewrite {
   if (pattern === undefined) throw new ResourceError(`${path}.pattern`, 'is missing');
   regexOf(pattern, `${path}.pattern`);
+  lineOf(substitution, `${path}.substitution`);
   return { pattern: pattern.regex, substitution };
 }
 
@@ -37,6 +38,8 @@ export function rewriteOf(
   if (message.host_rewrite_path_regex !== undefined) {
     remarks.ignored(`${path}.host_rewrite_path_regex`, 'the authority stays that of the request');
   }
+  lineOf(prefix, `${path}.prefix_rewrite`);
+  lineOf(literal, `${path}.host_rewrite_literal`);
   const host = literal === undefined || literal === '' ? authority : literal;
   let regex: RegexRewrite | undefined;
   if (message.regex_rewrite !== undefined) {

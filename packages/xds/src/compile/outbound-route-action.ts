@@ -6,7 +6,7 @@ import type { XdsProfile } from './compile.ts';
 import { unavailable } from './outbound-answers.ts';
 import { hashKeysOf } from './outbound-hash.ts';
 import { allEdits, headerEditsOf, withoutAuthority } from './outbound-headers.ts';
-import { percentOf } from './outbound-matchers.ts';
+import { lineOf, percentOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 import { hedgeOf, retryOf } from './outbound-retry.ts';
 import { rewriteOf } from './outbound-rewrite.ts';
@@ -109,7 +109,7 @@ function splitOf(message: WeightedCluster, ownAuthority: boolean, path: string, 
     const weight = each.weight ?? 0;
     sum += weight;
     const { authority, edits } = withoutAuthority(headerEditsOf(each, at, remarks));
-    const literal = each.host_rewrite_literal;
+    const literal = lineOf(each.host_rewrite_literal, `${at}.host_rewrite_literal`);
     const host = literal === undefined || literal === '' ? authority : literal;
     const replaced = host === undefined || !ownAuthority ? [] : [{ name: 'host', value: host }];
     const { request } = edits ?? {};

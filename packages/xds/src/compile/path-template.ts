@@ -1,5 +1,5 @@
 import { ResourceError } from '../resources.ts';
-import { quote } from './outbound-matchers.ts';
+import { lineOf, quote } from './outbound-matchers.ts';
 
 /** A path with variables as a regular expression whose groups are the variables, in order. */
 export interface PathTemplate {
@@ -59,7 +59,8 @@ export function pathTemplate(text: string, path: string): PathTemplate {
 
 /** `path_template_rewrite` as what a regular expression substitutes: `\1` for the first variable. */
 export function templateSubstitution(text: string, { variables }: PathTemplate, path: string): string {
-  if (!text.startsWith('/')) throw new ResourceError(path, 'expected a path that begins with /', { value: text });
+  if (!lineOf(text, path).startsWith('/'))
+    throw new ResourceError(path, 'expected a path that begins with /', { value: text });
   return text.replace(/\\|\{([^}]*)\}/g, (whole, name?: string) => {
     if (name === undefined) return `\\${whole}`;
     const index = variables.indexOf(name);
