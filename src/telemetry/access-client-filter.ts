@@ -41,7 +41,7 @@ export function accessClientFilter(log: AccessLog, clock: Clock): Filter<ClientC
         routeName: route,
         tries,
         requestHeader: (name) => loggedHeader(name, headerValue(request.headers, name), log.query),
-        responseHeader: (name) => textOf(headers[name]),
+        responseHeader: (name) => (Object.hasOwn(headers, name) ? textOf(headers[name]) : undefined),
       });
     },
   };

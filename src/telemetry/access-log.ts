@@ -56,7 +56,13 @@ export function createAccessLog(
       return before + (writer?.dropped ?? 0);
     },
     write(record) {
-      if (format !== undefined) writer?.write(format.write(record));
+      if (format === undefined) return;
+      try {
+        writer?.write(format.write(record));
+      } catch {
+        // A record that cannot be told is no reason for a call to fail.
+        before++;
+      }
     },
     use(next) {
       if (next === settings) return;

@@ -66,7 +66,7 @@ export function logServed(
     routeName: 'default',
     tries: 1,
     requestHeader(name) {
-      const value = request.headers[name];
+      const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined;
       return loggedHeader(name, Array.isArray(value) ? value.join(',') : value, log.query);
     },
     responseHeader(name) {

@@ -321,6 +321,32 @@ t.test('both directions are logged, what is refused too', async (t) => {
   );
 });
 
+t.test(
+  'OBS-017 names that every object has are headers like others; a record that cannot be told is dropped',
+  async (t) => {
+    const lines: string[] = [];
+    const names = ['CONSTRUCTOR', '__PROTO__', 'TOSTRING'];
+    const format = names.map((name) => `%REQ(${name})% %RESP(${name})%`).join(' ');
+    const accessLog = { to: (line: string) => void lines.push(line), format };
+    const inbound = await meshOf(t, '', { accessLog });
+    const server = await inbound.listen((_, response) => void response.end('hello'), { port: 0, host: '127.0.0.1' });
+    const outbound = await meshOf(t, shop.replace('PORT', String(server.port)), { accessLog });
+    t.equal(await (await outbound.fetch('http://a.shop/', { headers: { constructor: 'c' } })).text(), 'hello');
+    await new Promise(setImmediate);
+    await server.close(0);
+    t.same(lines, ['c - - - - -\n', 'c - - - - -\n']);
+    const log = createAccessLog(fakeClock(), () => ({
+      write() {},
+      dropped: 0,
+      flush: async () => {},
+      close: async () => {},
+    }));
+    log.use({ to: 'stdout' });
+    log.write(record({ startTimeMs: Number.NaN }));
+    t.equal(log.dropped, 1);
+  },
+);
+
 t.test('OBS-005 the query stays out of what rewriting and browsers repeat of it, in both directions', async (t) => {
   const lines: string[] = [];
   const accessLog = { to: (line: string) => void lines.push(line), format: `${istioTextFormat.trim()} %REQ(REFERER)%` };
