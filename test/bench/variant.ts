@@ -8,6 +8,8 @@ export interface OutboundVariant {
    * for any status but 200. `ports` are two ports of the same target; only a mesh uses the second.
    */
   prepare(ports: readonly [number, number]): Promise<PreparedCalls>;
+  /** It brings servers of its own, and calls none of the ports. */
+  readonly ownServers?: true;
 }
 
 export interface PreparedCalls {

@@ -37,6 +37,7 @@ function variant(
   return {
     name,
     base,
+    ownServers: true,
     async prepare(): Promise<PreparedCalls> {
       const { Client, credentials } = await import('@grpc/grpc-js');
       const file = fileURLToPath(new URL('../grpc-server.ts', import.meta.url));
