@@ -1,6 +1,6 @@
+import { grpcStatusNames, grpcStatusNumber } from '../lib/grpc-status.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { Path } from './document.ts';
-import { grpcStatusNames, grpcStatusNumber } from './grpc-status.ts';
 import { isHeaderPattern } from './istio-headers.ts';
 import { redirectCodes } from './istio-http-actions.ts';
 import { checkDestination, checkRegex } from './istio-rule-checks.ts';

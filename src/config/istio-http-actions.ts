@@ -1,3 +1,4 @@
+import { grpcStatusNumber } from '../lib/grpc-status.ts';
 import type {
   CorsPolicy,
   DirectResponse,
@@ -8,7 +9,6 @@ import type {
   Rewrite,
   WeightedDestination,
 } from '../model/route.ts';
-import { grpcStatusNumber } from './grpc-status.ts';
 import type { FaultExtensions } from './inmesh-annotations.ts';
 import { compileHeaders } from './istio-headers.ts';
 import { compileStringMatch } from './istio-http-match.ts';

@@ -1,4 +1,5 @@
 import { isGrpc } from '../lib/grpc-answer.ts';
+import { grpcStatusNames } from '../lib/grpc-status.ts';
 import type { SpanAttributes } from '../pipeline/tracing.ts';
 
 /** Methods that are recorded as they are; OpenTelemetry: what is not known is `_OTHER`. */
@@ -50,27 +51,6 @@ export function addPeerAddress(attributes: SpanAttributes, address: string): voi
   attributes['network.peer.port'] = port;
 }
 
-/** Names of gRPC's statuses, by number. */
-const grpcStatuses: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-];
-
 /** Those that are the fault of a server (OpenTelemetry, RPC spans of gRPC). */
 const serverFaults: ReadonlySet<string> = new Set([
   'UNKNOWN',
@@ -97,7 +77,7 @@ export function addGrpcStatus(
   side: 'server' | 'client',
 ): string | undefined {
   if (status < 0) return undefined;
-  const name = grpcStatuses[status] ?? String(status);
+  const name = grpcStatusNames[status] ?? String(status);
   attributes['rpc.status_code'] = name;
   const failed = side === 'server' ? serverFaults.has(name) : name !== 'OK';
   return failed ? name : undefined;

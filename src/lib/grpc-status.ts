@@ -1,4 +1,4 @@
-/** Names of gRPC status codes as Istio writes them, by their number. */
+/** Names of gRPC status codes, as Istio and OpenTelemetry write them, by their number. */
 export const grpcStatusNames = [
   'OK',
   'CANCELLED',
