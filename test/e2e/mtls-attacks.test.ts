@@ -10,7 +10,15 @@ import { parseYaml } from '../../src/config/yaml.ts';
 import { parseForwardedClientCert } from '../../src/index.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
 import { clientHello, readServerFlight } from '../support/client-hello.ts';
-import { type Adapter, adapters, type GuardedServer, guard, type Seen } from '../support/guarded-servers.ts';
+import {
+  type Adapter,
+  adapters,
+  type GuardedServer,
+  grpcHead,
+  guard,
+  type Seen,
+  statusOf,
+} from '../support/guarded-servers.ts';
 import { rawExchange, shopWeb } from '../support/inbound.ts';
 
 interface Client {
@@ -129,7 +137,7 @@ async function ask(adapter: Adapter, socket: Socket, headers: HeaderAttack['head
   if (!(await ready)) return none;
   const agreed = socket instanceof TLSSocket ? socket.alpnProtocol : false;
   const http2 = agreed === 'h2' || (agreed !== 'http/1.1' && adapter.http2 === true);
-  return http2 ? askHttp2(socket, headers) : askHttp1(socket, headers);
+  return http2 ? askHttp2(adapter, socket, headers) : askHttp1(socket, headers);
 }
 
 async function askHttp1(socket: Socket, headers: HeaderAttack['headers']): Promise<Answer> {
@@ -146,7 +154,7 @@ async function askHttp1(socket: Socket, headers: HeaderAttack['headers']): Promi
   return { status: Number(text.split(' ')[1]), body: from === -1 ? body : body.slice(from, body.lastIndexOf('}') + 1) };
 }
 
-function askHttp2(socket: Socket, headers: HeaderAttack['headers']): Promise<Answer> {
+function askHttp2(adapter: Adapter, socket: Socket, headers: HeaderAttack['headers']): Promise<Answer> {
   return new Promise((resolve) => {
     const session = connectHttp2('http://web', { createConnection: () => socket });
     let answer = none;
@@ -160,8 +168,8 @@ function askHttp2(socket: Socket, headers: HeaderAttack['headers']): Promise<Ans
       const before = grouped[name.toLowerCase()];
       grouped[name.toLowerCase()] = before === undefined ? value : [before, value].flat();
     }
-    const stream = session.request({ ':path': '/', ...grouped });
-    stream.on('response', (got) => (answer = { ...answer, status: Number(got[':status']) }));
+    const stream = session.request({ ':path': '/', ...(adapter.grpc === true ? grpcHead : {}), ...grouped });
+    stream.on('response', (got) => (answer = { ...answer, status: statusOf(got) }));
     stream.setEncoding('utf8').on('data', (chunk: string) => (answer = { ...answer, body: answer.body + chunk }));
     stream.on('error', end).on('end', end);
     stream.end();

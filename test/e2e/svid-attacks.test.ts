@@ -16,7 +16,15 @@ import { holdProcess } from '../../src/lib/clock.ts';
 import { parseSpiffeId } from '../../src/model/spiffe-id.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, type TestAuthority, toPem } from '../support/certificates.ts';
 import { crlsOf, makeCrl, serialOf } from '../support/crls.ts';
-import { type Adapter, adapters, type GuardedServer, guard, type Seen } from '../support/guarded-servers.ts';
+import {
+  type Adapter,
+  adapters,
+  type GuardedServer,
+  grpcHead,
+  guard,
+  type Seen,
+  statusOf,
+} from '../support/guarded-servers.ts';
 import { http2Request, http2Session } from '../support/http2-client.ts';
 import { rawExchange, shopWeb } from '../support/inbound.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
@@ -65,7 +73,7 @@ async function ask(
   ca = mesh.rootPem,
 ): Promise<{ status: number; peer?: string }> {
   const tls = { ca, credentials };
-  const answer = await (adapter.http2 === true ? overHttp2(port, tls) : overHttp1(port, tls));
+  const answer = await (adapter.http2 === true ? overHttp2(adapter, port, tls) : overHttp1(port, tls));
   return answer.status === 200
     ? { status: 200, peer: (JSON.parse(answer.body) as Seen).peer ?? 'nobody' }
     : { status: answer.status };
@@ -81,10 +89,11 @@ async function overHttp1(port: number, tls: Tls): Promise<{ status: number; body
   return (await rawExchange(port, request, { tls: { ...tls, alpn: ['http/1.1'] } }))[0] ?? { status: 0, body: '' };
 }
 
-async function overHttp2(port: number, tls: Tls): Promise<{ status: number; body: string }> {
+async function overHttp2(adapter: Adapter, port: number, tls: Tls): Promise<{ status: number; body: string }> {
   const session = http2Session(port, tls);
   try {
-    return await http2Request(session, {});
+    const answer = await http2Request(session, adapter.grpc === true ? grpcHead : {});
+    return { status: statusOf({ ':status': answer.status, ...answer.headers }), body: answer.body };
   } finally {
     session.destroy();
   }

@@ -9,7 +9,7 @@ import { compile } from '../../src/config/compile.ts';
 import type { ConfigSink } from '../../src/config/source.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
 import { meshTlsOptions } from '../../src/identity/tls-options.ts';
-import { createMesh, type Mesh, type MeshOptions, requestContext } from '../../src/index.ts';
+import { createMesh, type GrpcApplication, type Mesh, type MeshOptions, requestContext } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
 import type { TestAuthority } from './certificates.ts';
 import { shopWeb } from './inbound.ts';
@@ -39,6 +39,8 @@ export interface Adapter {
   readonly name: string;
   /** HTTP/2 is spoken to it. */
   readonly http2?: true;
+  /** What is sent to it are calls of gRPC. */
+  readonly grpc?: true;
   /** TLS is a matter of the application's server: its handshake is not ours to judge. */
   readonly ownTls?: true;
   serve(setup: GuardSetup): Promise<Omit<GuardedServer, 'use' | 'mesh'>>;
@@ -58,6 +60,28 @@ function show(request: IncomingMessage, response: ServerResponse): void {
   });
 }
 
+/** The same for calls of gRPC; what is shown stands for a message. */
+const showCall: GrpcApplication = {
+  serveCall(stream, headers) {
+    const peer = requestContext().peer?.spiffeId ?? null;
+    const raw = Object.entries(headers).flatMap(([name, value]) => [name, String(value)]);
+    stream.resume().respond({ ':status': 200, 'content-type': 'application/grpc' });
+    stream.end(JSON.stringify({ peer, headers, raw } satisfies Seen));
+  },
+};
+
+/** Head of a call of gRPC. */
+export const grpcHead = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' } as const;
+
+/** Statuses of HTTP that refusals have which gRPC tells by its own. */
+const refusals: Readonly<Record<string, number>> = { 2: 431, 7: 403, 13: 400, 14: 503, 16: 401 };
+
+/** Status of HTTP of an answer; for calls of gRPC that of which its own tells. */
+export function statusOf(head: Readonly<Record<string, unknown>>): number {
+  const told = head['grpc-status'];
+  return told === undefined ? Number(head[':status'] ?? 0) : (refusals[String(told)] ?? 0);
+}
+
 const local = { host: '127.0.0.1' } as const;
 
 async function listening(mesh: Mesh, app: RequestListener | Parameters<Mesh['listen']>[0]) {
@@ -75,6 +99,15 @@ function open(server: Server): Promise<number> {
 export const adapters: readonly Adapter[] = [
   { name: 'node:http', serve: ({ mesh }) => listening(mesh, show) },
   { name: 'node:http over HTTP/2', http2: true, serve: ({ mesh }) => listening(mesh, show) },
+  {
+    name: 'gRPC',
+    http2: true,
+    grpc: true,
+    async serve({ mesh }) {
+      const { port, close } = await mesh.listen(show, { ...local, grpc: showCall });
+      return { port, plainPort: port, close: () => close(0) };
+    },
+  },
   {
     name: 'Express',
     serve: ({ mesh }) =>
