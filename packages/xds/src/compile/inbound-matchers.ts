@@ -11,22 +11,23 @@ import type { StringMatcher } from '../proto/envoy/matchers.ts';
 import type { HeaderMatcher } from '../proto/envoy/route-match.ts';
 import type { ValueMatcher } from '../proto/envoy/value-matchers.ts';
 import { below, cannot, type Place, wrong } from './inbound-unpack.ts';
+import { containing, quote } from './outbound-matchers.ts';
 
 /** Envoy's `StringMatcher` in the words of the model; what has none there becomes a regular expression. */
 export function textMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
   const { contains, exact, ignore_case: anyCase, prefix, safe_regex: regex, suffix } = matcher ?? {};
   if (regex !== undefined) return checked(regex.regex, below(place, 'safe_regex.regex'));
-  if (exact !== undefined) return anyCase ? folded(quoted(exact)) : { kind: 'exact', value: exact };
+  if (exact !== undefined) return anyCase ? folded(quote(exact)) : { kind: 'exact', value: exact };
   if (prefix !== undefined) {
     if (prefix === '') throw wrong(place, 'prefix', 'expected some characters');
-    return anyCase ? folded(`${quoted(prefix)}.*`) : { kind: 'prefix', value: prefix };
+    return anyCase ? folded(`${quote(prefix)}.*`) : { kind: 'prefix', value: prefix };
   }
   if (suffix !== undefined) {
     if (suffix === '') throw wrong(place, 'suffix', 'expected some characters');
-    return anyCase ? folded(`.*${quoted(suffix)}`) : { kind: 'suffix', value: suffix };
+    return anyCase ? folded(`.*${quote(suffix)}`) : { kind: 'suffix', value: suffix };
   }
   if (contains !== undefined && contains !== '') {
-    return { kind: 'regex', value: `(?${anyCase ? 'is' : 's'}).*${quoted(contains)}.*` };
+    return containing(contains, anyCase);
   }
   throw cannot(place, '', 'expected one of exact, prefix, suffix, safe_regex and contains');
 }
@@ -39,10 +40,6 @@ export function filledTextMatch(matcher: StringMatcher | undefined, place: Place
 
 function folded(value: string): StringMatch {
   return { kind: 'regex', value: `(?is)${value}` };
-}
-
-function quoted(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 }
 
 function checked(regex: string, place: Place): StringMatch {
