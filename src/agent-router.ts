@@ -158,7 +158,7 @@ export function agentRouter(options: {
         if (error instanceof MeshError && notOfEndpoint.has(error.code)) {
           endpoint.series.record(error.status, addFlag(flag, error.flag), durationMs);
         } else if (status !== 0 || error instanceof MeshError) {
-          if (status !== 0 || (error as MeshError).code === 'ERR_MESH_UPSTREAM_RESET') state.connected(endpoint);
+          if (status !== 0 || afterConnect.has((error as MeshError).code)) state.connected(endpoint);
           state.report(endpoint, status);
           endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
           // The application gave the request up, which says nothing about the endpoint.
@@ -222,6 +222,9 @@ function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Know
 }
 
 type Decision = ReturnType<AgentRouter>;
+/** These come over a connection that was there. */
+const afterConnect: ReadonlySet<string> = new Set(['ERR_MESH_UPSTREAM_RESET', 'ERR_MESH_UPSTREAM_PROTOCOL']);
+
 /** Said of the mesh's own limits and of callers, and not held against an endpoint. */
 const notOfEndpoint: ReadonlySet<string> = new Set(['ERR_MESH_OVERFLOW', 'ERR_MESH_DEADLINE_EXPIRED']);
 

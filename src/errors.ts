@@ -28,6 +28,8 @@ export const errorTable = {
   ERR_MESH_PEER_IDENTITY: { status: 503, flag: 'UF' },
   /** The endpoint closed or reset the connection before the response was complete. */
   ERR_MESH_UPSTREAM_RESET: { status: 503, flag: 'UC' },
+  /** What the endpoint sent is no HTTP response that may be passed on. */
+  ERR_MESH_UPSTREAM_PROTOCOL: { status: 502, flag: 'UPE' },
   /** The endpoint refused the request without having looked at it (HTTP/2 REFUSED_STREAM, GOAWAY). */
   ERR_MESH_STREAM_REFUSED: { status: 503, flag: 'UR' },
   /** The endpoint reset the request, and no other on the same connection (HTTP/2 RST_STREAM). */
@@ -99,6 +101,7 @@ export const endpointFailures: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCod
   'ERR_MESH_TLS_FAILED',
   'ERR_MESH_PEER_IDENTITY',
   'ERR_MESH_UPSTREAM_RESET',
+  'ERR_MESH_UPSTREAM_PROTOCOL',
   'ERR_MESH_STREAM_REFUSED',
   'ERR_MESH_STREAM_RESET',
 ]);

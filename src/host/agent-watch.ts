@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { failureKind } from '../lib/failure-kind.ts';
 import { changeRaw } from '../lib/header-edit.ts';
 import type { AgentTarget, AgentTime } from './agent-target.ts';
 
@@ -87,7 +88,7 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
         tell((details[0] as IncomingMessage).statusCode ?? 0);
         break;
       case 'error':
-        if (!givenUp) details[0] = meshErrorFrom(details[0], 'ERR_MESH_UPSTREAM_RESET');
+        if (!givenUp) details[0] = meshErrorFrom(details[0], codeOf(details[0]));
         tell(0, details[0] as Error);
         break;
       case 'close':
@@ -130,8 +131,13 @@ interface HeaderViews {
   _addHeaderLineDistinct(name: string, value: string, into: object): void;
 }
 
+function codeOf(error: unknown): MeshErrorCode {
+  return failureKind(error) === 'protocol' ? 'ERR_MESH_UPSTREAM_PROTOCOL' : 'ERR_MESH_UPSTREAM_RESET';
+}
+
 const meanings: Partial<Record<MeshErrorCode, string>> = {
   ERR_MESH_UPSTREAM_RESET: 'the connection ended before the response',
+  ERR_MESH_UPSTREAM_PROTOCOL: 'what came is no HTTP response',
   ERR_MESH_CONNECT_FAILED: 'no connection',
 };
 

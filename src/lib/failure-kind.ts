@@ -4,8 +4,10 @@ export type FailureKind =
   | 'connect'
   /** The TLS handshake failed: no byte of the request has left. */
   | 'tls'
-  /** The connection broke, or what arrived on it was not HTTP. */
+  /** The connection broke. */
   | 'reset'
+  /** What arrived on the connection was not HTTP, or breaks its rules. */
+  | 'protocol'
   /** Nothing arrived for too long. */
   | 'timeout';
 
@@ -30,8 +32,8 @@ const byCode: ReadonlyMap<string, FailureKind> = new Map([
   ['UND_ERR_SOCKET', 'reset'],
   ['UND_ERR_DESTROYED', 'reset'],
   ['UND_ERR_CLOSED', 'reset'],
-  ['UND_ERR_HEADERS_OVERFLOW', 'reset'],
-  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'reset'],
+  ['UND_ERR_HEADERS_OVERFLOW', 'protocol'],
+  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'protocol'],
   ['UND_ERR_RES_EXCEEDED_MAX_SIZE', 'reset'],
   ['ERR_HTTP2_STREAM_ERROR', 'reset'],
   ['UND_ERR_HEADERS_TIMEOUT', 'timeout'],
@@ -46,6 +48,8 @@ const byPrefix: readonly (readonly [string, FailureKind])[] = [
   ['CERT_', 'tls'],
   ['UNABLE_TO_', 'tls'],
   ['ERR_SSL_', 'reset'],
+  // Of node:http.
+  ['HPE_', 'protocol'],
 ];
 
 /**
@@ -57,7 +61,7 @@ export function failureKind(error: unknown): FailureKind | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code, syscall } = error as NodeJS.ErrnoException;
   // undici 8 leaves the code of these undefined.
-  if (error.name === 'HTTPParserError') return 'reset';
+  if (error.name === 'HTTPParserError') return 'protocol';
   if (typeof code !== 'string') return undefined;
   if (systemCodes.has(code)) {
     if (syscall === 'connect') return 'connect';

@@ -56,5 +56,6 @@ const ofTries: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'ERR_MESH_STREAM_REFUSED',
   'ERR_MESH_STREAM_RESET',
   'ERR_MESH_UPSTREAM_RESET',
+  'ERR_MESH_UPSTREAM_PROTOCOL',
   'ERR_MESH_TRY_TIMEOUT',
 ]);

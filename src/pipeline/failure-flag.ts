@@ -3,7 +3,13 @@ import { type FailureKind, failureKind } from '../lib/failure-kind.ts';
 import type { ClientCall } from './client-call.ts';
 
 /** For hosts outside of the mesh, whose errors stay what undici reports. */
-const flags: Readonly<Record<FailureKind, string>> = { connect: 'UF', tls: 'UF', reset: 'UC', timeout: 'UT' };
+const flags: Readonly<Record<FailureKind, string>> = {
+  connect: 'UF',
+  tls: 'UF',
+  reset: 'UC',
+  protocol: 'UPE',
+  timeout: 'UT',
+};
 
 /** Envoy's response flag for the error that a call has ended with. */
 export function failureFlag(error: Error, call: ClientCall): string {

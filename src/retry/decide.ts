@@ -112,6 +112,7 @@ function errorTest(words: ReadonlySet<RetryOn>): (error: MeshError, sent: boolea
       case 'ERR_MESH_STREAM_REFUSED':
         return refused;
       case 'ERR_MESH_UPSTREAM_RESET':
+      case 'ERR_MESH_UPSTREAM_PROTOCOL':
         // A connection that ended while the request waited for it is one that could not be had.
         return sent ? any : connect;
       case 'ERR_MESH_STREAM_RESET':

@@ -11,7 +11,7 @@ export const maxInformational = 100;
 /** What a try ends with that got more. */
 export function tooInformative(): MeshError {
   const message = `more than ${maxInformational} informational responses, and no final one`;
-  return new MeshError('ERR_MESH_UPSTREAM_RESET', message);
+  return new MeshError('ERR_MESH_UPSTREAM_PROTOCOL', message);
 }
 
 /** Is it worth reading to its end? One that does not say how long it is, is not. */

@@ -7,6 +7,7 @@ const words: Readonly<Record<FailureKind, { readonly code: MeshErrorCode; readon
   connect: { code: 'ERR_MESH_CONNECT_FAILED', what: 'could not be reached' },
   tls: { code: 'ERR_MESH_TLS_FAILED', what: 'failed the TLS handshake' },
   reset: { code: 'ERR_MESH_UPSTREAM_RESET', what: 'broke the connection' },
+  protocol: { code: 'ERR_MESH_UPSTREAM_PROTOCOL', what: 'did not answer in HTTP' },
   timeout: { code: 'ERR_MESH_TRY_TIMEOUT', what: 'did not answer in time' },
 };
 

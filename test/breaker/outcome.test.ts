@@ -31,6 +31,7 @@ t.test('errors of the mesh: what did not come from the destination says nothing'
     'ERR_MESH_TLS_FAILED',
     'ERR_MESH_PEER_IDENTITY',
     'ERR_MESH_UPSTREAM_RESET',
+    'ERR_MESH_UPSTREAM_PROTOCOL',
     'ERR_MESH_STREAM_REFUSED',
     'ERR_MESH_STREAM_RESET',
     'ERR_MESH_NO_HEALTHY_ENDPOINT',

@@ -76,19 +76,25 @@ t.test('a connection that is closed when it arrives fails the request', async (t
   t.match(await failure(get({ agent: mesh.agent, host: 'reviews' })), { code: 'ERR_MESH_CONNECT_FAILED' });
 });
 
-t.test('a connection that ends before the response is ERR_MESH_UPSTREAM_RESET', async (t) => {
+t.test('a connection that ends before the response, or brings none, has its error', async (t) => {
   const ways: Record<string, (incoming: IncomingMessage) => void> = {
     'closed at once': (incoming) => incoming.socket.destroy(),
     'closed in order': (incoming) => incoming.socket.end(),
     reset: (incoming) => incoming.socket.resetAndDestroy(),
     'not HTTP': (incoming) => incoming.socket.end('SSH-2.0-OpenSSH\r\n'),
+    'two lengths': (incoming) =>
+      incoming.socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'),
+    'a head of 20 KB': (incoming) => incoming.socket.end(`HTTP/1.1 200 OK\r\nx-a: ${'a'.repeat(20_000)}\r\n\r\n`),
   };
+  const malformed = ['not HTTP', 'two lengths', 'a head of 20 KB'];
   for (const [name, way] of Object.entries(ways)) {
     const { port } = await listening(t, way);
     const mesh = fakeMesh(t, port);
     const error = await failure(get({ agent: mesh.agent, host: 'reviews' }));
-    t.match(error, { name: 'MeshError', code: 'ERR_MESH_UPSTREAM_RESET', flag: 'UC', cause: Error }, name);
-    t.same(mesh.outcomes, ['0 ERR_MESH_UPSTREAM_RESET'], name);
+    const code = malformed.includes(name) ? 'ERR_MESH_UPSTREAM_PROTOCOL' : 'ERR_MESH_UPSTREAM_RESET';
+    const flag = malformed.includes(name) ? 'UPE' : 'UC';
+    t.match(error, { name: 'MeshError', code, flag, cause: Error }, name);
+    t.same(mesh.outcomes, [`0 ${code}`], name);
   }
 });
 

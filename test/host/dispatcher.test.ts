@@ -456,11 +456,11 @@ t.test('fragments of one byte and several responses in one read are understood (
   await assertIdle(t, client);
 });
 
-t.test('what is not HTTP is a reset, and names the endpoint', async (t) => {
+t.test('what is not HTTP is an error of protocol, and names the endpoint', async (t) => {
   const server = await rawUpstream(t, (socket) => void socket.on('data', () => socket.write('SSH-2.0-OpenSSH\r\n')));
   const client = meshOf(server.port, { onFailure: 'throw' });
   const call = record(client.dispatcher, {});
-  t.equal(await call.done, 'error ERR_MESH_UPSTREAM_RESET');
+  t.equal(await call.done, 'error ERR_MESH_UPSTREAM_PROTOCOL');
   t.match(call.error.cause, { name: 'HTTPParserError' });
   t.match(call.error.message, new RegExp(`127\\.0\\.0\\.1:${server.port}`));
   await assertIdle(t, client);

@@ -28,9 +28,9 @@ t.test(
       [coded('ETIMEDOUT', { syscall: 'read' }), 'reset'],
       [new errors.SocketError('other side closed'), 'reset'],
       [new errors.ClientDestroyedError(), 'reset'],
-      [new errors.ResponseContentLengthMismatchError(), 'reset'],
-      [new errors.HeadersOverflowError(), 'reset'],
-      [new errors.HTTPParserError('not HTTP'), 'reset'],
+      [new errors.ResponseContentLengthMismatchError(), 'protocol'],
+      [new errors.HeadersOverflowError(), 'protocol'],
+      [new errors.HTTPParserError('not HTTP'), 'protocol'],
       [new errors.HeadersTimeoutError(), 'timeout'],
       [new errors.BodyTimeoutError(), 'timeout'],
     ];

@@ -45,13 +45,14 @@ const outcomes: Readonly<Record<string, TryOutcome>> = {
   'connection lost while waiting for it': failure('ERR_MESH_UPSTREAM_RESET', false),
   'try timeout without a connection': failure('ERR_MESH_TRY_TIMEOUT', false),
   reset: failure('ERR_MESH_UPSTREAM_RESET'),
+  'no HTTP': failure('ERR_MESH_UPSTREAM_PROTOCOL'),
   'stream refused': failure('ERR_MESH_STREAM_REFUSED'),
   'stream reset': failure('ERR_MESH_STREAM_RESET'),
   'try timeout': failure('ERR_MESH_TRY_TIMEOUT'),
 };
 const unreachable = ['connect', 'tls', 'identity', 'connection lost while waiting for it'];
 const unsent = [...unreachable, 'try timeout without a connection'];
-const broken = [...unsent, 'reset', 'stream refused', 'stream reset', 'try timeout'];
+const broken = [...unsent, 'reset', 'no HTTP', 'stream refused', 'stream reset', 'try timeout'];
 
 const table: Readonly<Record<RetryOn, readonly string[]>> = {
   '5xx': ['500', '501', '502', '503', '504', '599', '503 overloaded', ...broken],

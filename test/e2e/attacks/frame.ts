@@ -85,7 +85,7 @@ export const frameLayer: Layer = {
       async (mesh, accepted) => {
         for (let i = 1; i <= 2; i++) {
           const { status, text } = await call(mesh).catch(() => ({ status: 599, text: '' }));
-          if (status < 500) return `it was taken: ${status} ${text}`;
+          if (status !== 502) return `not 502: ${status} ${text}`;
           if (accepted() !== i) return 'the connection was used again';
         }
         return undefined;
@@ -96,7 +96,7 @@ export const frameLayer: Layer = {
         `${'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(10_000)}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok`,
       async (mesh) => {
         const { status } = await call(mesh).catch(() => ({ status: 599 }));
-        return status >= 500 ? undefined : `10,000 informational responses were taken, then ${status}`;
+        return status === 502 ? undefined : `10,000 informational responses, then ${status}`;
       },
     ),
     'FRAME-021': refusing(
