@@ -60,7 +60,8 @@ export function carryStream(
   };
   watch.add(carried);
   request.on('information', ({ statusCode, rawHeaders: list }) => {
-    if (!stream.closed && !stream.headersSent) stream.additionalHeaders(toHttp2(list, statusCode));
+    if (stream.closed || stream.headersSent) return;
+    orReset(stream, () => stream.additionalHeaders(toHttp2(list, statusCode)));
   });
   request.on('response', (response) => deliver(carried, response));
   request.on('error', () => {
@@ -128,8 +129,7 @@ function deliver(carried: Carried, response: IncomingMessage): void {
   const complete = (): void => clock.afterIo(() => endUnread(carried));
   if (trailers) {
     stream.on('wantTrailers', () => {
-      stream.sendTrailers(toHttp2(response.rawTrailers));
-      complete();
+      if (orReset(stream, () => stream.sendTrailers(toHttp2(response.rawTrailers)))) complete();
     });
   } else stream.on('finish', complete);
   if (empty) {
@@ -138,6 +138,20 @@ function deliver(carried: Carried, response: IncomingMessage): void {
   }
   response.on('error', () => stream.close(NGHTTP2_INTERNAL_ERROR));
   response.pipe(stream);
+}
+
+/**
+ * Node throws at what HTTP/2 cannot carry, for example a `TE` that is not `trailers`, and an application hands on
+ * what others say. Thrown in a callback of Node it would end the process.
+ */
+function orReset(stream: ServerHttp2Stream, send: () => void): boolean {
+  try {
+    send();
+    return true;
+  } catch {
+    if (!stream.closed && !stream.destroyed) stream.close(NGHTTP2_INTERNAL_ERROR);
+    return false;
+  }
 }
 
 /** RFC 9113 section 8.1: the response is complete, and what is left of the request is not wanted. */
@@ -150,6 +164,8 @@ function endUnread(carried: Pick<Carried, 'stream' | 'cut'>): void {
 
 /** Answers without the application. */
 function answer(stream: ServerHttp2Stream, status: number, code: string, clock: Clock): void {
+  // Reset in the same piece of bytes that opened it: it is closed before anybody is told of it, and takes no answer.
+  if (stream.closed || stream.destroyed) return;
   stream.on('finish', () => clock.afterIo(() => endUnread({ stream, cut: false })));
   stream.respond({ ':status': status, 'x-inmesh-error': code, 'content-length': '0' }, { endStream: true });
 }

@@ -8,8 +8,8 @@ import { callOf } from '../../src/pipeline/server-call.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { http2Request, http2Session } from '../support/http2-client.ts';
 import { frameTypes } from '../support/http2-frames.ts';
-import { rawHttp2 } from '../support/http2-raw-client.ts';
-import { type TestInbound, type TestInboundOptions, testInbound } from '../support/inbound.ts';
+import { endHeaders, endStream, frameBytes, literals, rawHttp2, uint32 } from '../support/http2-raw-client.ts';
+import { rawConnection, type TestInbound, type TestInboundOptions, testInbound } from '../support/inbound.ts';
 
 const authority = makeAuthority();
 const caller = authority.issue('spiffe://cluster.local/ns/shop/sa/cart');
@@ -449,4 +449,78 @@ t.test('a PING beside each response, as clients of gRPC send them, is no flood',
   }
   t.equal(client.pongs(), 1_800, 'each is answered');
   client.destroy();
+});
+
+t.test('a stream that is refused, and reset before anybody looked at it, is forgotten', async (t) => {
+  const { inbound } = await serve(t, (_request, response) => response.end('ok'));
+  const fields = (method: string) =>
+    literals([
+      [':method', method],
+      [':scheme', 'http'],
+      [':path', '/'],
+      [':authority', 'a'],
+    ]);
+  const head = (stream: number, block: Buffer): Buffer =>
+    frameBytes(frameTypes.headers, endStream | endHeaders, stream, block);
+  const reset = (stream: number): Buffer => frameBytes(frameTypes.rst, 0, stream, uint32(8));
+  const connect = literals([
+    [':method', 'CONNECT'],
+    [':authority', 'a:80'],
+  ]);
+  const bytes = Buffer.concat([
+    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+    frameBytes(frameTypes.settings, 0, 0),
+    ...[connect, fields('BREW'), fields('get'), fields('GET')].flatMap((block, i) => [
+      head(2 * i + 1, block),
+      reset(2 * i + 1),
+    ]),
+    head(9, fields('GET')),
+  ]);
+  const socket = rawConnection(inbound.port);
+  let answer = Buffer.alloc(0);
+  const { promise: answered, resolve } = Promise.withResolvers<void>();
+  socket.on('data', (chunk) => {
+    answer = Buffer.concat([answer, chunk]);
+    if (answer.includes('ok')) resolve();
+  });
+  socket.on('close', () => resolve());
+  // All in one piece: what is read at once is looked at when all of it was read.
+  socket.write(bytes);
+  await answered;
+  t.ok(answer.includes('ok'), 'the last stream is served');
+  socket.destroy();
+});
+
+t.test('trailers and early hints that HTTP/2 cannot carry reset their stream, and nothing else', async (t) => {
+  const { session } = await serve(t, (request, response) => {
+    request.resume().on('end', () => {
+      if (request.url === '/hints') {
+        (response as unknown as { _writeRaw(text: string): void })._writeRaw(
+          'HTTP/1.1 103 Early Hints\r\nte: gzip\r\n\r\n',
+        );
+      } else {
+        // As a proxy hands on what the other side says.
+        response.writeHead(200, { trailer: 'te' });
+        response.write('body');
+        response.addTrailers(
+          request.url === '/te'
+            ? { te: 'gzip' }
+            : [
+                ['etag', 'a'],
+                ['etag', 'b'],
+              ],
+        );
+      }
+      response.end('done');
+    });
+  });
+  for (const path of ['/te', '/twice']) {
+    t.match(
+      await http2Request(session, { ':path': path }),
+      { status: 200, code: constants.NGHTTP2_INTERNAL_ERROR },
+      path,
+    );
+  }
+  t.match(await http2Request(session, { ':path': '/hints' }), { code: constants.NGHTTP2_INTERNAL_ERROR });
+  t.equal(session.destroyed, false);
 });

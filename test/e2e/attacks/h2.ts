@@ -138,6 +138,22 @@ const scripts: Readonly<Record<string, Script>> = {
       return mustEnd(client);
     }),
   ),
+  'H2-109': attack(async (client) => {
+    // Before anything of it is read: what opens a stream and what resets it come in one piece.
+    const heads = ['CONNECT', 'BREW', 'get', 'TRACE', 'GET', 'POST'].map((method) =>
+      literals(get.map(([name, value]) => [name, name === ':method' ? method : value] as const)),
+    );
+    const connect = literals([
+      [':method', 'CONNECT'],
+      [':authority', 'web:80'],
+    ]);
+    const frames = [...heads, connect, grpcBlock].map((block, i) =>
+      Buffer.concat([headersFrame(id(i), block), frameBytes(frameTypes.rst, 0, id(i), cancel)]),
+    );
+    client.write(Buffer.concat([...frames, headersFrame(id(100), block)]));
+    await client.until(() => client.streams.get(id(100))?.ended === true);
+    return client.streams.get(id(100))?.ended === true ? undefined : 'the next request is not answered';
+  }),
   'H2-004': attack(async (client) => {
     const bomb = Buffer.concat([block, kept('x-bomb', 'a'.repeat(4_000)), Buffer.alloc(10_000, 0xbe)]);
     client.write(inFrames(1, bomb));
