@@ -114,7 +114,7 @@ export function agentRouter(options: {
     let cookie: string | undefined;
     const hash = options
       .hashes?.(state.cluster, route)
-      ?.of({ method: request.method, path: request.path, headers }, selection.hostHeader, currentScope(), (made) => {
+      ?.of({ method: request.method, path: selection.asked, headers }, selection.hostHeader, currentScope(), (made) => {
         cookie = made;
       });
     const endpoint = state.pick(undefined, hash);
@@ -174,6 +174,7 @@ export function agentRouter(options: {
     const touched =
       changesOriginal(state.cluster) ||
       changesHeaders(destination.plan) ||
+      known.path !== request.path ||
       destination.cors !== undefined ||
       state.breaker !== undefined ||
       route.sticky?.baggage !== undefined;
@@ -216,9 +217,9 @@ export function agentRouter(options: {
   };
 }
 
-function viewOf(request: AgentRequest, headers: HeaderList, { hostHeader }: Known): RoutableRequest {
-  const { method, path, secure } = request;
-  return { method, path, headers, secure, hostHeader, scope: currentScope() };
+function viewOf(request: AgentRequest, headers: HeaderList, { asked, hostHeader }: Known): RoutableRequest {
+  const { method, secure } = request;
+  return { method, path: asked, headers, secure, hostHeader, scope: currentScope() };
 }
 
 type Decision = ReturnType<AgentRouter>;

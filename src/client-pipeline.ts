@@ -238,6 +238,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     const { destination, route, state } = known;
     call.route = route.name;
     call.cluster = destination.plan.cluster;
+    call.request.path = known.asked;
     call.path = known.path;
     if (!call.request.own) dropAssertions(headers);
     addOutboundHeaders(headers, call.scope, call.trace, tracing?.forms());

@@ -34,8 +34,10 @@ export function createEgressGuard(logger: Logger | undefined): EgressGuard {
         tallies.keep(new Set((policies ?? []).map(({ provenance }) => nameOf(provenance))));
         authorizers = policies && compileEgress(policies, tallies);
       }
-      // Names of services may have changed.
-      egress = authorizers && createEgress(authorizers, hosts, normalizePath, observer);
+      const { pathNormalization } = snapshot.inbound;
+      // Names of services may have changed. Policies see the path that is sent.
+      const normalize = (path: string): string | undefined => normalizePath(path, pathNormalization);
+      egress = authorizers && createEgress(authorizers, hosts, normalize, observer);
     },
     current: () => egress,
     counts: () => tallies.counts(),

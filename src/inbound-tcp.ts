@@ -9,6 +9,7 @@ import { plainAddress } from './lib/ip-address.ts';
 import type { Logger } from './lib/logger.ts';
 import type { ListenOptions, MeshServer } from './mesh-api.ts';
 import type { InboundPolicy } from './model/inbound.ts';
+import type { InboundPoolMemory } from './overload/inbound-pools.ts';
 import type { Peer } from './pipeline/scope.ts';
 
 /** A connection that was let in, for a protocol that the mesh does not read. */
@@ -39,6 +40,8 @@ interface GuardDependencies {
   readonly observer: AuthorizationObserver;
   /** Counts a connection that was let in. */
   opened?(socket: Socket, peer: Peer | undefined): void;
+  /** What the ports have under way. Absent: no limits. */
+  readonly pools?: InboundPoolMemory;
   /** Nothing: no configuration yet. */
   policy(): InboundPolicy | undefined;
 }
@@ -46,7 +49,7 @@ interface GuardDependencies {
 /** Hands connections to the handler that policies let in, and closes all others. */
 export function guardStreams(
   handler: TcpHandler,
-  { logger, observer, opened, policy, tallies }: GuardDependencies,
+  { logger, observer, opened, policy, pools, tallies }: GuardDependencies,
 ): (socket: Socket, peer: Peer | undefined) => void {
   let compiled: InboundPolicy | undefined;
   let authorize: AuthorizeConnection | undefined;
@@ -58,10 +61,19 @@ export function guardStreams(
         const { authorization, rbac = [] } = current;
         tallies.keep(new Set([...authorization.map(({ provenance }) => nameOf(provenance)), ...rbacNames(rbac)]));
         authorize = compileConnectionAuthorizer(authorization, tallies, rbac);
+        pools?.adopt(current.pools);
       }
       compiled = current;
     }
     return authorize;
+  };
+  /** Until its end. A port without limits counts nothing. */
+  const takesPlace = (socket: Socket, port: number): boolean => {
+    if (pools === undefined || compiled?.pools === undefined) return true;
+    const pool = pools.of(port);
+    if (!pool.connect()) return false;
+    socket.once('close', () => pool.disconnect());
+    return true;
   };
   return (socket, peer) => {
     const facts = factsOf(socket, peer);
@@ -72,6 +84,11 @@ export function guardStreams(
     try {
       const verdict = authorizeNow()?.(facts, observer);
       if (verdict?.allowed === true) {
+        if (!takesPlace(socket, facts.localPort)) {
+          logger.debug({ port: facts.localPort, peer: peer?.spiffeId }, 'a port has as many connections as it may');
+          socket.destroy();
+          return;
+        }
         opened?.(socket, peer);
         const served = handler(socket, { peer, sni: facts.sni });
         if (served instanceof Promise) served.catch(failed);

@@ -21,6 +21,7 @@ import type { InboundPolicy, MtlsMode } from './model/inbound.ts';
 import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
 import type { Workload } from './model/workload.ts';
+import { createInboundPoolMemory } from './overload/inbound-pools.ts';
 import type { OverloadStatus } from './overload/protection.ts';
 import type { Peer, Scope } from './pipeline/scope.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
@@ -105,6 +106,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
   const counts = createConnectionCounts();
   let closed = false;
   const tallies = createTallies();
+  const inboundPools = createInboundPoolMemory();
   const ownLabels = destinationLabels(dependencies.workload);
   const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
   const ownPrincipal = (): string => identity?.current()?.credentials.spiffeId ?? '';
@@ -112,6 +114,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     ...dependencies,
     maxHeaders: limits.maxHeaders,
     tallies,
+    inboundPools,
     peerOfSocket: (socket) => {
       const bundles = identity?.current()?.credentials.trustBundles;
       return bundles && peerOfSocket(socket, bundles, clock, unknownRoots);
@@ -176,7 +179,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const policy = (): InboundPolicy | undefined => snapshot()?.inbound;
       const opened = (socket: Socket, peer: Peer | undefined): void =>
         dependencies.metrics.tcp({ ...ownLabels, ...callerLabels(peer) }).watch(socket);
-      const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy });
+      const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy, pools: inboundPools });
       return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },
     listeners: () => [...acceptors.values()].map((each) => ({ ...each, mtls: modeOf(each.port) })),

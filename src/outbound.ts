@@ -161,7 +161,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const egress = createEgressGuard(dependencies.logger);
   const nearnessOf = (origin: string): Nearness => {
     const target = hosts?.find(origin);
-    if (target?.kind !== 'host') return 'unknown';
+    if (target?.kind !== 'host' || target.stranger === true) return 'unknown';
     const colon = target.name.lastIndexOf(':');
     const cluster = clusterName(target.name.slice(0, colon), Number(target.name.slice(colon + 1)));
     return configured?.get(cluster)?.external === true ? 'external' : 'mesh';

@@ -9,17 +9,20 @@ import type { LocalAnswer } from './pipeline/local-answer.ts';
 import type { Scope } from './pipeline/scope.ts';
 import { clusterOf, refusedHost, tableOf } from './reach.ts';
 import type { HostTable, HostTarget } from './route/host-table.ts';
-import { whyNoRequest } from './route/own-tls.ts';
+import { readsRequests, whyNoRequest } from './route/own-tls.ts';
 import { createRoutePlan, type DestinationPlan, type RoutePlan } from './route/plan.ts';
 import type { RoutableRequest } from './route/request-view.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import type { Clusters } from './runtime/clusters.ts';
+import { canonicalTarget } from './sanitize/outbound-target.ts';
 
 /** What the mesh knows about a destination. */
 export interface Known {
   readonly route: Route;
   readonly state: ClusterState;
   readonly destination: Destination;
+  /** As conditions see it: in canonical form. */
+  readonly asked: string;
   /** After rewriting. */
   readonly path: string;
   /** For requests without a Host header of their own. */
@@ -75,10 +78,12 @@ export function createSelector(options: {
     const target = tableOf(options.hosts()).find(origin);
     if (target.kind === 'passthrough') return outsideOfMesh;
     if (target.kind === 'refused') throw refusedHost(origin);
-    const { hostHeader, matcher, tlsHost } = target;
-    const choice = matcher.always ?? matcher.find(viewFor(target, method, path, headers, scope));
+    const { hostHeader, matcher, normalization, tlsHost } = target;
+    const canonical = method === 'CONNECT' ? path : canonicalTarget(path, normalization);
+    if (canonical === undefined) throw new MeshError('ERR_MESH_BAD_REQUEST', 'the path has an encoded NUL');
+    const choice = matcher.always ?? matcher.find(viewFor(target, method, canonical, headers, scope));
     if (choice === undefined) {
-      throw new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${path}`);
+      throw new MeshError('ERR_MESH_NO_ROUTE', `no route of ${target.name} matches ${canonical}`);
     }
     const { route } = choice;
     const plan = planOf(route);
@@ -86,24 +91,27 @@ export function createSelector(options: {
       return {
         kind: 'answer',
         route,
-        answer: plan.answer(viewFor(target, method, path, headers, scope), choice.match, target.port),
+        answer: plan.answer(viewFor(target, method, canonical, headers, scope), choice.match, target.port),
       };
     }
     const destination =
-      plan.choose === undefined ? plan.chooseFor(viewFor(target, method, path, headers, scope)) : plan.choose();
+      plan.choose === undefined ? plan.chooseFor(viewFor(target, method, canonical, headers, scope)) : plan.choose();
     const { cluster, rewritePath } = destination.plan;
     const state = clusterOf(clusters, route.name, cluster, tlsHost);
     const refusal = whyNoRequest(state.cluster, tlsHost !== undefined);
     if (refusal !== undefined) {
       throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
     }
+    // What is no HTTP for the mesh is not read, and nothing about it changes.
+    const asked = readsRequests(state.cluster) ? canonical : path;
     const inside: Selection = {
       kind: 'inside',
       route,
       state,
       destination,
+      asked,
       // The target of CONNECT is a host and a port, and no path.
-      path: rewritePath === undefined || method === 'CONNECT' ? path : rewritePath(path, choice.match),
+      path: rewritePath === undefined || method === 'CONNECT' ? asked : rewritePath(asked, choice.match),
       hostHeader,
     };
     return state.cluster.discovery.kind === 'original' ? { kind: 'outside', cluster, known: inside } : inside;

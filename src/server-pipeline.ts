@@ -28,6 +28,8 @@ import { mtlsFilter } from './mtls/filter.ts';
 import { demandsMtls } from './mtls/mode.ts';
 import { handsClientCertOn, peerFilter } from './mtls/peer-filter.ts';
 import { overloadFilter } from './overload/filter.ts';
+import { inboundPoolFilter } from './overload/inbound-pool-filter.ts';
+import { createInboundPoolMemory, type InboundPoolMemory } from './overload/inbound-pools.ts';
 import { type OverloadStatus, Protection, reconcileProtection } from './overload/protection.ts';
 import { connectionOf } from './pipeline/connection.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
@@ -81,6 +83,8 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly propagateHeaders?: readonly string[];
   /** Who is told the load of this process. Default: who asks. */
   readonly loadReports?: 'asked' | 'always' | 'never';
+  /** What the ports have under way, where others count as well. Default: its own. */
+  readonly inboundPools?: InboundPoolMemory;
   /** How refusals are written. Default `text`. */
   readonly errorFormat?: ErrorFormat;
   /** Absent: no requests are logged. */
@@ -129,6 +133,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const reporting = dependencies.loadReports ?? 'asked';
   const sampler = createLoadSampler(clock, () => performance.eventLoopUtilization());
   const limits = createServerLimits(dependencies);
+  const pools = dependencies.inboundPools ?? createInboundPoolMemory();
   const tallies = dependencies.tallies ?? createTallies();
   const authenticate = jwtFilters({
     keysOf: dependencies.keySourceOf ?? (() => noKeys),
@@ -209,6 +214,9 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     }
     // inside authorization, as Istio orders them: only who may ask is told who may read
     filters.push(...corsFilters(policy));
+    // inside CORS, as the connection pool of a sidecar: a preflight is answered without a place
+    pools.adopt(policy.pools);
+    if (policy.pools !== undefined) filters.push(inboundPoolFilter(pools));
     // innermost: what is left of the caller's deadline becomes the handler's
     filters.push(deadline);
     return compose(filters, handler);

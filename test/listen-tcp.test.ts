@@ -69,6 +69,18 @@ t.test('plaintext: the handler gets the bytes as they are; policies decide about
   t.match(mesh.stats().authorization, [{ policy: 'shop/local', result: 'allowed', requests: 1 }]);
 });
 
+t.test('inboundConnectionPool: one connection too many is closed, and one that ends makes room', async (t) => {
+  const pool = `apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: shop}\nspec: {inboundConnectionPool: {tcp: {maxConnections: 1}}}\n---\n`;
+  const server = await greeter(t, await shopMesh({ yaml: pool + mode('DISABLE') }));
+  const first = connect(server.port, '127.0.0.1');
+  await once(first, 'data');
+  t.equal(await exchange(connect(server.port, '127.0.0.1'), 'hi '), '');
+  first.destroy();
+  let greeted = '';
+  while (greeted === '') greeted = await exchange(connect(server.port, '127.0.0.1'), 'hi ');
+  t.equal(greeted, 'hi ');
+});
+
 t.test('with DISABLE the server may speak first', async (t) => {
   const server = await greeter(t, await shopMesh({ yaml: mode('DISABLE') }));
   t.equal(await exchange(connect(server.port, '127.0.0.1'), 'hi '), 'hi ');

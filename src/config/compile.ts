@@ -26,7 +26,14 @@ import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './is
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { compileRequestAuthentication, type RequestAuthenticationBody } from './istio-request-authentication.ts';
-import { refuseIngressTls, type SidecarBody, selectSidecar, sidecarOutboundPolicy } from './istio-sidecar.ts';
+import {
+  egressProxyOf,
+  inboundPoolsOf,
+  refuseIngressTls,
+  type SidecarBody,
+  selectSidecar,
+  sidecarOutboundPolicy,
+} from './istio-sidecar.ts';
 import { compileTracing, type TelemetryTracingBody } from './istio-telemetry.ts';
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
@@ -217,6 +224,8 @@ function compileAll(
   });
   const inboundCors = inboundCorsOf(hosts, clusters.byName, services, workload);
   const ofSidecar = sidecarOutboundPolicy(sidecar, outboundPolicy, collector);
+  const pools = inboundPoolsOf(sidecar);
+  const egressProxy = egressProxyOf(sidecar, registry, clusters, collector);
   // What was said while compiling on after a mistake may be wrong; the mistake is not.
   if (collector.problems.length > 0) return { ok: false, problems: collector.problems };
   const zones = mesh.zoneAware?.enabled === true || destinationRules.some(knowsZones);
@@ -228,6 +237,7 @@ function compileAll(
     wildcardHosts,
     clusters: clusters.byName,
     outboundPolicy: outboundPolicy ?? ofSidecar ?? mesh.outboundPolicy,
+    ...(egressProxy === undefined ? {} : { egressProxy }),
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,
@@ -236,6 +246,7 @@ function compileAll(
       ...(authorizers.length === 0 ? {} : { authorizers }),
       ...inboundLimits(limits),
       ...(overload === undefined ? {} : { overload }),
+      ...(pools === undefined ? {} : { pools }),
       ...(mesh.forwardClientCert === undefined ? {} : { forwardClientCert: mesh.forwardClientCert }),
       ...(numTrustedProxies === 0 ? {} : { numTrustedProxies }),
       ...(mesh.pathNormalization === 'BASE' ? {} : { pathNormalization: mesh.pathNormalization }),

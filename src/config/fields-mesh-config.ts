@@ -76,9 +76,9 @@ const meshFields: Readonly<Record<string, Field>> = object({
   defaultVirtualServiceExportTo: exportTo,
   defaultDestinationRuleExportTo: enforced(list(string()), 'only `.` makes a difference, as in Istio'),
   pathNormalization: object({
-    normalization: approximated(
+    normalization: enforced(
       oneOfValues('DEFAULT', 'NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'),
-      'for inbound requests; paths of outbound calls are sent as the caller wrote them',
+      'inbound before policies, outbound before routes; calls to unknown hosts are sent as the caller wrote them',
     ),
   }),
   localityLbSetting: localityFields,

@@ -19,24 +19,35 @@ import {
 
 const uint32 = integer(0, 4_294_967_295);
 
-const connectionPool = object({
+const unlimited = '0 is no limit';
+const noSidecar = 'there is no connection between a proxy and the application';
+const inboundPool = object({
   tcp: object({
-    maxConnections: integer(),
-    connectTimeout: duration(),
-    idleTimeout: duration(0, 'below 1ms'),
-    maxConnectionDuration: duration(),
-    tcpKeepalive: object({ probes: uint32, time: duration(), interval: duration() }),
+    maxConnections: enforced(
+      integer(),
+      `connections of \`mesh.listenTcp\`, and HTTP/1.1 requests that are served at once; ${unlimited}`,
+    ),
+    connectTimeout: ignored(duration(), noSidecar),
+    idleTimeout: ignored(duration(0, 'below 1ms'), noSidecar),
+    maxConnectionDuration: ignored(duration(), noSidecar),
+    tcpKeepalive: ignored(object({ probes: uint32, time: duration(), interval: duration() }), noSidecar),
   }),
   http: object({
-    http1MaxPendingRequests: integer(),
-    http2MaxRequests: integer(),
-    maxRequestsPerConnection: integer(),
-    maxRetries: integer(),
-    idleTimeout: duration(),
-    h2UpgradePolicy: oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'),
-    useClientProtocol: boolean,
-    maxConcurrentStreams: integer(),
-    http2KeepAlive: object({ interval: duration(), timeout: duration() }),
+    http1MaxPendingRequests: enforced(
+      integer(),
+      `HTTP/1.1 requests that wait for one of \`maxConnections\`; others answer 503; ${unlimited}`,
+    ),
+    http2MaxRequests: enforced(
+      integer(),
+      `requests of any version that are served at once; others answer 503; ${unlimited}`,
+    ),
+    maxRequestsPerConnection: ignored(integer(), noSidecar),
+    maxRetries: ignored(integer(), 'requests that came in are not tried again'),
+    idleTimeout: ignored(duration(), noSidecar),
+    h2UpgradePolicy: ignored(oneOfValues('DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE'), noSidecar),
+    useClientProtocol: ignored(boolean, noSidecar),
+    maxConcurrentStreams: ignored(integer(), noSidecar),
+    http2KeepAlive: ignored(object({ interval: duration(), timeout: duration() }), noSidecar),
   }),
 });
 
@@ -69,7 +80,6 @@ const ports = (number: FieldType) => ({
 });
 
 const ownPorts = 'the application listens itself, with `mesh.listen`';
-const noInboundLimits = 'inbound connections and requests are not limited yet';
 
 /** `networking.istio.io` Sidecar. */
 export const sidecarTable: KindTable = {
@@ -98,19 +108,22 @@ export const sidecarTable: KindTable = {
             oneOfValues('REGISTRY_ONLY', 'ALLOW_ANY'),
             'absent is REGISTRY_ONLY, as in Istio; the option `outboundPolicy` overrides it',
           ),
-          egressProxy: approximated(
+          egressProxy: enforced(
             object({
               host: required(string()),
               subset: string(),
               port: required(object({ number: required(integer(1, 65_535)) })),
             }),
-            'calls to unknown hosts are refused, so that none goes around the proxy',
+            'calls and connections to unknown hosts go there as they are; 503 where the service is not to be called from here',
           ),
         }),
         ingress: list(
           object({
             port: required(
-              object({ ...ports(integer(1, 65_535)), number: required(ignored(integer(1, 65_535), ownPorts)) }),
+              object({
+                ...ports(integer(1, 65_535)),
+                number: required(approximated(integer(1, 65_535), `what \`connectionPool\` is for; ${ownPorts}`)),
+              }),
             ),
             bind: ignored(string(), ownPorts),
             captureMode,
@@ -118,10 +131,13 @@ export const sidecarTable: KindTable = {
             tls: {
               ...ignored(serverTls, 'refused where it would count: at a port whose PeerAuthentication says DISABLE'),
             },
-            connectionPool: ignored(connectionPool, noInboundLimits),
+            connectionPool: enforced(inboundPool, 'replaces `inboundConnectionPool` for this port'),
           }),
         ),
-        inboundConnectionPool: ignored(connectionPool, noInboundLimits),
+        inboundConnectionPool: enforced(
+          inboundPool,
+          'for each port by itself; of a DestinationRule `connectionPool` is for callers alone, where Istio takes it for its own server, too',
+        ),
       }),
     ),
   },

@@ -1,9 +1,14 @@
+import { clusterName } from '../model/cluster.ts';
+import type { InboundPool, InboundPools } from '../model/inbound.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import type { Clusters } from './clusters.ts';
 import type { Collector } from './collector.ts';
 import type { PeerAuthentications } from './istio-peer-authentication.ts';
+import type { DestinationSpec } from './istio-virtual-service.ts';
 import type { MeshSettings } from './mesh-settings.ts';
 import { describePlace, describeResource } from './problem.ts';
+import type { Registry } from './registry.ts';
 import { byAge, type Resource } from './resource.ts';
 import type { ConnectionPoolSpec } from './traffic-policy-spec.ts';
 import { selects } from './values.ts';
@@ -15,7 +20,7 @@ export interface SidecarBody {
     readonly ingress?: readonly IngressListener[];
     readonly outboundTrafficPolicy?: {
       readonly mode?: OutboundPolicy;
-      readonly egressProxy?: { readonly host: string; readonly subset?: string };
+      readonly egressProxy?: DestinationSpec;
     };
     readonly inboundConnectionPool?: ConnectionPoolSpec;
   };
@@ -105,13 +110,68 @@ export function sidecarOutboundPolicy(
 ): OutboundPolicy | undefined {
   const policy = sidecar?.body.spec.outboundTrafficPolicy;
   if (sidecar === undefined || policy === undefined) return undefined;
-  // Calls that would have to go through a proxy must not go around it.
-  const mode = policy.egressProxy === undefined ? (policy.mode ?? 'REGISTRY_ONLY') : 'REGISTRY_ONLY';
+  const { mode = 'REGISTRY_ONLY' } = policy;
   if (option !== undefined && option !== mode) {
     const note = `the settings of this process say ${option}`;
     collector.warn(sidecar, ['spec', 'outboundTrafficPolicy'], 'ignored', note);
   }
   return mode;
+}
+
+/**
+ * The cluster of `egressProxy`, through which unknown hosts are called; nothing without one. Always a name: where there
+ * is no such cluster, calls answer 503 and do not go around the proxy. As in Istio the host is not completed, and the
+ * service must be among those that the Sidecar imports.
+ */
+export function egressProxyOf(
+  sidecar: Sidecar | undefined,
+  registry: Registry,
+  clusters: Clusters,
+  collector: Collector,
+): string | undefined {
+  const proxy = sidecar?.body.spec.outboundTrafficPolicy?.egressProxy;
+  if (sidecar === undefined || proxy === undefined) return undefined;
+  const { host, port, subset = '' } = proxy;
+  const service = registry.find(host);
+  const number = port?.number ?? 0;
+  const found = service?.ports.find((each) => each.number === number);
+  const cluster = service && found && clusters.use(service, found, subset);
+  if (cluster === undefined) {
+    const missing =
+      service === undefined
+        ? `no service that this workload may call has the host ${host}`
+        : found === undefined
+          ? `${host} has no port ${number}`
+          : `no DestinationRule defines subset ${subset} for ${host}`;
+    const path = ['spec', 'outboundTrafficPolicy', 'egressProxy'];
+    collector.warn(sidecar, path, 'enforced', `${missing}: calls to unknown hosts answer 503`);
+  }
+  return cluster ?? clusterName(host, number, subset);
+}
+
+/** How much the ports take at a time: the pool of an ingress listener replaces that of the Sidecar, as in Istio. */
+export function inboundPoolsOf(sidecar: Sidecar | undefined): InboundPools | undefined {
+  if (sidecar === undefined) return undefined;
+  const { inboundConnectionPool, ingress = [] } = sidecar.body.spec;
+  const ports = new Map(
+    ingress.flatMap(({ connectionPool, port }) =>
+      connectionPool === undefined ? [] : [[port.number, inboundPool(connectionPool)] as const],
+    ),
+  );
+  const others = inboundConnectionPool && inboundPool(inboundConnectionPool);
+  const limits = [...ports.values(), ...(others === undefined ? [] : [others])];
+  if (!limits.some((pool) => Object.values(pool).some(Number.isFinite))) return undefined;
+  return { ports, ...(others === undefined ? {} : { others }) };
+}
+
+/** In Istio a limit of 0 is not set. */
+function inboundPool({ http = {}, tcp = {} }: ConnectionPoolSpec): InboundPool {
+  const unlimited = Number.POSITIVE_INFINITY;
+  return {
+    maxConnections: tcp.maxConnections || unlimited,
+    maxPendingRequests: http.http1MaxPendingRequests || unlimited,
+    maxRequests: http.http2MaxRequests || unlimited,
+  };
 }
 
 /** Istio terminates TLS with the certificates of a Sidecar where mutual TLS is off; that would be missing here. */

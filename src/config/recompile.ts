@@ -74,8 +74,8 @@ export function recompile(
   before: CompileState,
   previous: Snapshot,
 ): Recompiled | undefined {
-  // What these rules say counts for requests that arrive, too.
-  if (previous.inbound.cors !== undefined) return undefined;
+  // What these rules say counts for requests that arrive, too; and no rule leads to a proxy for unknown hosts.
+  if (previous.inbound.cors !== undefined || previous.egressProxy !== undefined) return undefined;
   const changed = changedIndexes(before.documents, documents);
   if (changed === undefined) return undefined;
   const collector = createCollector();

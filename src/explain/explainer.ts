@@ -66,6 +66,7 @@ export function createExplainer(context: ExplainContext): Explainer {
   };
 }
 
-function egressOf({ egress }: Snapshot, hosts: HostTable): Egress | undefined {
-  return egress && createEgress(compileEgress(egress, createTallies()), hosts, normalizePath);
+function egressOf({ egress, inbound }: Snapshot, hosts: HostTable): Egress | undefined {
+  const normalize = (path: string): string | undefined => normalizePath(path, inbound.pathNormalization);
+  return egress && createEgress(compileEgress(egress, createTallies()), hosts, normalize);
 }

@@ -8,9 +8,10 @@ import type { Snapshot } from '../model/snapshot.ts';
 import { formatContext } from '../route/format-context.ts';
 import { changesOf, compileEdits } from '../route/header-edits.ts';
 import type { HostTable, HostTarget } from '../route/host-table.ts';
-import { whyNoRequest } from '../route/own-tls.ts';
+import { readsRequests, whyNoRequest } from '../route/own-tls.ts';
 import { createRoutePlan, type DestinationPlan } from '../route/plan.ts';
 import { authorityOf, type RoutableRequest } from '../route/request-view.ts';
+import { canonicalTarget } from '../sanitize/outbound-target.ts';
 import { explainConnection } from './connection.ts';
 import { explainDestinations } from './destinations.ts';
 import { combineChanges } from './edits.ts';
@@ -59,7 +60,11 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
     throw error;
   }
   if (target.kind !== 'host') return unknownHost(target.kind, question);
-  const view = viewOf(question);
+  const canonical =
+    question.method === 'CONNECT' ? question.path : canonicalTarget(question.path, target.normalization);
+  if (canonical === undefined) return { decision: 'refused', reason: 'the path has an encoded NUL: 400' };
+  const asked = { ...question, path: canonical };
+  const view = viewOf(asked);
   const choice = target.matcher.always ?? target.matcher.find(view);
   const passedOver = rulesBefore(virtualHostOf(snapshot, target.name), choice?.route, view);
   if (choice === undefined) {
@@ -75,7 +80,9 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
     return { ...answered(route, plan.answer(view, match, target.port), view), passedOver };
   }
   const destination = plan.choose === undefined ? plan.chooseFor(view) : plan.choose();
-  return { ...routed(destination, match, question, view, context), passedOver };
+  const cluster = snapshot.clusters.get(destination.cluster);
+  const isOpaque = cluster !== undefined && !readsRequests(cluster);
+  return { ...routed(destination, match, isOpaque ? question : asked, view, context), passedOver };
 }
 
 /** What EgressPolicies say against it; nothing when they let it go. */
@@ -99,6 +106,8 @@ function unknownHost(kind: 'passthrough' | 'refused', { authority, host, path, p
   const reason = `${nobody} called directly (ALLOW_ANY)`;
   return { decision: 'passthrough', cluster: 'PassthroughCluster', authority, path, reason };
 }
+
+const throughProxy = 'no configuration names this host: it is called through the proxy of the Sidecar (egressProxy)';
 
 /** The request as route conditions see it. */
 function viewOf(question: OutboundQuestion): RoutableRequest {
@@ -161,6 +170,7 @@ function routed(
   if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
   const places = cluster && explainPlaces(cluster);
   if (places !== undefined) notes.push(places);
+  if (plan.cluster === snapshot.egressProxy && route.name === 'allow_any') notes.push(throughProxy);
   const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes, withoutIdentity);
   const hash = explainHash(cluster?.hash?.key);
   const changes = (edits: DestinationPlan['edits']['request'], status?: number): ExplainedEdits =>

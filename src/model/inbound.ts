@@ -33,6 +33,8 @@ export interface InboundPolicy {
   readonly globalRateLimits?: readonly GlobalRateLimit[];
   /** Absent: nothing is turned away. */
   readonly overload?: OverloadPolicy;
+  /** Istio's Sidecar `inboundConnectionPool`, and that of its ingress listeners. Absent: no limits. */
+  readonly pools?: InboundPools;
   /** What the application is told of client certificates. Absent: {@link defaultForwardClientCert}. */
   readonly forwardClientCert?: ForwardClientCert;
   /** Absent: `BASE`, Istio's default. */
@@ -77,6 +79,24 @@ export const defaultForwardClientCert: ForwardClientCert = {
 
 /** `STRICT`: mTLS only. `PERMISSIVE` (default): both. `DISABLE`: plaintext only. */
 export type MtlsMode = 'STRICT' | 'PERMISSIVE' | 'DISABLE';
+
+/** How much the ports of this workload take at a time. */
+export interface InboundPools {
+  /** By the port that the workload listens on. */
+  readonly ports: ReadonlyMap<number, InboundPool>;
+  /** Of all other ports, each for itself. Absent: no limits. */
+  readonly others?: InboundPool;
+}
+
+/** Limits of one port; infinite where there is none. */
+export interface InboundPool {
+  /** Connections of a protocol that the mesh does not read, and HTTP/1.1 requests, that are served at once. */
+  readonly maxConnections: number;
+  /** HTTP/1.1 requests that wait for one of these. */
+  readonly maxPendingRequests: number;
+  /** Requests of any version that are served at once. */
+  readonly maxRequests: number;
+}
 
 /** CORS of a service that this workload is behind. */
 export interface InboundCors {

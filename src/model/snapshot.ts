@@ -26,6 +26,8 @@ export interface Snapshot {
   readonly clusters: ReadonlyMap<string, Cluster>;
   /** Hosts that nothing matches: called directly (ALLOW_ANY) or refused (REGISTRY_ONLY). */
   readonly outboundPolicy: OutboundPolicy;
+  /** Under `ALLOW_ANY`: the cluster through which hosts that nothing matches are called. Absent: directly. */
+  readonly egressProxy?: string;
   readonly inbound: InboundPolicy;
   /** EgressPolicies that select this workload. Absent: it may call whatever it can reach. */
   readonly egress?: readonly AuthorizationPolicy[];

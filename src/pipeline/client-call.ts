@@ -131,7 +131,8 @@ export class ClientRequest {
   /** It is a call of a gRPC client of the mesh. */
   readonly grpc: GrpcCall | undefined;
   readonly method: string;
-  readonly path: string;
+  /** As the application wrote it; once its route is chosen, in the canonical form by which that was done. */
+  path: string;
   /** The call's own copy: filters add to it. */
   readonly headers: HeaderList;
   /** The application's, or one that stands in for it and can be read again. */

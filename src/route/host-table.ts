@@ -1,4 +1,5 @@
 import { MeshError } from '../errors.ts';
+import type { PathNormalization } from '../model/inbound.ts';
 import type { ConnectionRoute, VirtualHost } from '../model/route.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type ConnectionMatcher, compileConnectionRoutes } from './connection.ts';
@@ -17,6 +18,10 @@ export type HostTarget =
       readonly tlsHost?: string;
       /** The port that the caller uses. */
       readonly port: number;
+      /** How the path of a request is brought into one form before anything looks at it. */
+      readonly normalization: PathNormalization;
+      /** No configuration names it: it is called through an egress proxy. */
+      readonly stranger?: true;
       readonly matcher: RouteMatcher;
     }
   /** Outside of the mesh, called directly (ALLOW_ANY). */
@@ -47,11 +52,12 @@ const matchers = new WeakMap<VirtualHost, RouteMatcher>();
 
 export function createHostTable(snapshot: Snapshot): HostTable {
   const seen = new Map<string, HostTarget>();
+  const unknown = unknownHosts(snapshot);
   return {
     find(origin) {
       let target = seen.get(origin);
       if (target === undefined) {
-        target = resolve(snapshot, origin);
+        target = resolve(snapshot, origin, unknown);
         if (seen.size >= maxOrigins) seen.clear();
         seen.set(origin, target);
       }
@@ -59,8 +65,9 @@ export function createHostTable(snapshot: Snapshot): HostTable {
     },
     connection(host, port, sni) {
       const plain = (host.endsWith('.') ? host.slice(0, -1) : host).toLowerCase();
-      const virtualHost = findHost(snapshot, plain.includes(':') ? `[${plain}]` : plain, port);
-      if (virtualHost === undefined) return snapshot.outboundPolicy === 'ALLOW_ANY' ? passthrough : refused;
+      const name = plain.includes(':') ? `[${plain}]` : plain;
+      const virtualHost = findHost(snapshot, name, port) ?? unknown(name, port);
+      if ('kind' in virtualHost) return virtualHost;
       const route = connectionMatcherOf(virtualHost)({ host: plain, ...(sni === undefined ? {} : { sni }) });
       return { kind: 'host', name: virtualHost.name, route };
     },
@@ -80,7 +87,20 @@ function connectionMatcherOf(virtualHost: VirtualHost): ConnectionMatcher {
   return matcher;
 }
 
-function resolve(snapshot: Snapshot, origin: string): HostTarget {
+type Unknown = (host: string, port: number) => VirtualHost | typeof passthrough | typeof refused;
+
+/** What becomes of hosts that nothing names. A proxy gets their calls as they are: no retries, no time limit. */
+function unknownHosts({ egressProxy, outboundPolicy }: Snapshot): Unknown {
+  if (outboundPolicy !== 'ALLOW_ANY') return () => refused;
+  if (egressProxy === undefined) return () => passthrough;
+  const destinations = [{ cluster: egressProxy, weight: 1 }];
+  // Istio's name of this route. The hosts keep theirs: policies ask for them.
+  const routes = [{ name: 'allow_any', matches: [], destinations }];
+  const connections = [{ name: 'allow_any', destinations }];
+  return (host, port) => ({ name: `${host}:${port}`, routes, connections });
+}
+
+function resolve(snapshot: Snapshot, origin: string, unknown: Unknown): HostTarget {
   const url = URL.parse(origin);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new MeshError('ERR_MESH_OPTION_INVALID', `not an http or https origin: ${JSON.stringify(origin)}`);
@@ -89,27 +109,38 @@ function resolve(snapshot: Snapshot, origin: string): HostTarget {
   const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port);
   // A trailing dot is the same name (RFC 1034), and sidecars match it as such.
   const host = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;
-  const virtualHost = findHost(snapshot, host, port);
-  if (virtualHost === undefined) return snapshot.outboundPolicy === 'ALLOW_ANY' ? passthrough : refused;
+  const known = findHost(snapshot, host, port);
+  const virtualHost = known ?? unknown(host, port);
+  if ('kind' in virtualHost) return virtualHost;
+  const stranger = known === undefined ? ({ stranger: true } as const) : {};
   // TLS of the application is routed by the name that it announces; what is inside is not read.
-  if (tls && virtualHost.connections !== undefined) return opaqueTarget(virtualHost, url.host, host, port);
+  if (tls && virtualHost.connections !== undefined) {
+    return { ...opaqueTarget(virtualHost, url.host, host, port), ...stranger };
+  }
   let matcher = matchers.get(virtualHost);
   if (matcher === undefined) {
     matcher = compileVirtualHost(virtualHost);
     matchers.set(virtualHost, matcher);
   }
-  const target = { kind: 'host', name: virtualHost.name, hostHeader: url.host, port, matcher } as const;
+  const normalization = tls ? 'NONE' : (snapshot.inbound.pathNormalization ?? 'BASE');
+  const { name } = virtualHost;
+  const target = { kind: 'host', name, hostHeader: url.host, port, matcher, normalization, ...stranger } as const;
   // A certificate names an IPv6 address without the brackets of the URL.
   return tls ? { ...target, tlsHost: host.replace(/^\[(.*)\]$/, '$1') } : target;
 }
 
-function opaqueTarget(virtualHost: VirtualHost, hostHeader: string, host: string, port: number): HostTarget {
+function opaqueTarget(
+  virtualHost: VirtualHost,
+  hostHeader: string,
+  host: string,
+  port: number,
+): Extract<HostTarget, { kind: 'host' }> {
   // A certificate names an IPv6 address without the brackets of the URL.
   const tlsHost = host.replace(/^\[(.*)\]$/, '$1');
   const route = connectionMatcherOf(virtualHost)({ host: tlsHost, sni: tlsHost });
   const always = route && choiceOf(route);
   const matcher: RouteMatcher = { always, find: () => undefined };
-  return { kind: 'host', name: virtualHost.name, hostHeader, tlsHost, port, matcher };
+  return { kind: 'host', name: virtualHost.name, hostHeader, tlsHost, port, matcher, normalization: 'NONE' };
 }
 
 const choices = new WeakMap<ConnectionRoute, RouteChoice>();

@@ -12,6 +12,11 @@ export function whyNoConnection({ tls }: Cluster, ownTls: boolean): string | und
   return ownTls ? 'mutual TLS is demanded, and TLS of the application cannot run inside of it' : undefined;
 }
 
+/** Does the mesh read the requests to this cluster? What is no HTTP for it passes as bytes. */
+export function readsRequests({ protocol }: Cluster): boolean {
+  return protocol === 'http' || protocol === 'http2' || protocol === 'grpc';
+}
+
 const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
 
 /** The same for a request: TLS of the application's own cannot be carried as HTTP. */

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { createHostTable } from '../../src/route/host-table.ts';
 import { good, problems, resourceYaml, type TestCompileOptions } from './support.ts';
 import { invalidities } from './validity.ts';
 
@@ -251,32 +252,103 @@ t.test('outboundTrafficPolicy: option over Sidecar over MeshConfig', async (t) =
   t.same(good(sidecar('outboundTrafficPolicy: {mode: REGISTRY_ONLY}'), option).remarks(), [
     'Sidecar spec.outboundTrafficPolicy ignored (warning): the settings of this process say ALLOW_ANY',
   ]);
-  const proxy =
-    'outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: egress.shop.svc.cluster.local, port: {number: 80}}}';
-  t.equal(of(sidecar(proxy)), 'REGISTRY_ONLY', 'nothing goes around an egress proxy');
-  t.match(good(sidecar(proxy)).remarks(), [/egressProxy approximated: calls to unknown hosts are refused/]);
+});
+
+t.test('egressProxy: the cluster through which unknown hosts are called', async (t) => {
+  const proxy = (destination: string, more = ''): string =>
+    sidecar(`outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {${destination}}}${more}`);
+  const rule = resourceYaml(
+    'DestinationRule',
+    'a',
+    '{host: a.shop.svc.cluster.local, subsets: [{name: edge, labels: {tier: edge}}]}',
+  );
+  const a = 'host: a.shop.svc.cluster.local, port: {number: 80}';
+  const cases: readonly (readonly [name: string, text: string, cluster: string, note?: RegExp])[] = [
+    ['a service', proxy(a), 'outbound|80||a.shop.svc.cluster.local'],
+    ['a subset', rule + proxy(`${a}, subset: edge`), 'outbound|80|edge|a.shop.svc.cluster.local'],
+    ['no such subset', proxy(`${a}, subset: edge`), 'outbound|80|edge|a.shop.svc.cluster.local', /defines subset edge/],
+    ['no such port', proxy(a.replace('80', '81')), 'outbound|81||a.shop.svc.cluster.local', /has no port 81/],
+    ['a short name is not completed', proxy('host: a, port: {number: 80}'), 'outbound|80||a', /has the host a: calls/],
+    ['one that is imported', proxy(a, `, ${egress('./*')}`), 'outbound|80||a.shop.svc.cluster.local'],
+    [
+      'one that is not imported',
+      proxy(a, `, ${egress('./b.shop.svc.cluster.local')}`),
+      'outbound|80||a.shop.svc.cluster.local',
+      /no service that this workload may call has the host/,
+    ],
+  ];
+  for (const [name, text, cluster, note] of cases) {
+    const { remarks, snapshot } = good(world + text);
+    t.equal(snapshot.outboundPolicy, 'ALLOW_ANY', name);
+    t.equal(snapshot.egressProxy, cluster, name);
+    t.equal(snapshot.clusters.has(cluster), note === undefined, `${name}: there is a cluster`);
+    t.equal(
+      remarks().some((remark) => note?.test(remark) ?? false),
+      note !== undefined,
+      `${name}: ${remarks().join()}`,
+    );
+    const target = createHostTable(snapshot).find('http://api.example.com:8080');
+    t.match(target, {
+      kind: 'host',
+      // Policies see the host that was asked for.
+      name: 'api.example.com:8080',
+      matcher: { always: { route: { destinations: [{ cluster, weight: 1 }] } } },
+    });
+  }
+  const { snapshot } = good(world + proxy(a), { outboundPolicy: 'REGISTRY_ONLY' });
+  t.same(
+    createHostTable(snapshot).find('http://api.example.com'),
+    { kind: 'refused' },
+    'refused by the process itself',
+  );
+  t.same(createHostTable(snapshot).connection('api.example.com', 443, undefined), { kind: 'refused' });
 });
 
 t.test('ingress listeners and inbound limits are in the report', async (t) => {
   const { remarks } = good(
     sidecar(
       `ingress: [{port: {number: 9080, protocol: HTTP, name: http}, bind: 0.0.0.0, captureMode: NONE, defaultEndpoint: "127.0.0.1:8080",
-        connectionPool: {http: {http2MaxRequests: 5}}}], inboundConnectionPool: {tcp: {maxConnections: 10}}`,
+        connectionPool: {http: {http2MaxRequests: 5, maxRetries: 3}}}], inboundConnectionPool: {tcp: {maxConnections: 10, connectTimeout: 1s}}`,
     ),
   );
   t.same(
     remarks().map((remark) => remark.replace(/:.*/, '')),
     [
-      'Sidecar spec.ingress[0].port.number ignored',
+      'Sidecar spec.ingress[0].port.number approximated',
       'Sidecar spec.ingress[0].port.protocol approximated',
       'Sidecar spec.ingress[0].port.name ignored',
       'Sidecar spec.ingress[0].bind ignored',
       'Sidecar spec.ingress[0].captureMode ignored',
       'Sidecar spec.ingress[0].defaultEndpoint ignored',
-      'Sidecar spec.ingress[0].connectionPool ignored',
-      'Sidecar spec.inboundConnectionPool ignored',
+      'Sidecar spec.ingress[0].connectionPool.http.maxRetries ignored',
+      'Sidecar spec.inboundConnectionPool.tcp.connectTimeout ignored',
     ],
   );
+});
+
+t.test('inboundConnectionPool, and that of an ingress listener in its place', async (t) => {
+  const none = Number.POSITIVE_INFINITY;
+  const pool = (maxConnections: number, maxPendingRequests: number, maxRequests: number) => ({
+    maxConnections,
+    maxPendingRequests,
+    maxRequests,
+  });
+  const others = (text: string): unknown => good(sidecar(`inboundConnectionPool: ${text}`)).snapshot.inbound.pools;
+  t.same(others('{tcp: {maxConnections: 10}}'), { ports: new Map(), others: pool(10, none, none) });
+  t.same(others('{http: {http1MaxPendingRequests: 1, http2MaxRequests: 2}}'), {
+    ports: new Map(),
+    others: pool(none, 1, 2),
+  });
+  t.equal(others('{http: {http2MaxRequests: 0, maxRetries: 1}}'), undefined, 'no limits');
+  const both =
+    'inboundConnectionPool: {tcp: {maxConnections: 10}}, ingress: [{port: {number: 9080, protocol: HTTP, name: http}, connectionPool: {http: {http2MaxRequests: 5}}}, {port: {number: 9081, protocol: HTTP, name: other}}]';
+  const { snapshot } = good(sidecar(both));
+  t.same(
+    snapshot.inbound.pools,
+    { ports: new Map([[9080, pool(none, none, 5)]]), others: pool(10, none, none) },
+    'whole pools, not fields',
+  );
+  t.equal(good(sidecar(both, 'other')).snapshot.inbound.pools, undefined, 'of another namespace');
 });
 
 t.test('TLS of an ingress listener is refused where it would count', async (t) => {

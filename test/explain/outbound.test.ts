@@ -45,6 +45,31 @@ t.test('a service without a VirtualService has its default route', async (t) => 
   t.same(said.requestHeaders, { set: {}, add: {}, remove: [] });
 });
 
+t.test('paths are brought to canonical form before a route is looked for, as sidecars do', async (t) => {
+  const yaml = virtualService(
+    `{match: [{uri: {prefix: /admin}}], route: [${to('v2')}], rewrite: {uri: /root}}, {route: [${to('v1')}]}`,
+  );
+  const mesh = (mode: string): string =>
+    `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {pathNormalization: {normalization: ${mode}}}}\n---\n`;
+  const cases: readonly (readonly [mode: string, path: string, cluster: string, sent: string])[] = [
+    ['DEFAULT', '/x/../admin/1?q=/../', v2, '/root/1?q=/../'],
+    ['DEFAULT', '/%61dmin', v2, '/root'],
+    ['DEFAULT', '/a/./b', v1, '/a/b'],
+    ['DEFAULT', '//admin', v1, '//admin'],
+    ['MERGE_SLASHES', '//admin', v2, '/root'],
+    ['DECODE_AND_MERGE_SLASHES', '/x%2F..%2Fadmin', v2, '/root'],
+    ['NONE', '/x/../admin', v1, '/x/../admin'],
+  ];
+  for (const [mode, path, cluster, sent] of cases) {
+    const said = explain([mesh(mode), ...yaml], { authority: 'reviews', path });
+    t.match(said, { decision: 'route', cluster, path: sent }, `${mode} ${path}`);
+  }
+  t.match(explain(yaml, { authority: 'reviews', path: '/%00' }), { decision: 'refused', reason: /encoded NUL: 400/ });
+  const bytes = serviceYaml('db').replace('protocol: HTTP', 'protocol: TCP');
+  t.equal(explain(bytes, { authority: 'db', path: '/a/../b' }).path, '/a/../b', 'what is not read stays');
+  t.equal(explain('', { authority: 'unknown.test', path: '/a/../b' }).path, '/a/../b', 'a host that nobody names');
+});
+
 t.test('weights are cumulative in the order of the destinations', async (t) => {
   const yaml = virtualService(`{route: [${to('v1', 30)}, ${to('v2', 70)}]}`);
   const cases: readonly (readonly [number, string])[] = [

@@ -5,7 +5,9 @@ import { request } from 'undici';
 import { staticSource } from '../../src/config/static-source.ts';
 import { createMesh } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
+import type { PathNormalization } from '../../src/model/inbound.ts';
 import { dropAssertions } from '../../src/sanitize/outbound.ts';
+import { canonicalTarget } from '../../src/sanitize/outbound-target.ts';
 import { shopWeb } from '../support/inbound.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
@@ -15,6 +17,29 @@ t.test('x-forwarded-client-cert goes, in any spelling and any number; nothing el
   t.same(list, ['a', '1', 'b', '2']);
   t.equal(dropAssertions(list), false);
   t.equal(dropAssertions([]), false);
+});
+
+t.test('the path of a call in canonical form: nothing else of its target changes', async (t) => {
+  const cases: readonly (readonly [mode: PathNormalization, target: string, canonical: string | undefined])[] = [
+    ['BASE', '/a', '/a'],
+    ['BASE', '/a/./b/../c?x=/../y#z', '/a/c?x=/../y#z'],
+    ['BASE', '/x/../admin', '/admin'],
+    ['BASE', '/%61dmin?%61', '/admin?%61'],
+    ['BASE', '/a\\b', '/a/b'],
+    ['BASE', '//a', '//a'],
+    ['BASE', '/a%2Fb', '/a%2Fb'],
+    ['BASE', '/%zz', '/%zz'],
+    ['BASE', '/a%00', undefined],
+    ['BASE', '/a?b=%00', '/a?b=%00'],
+    ['BASE', '*', '*'],
+    ['BASE', 'http://host//a/../b', 'http://host//a/../b'],
+    ['BASE', '?a/../b', '?a/../b'],
+    ['BASE', '/a#/../b', '/a#/../b'],
+    ['MERGE_SLASHES', '//a//b?c//d', '/a/b?c//d'],
+    ['DECODE_AND_MERGE_SLASHES', '/a%2F%2Fb', '/a/b'],
+    ['NONE', '/a/../b%00', '/a/../b%00'],
+  ];
+  for (const [mode, target, canonical] of cases) t.equal(canonicalTarget(target, mode), canonical, `${mode} ${target}`);
 });
 
 t.test('IDH-015 what an application says of its own callers does not leave it', async (t) => {

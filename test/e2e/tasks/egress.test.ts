@@ -77,3 +77,28 @@ t.test('a service outside that is down is a 503 with its reason', async (t) => {
   const { value } = await takes(mesh.fetch('http://partner.test/'), 5_000);
   t.equal(value.headers.get('x-inmesh-error'), 'ERR_MESH_CONNECT_FAILED');
 });
+
+t.test('an egress proxy gets the calls and connections to unknown hosts, as they are', async (t) => {
+  const proxy = await upstream(t, (request, response) => {
+    response.end(`${request.headers.host} ${request.url}`);
+  });
+  const { mesh } = await taskMesh(
+    t,
+    `${outside('proxy.test', 80, 'STATIC', `  endpoints: [{address: 127.0.0.1, ports: {http: ${proxy.port}}}]`)}---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec:
+  outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: proxy.test, port: {number: 80}}}
+`,
+  );
+  t.equal(await (await mesh.fetch('http://www.unknown.test:8080/a?b=c')).text(), 'www.unknown.test:8080 /a?b=c');
+  const socket = await mesh.connect({ host: 'db.unknown.test', port: 5432 });
+  socket.end('GET /raw HTTP/1.1\r\nhost: raw\r\nconnection: close\r\n\r\n');
+  let answer = '';
+  for await (const chunk of socket) answer += chunk;
+  t.match(answer, /raw \/raw$/);
+  const said = mesh.explain({ url: 'http://www.unknown.test/' });
+  t.match(said, { decision: 'route', cluster: 'outbound|80||proxy.test', authority: 'www.unknown.test' });
+  t.match(said.text, /through the proxy of the Sidecar/);
+});

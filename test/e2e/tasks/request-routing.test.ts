@@ -1,4 +1,5 @@
 // What Istio's task "Request Routing" shows.
+import { get as httpGet } from 'node:http';
 import t from 'tap';
 import { taskMesh } from '../../support/task-mesh.ts';
 
@@ -53,4 +54,46 @@ spec:
   for (const user of ['Maria', 'maria2', '']) {
     t.equal(await ask(url, { headers: { 'end-user': user } }), 'catalog v1', JSON.stringify(user));
   }
+});
+
+t.test('a rule for a path is for every way in which that path can be written', async (t) => {
+  const { mesh, version } = await taskMesh(
+    t,
+    `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: catalog, namespace: shop}
+spec:
+  hosts: [catalog]
+  http:
+  - match: [{uri: {prefix: /admin}}]
+    directResponse: {status: 451}
+  - headers: {request: {set: {x-path: "%REQ(:path)%"}}}
+    route: [{destination: {host: catalog, subset: v1}}]
+`,
+  );
+  const { dispatcher } = mesh;
+  const get = async (path: string): Promise<number> => {
+    const { body, statusCode } = await dispatcher.request({ origin: 'http://catalog:8000', path, method: 'GET' });
+    await body.dump();
+    return statusCode;
+  };
+  const byAgent = (path: string): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const call = httpGet({ host: 'catalog', port: 8000, path, agent: mesh.agent }, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      call.on('error', reject);
+    });
+  for (const path of ['/admin', '/x/../admin', '/./admin', '/%61dmin', '/x\\..\\admin']) {
+    t.equal(await get(path), 451, path);
+    t.equal(await byAgent(path), 451, `${path} by node:http`);
+  }
+  for (const call of [get, byAgent]) {
+    t.equal(await call('/a/../b?c=/../d'), 200);
+    t.match(version('catalog v1').requests.at(-1), { url: '/b?c=/../d', headers: { 'x-path': '/b?c=/../d' } });
+    t.equal(version('catalog v1').requests.at(-1)?.headers['x-envoy-original-path'], undefined, 'it was not rewritten');
+  }
+  t.equal(await get('/%00'), 400);
+  await t.rejects(byAgent('/%00'), { code: 'ERR_MESH_BAD_REQUEST' });
 });

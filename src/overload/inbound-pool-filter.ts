@@ -1,0 +1,81 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { MeshError } from '../errors.ts';
+import type { Filter, Service } from '../pipeline/filter.ts';
+import { isResponseClosed } from '../pipeline/response-closed.ts';
+import { passed, type ServerCall } from '../pipeline/server-call.ts';
+import type { InboundPoolMemory, PortPool, Waiting } from './inbound-pools.ts';
+
+/**
+ * Sidecar `inboundConnectionPool`: no more requests at a time than a port may have. Some wait, as long as their callers
+ * do; the others are answered 503, as by Envoy whose connection pool overflows.
+ */
+export function inboundPoolFilter(memory: InboundPoolMemory): Filter<ServerCall, void> {
+  return (call, next) => {
+    const pool = memory.of(call.localPort);
+    const { request, response } = call;
+    // Requests of HTTP/2 share a connection.
+    const visit = request.httpVersionMajor === 2 ? undefined : new Visit(pool, call);
+    const entrance = pool.enter(visit);
+    if (entrance === 'full') throw overflow;
+    if (entrance === 'waiting') return (visit as Visit).wait(next);
+    if (isResponseClosed(response)) pool.leave(visit);
+    else response.once('close', () => pool.leave(visit));
+    return next(call);
+  };
+}
+
+/** Made once: an error takes a picture of the stack. */
+const overflow = new MeshError('ERR_MESH_CONCURRENCY_LIMIT', 'this port has as many requests under way as it may');
+
+/** An HTTP/1.1 request, while it waits or has a place. */
+class Visit implements Waiting {
+  readonly #pool: PortPool;
+  readonly #call: ServerCall;
+  #go: (() => void) | undefined;
+  #refuse: ((error: MeshError) => void) | undefined;
+
+  constructor(pool: PortPool, call: ServerCall) {
+    this.#pool = pool;
+    this.#call = call;
+    this.#go = undefined;
+    this.#refuse = undefined;
+  }
+
+  wait(next: Service<ServerCall, void>): Promise<void> {
+    const { response } = this.#call;
+    const gone = (): void => {
+      this.#pool.giveUp(this);
+      this.#refuse?.(new MeshError('ERR_MESH_CLIENT_GONE', 'the caller went away while it waited for a place'));
+    };
+    response.once('close', gone);
+    return new Promise<void>((resolve, reject) => {
+      this.#refuse = (error) => {
+        response.off('close', gone);
+        reject(error);
+      };
+      // It is somebody else's end that lets this one in; what the application keeps for its own request
+      // must not get mixed up.
+      const inOwnContext = AsyncLocalStorage.snapshot();
+      this.#go = () =>
+        inOwnContext(() => {
+          response.off('close', gone);
+          response.once('close', () => this.#pool.leave(this));
+          try {
+            const result = next(this.#call);
+            if (result === passed) resolve();
+            else result.then(resolve, reject);
+          } catch (error) {
+            reject(error as Error);
+          }
+        });
+    });
+  }
+
+  admitted(): void {
+    this.#go?.();
+  }
+
+  refused(): void {
+    this.#refuse?.(overflow);
+  }
+}

@@ -1,0 +1,166 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import t, { type Test } from 'tap';
+import { Agent, request } from 'undici';
+import type { InboundPool } from '../../src/model/inbound.ts';
+import { createInboundPoolMemory, PortPool, type Waiting } from '../../src/overload/inbound-pools.ts';
+import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
+import { turns, until } from '../support/upstream.ts';
+
+const none = Number.POSITIVE_INFINITY;
+const limits = (given: Partial<InboundPool>): InboundPool => ({
+  maxConnections: none,
+  maxPendingRequests: none,
+  maxRequests: none,
+  ...given,
+});
+
+/** A guest that notes what became of it. */
+function guest(): Waiting & { readonly seen: string[] } {
+  const seen: string[] = [];
+  return { seen, admitted: () => void seen.push('admitted'), refused: () => void seen.push('refused') };
+}
+
+t.test('what is admitted, what waits and what is too much', async (t) => {
+  // `1`: an HTTP/1.1 request, `2`: one of HTTP/2, `t`: a connection. Upper case letters: + admitted, ~ waits, - refused.
+  const cases: readonly (readonly [name: string, pool: Partial<InboundPool>, arrivals: string, answers: string])[] = [
+    ['no limits', {}, '112t2t', '++++++'],
+    ['requests', { maxRequests: 2 }, '1211', '++--'],
+    ['connections: requests of HTTP/1.1 wait for one', { maxConnections: 2 }, '11112', '++~~+'],
+    ['as many as may', { maxConnections: 1, maxPendingRequests: 2 }, '11111', '+~~--'],
+    ['connections that are not read do not wait', { maxConnections: 1 }, 'ttt', '+--'],
+    ['both count the same connections', { maxConnections: 2 }, 't1t1', '++-~'],
+    ['with fewer requests than connections nobody waits', { maxConnections: 3, maxRequests: 2 }, '111', '++-'],
+    ['with fewer connections than requests somebody does', { maxConnections: 1, maxRequests: 2 }, '1122', '+~+-'],
+  ];
+  for (const [name, pool, arrivals, answers] of cases) {
+    const port = new PortPool(limits(pool));
+    const marks = { admitted: '+', waiting: '~', full: '-' } as const;
+    const seen = [...arrivals].map((kind) => {
+      if (kind === 't') return port.connect() ? '+' : '-';
+      return marks[port.enter(kind === '1' ? guest() : undefined)];
+    });
+    t.equal(seen.join(''), answers, name);
+  }
+});
+
+t.test('who waits moves up in order, when a place comes free or there are more', async (t) => {
+  const port = new PortPool(limits({ maxConnections: 1, maxRequests: 2 }));
+  const [first, second, third, fourth] = [guest(), guest(), guest(), guest()];
+  t.equal(port.enter(first), 'admitted');
+  for (const each of [second, third, fourth]) t.equal(port.enter(each), 'waiting');
+  port.giveUp(third);
+  port.leave(first);
+  t.same([second.seen, third.seen, fourth.seen], [['admitted'], [], []], 'the one that gave up is passed over');
+  t.equal(port.enter(undefined), 'admitted', 'a request of HTTP/2 beside');
+  port.leave(second);
+  t.same(fourth.seen, ['admitted']);
+  const fifth = guest();
+  port.enter(fifth);
+  port.pool = limits({ maxConnections: 2, maxRequests: 2 });
+  port.moveUp();
+  t.same(fifth.seen, ['refused'], 'a connection is there by now, and too many requests are under way');
+});
+
+t.test('each port counts for itself, under its own limits or those of all others', async (t) => {
+  const memory = createInboundPoolMemory();
+  memory.adopt({ ports: new Map([[80, limits({ maxRequests: 2 })]]), others: limits({ maxRequests: 1 }) });
+  t.equal(memory.of(80).enter(undefined), 'admitted');
+  t.equal(memory.of(80).enter(undefined), 'admitted');
+  t.equal(memory.of(80).enter(undefined), 'full');
+  t.equal(memory.of(81).enter(undefined), 'admitted');
+  t.equal(memory.of(81).enter(undefined), 'full');
+  t.equal(memory.of(82).enter(undefined), 'admitted');
+  memory.adopt({ ports: new Map([[80, limits({ maxRequests: 3 })]]) });
+  t.equal(memory.of(80).enter(undefined), 'admitted', 'what is under way goes on to count');
+  t.equal(memory.of(80).enter(undefined), 'full');
+  t.equal(memory.of(81).enter(undefined), 'admitted', 'no limit any more');
+});
+
+/** A server that answers when the test says so. */
+async function server(t: Test, pool: Partial<InboundPool>) {
+  const store = new AsyncLocalStorage<string>();
+  const policy = { pools: { ports: new Map(), others: limits(pool) } };
+  const { metrics, pipeline, use } = testPipeline(inboundSnapshot(policy));
+  const inside = new Map<string, ServerResponse>();
+  const seen: string[] = [];
+  const own = createServer((incoming, outgoing) => {
+    const path = incoming.url ?? '';
+    store.run(path, () =>
+      pipeline.handle(incoming, outgoing, () => {
+        seen.push(`${path} in ${store.getStore()}`);
+        inside.set(path, outgoing);
+      }),
+    );
+  }).listen(0, '127.0.0.1');
+  await once(own, 'listening');
+  const dispatcher = new Agent({ connections: 100 });
+  t.teardown(async () => {
+    for (const each of inside.values()) each.end();
+    await dispatcher.destroy();
+    own.closeAllConnections();
+    own.close();
+    pipeline.close();
+  });
+  const origin = `http://127.0.0.1:${(own.address() as AddressInfo).port}`;
+  let arrived = 0;
+  own.on('request', () => arrived++);
+  const call = async (path: string, signal?: AbortSignal) => {
+    const before = arrived;
+    const answer = request(`${origin}${path}`, { dispatcher, ...(signal === undefined ? {} : { signal }) });
+    answer.catch(() => {});
+    await until(() => arrived > before, path);
+    await turns(5);
+    return { answer };
+  };
+  return { call, inside, metrics, seen, use };
+}
+
+t.test('over sockets: 503 as of a connection pool that overflows; others wait for their turn', async (t) => {
+  const { call, inside, metrics, seen } = await server(t, { maxConnections: 1, maxPendingRequests: 1 });
+  await call('/1');
+  const { answer: second } = await call('/2');
+  const refused = await (await call('/3')).answer;
+  t.equal(refused.statusCode, 503);
+  t.match(refused.headers, { 'x-envoy-overloaded': 'true', 'x-inmesh-error': 'ERR_MESH_CONCURRENCY_LIMIT' });
+  await refused.body.dump();
+  t.same(seen, ['/1 in /1']);
+  inside.get('/1')?.end();
+  await until(() => seen.length === 2);
+  t.same(seen, ['/1 in /1', '/2 in /2'], 'each in its own asynchronous context');
+  inside.get('/2')?.end('two');
+  t.equal(await (await second).body.text(), 'two');
+  await until(() => metrics.snapshot().some(({ flags }) => flags['UO'] === 1));
+});
+
+t.test('a caller that does not wait any more leaves its place in the line', async (t) => {
+  const { call, inside, seen } = await server(t, { maxConnections: 1, maxPendingRequests: 1 });
+  await call('/1');
+  const patience = new AbortController();
+  const { answer: second } = await call('/2', patience.signal);
+  patience.abort();
+  await t.rejects(second);
+  let third: Awaited<ReturnType<typeof call>>['answer'] | undefined;
+  await until(() => inside.has('/1'));
+  // The server hears of it a moment later.
+  for (let i = 0; i < 50; i++) {
+    third = (await call('/3')).answer;
+    if ((await Promise.race([third, turns(5).then(() => undefined)])) === undefined) break;
+  }
+  inside.get('/1')?.end();
+  await until(() => seen.includes('/3 in /3'));
+  inside.get('/3')?.end('three');
+  t.equal(await (await third)?.body.text(), 'three');
+  t.notOk(seen.includes('/2 in /2'));
+});
+
+t.test('limits that come and go hold for the requests that come after', async (t) => {
+  const { call, inside, use } = await server(t, { maxRequests: 1 });
+  await call('/1');
+  t.equal((await (await call('/2')).answer).statusCode, 503);
+  use(inboundSnapshot());
+  await call('/3');
+  await until(() => inside.has('/3'));
+});
