@@ -65,25 +65,58 @@ t.test('a destination that comes or goes concerns only its own callers', async (
   t.ok(Math.abs(moved({ v1: 60, v2: 40 }, { v1: 60, v2: 40, v3: 25 }) - 0.2) < 0.005);
 });
 
-t.test('among three, a share that moves from one to another takes hardly anybody else along', async (t) => {
-  for (const [before, after] of [
-    [
-      { a: 80, b: 10, c: 10 },
-      { a: 70, b: 10, c: 20 },
-    ],
-    [
-      { a: 80, b: 10, c: 10 },
-      { a: 70, b: 20, c: 10 },
-    ],
-    [
-      { a: 50, b: 30, c: 20 },
-      { a: 40, b: 40, c: 20 },
-    ],
+t.test('where one grows or shrinks and the others keep their ratio, nobody else moves', async (t) => {
+  for (const [before, after, share] of [
+    [{ a: 80, b: 10, c: 10 }, { a: 64, b: 8, c: 28 }, 0.18],
+    [{ a: 50, b: 30, c: 20 }, { a: 25, b: 45, c: 30 }, 0.25],
+    [{ a: 60, b: 40, c: 0 }, { a: 54, b: 36, c: 10 }, 0.1],
   ] as const) {
-    const share = moved(before, after);
-    t.ok(share > 0.095 && share < 0.125, `${share} instead of 0.1`);
+    t.ok(Math.abs(moved(before, after) - share) < 0.005, `${JSON.stringify(after)}: ${moved(before, after)}`);
+    const [old, fresh] = [choice(before), choice(after)];
+    const one = before.a / before.b === after.a / after.b ? 'c' : 'a';
+    t.notOk(
+      users.some((request) => old(request) !== fresh(request) && old(request) !== one && fresh(request) !== one),
+      'two whose ratio stays exchange nobody',
+    );
   }
 });
+
+t.test('between two, exactly those move by whom one share grows', async (t) => {
+  for (const weight of [1, 5, 25, 50, 75, 99]) {
+    const [old, fresh] = [choice({ v1: 100 - weight, v2: weight }), choice({ v1: 99 - weight, v2: weight + 1 })];
+    t.notOk(
+      users.some((request) => old(request) === 'v2' && fresh(request) === 'v1'),
+      `${weight} %: nobody goes back`,
+    );
+    t.ok(Math.abs(moved({ v1: 100 - weight, v2: weight }, { v1: 99 - weight, v2: weight + 1 }) - 0.01) < 0.002);
+  }
+});
+
+t.test('a share that goes round three destinations moves four times itself, as it must', async (t) => {
+  const ring = [
+    { a: 50, b: 30, c: 20 },
+    { a: 50, b: 28, c: 22 },
+    { a: 48, b: 30, c: 22 },
+    { a: 50, b: 30, c: 20 },
+  ] as const;
+  let all = 0;
+  for (const [index, weights] of ring.slice(1).entries()) all += moved(ring[index] as (typeof ring)[0], weights);
+  t.ok(Math.abs(all - 0.08) < 0.005, `${all} instead of 4 × 0.02`);
+});
+
+t.test(
+  'among three, a share that moves from one to another takes those whose weight stays along in part',
+  async (t) => {
+    for (const [before, after, expected] of [
+      [{ a: 80, b: 10, c: 10 }, { a: 70, b: 10, c: 20 }, 0.109],
+      [{ a: 80, b: 10, c: 10 }, { a: 70, b: 20, c: 10 }, 0.109],
+      [{ a: 50, b: 30, c: 20 }, { a: 40, b: 40, c: 20 }, 0.119],
+    ] as const) {
+      const share = moved(before, after);
+      t.ok(Math.abs(share - expected) < 0.005, `${share} instead of ${expected}`);
+    }
+  },
+);
 
 t.test('order and ports of destinations do not matter', async (t) => {
   const reversed = createStickyChoice(byHeader, options({ v1: 70, v2: 30 }).reverse(), never);
