@@ -1,4 +1,5 @@
 import { discardBody } from './discard-body.ts';
+import { isStream, modernStream } from './old-stream.ts';
 
 /**
  * A body that can be read once, made one that can be read again: what was read is kept up to
@@ -130,6 +131,7 @@ const superseded = new Error('the body is read again from its beginning');
 function iteratorOf(source: object): AsyncIterator<unknown> | Iterator<unknown> {
   const iterable = source as Partial<AsyncIterable<unknown> & Iterable<unknown>>;
   const iterator = iterable[Symbol.asyncIterator]?.() ?? iterable[Symbol.iterator]?.();
+  if (iterator === undefined && isStream(source)) return modernStream(source)[Symbol.asyncIterator]();
   if (iterator === undefined) throw new TypeError('the body cannot be read: it is no iterable');
   return iterator;
 }

@@ -2,6 +2,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { stallMs } from '../lib/deadlines.ts';
 import type { TcpKeepalive } from '../model/cluster.ts';
 import { madeWith } from './connection-life.ts';
 import { checkServerNames } from './server-names.ts';
@@ -121,8 +122,14 @@ export function openConnection(
     const message = `connection to ${endpoint} was not ready within ${target.timeoutMs} ms`;
     settle(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cluster, endpoint }));
   };
-  // In a process that was busy the timer is noticed before the connection that was ready in time.
-  const cancelTimer = target.clock.after(target.timeoutMs, () => target.clock.afterIo(expire));
+  const { clock, timeoutMs } = target;
+  const dueAt = clock.now() + timeoutMs;
+  // In a process that was busy the timer is noticed before the connection that was ready in time. If it
+  // was busy for long, it has not answered the handshake either: that is no fault of the endpoint.
+  let cancelTimer = clock.after(timeoutMs, () => {
+    if (clock.now() - dueAt <= stallMs) clock.afterIo(expire);
+    else cancelTimer = clock.after(Math.min(timeoutMs, longestGraceMs), () => clock.afterIo(expire));
+  });
 
   // Errors after hand-over belong to undici, which adds its own listener; this one stays silent.
   socket.on('error', onError);
@@ -147,6 +154,9 @@ export function openConnection(
     });
   }
 }
+
+/** So long a handshake may still take that this process has held up itself. */
+const longestGraceMs = 1_000;
 
 /** What OpenSSL says of chains that end in none of the roots. */
 const unknownIssuer: ReadonlySet<string> = new Set([

@@ -1,5 +1,6 @@
 import { Readable, type Writable } from 'node:stream';
 import { errors, Response } from 'undici';
+import { isStream, modernStream } from '../lib/old-stream.ts';
 
 /** A request body in a form that can be written: whole, in pieces, or nothing. */
 export type WritableBody =
@@ -25,6 +26,8 @@ export function writableBody(body: unknown): WritableBody {
   }
   if (body instanceof ArrayBuffer) return { kind: 'whole', bytes: Buffer.from(body) };
   if (body instanceof Readable) return pieces(body);
+  if (isStream(body))
+    return pieces(Symbol.asyncIterator in body ? Readable.from(body, { objectMode: false }) : modernStream(body));
   const tag = (body as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
   if (tag === 'FormData') {
     // Each class of forms is known to its own Response only.

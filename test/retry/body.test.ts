@@ -1,9 +1,11 @@
-import { Readable } from 'node:stream';
+import { Readable, Stream } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { replayable } from '../../src/index.ts';
 import { defaultRetryPolicy, type RetryPolicy } from '../../src/model/route.ts';
 import { mayRepeatSent } from '../../src/retry/body.ts';
+import { http2Upstream } from '../support/http2-upstream.ts';
 import { modelMesh } from '../support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
 import { rawUpstream, refusingPort, upstream } from '../support/upstream.ts';
@@ -295,4 +297,80 @@ t.test('only policies that may repeat what was sent keep bodies', async (t) => {
   t.ok(mayRepeatSent(policy(['retriable-headers'], { retriableHeaders: [{ name: 'a', match: { kind: 'present' } }] })));
   for (const word of ['5xx', 'reset', 'refused-stream', 'unavailable'] as const)
     t.ok(mayRepeatSent(policy([word])), word);
+});
+
+/** As the package `form-data` makes them: a stream of old that has the name of a form. */
+class OldForm extends Stream {
+  readonly #chunks: string[];
+
+  constructor(chunks: readonly string[]) {
+    super();
+    this.#chunks = [...chunks];
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'FormData';
+  }
+
+  override pipe<T extends NodeJS.WritableStream>(destination: T): T {
+    super.pipe(destination as never);
+    this.resume();
+    return destination;
+  }
+
+  resume(): void {
+    setImmediate(() => {
+      for (const chunk of this.#chunks.splice(0)) this.emit('data', Buffer.from(chunk));
+      this.emit('end');
+    });
+  }
+
+  pause(): void {}
+
+  destroy(): void {
+    this.emit('close');
+  }
+}
+
+t.test('a stream of old is sent again whole or not at all, also one with the name of a form', async (t) => {
+  const one = await moody(t);
+  const bodies: string[] = [];
+  const two = await http2Upstream(t, async (stream) => {
+    bodies.push(await text(stream));
+    stream.respond({ ':status': bodies.length % 2 === 1 ? 503 : 200 });
+    stream.end(bodies.at(-1));
+  });
+  const shadow = await upstream(t);
+  for (const [name, port, seen, http2] of [
+    ['HTTP/1.1', one.port, one.bodies, undefined],
+    ['HTTP/2', two.port, bodies, 'always'],
+  ] as const) {
+    const changes = http2 === undefined ? {} : { http2 };
+    const a = cluster('a', [endpoint(port)], changes);
+    const copies = cluster('copies', [endpoint(shadow.port)]);
+    const retry = { ...defaultRetryPolicy, ...reset };
+    const mirrors = [{ cluster: copies.name, percent: 100 }];
+    const plain = await modelMesh(t, snapshot({ a: [route(a.name, { retry })] }, [a]));
+    const mirrored = await modelMesh(t, snapshot({ a: [route(a.name, { retry, mirrors })] }, [a, copies]));
+    for (const [kind, mesh] of [
+      ['alone', plain],
+      ['with a mirror', mirrored],
+    ] as const) {
+      seen.length = 0;
+      const small = new OldForm(['bo', 'dy']) as never;
+      const answer = await request('http://a/', { method: 'POST', body: small, dispatcher: mesh.dispatcher });
+      t.equal(await answer.body.text(), 'body', `${name}, ${kind}`);
+      t.equal(answer.statusCode, 200);
+      t.same(seen, ['body', 'body']);
+      seen.length = 0;
+      const long = new OldForm(Array.from({ length: 10 }, () => 'x'.repeat(10_000))) as never;
+      const refused = await request('http://a/', { method: 'POST', body: long, dispatcher: mesh.dispatcher });
+      await refused.body.dump();
+      t.equal(refused.statusCode, 503);
+      t.same(
+        seen.map(({ length }) => length),
+        [100_000],
+      );
+    }
+  }
 });

@@ -11,7 +11,7 @@ import t, { type Test } from 'tap';
 import { MeshError } from '../../src/errors.ts';
 import { meshTlsOptions } from '../../src/identity/tls-options.ts';
 import { peerOfSocket } from '../../src/identity/verify-peer.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { type ConnectionSecurity, type ConnectTarget, openConnection } from '../../src/transport/connector.ts';
 import { chaosProxy } from '../chaos/proxy.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
@@ -223,6 +223,38 @@ t.test('a handshake that stalls ends with the time to connect (EP-03)', async (t
   t.match(error, { code: 'ERR_MESH_CONNECT_FAILED', message: /within 1000 ms/ });
   await until(() => connections() === 0, 'the connection is given up');
   t.equal(clock.pending(), 0);
+});
+
+t.test('a process that was busy for long lets the handshakes go on that it has held up itself', async (t) => {
+  const clock = fakeClock();
+  let fire = (): void => {};
+  // Its timers fire when the test says so, however late that is.
+  const late: Clock = {
+    ...clock,
+    after(_, action) {
+      fire = action;
+      return () => {};
+    },
+  };
+  for (const [lateMs, passes] of [
+    [500, true],
+    [50, false],
+  ] as const) {
+    const { port } = await tlsServer(t);
+    const outcome = open(t, port, mutual(), { clock: late, timeoutMs: 300 });
+    clock.advance(300 + lateMs);
+    fire();
+    const { error } = await outcome;
+    t.equal(error?.code, passes ? undefined : 'ERR_MESH_CONNECT_FAILED', `${lateMs} ms late`);
+  }
+  // It is no reason to wait for ever.
+  const silent = await rawUpstream(t, (socket) => void socket.resume());
+  const outcome = open(t, silent.port, mutual(), { clock: late, timeoutMs: 300 });
+  clock.advance(5_000);
+  fire();
+  await until(() => silent.open() === 1);
+  fire();
+  t.equal((await outcome).error?.code, 'ERR_MESH_CONNECT_FAILED');
 });
 
 t.test('the timer ends with the connection', async (t) => {
