@@ -9,6 +9,10 @@ export interface TwoNetworks {
   loseRequests(): void;
   /** What the other side sends is lost. */
   loseAnswers(): void;
+  /** Of all packets, in both directions, so many are lost at random. */
+  losePackets(percent: number): void;
+  /** How many packets were lost that way, and how many there were. */
+  lost(): { readonly packets: number; readonly dropped: number };
   /** The cable is whole again. */
   heal(): void;
   /** Runs a command in the network of this process. */
@@ -42,6 +46,22 @@ export async function twoNetworks(owner: { teardown(end: () => unknown): void })
       void run('ip', 'neighbour', 'replace', there, 'lladdr', nobody, 'dev', 'near', 'nud', 'permanent'),
     loseAnswers: () =>
       void runThere('ip', 'neighbour', 'replace', here, 'lladdr', nobody, 'dev', 'far', 'nud', 'permanent'),
+    losePackets(percent) {
+      lose(run, 'near', percent);
+      lose(runThere, 'far', percent);
+    },
+    lost() {
+      const sides = [
+        run('tc', '-s', 'qdisc', 'show', 'dev', 'near'),
+        runThere('tc', '-s', 'qdisc', 'show', 'dev', 'far'),
+      ];
+      // The first line is that of all packets of a side.
+      const counts = sides.map(
+        (text) => /Sent \d+ bytes (\d+) pkt \(dropped (\d+)/.exec(text)?.slice(1).map(Number) ?? [],
+      );
+      const dropped = counts.reduce((sum, [, each = 0]) => sum + each, 0);
+      return { dropped, packets: dropped + counts.reduce((sum, [sent = 0]) => sum + sent, 0) };
+    },
     heal() {
       forget(run, there, 'near');
       forget(runThere, here, 'far');
@@ -51,15 +71,28 @@ export async function twoNetworks(owner: { teardown(end: () => unknown): void })
   };
 }
 
+/**
+ * A filter of the kernel draws a number for each packet that leaves, and sends those below `percent` into
+ * a queue that has no end: where there is neither `netem` nor `nft`, this is what drops at random.
+ */
+function lose(go: typeof run, device: string, percent: number): void {
+  const tc = (text: string): void => void go('tc', ...text.split(' '));
+  // Otherwise one packet of the kernel may be many on the wire.
+  go('ip', 'link', 'set', device, 'gso_max_segs', '1');
+  tc(`qdisc add dev ${device} root handle 1: htb default 10 r2q 1000`);
+  tc(`class add dev ${device} parent 1: classid 1:10 htb rate 10gbit`);
+  tc(`class add dev ${device} parent 1: classid 1:20 htb rate 10gbit`);
+  tc(`qdisc add dev ${device} parent 1:20 handle 20: blackhole`);
+  // Load a random number; modulo 100; match when it is below.
+  const program = `5,32 0 0 4294963256,148 0 0 100,53 1 0 ${percent},6 0 0 4294967295,6 0 0 0`;
+  const filter = `filter add dev ${device} parent 1: protocol all prio 1 bpf bytecode`;
+  go('tc', ...filter.split(' '), program, 'flowid', '1:20');
+}
+
 /** Runs a command; what it printed. */
 export function run(...command: readonly string[]): string {
   const [program = '', ...args] = command;
   const { error, status, stderr, stdout } = spawnSync(program, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${command.join(' ')}: ${error?.message ?? stderr}`);
   return stdout;
-}
-
-/** Is there such a program? */
-export function has(program: string): boolean {
-  return spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
 }

@@ -4,7 +4,7 @@ import type { CaseResult, ChaosCase } from './case.ts';
 import { Lab, round, type Size } from './lab.ts';
 
 /** Runs one case and says what was measured. It never throws. */
-export async function runCase(each: ChaosCase, size: Size): Promise<CaseResult> {
+export async function runCase(each: ChaosCase, size: Size, goalsBind = false): Promise<CaseResult> {
   const { id } = each;
   const none = { id, measures: [], seconds: 0 };
   if (each.pending !== undefined || each.run === undefined) {
@@ -12,7 +12,7 @@ export async function runCase(each: ChaosCase, size: Size): Promise<CaseResult> 
   }
   const missing = each.needs === undefined ? undefined : missingOnThisMachine(each.needs);
   if (missing !== undefined) return { ...none, status: 'skipped', reason: missing };
-  const lab = new Lab(size);
+  const lab = new Lab(size, goalsBind);
   const started = performance.now();
   const seconds = (): number => round((performance.now() - started) / 1_000);
   try {

@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net';
 import type { ChaosCase } from '../case.ts';
 import type { Lab } from '../lab.ts';
 import { load, pause, within } from '../load.ts';
+import { noRetries } from '../resources.ts';
 
 interface Http2Server {
   readonly port: number;
@@ -85,7 +86,7 @@ export const http2Cases: readonly ChaosCase[] = [
         session.goaway(constants.NGHTTP2_NO_ERROR, streams[4]?.id);
         for (const each of streams) each.emit('go');
       });
-      const mesh = await lab.mesh({ endpoints: [server.port], protocol: 'http2' });
+      const mesh = await lab.mesh({ endpoints: [server.port], protocol: 'http2', retries: noRetries });
       const tally = await load(mesh, { count: 10, concurrency: 10, ...post });
       lab.equal('visible failures of POST', tally.failures, 0);
       lab.equal('streams that were left out', left, 5);
@@ -193,6 +194,22 @@ export const http2Cases: readonly ChaosCase[] = [
       const tally = await loading;
       lab.equal(`failures of ${tally.calls}`, tally.failures, 0);
       lab.equal('worked on twice', twice(server), 0);
+
+      const shut = await http2Server(lab, (_, work) => work());
+      const limits = { tcp: { maxConnections: 1 }, http: { http1MaxPendingRequests: 20 } };
+      const policy = { connectionPool: limits };
+      const bounded = await lab.mesh({ endpoints: [shut.port], protocol: 'http2', retries: noRetries, policy });
+      await load(bounded, { count: 1 });
+      const change = (maxConcurrentStreams: number): Promise<void> =>
+        new Promise((resolve) => shut.sessions[0]?.settings({ maxConcurrentStreams }, () => resolve()));
+      await change(0);
+      const waiting = load(bounded, { count: 20, concurrency: 20, ...post });
+      await pause(50);
+      const more = await load(bounded, { count: 10, ...post });
+      lab.equal('calls beyond those that may wait', more.outcomes, { '503 ERR_MESH_OVERFLOW': 10 });
+      await change(100);
+      lab.equal('failures of those that waited', (await waiting).failures, 0);
+      lab.equal('connections, of which one is allowed', shut.sessions.length, 1);
     },
   },
 ];

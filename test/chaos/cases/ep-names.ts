@@ -1,6 +1,6 @@
 // Endpoints whose names change their minds.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { testClient } from '../../support/client.ts';
@@ -9,7 +9,7 @@ import type { ChaosCase } from '../case.ts';
 import { type DnsRecords, dnsServer } from '../dns-server.ts';
 import type { Lab } from '../lab.ts';
 import { load, loopDelays, pause, percentile, within } from '../load.ts';
-import { httpServer, type LabServer } from '../servers.ts';
+import { echo, httpServer, type LabServer } from '../servers.ts';
 
 const name = 'shop.example.com';
 
@@ -25,12 +25,16 @@ async function client(lab: Lab, port: number, records: DnsRecords) {
 }
 
 /** Servers at several addresses of loopback, all on one port. */
-async function servers(lab: Lab, count: number): Promise<readonly (LabServer & { readonly address: string })[]> {
-  const first = await httpServer(lab);
+async function servers(
+  lab: Lab,
+  count: number,
+  handler: RequestListener = echo,
+): Promise<readonly (LabServer & { readonly address: string })[]> {
+  const first = await httpServer(lab, handler);
   const made = [{ ...first, address: '127.0.0.1' }];
   for (let i = 2; i <= count; i++) {
     const address = `127.0.0.${i}`;
-    made.push({ ...(await httpServer(lab, undefined, { host: address, port: first.port })), address });
+    made.push({ ...(await httpServer(lab, handler, { host: address, port: first.port })), address });
   }
   return made;
 }
@@ -41,16 +45,27 @@ export const nameCases: readonly ChaosCase[] = [
     fault: 'the addresses of a name change',
     expected: 'the new ones are used within the time to live and a second; calls under way end well',
     async run(lab) {
-      const [old, next] = await servers(lab, 2);
+      const held: ServerResponse[] = [];
+      const [old, next] = await servers(lab, 2, (incoming, outgoing) => {
+        if (incoming.url === '/slow') held.push(outgoing);
+        else echo(incoming, outgoing);
+      });
       if (old === undefined || next === undefined) return;
       const mesh = await client(lab, old.port, { addresses: [old.address], ttlSeconds: 1 });
       let over = false;
       const loading = load(mesh, { count: 1e9, pauseMs: 2, enough: () => over });
       await pause(1_500);
+      // Under way when the address goes, and long afterwards.
+      const slow = load(mesh, { count: 5, concurrency: 5, path: '/slow' });
+      await within(5_000, () => held.length === 5);
       mesh.dns.set({ addresses: [next.address], ttlSeconds: 1 });
       const changed = performance.now();
       await within(10_000, () => next.seen.heads > 0);
       lab.time('first call at the new address after', performance.now() - changed, 2_000, 6_000);
+      await pause(300);
+      lab.equal('connections to the old address, with a call each', old.open(), 5);
+      for (const outgoing of held) outgoing.end('at last');
+      lab.equal('failures of calls that were under way', (await slow).failures, 0);
       const left = await within(5_000, () => old.open() === 0);
       await pause(300);
       over = true;

@@ -54,6 +54,10 @@ export const linkCases: readonly ChaosCase[] = [
       const share = Math.max(0, tally.failures - (tally.calls < 1_000 ? 1 : 0)) / tally.calls;
       lab.check(share < 0.001, `visible failures: ${tally.failures} of ${tally.calls} (less than 0.1 %)`);
       lab.check(resets > tally.calls / 10, `connections reset: ${resets}`);
+      const { made, overflow } = mesh.stats().clusters[0]?.retries ?? { made: 0, overflow: 0 };
+      // Each reset asks for a retry: a fifth of all tries.
+      lab.check(made > 0 && made <= 0.3 * tally.calls, `retries: ${made} for ${tally.calls} calls (at most 30 %)`);
+      lab.equal('calls that the budget left without a retry are those that failed', overflow, tally.failures);
     },
   },
   {

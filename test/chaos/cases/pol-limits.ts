@@ -52,7 +52,20 @@ export const limitCases: readonly ChaosCase[] = [
       lab.equal('refused by the limit', refused.outcomes, { '503 ERR_MESH_OVERFLOW': 100 });
       for (const stop of stops) stop.abort();
       lab.equal('stopped by the application', await Promise.all(stopped), Array(5).fill('AbortError'));
-      for (const mesh of [faulty, limited]) {
+      const nobody = {
+        apiVersion: 'inmesh.dev/v1',
+        kind: 'EgressPolicy',
+        metadata: { name: 'nothing', namespace: 'shop' },
+        spec: {},
+      };
+      const denied = await lab.mesh({ endpoints: [server.port], retries: noRetries, policy, more: [breaker, nobody] });
+      const refusals = await load(denied, { count: 100 });
+      lab.equal(
+        'denied by policy',
+        Object.keys(refusals.outcomes).map((each) => each.slice(0, 3)),
+        ['403'],
+      );
+      for (const mesh of [faulty, limited, denied]) {
         const { breakers, endpoints } = mesh.stats();
         lab.equal('ejections', endpoints.filter(({ ejections, healthy }) => ejections > 0 || !healthy).length, 0);
         lab.equal('breakers that are not closed', breakers.filter(({ state }) => state !== 'closed').length, 0);
@@ -127,7 +140,13 @@ async function overflow(lab: Lab, kind: 'requests' | 'pending', limit: number): 
   const more = await load(mesh, { count: 50, concurrency: 10 });
   lab.equal('one more, 50 times', more.outcomes, { '503 ERR_MESH_OVERFLOW': 50 });
   lab.time('turned away after, p99', percentile(more.latencies, 0.99), 10, 1_000);
-  lab.note(`heap for each call that is held: ${perCall.toFixed(1)} KiB`);
+  lab.atMost('heap for each call that is held', perCall, 200, ' KiB');
+  globalThis.gc?.();
+  const held2 = process.memoryUsage().heapUsed;
+  const turned = await load(mesh, { count: lab.count(20_000, 5_000, 500), concurrency: 10 });
+  globalThis.gc?.();
+  lab.equal('turned away later', turned.outcomes['503 ERR_MESH_OVERFLOW'], turned.calls);
+  lab.atMost('growth of the heap by those', (process.memoryUsage().heapUsed - held2) / 2 ** 20, 60, ' MiB');
   release();
   lab.equal('failures among those that were admitted', (await held).failures + ((await first)?.failures ?? 0), 0);
   lab.equal('requests at the server', server.seen.heads, limit + (first === undefined ? 0 : 1));

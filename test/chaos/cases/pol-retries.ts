@@ -124,6 +124,28 @@ export const retryCases: readonly ChaosCase[] = [
       lab.equal('requests at the server', streams, calls);
       lab.equal('whole bodies', server.seen.whole, 0);
       lab.equal('answers', outcomes, { 503: calls });
+      let whole = server.seen.whole;
+      let streams2 = heads([server]);
+      const fetched: Record<string, number> = {};
+      for (let i = 0; i < calls; i++) {
+        let left = 64;
+        const body = new ReadableStream({
+          pull(controller) {
+            if (left-- > 0) controller.enqueue(Buffer.alloc(16_384, 'x'));
+            else controller.close();
+          },
+        });
+        const init = { method: 'PUT', body, duplex: 'half' } as RequestInit;
+        const { status } = await mesh.fetch('http://shop/', init);
+        fetched[status] = (fetched[status] ?? 0) + 1;
+      }
+      whole = server.seen.whole - whole;
+      streams2 = heads([server]) - streams2;
+      lab.equal(
+        'with fetch and a ReadableStream: requests, whole bodies, answers',
+        [streams2, whole, fetched],
+        [calls, 0, { 503: calls }],
+      );
       const text = 'y'.repeat(40_000);
       for (const proxy of proxies)
         proxy.use((connection) =>

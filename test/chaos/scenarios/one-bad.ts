@@ -17,6 +17,18 @@ const ways: Readonly<Record<string, (lab: Lab) => Promise<number>>> = {
   'answers 500': async (lab) => (await httpServer(lab, answer(500))).port,
   'breaks off before the headers': async (lab) =>
     (await rawServer(lab, (socket) => void socket.once('data', () => socket.resetAndDestroy()))).port,
+  'ends what it accepts': async (lab) => (await lab.proxy(1, { kind: 'close' })).port,
+  'speaks something else': async (lab) =>
+    (await rawServer(lab, (socket) => void socket.once('data', () => socket.end('SSH-2.0-OpenSSH_9.9\r\n')))).port,
+  'stops in the middle of the head': async (lab) =>
+    (await rawServer(lab, (socket) => void socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-len'))))
+      .port,
+  'breaks off in the middle of the head': async (lab) =>
+    (await rawServer(lab, (socket) => void socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-len'))))
+      .port,
+  'says 103 and nothing else': async (lab) =>
+    (await rawServer(lab, (socket) => void socket.on('data', () => socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'))))
+      .port,
   'is slow': async (lab) =>
     (await httpServer(lab, (incoming, outgoing) => void setTimeout(() => echo(incoming, outgoing), 3_000))).port,
 };
