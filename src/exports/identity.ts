@@ -1,6 +1,7 @@
 import '../lib/require-node.ts';
 
 export { MeshError } from '../errors.ts';
+export { readBoundedFile } from '../identity/bounded-file.ts';
 export { type CaSourceOptions, caSource } from '../identity/ca-source.ts';
 export {
   type CertificateFacts,

@@ -1,5 +1,4 @@
-import { open } from 'node:fs/promises';
-import { MeshError, readPemCertificates } from 'inmesh/identity';
+import { MeshError, readBoundedFile, readPemCertificates } from 'inmesh/identity';
 
 /** Largest file that is read. */
 const maxBytes = 1_048_576;
@@ -48,20 +47,7 @@ export function subjectOf(token: string): { readonly namespace: string; readonly
 
 async function readText(path: string, what: string): Promise<string> {
   try {
-    const file = await open(path, 'r');
-    try {
-      const bytes = Buffer.alloc(65_536);
-      let text = '';
-      for (let position = 0; position <= maxBytes; ) {
-        const { bytesRead } = await file.read(bytes, 0, bytes.length, position);
-        if (bytesRead === 0) return text;
-        text += bytes.toString('latin1', 0, bytesRead);
-        position += bytesRead;
-      }
-      throw new Error(`larger than ${maxBytes} bytes`);
-    } finally {
-      await file.close();
-    }
+    return await readBoundedFile(path, maxBytes);
   } catch (cause) {
     throw new FileTrouble(`${what} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }

@@ -1,5 +1,4 @@
 import { createPrivateKey } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import {
   type Credentials,
   checkCredentials,
@@ -8,6 +7,7 @@ import {
   MeshError,
   parseSpiffeBundleMap,
   parseSpiffeId,
+  readBoundedFile,
   readPemCertificates,
   verifyPeer,
   withoutRoots,
@@ -147,22 +147,14 @@ function privateKey(pem: string, name: string): ReturnType<typeof createPrivateK
 
 async function textOf(source: DataSource, name: string, field: string): Promise<string> {
   if (source.kind === 'environment') throw problem(name, `${field}.environment_variable is not supported`);
-  if (source.kind === 'file') return readBounded(source.path, name, field);
+  if (source.kind === 'file') return readFile(source.path, name, field);
   if (source.bytes.length > maxBytes) throw problem(name, `${field} is larger than ${maxBytes} bytes`);
   return Buffer.from(source.bytes).toString('utf8');
 }
 
-async function readBounded(path: string, name: string, field: string): Promise<string> {
+async function readFile(path: string, name: string, field: string): Promise<string> {
   try {
-    const file = await open(path, 'r');
-    try {
-      const bytes = Buffer.alloc(maxBytes + 1);
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-      if (bytesRead > maxBytes) throw new Error(`larger than ${maxBytes} bytes`);
-      return bytes.toString('utf8', 0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    return await readBoundedFile(path, maxBytes);
   } catch (cause) {
     throw problem(name, `${field}.filename cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }

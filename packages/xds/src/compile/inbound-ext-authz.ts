@@ -2,8 +2,8 @@ import type { CheckedBody, ExternalAuthorizer, GrpcChecks, HttpChecks, Provenanc
 import type { ExtAuthz, ExtAuthzHttpService } from '../proto/envoy/ext-authz.ts';
 import { statusCodes } from '../proto/envoy/http-status.ts';
 import type { ListStringMatcher } from '../proto/envoy/value-matchers.ts';
-import { textMatch } from './inbound-matchers.ts';
 import { below, cannot, type Place, wrong } from './inbound-unpack.ts';
+import { stringMatchOf } from './string-matchers.ts';
 
 /** What only says how something is told of. */
 export const harmlessExtAuthz: readonly string[] = [
@@ -82,7 +82,7 @@ function httpChecks(service: ExtAuthzHttpService, { allowed_headers }: ExtAuthz,
     if (response?.[field] !== undefined) throw cannot(place, `authorization_response.${field}`, 'cannot be done here');
   }
   const names = (list: ListStringMatcher | undefined, field: string): readonly StringMatch[] =>
-    (list?.patterns ?? []).map((each, i) => lowerCase(textMatch(each, below(place, `${field}.patterns[${i}]`))));
+    (list?.patterns ?? []).map((each, i) => lowerCase(stringMatchOf(each, `${place.path}.${field}.patterns[${i}]`)));
   return {
     kind: 'http',
     pathPrefix,

@@ -1,56 +1,16 @@
 import { isIP } from 'node:net';
-import {
-  compileStringMatch,
-  type IpBlock,
-  type RbacHeaderMatch,
-  type RbacValueMatch,
-  type StringMatch,
-} from 'inmesh/model';
+import type { IpBlock, RbacHeaderMatch, RbacValueMatch, StringMatch } from 'inmesh/model';
 import type { CidrRange } from '../proto/envoy/address.ts';
 import type { StringMatcher } from '../proto/envoy/matchers.ts';
 import type { HeaderMatcher } from '../proto/envoy/route-match.ts';
 import type { ValueMatcher } from '../proto/envoy/value-matchers.ts';
 import { below, cannot, type Place, wrong } from './inbound-unpack.ts';
-import { containing, quote } from './outbound-matchers.ts';
+import { headerTextOf, stringMatchOf } from './string-matchers.ts';
 
-/** Envoy's `StringMatcher` in the words of the model; what has none there becomes a regular expression. */
-export function textMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
-  const { contains, exact, ignore_case: anyCase, prefix, safe_regex: regex, suffix } = matcher ?? {};
-  if (regex !== undefined) return checked(regex.regex, below(place, 'safe_regex.regex'));
-  if (exact !== undefined) return anyCase ? folded(quote(exact)) : { kind: 'exact', value: exact };
-  if (prefix !== undefined) {
-    if (prefix === '') throw wrong(place, 'prefix', 'expected some characters');
-    return anyCase ? folded(`${quote(prefix)}.*`) : { kind: 'prefix', value: prefix };
-  }
-  if (suffix !== undefined) {
-    if (suffix === '') throw wrong(place, 'suffix', 'expected some characters');
-    return anyCase ? folded(`.*${quote(suffix)}`) : { kind: 'suffix', value: suffix };
-  }
-  if (contains !== undefined && contains !== '') {
-    return containing(contains, anyCase);
-  }
-  throw cannot(place, '', 'expected one of exact, prefix, suffix, safe_regex and contains');
-}
-
-/** As {@link textMatch}, for what is absent where it is empty: there `.+` is whatever is there. */
-export function filledTextMatch(matcher: StringMatcher | undefined, place: Place): StringMatch {
-  const match = textMatch(matcher, place);
+/** A text of something that is absent where it is empty: there `.+` is whatever is there. */
+export function filledTextMatch(matcher: StringMatcher | undefined, { path }: Place): StringMatch {
+  const match = stringMatchOf(matcher, path);
   return match.kind === 'regex' && match.value === '.+' ? { kind: 'present' } : match;
-}
-
-function folded(value: string): StringMatch {
-  return { kind: 'regex', value: `(?is)${value}` };
-}
-
-function checked(regex: string, place: Place): StringMatch {
-  const match: StringMatch = { kind: 'regex', value: regex };
-  try {
-    compileStringMatch(match);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw wrong(place, '', `expected a regular expression of RE2: ${why}`, regex);
-  }
-  return match;
 }
 
 /**
@@ -82,19 +42,9 @@ function valueMatch(
   matcher: HeaderMatcher,
   place: Place,
 ): Pick<RbacHeaderMatch, 'match'> & { readonly turned: boolean } {
-  const { contains_match, exact_match, prefix_match, present_match, range_match, safe_regex_match, suffix_match } =
-    matcher;
-  const text = { contains: undefined, exact: undefined, prefix: undefined, suffix: undefined, safe_regex: undefined };
-  const as = (given: Partial<StringMatcher>, field: string) => ({
-    match: textMatch({ ...text, ignore_case: false, ...given }, below(place, field)),
-    turned: false,
-  });
-  if (matcher.string_match !== undefined) return as(matcher.string_match, 'string_match');
-  if (exact_match !== undefined) return as({ exact: exact_match }, 'exact_match');
-  if (safe_regex_match !== undefined) return as({ safe_regex: safe_regex_match }, 'safe_regex_match');
-  if (prefix_match !== undefined) return as({ prefix: prefix_match }, 'prefix_match');
-  if (suffix_match !== undefined) return as({ suffix: suffix_match }, 'suffix_match');
-  if (contains_match !== undefined) return as({ contains: contains_match }, 'contains_match');
+  const { present_match, range_match } = matcher;
+  const text = headerTextOf(matcher, place.path);
+  if (text !== undefined) return { match: text, turned: false };
   if (range_match !== undefined) {
     return { match: { kind: 'range', from: range_match.start, below: range_match.end }, turned: false };
   }

@@ -3,9 +3,10 @@ import type { StringMatcher } from '../proto/envoy/matchers.ts';
 import type { Permission, Principal, Rbac } from '../proto/envoy/rbac.ts';
 import { uriTemplateMatchConfigSchema } from '../proto/envoy/route-match.ts';
 import type { FilterStateMatcher, MetadataMatcher, PathMatcher } from '../proto/envoy/value-matchers.ts';
-import { filledTextMatch, headerMatch, ipBlock, textMatch, valueMatcher } from './inbound-matchers.ts';
+import { filledTextMatch, headerMatch, ipBlock, valueMatcher } from './inbound-matchers.ts';
 import { requestPrincipal } from './inbound-request-principal.ts';
 import { below, cannot, type Place, unpackFilter, wrong } from './inbound-unpack.ts';
+import { stringMatchOf } from './string-matchers.ts';
 
 /** What a filter says, and what is there to be matched. */
 export interface RbacContext {
@@ -138,7 +139,7 @@ function header(given: Pick<Permission, 'header'>, context: RbacContext, place: 
   if (read.name === ':authority' && read.invert !== true && read.absentIsEmpty !== true) {
     if (read.match.kind === 'present') return { kind: 'host', match: read.match };
     if (matcher?.ignore_case === true && matcher.safe_regex === undefined && matcher.contains === undefined) {
-      return { kind: 'host', match: textMatch({ ...matcher, ignore_case: false }, below(at, 'string_match')) };
+      return { kind: 'host', match: stringMatchOf({ ...matcher, ignore_case: false }, below(at, 'string_match').path) };
     }
   }
   return read;

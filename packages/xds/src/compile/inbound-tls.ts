@@ -2,8 +2,8 @@ import type { StringMatch } from 'inmesh/model';
 import type { TransportSocket } from '../proto/envoy/base.ts';
 import { type CommonTlsContext, downstreamTlsContextSchema } from '../proto/envoy/tls-context.ts';
 import type { CertificateValidationContext } from '../proto/envoy/tls-validation.ts';
-import { textMatch } from './inbound-matchers.ts';
 import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
+import { stringMatchOf } from './string-matchers.ts';
 
 /** What a filter chain demands of the connection. */
 export interface ChainTls {
@@ -159,8 +159,10 @@ function checkedNames(
     }
   }
   const all = [
-    ...typed.map(({ matcher }, i) => textMatch(matcher, below(place, `match_typed_subject_alt_names[${i}].matcher`))),
-    ...names.map((matcher, i) => textMatch(matcher, below(place, `match_subject_alt_names[${i}]`))),
+    ...typed.map(({ matcher }, i) =>
+      stringMatchOf(matcher, `${place.path}.match_typed_subject_alt_names[${i}].matcher`),
+    ),
+    ...names.map((matcher, i) => stringMatchOf(matcher, `${place.path}.match_subject_alt_names[${i}]`)),
   ];
   if (all.length === 0) place.note('match_typed_subject_alt_names');
   return all;

@@ -9,8 +9,9 @@ import {
 import { bool } from '../proto/kinds.ts';
 import { type Schema, schema, single } from '../proto/schema.ts';
 import { ResourceError } from '../resources.ts';
-import { percentOf, stringMatchOf } from './outbound-matchers.ts';
+import { percentOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
+import { stringMatchOf } from './string-matchers.ts';
 import { unpackAt } from './unpack.ts';
 
 /** What filters do for a route. */

@@ -1,18 +1,6 @@
-import { compileStringMatch, type StringMatch } from 'inmesh/model';
-import type { RegexMatcher, StringMatcher } from '../proto/envoy/matchers.ts';
+import type { StringMatch } from 'inmesh/model';
 import type { FractionalPercent } from '../proto/envoy/ranges.ts';
 import { ResourceError } from '../resources.ts';
-
-/** Envoy's `StringMatcher` in the words of the model; what has no word there becomes a regular expression. */
-export function stringMatchOf(matcher: StringMatcher | undefined, path: string): StringMatch {
-  const { contains, exact, ignore_case: ignoreCase, prefix, safe_regex: regex, suffix } = matcher ?? {};
-  if (regex !== undefined) return regexOf(regex, `${path}.safe_regex`);
-  if (exact !== undefined) return ignoreCase ? anyCase(quote(exact)) : { kind: 'exact', value: exact };
-  if (prefix !== undefined) return ignoreCase ? anyCase(`${quote(prefix)}.*`) : { kind: 'prefix', value: prefix };
-  if (suffix !== undefined) return ignoreCase ? anyCase(`.*${quote(suffix)}`) : { kind: 'suffix', value: suffix };
-  if (contains !== undefined) return containing(contains, ignoreCase);
-  throw new ResourceError(path, 'needs one of exact, prefix, suffix, safe_regex and contains');
-}
 
 /** A text that becomes part of a path or a header. @throws ResourceError for one that would end it, as in Envoy */
 export function lineOf<T extends string | undefined>(text: T, path: string): T {
@@ -20,33 +8,6 @@ export function lineOf<T extends string | undefined>(text: T, path: string): T {
     throw new ResourceError(path, 'must not have line breaks', { value: text });
   }
   return text;
-}
-
-/** A text in which another is. */
-export function containing(text: string, ignoreCase = false): StringMatch {
-  const value = `.*${quote(text)}.*`;
-  return ignoreCase ? anyCase(value) : { kind: 'regex', value: `(?s)${value}` };
-}
-
-function anyCase(value: string): StringMatch {
-  return { kind: 'regex', value: `(?is)${value}` };
-}
-
-/** @throws ResourceError for one that is no regular expression of RE2, or too long */
-export function regexOf({ regex }: RegexMatcher, path: string): StringMatch {
-  const match: StringMatch = { kind: 'regex', value: regex };
-  try {
-    compileStringMatch(match);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new ResourceError(`${path}.regex`, `expected a regular expression of RE2: ${message}`, { value: regex });
-  }
-  return match;
-}
-
-/** A text as a regular expression that matches it and nothing else. */
-export function quote(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 }
 
 const denominators: Readonly<Record<string, number>> = { HUNDRED: 1, TEN_THOUSAND: 100, MILLION: 10_000 };

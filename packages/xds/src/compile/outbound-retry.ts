@@ -4,8 +4,8 @@ import type { RetryPolicy as Message } from '../proto/envoy/retry-policy.ts';
 import type { HedgePolicy as HedgeMessage } from '../proto/envoy/route-action.ts';
 import type { HeaderMatcher } from '../proto/envoy/route-match.ts';
 import { ResourceError } from '../resources.ts';
-import { containing, regexOf, stringMatchOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
+import { headerTextOf } from './string-matchers.ts';
 
 /** What Envoy's `RetryPolicy` says, and what of it belongs to the route. */
 export interface ReadRetry {
@@ -15,10 +15,7 @@ export interface ReadRetry {
 
 const defaultBackoffMs = 25;
 
-/**
- * @param sticky the route has a hash policy: its endpoint is the right one again, and istiod leaves
- * out the predicate that passes over it
- */
+/** @param sticky the route has a hash policy */
 export function retryOf(message: Message | undefined, sticky: boolean, path: string, remarks: Remarks): ReadRetry {
   if (message === undefined) return {};
   const attempts = message.num_retries ?? 1;
@@ -102,17 +99,7 @@ function conditionsOf(text: string): { readonly retryOn: readonly RetryOn[]; rea
 function headerMatch(matcher: HeaderMatcher, path: string): HeaderMatch | undefined {
   const name = matcher.name.toLowerCase();
   if (matcher.invert_match || matcher.present_match === false || matcher.range_match !== undefined) return undefined;
-  if (matcher.string_match !== undefined) {
-    return { name, match: stringMatchOf(matcher.string_match, `${path}.string_match`) };
-  }
-  if (matcher.exact_match !== undefined) return { name, match: { kind: 'exact', value: matcher.exact_match } };
-  if (matcher.prefix_match !== undefined) return { name, match: { kind: 'prefix', value: matcher.prefix_match } };
-  if (matcher.suffix_match !== undefined) return { name, match: { kind: 'suffix', value: matcher.suffix_match } };
-  if (matcher.contains_match !== undefined) return { name, match: containing(matcher.contains_match) };
-  if (matcher.safe_regex_match !== undefined) {
-    return { name, match: regexOf(matcher.safe_regex_match, `${path}.safe_regex_match`) };
-  }
-  return { name, match: { kind: 'present' } };
+  return { name, match: headerTextOf(matcher, path) ?? { kind: 'present' } };
 }
 
 export function hedgeOf(message: HedgeMessage | undefined, retry: RetryPolicy | undefined): HedgePolicy | undefined {

@@ -3,9 +3,10 @@ import type { RegexMatchAndSubstitute } from '../proto/envoy/matchers.ts';
 import type { RouteAction } from '../proto/envoy/route-action.ts';
 import { uriTemplateRewriteConfigSchema } from '../proto/envoy/route-match.ts';
 import { ResourceError } from '../resources.ts';
-import { lineOf, regexOf } from './outbound-matchers.ts';
+import { lineOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 import { type PathTemplate, templateSubstitution } from './path-template.ts';
+import { regexOf } from './string-matchers.ts';
 import { unpackAt } from './unpack.ts';
 
 export function regexRewriteOf({ pattern, substitution }: RegexMatchAndSubstitute, path: string): RegexRewrite {

@@ -3,9 +3,10 @@ import { typeOf } from '../proto/any.ts';
 import type { HeaderMatcher, RouteMatch as Message, QueryParameterMatcher } from '../proto/envoy/route-match.ts';
 import { uriTemplateMatchConfigSchema } from '../proto/envoy/route-match.ts';
 import { ResourceError } from '../resources.ts';
-import { containing, percentOf, rangeMatch, regexOf, stringMatchOf } from './outbound-matchers.ts';
+import { percentOf, rangeMatch } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 import { type PathTemplate, pathTemplate } from './path-template.ts';
+import { headerTextOf, regexOf, stringMatchOf } from './string-matchers.ts';
 import { unpackAt } from './unpack.ts';
 
 /** Requests that a route takes. */
@@ -158,12 +159,8 @@ function headerAlternatives(matcher: HeaderMatcher, path: string): readonly Alte
 
 /** Nothing: no value at all matches. */
 function valueMatch(matcher: HeaderMatcher, path: string): StringMatch | 'present' | undefined {
-  if (matcher.string_match !== undefined) return stringMatchOf(matcher.string_match, `${path}.string_match`);
-  if (matcher.exact_match !== undefined) return { kind: 'exact', value: matcher.exact_match };
-  if (matcher.prefix_match !== undefined) return { kind: 'prefix', value: matcher.prefix_match };
-  if (matcher.suffix_match !== undefined) return { kind: 'suffix', value: matcher.suffix_match };
-  if (matcher.contains_match !== undefined) return containing(matcher.contains_match);
-  if (matcher.safe_regex_match !== undefined) return regexOf(matcher.safe_regex_match, `${path}.safe_regex_match`);
+  const text = headerTextOf(matcher, path);
+  if (text !== undefined) return text;
   if (matcher.range_match !== undefined) {
     return rangeMatch(matcher.range_match.start, matcher.range_match.end, `${path}.range_match`);
   }

@@ -1,5 +1,6 @@
 import { ResourceError } from '../resources.ts';
-import { lineOf, quote } from './outbound-matchers.ts';
+import { lineOf } from './outbound-matchers.ts';
+import { quote } from './string-matchers.ts';
 
 /** A path with variables as a regular expression whose groups are the variables, in order. */
 export interface PathTemplate {

@@ -1,9 +1,8 @@
-import { open } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { createSecureContext, type PeerCertificate, rootCertificates, checkServerIdentity as tlsCheck } from 'node:tls';
 import { type ChannelCredentials, credentials } from '@grpc/grpc-js';
 import type { SourceCredentials as Credentials } from 'inmesh/config';
-import { MeshError, meshCiphers, parseSpiffeId, readPemCertificates } from 'inmesh/identity';
+import { MeshError, meshCiphers, parseSpiffeId, readBoundedFile, readPemCertificates } from 'inmesh/identity';
 import { hostOf, type XdsServer, type XdsTls } from '../setup/server.ts';
 
 /** Largest file with a token or certificates. */
@@ -73,15 +72,7 @@ async function readToken(path: string): Promise<string> {
 
 async function readText(path: string, what: string): Promise<string> {
   try {
-    const file = await open(path, 'r');
-    try {
-      const bytes = Buffer.alloc(maxBytes + 1);
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-      if (bytesRead > maxBytes) throw new Error(`larger than ${maxBytes} bytes`);
-      return bytes.toString('latin1', 0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    return await readBoundedFile(path, maxBytes);
   } catch (cause) {
     throw trouble(`${what} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
   }

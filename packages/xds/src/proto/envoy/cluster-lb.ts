@@ -1,11 +1,16 @@
-import { bool, duration, enumOf, message, uint32, uint64, wrapped } from '../kinds.ts';
+import { bool, enumOf, message, uint32, uint64, wrapped } from '../kinds.ts';
 import { repeated, type Schema, schema, single } from '../schema.ts';
+import { type TypedExtensionConfig, typedExtensionConfigSchema } from './base.ts';
 import {
-  type RuntimeDouble,
-  runtimeDoubleSchema,
-  type TypedExtensionConfig,
-  typedExtensionConfigSchema,
-} from './base.ts';
+  type ConsistentHashingLbConfig,
+  consistentHashing,
+  type LocalityWeightedLbConfig,
+  localityWeighted,
+  type SlowStartConfig,
+  slowStart,
+  type ZoneAwareLbConfig,
+  zoneAware,
+} from './lb-parts.ts';
 import { type Percent, percentSchema } from './ranges.ts';
 
 /** `envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction`. */
@@ -13,33 +18,13 @@ export type ClusterRingHashLbConfigHashFunction = 'XX_HASH' | 'MURMUR_HASH_2';
 
 const clusterRingHashLbConfigHashFunctionKind = enumOf('XX_HASH', 'MURMUR_HASH_2');
 
-/** `envoy.config.cluster.v3.Cluster.SlowStartConfig`. */
-export interface ClusterSlowStartConfig {
-  readonly slow_start_window: number | undefined;
-  readonly aggression: RuntimeDouble | undefined;
-  readonly min_weight_percent: Percent | undefined;
-}
-
-export const clusterSlowStartConfigSchema: Schema<ClusterSlowStartConfig> = schema<ClusterSlowStartConfig>(
+export const clusterSlowStartConfigSchema: Schema<SlowStartConfig> = slowStart(
   'envoy.config.cluster.v3.Cluster.SlowStartConfig',
-  {
-    fields: {
-      slow_start_window: single(1, duration),
-      aggression: single(
-        2,
-        message(() => runtimeDoubleSchema),
-      ),
-      min_weight_percent: single(
-        3,
-        message(() => percentSchema),
-      ),
-    },
-  },
 );
 
 /** `envoy.config.cluster.v3.Cluster.RoundRobinLbConfig`. */
 export interface RoundRobinLbConfig {
-  readonly slow_start_config: ClusterSlowStartConfig | undefined;
+  readonly slow_start_config: SlowStartConfig | undefined;
 }
 
 export const roundRobinLbConfigSchema: Schema<RoundRobinLbConfig> = schema<RoundRobinLbConfig>(
@@ -56,7 +41,7 @@ export const roundRobinLbConfigSchema: Schema<RoundRobinLbConfig> = schema<Round
 
 /** `envoy.config.cluster.v3.Cluster.LeastRequestLbConfig`. */
 export interface LeastRequestLbConfig {
-  readonly slow_start_config: ClusterSlowStartConfig | undefined;
+  readonly slow_start_config: SlowStartConfig | undefined;
 }
 
 export const leastRequestLbConfigSchema: Schema<LeastRequestLbConfig> = schema<LeastRequestLbConfig>(
@@ -124,10 +109,10 @@ export const originalDstLbConfigSchema: Schema<OriginalDstLbConfig> = schema<Ori
 /** `envoy.config.cluster.v3.Cluster.CommonLbConfig`. */
 export interface CommonLbConfig {
   readonly healthy_panic_threshold: Percent | undefined;
-  readonly zone_aware_lb_config: ClusterZoneAwareLbConfig | undefined;
-  readonly locality_weighted_lb_config: ClusterLocalityWeightedLbConfig | undefined;
+  readonly zone_aware_lb_config: ZoneAwareLbConfig | undefined;
+  readonly locality_weighted_lb_config: LocalityWeightedLbConfig | undefined;
   readonly ignore_new_hosts_until_first_hc: boolean;
-  readonly consistent_hashing_lb_config: ClusterConsistentHashingLbConfig | undefined;
+  readonly consistent_hashing_lb_config: ConsistentHashingLbConfig | undefined;
 }
 
 export const commonLbConfigSchema: Schema<CommonLbConfig> = schema<CommonLbConfig>(
@@ -157,46 +142,17 @@ export const commonLbConfigSchema: Schema<CommonLbConfig> = schema<CommonLbConfi
   },
 );
 
-/** `envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig`. */
-export interface ClusterZoneAwareLbConfig {
-  readonly routing_enabled: Percent | undefined;
-  readonly min_cluster_size: number | undefined;
-}
-
-export const clusterZoneAwareLbConfigSchema: Schema<ClusterZoneAwareLbConfig> = schema<ClusterZoneAwareLbConfig>(
+export const clusterZoneAwareLbConfigSchema: Schema<ZoneAwareLbConfig> = zoneAware(
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig',
-  {
-    fields: {
-      routing_enabled: single(
-        1,
-        message(() => percentSchema),
-      ),
-      min_cluster_size: single(2, wrapped(uint64)),
-    },
-    ignored: { 3: 'fail_traffic_on_panic' },
-  },
 );
 
-/** `envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig`: it says all by being there. */
-export type ClusterLocalityWeightedLbConfig = Readonly<Record<string, never>>;
+export const clusterLocalityWeightedLbConfigSchema: Schema<LocalityWeightedLbConfig> = localityWeighted(
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig',
+);
 
-export const clusterLocalityWeightedLbConfigSchema: Schema<ClusterLocalityWeightedLbConfig> =
-  schema<ClusterLocalityWeightedLbConfig>('envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig', {
-    fields: {},
-  });
-
-/** `envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig`. */
-export interface ClusterConsistentHashingLbConfig {
-  readonly hash_balance_factor: number | undefined;
-}
-
-export const clusterConsistentHashingLbConfigSchema: Schema<ClusterConsistentHashingLbConfig> =
-  schema<ClusterConsistentHashingLbConfig>('envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig', {
-    fields: {
-      hash_balance_factor: single(2, wrapped(uint32)),
-    },
-    ignored: { 1: 'use_hostname_for_hashing' },
-  });
+export const clusterConsistentHashingLbConfigSchema: Schema<ConsistentHashingLbConfig> = consistentHashing(
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig',
+);
 
 /** `envoy.config.cluster.v3.LoadBalancingPolicy`. */
 export interface LoadBalancingPolicy {

@@ -1,8 +1,16 @@
-import { duration, enumOf, message, uint32, uint64, wrapped } from '../kinds.ts';
+import { enumOf, message, uint64, wrapped } from '../kinds.ts';
 import { type Schema, schema, single } from '../schema.ts';
-import { type RuntimeDouble, runtimeDoubleSchema } from './base.ts';
 import { type LoadBalancingPolicy, loadBalancingPolicySchema } from './cluster-lb.ts';
-import { type Percent, percentSchema } from './ranges.ts';
+import {
+  type ConsistentHashingLbConfig,
+  consistentHashing,
+  type LocalityWeightedLbConfig,
+  localityWeighted,
+  type SlowStartConfig,
+  slowStart,
+  type ZoneAwareLbConfig,
+  zoneAware,
+} from './lb-parts.ts';
 
 /** `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction`. */
 export type RingHashHashFunction = 'DEFAULT_HASH' | 'XX_HASH' | 'MURMUR_HASH_2';
@@ -32,73 +40,20 @@ export const localityLbConfigSchema: Schema<LocalityLbConfig> = schema<LocalityL
   },
 );
 
-/** `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig`. */
-export interface ZoneAwareLbConfig {
-  readonly routing_enabled: Percent | undefined;
-  readonly min_cluster_size: number | undefined;
-}
-
-export const zoneAwareLbConfigSchema: Schema<ZoneAwareLbConfig> = schema<ZoneAwareLbConfig>(
+export const zoneAwareLbConfigSchema: Schema<ZoneAwareLbConfig> = zoneAware(
   'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig',
-  {
-    fields: {
-      routing_enabled: single(
-        1,
-        message(() => percentSchema),
-      ),
-      min_cluster_size: single(2, wrapped(uint64)),
-    },
-    ignored: { 3: 'fail_traffic_on_panic' },
-  },
 );
 
-/** `envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig`: it says all by being there. */
-export type LocalityWeightedLbConfig = Readonly<Record<string, never>>;
-
-export const localityWeightedLbConfigSchema: Schema<LocalityWeightedLbConfig> = schema<LocalityWeightedLbConfig>(
+export const localityWeightedLbConfigSchema: Schema<LocalityWeightedLbConfig> = localityWeighted(
   'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig',
-  {
-    fields: {},
-  },
 );
 
-/** `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`. */
-export interface SlowStartConfig {
-  readonly slow_start_window: number | undefined;
-  readonly aggression: RuntimeDouble | undefined;
-  readonly min_weight_percent: Percent | undefined;
-}
-
-export const slowStartConfigSchema: Schema<SlowStartConfig> = schema<SlowStartConfig>(
+export const slowStartConfigSchema: Schema<SlowStartConfig> = slowStart(
   'envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig',
-  {
-    fields: {
-      slow_start_window: single(1, duration),
-      aggression: single(
-        2,
-        message(() => runtimeDoubleSchema),
-      ),
-      min_weight_percent: single(
-        3,
-        message(() => percentSchema),
-      ),
-    },
-  },
 );
 
-/** `envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig`. */
-export interface ConsistentHashingLbConfig {
-  readonly hash_balance_factor: number | undefined;
-}
-
-export const consistentHashingLbConfigSchema: Schema<ConsistentHashingLbConfig> = schema<ConsistentHashingLbConfig>(
+export const consistentHashingLbConfigSchema: Schema<ConsistentHashingLbConfig> = consistentHashing(
   'envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig',
-  {
-    fields: {
-      hash_balance_factor: single(2, wrapped(uint32)),
-    },
-    ignored: { 1: 'use_hostname_for_hashing' },
-  },
 );
 
 /** `envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin`. */
