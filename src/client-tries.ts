@@ -185,16 +185,11 @@ function hedgeOf({ hedgeOnTimeout, retry }: TryPolicies, { hedge }: Route): Hedg
   return { ...when, hedges: hedge?.hedges ?? 1 };
 }
 
-/**
- * Keys stay with their endpoint, as in Istio, but for one that cannot be reached, and with their
- * priority; unless the route says otherwise.
- */
+/** Where retries may go; the keys of a consistent hash stay with their priority. */
 export function placesOf(route: Route | undefined, { hash }: Cluster): RetryPlaces {
-  const { ignorePreviousHosts, otherPriorities } = route?.retry ?? {};
-  // Istio does not see the keys of a route that splits here.
-  const usual = hash === undefined || route?.destinations.length !== 1 ? false : 'reached';
+  const { ignorePreviousHosts = true, otherPriorities } = route?.retry ?? {};
   return {
-    anywhere: ignorePreviousHosts === undefined ? usual : !ignorePreviousHosts,
+    anywhere: ignorePreviousHosts === 'unreached' ? 'reached' : !ignorePreviousHosts,
     otherPriorities: hash === undefined && otherPriorities === true,
   };
 }

@@ -8,6 +8,7 @@ import type { DestinationSpec, HttpRouteSpec, VirtualService } from './istio-vir
 import { isHttp } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import { resolveHost } from './resource.ts';
+import { keepsEndpoint } from './retry-endpoints.ts';
 import type { MeshService } from './service.ts';
 
 /** Destinations: from names in a VirtualService to clusters. */
@@ -17,6 +18,8 @@ export interface DestinationLinks {
    * port it is that of the request, which is what istiod gives to sidecars.
    */
   forHttp(destination: DestinationSpec, port: number): string;
+  /** Does istiod let retries of a route to this destination alone go to the same endpoint again? */
+  keepsEndpoint(destination: DestinationSpec): boolean;
   /** The same for connections; without a port it is the only one of the service, else that of the connection. */
   forConnection(destination: DestinationSpec, port: number): string;
   /** Reports destinations that lead nowhere. */
@@ -35,6 +38,8 @@ export interface Link {
   /** What the host was. */
   readonly service: MeshService | undefined;
   readonly cluster: string;
+  /** Whether retries keep the endpoint, where the port is named and where it is not. */
+  readonly keeps: readonly [boolean, boolean];
 }
 
 interface Checked {
@@ -44,6 +49,8 @@ interface Checked {
   readonly rules: DestinationRules | undefined;
   readonly notes: readonly Note[];
 }
+
+const neverKept: Link['keeps'] = [false, false];
 
 /** By the VirtualService. What is said depends on nothing but what its names stand for. */
 const checked = new WeakMap<VirtualService, Checked>();
@@ -66,6 +73,10 @@ export function createDestinationLinks(
   };
   return {
     forHttp: (destination, port) => link(destination, destination.port?.number ?? port),
+    keepsEndpoint({ host, port, subset = '' }) {
+      const service = all.find(host);
+      return keepsEndpoint(service && rules.find(service), subset, port?.number);
+    },
     forConnection(destination, port) {
       const ports = all.find(destination.host)?.ports ?? [];
       const only = ports.length === 1 ? ports[0]?.number : undefined;
@@ -92,8 +103,10 @@ export function createDestinationLinks(
       return { result, links: [...links.values()] };
     },
     again(links) {
-      for (const { host, number, subset, service, cluster } of links) {
+      for (const { host, number, subset, service, cluster, keeps } of links) {
         if (all.find(host) !== service || linkTo(service, host, number, subset, cluster) !== cluster) return false;
+        const [named, unnamed] = keepsAt(service, subset, number);
+        if (named !== keeps[0] || unnamed !== keeps[1]) return false;
       }
       return true;
     },
@@ -124,8 +137,15 @@ export function createDestinationLinks(
     if (known !== undefined) return known.cluster;
     const service = all.find(host);
     const cluster = linkTo(service, host, number, subset);
-    watched?.set(key, { host, number, subset, service, cluster });
+    watched?.set(key, { host, number, subset, service, cluster, keeps: keepsAt(service, subset, number) });
     return cluster;
+  }
+
+  function keepsAt(service: MeshService | undefined, subset: string, number: number): Link['keeps'] {
+    const rule = service && rules.find(service);
+    return rule === undefined
+      ? neverKept
+      : [keepsEndpoint(rule, subset, number), keepsEndpoint(rule, subset, undefined)];
   }
 
   /** `before`: the name of the cluster, if nothing has changed. */

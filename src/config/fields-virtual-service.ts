@@ -108,7 +108,10 @@ const retries = object({
     'Envoy words and status codes; as in Istio nothing here names headers for `retriable-headers`; HTTP/3 words have no effect',
   ),
   backoff: duration(),
-  retryIgnorePreviousHosts: enforced(boolean, 'absent: true, but false with `consistentHash`'),
+  retryIgnorePreviousHosts: enforced(
+    boolean,
+    'absent: true; with `consistentHash` a retry goes to the same endpoint unless that cannot be reached',
+  ),
   retryRemoteLocalities: enforced(boolean, 'after each two tries on to other priorities, see `localityLbSetting`'),
 });
 

@@ -135,7 +135,8 @@ export function createHostCompiler(sources: HostCompilerSources, collector: Coll
           (destination: Parameters<typeof links.forHttp>[0]): string =>
             links.forHttp(destination, port);
         const extensionsOf = (rule: HttpRule) => extensions.of(rule);
-        const context = { caller, defaultRetry, clusterOf, extensionsOf, elsewhere: routes };
+        const { keepsEndpoint } = links;
+        const context = { caller, defaultRetry, clusterOf, keepsEndpoint, extensionsOf, elsewhere: routes };
         const made = compileHttpRules(rules, context, collector);
         for (const { result } of byPort.values()) if (isSame(made, result)) return result;
         return made;
@@ -197,7 +198,8 @@ export function createHostCompiler(sources: HostCompilerSources, collector: Coll
 
   function defaultRoute(service: MeshService, port: ServicePort, http: boolean): Route {
     const cluster = clusters.use(service, port) ?? '';
-    // Retries are a matter of HTTP: Istio carries other protocols as bytes.
+    // Retries are a matter of HTTP: Istio carries other protocols as bytes. Without a VirtualService they pass over
+    // endpoints that failed, consistent hash or none.
     return {
       name: 'default',
       matches: [],

@@ -17,7 +17,8 @@ import {
 } from './istio-http-actions.ts';
 import { compileHttpMatch, isCatchAll, whyNeverHttp } from './istio-http-match.ts';
 import { compileRetry } from './istio-retry.ts';
-import type { CallerContext, HttpMatchSpec, HttpRouteSpec } from './istio-virtual-service.ts';
+import type { CallerContext, DestinationSpec, HttpMatchSpec, HttpRouteSpec } from './istio-virtual-service.ts';
+import { keepingEndpoint } from './retry-endpoints.ts';
 import { durationMs } from './values.ts';
 
 /** What rules need to know of the world around them. */
@@ -26,6 +27,8 @@ export interface HttpRouteContext {
   /** For rules without `retries`: the mesh-wide default; nothing when that is no retries. */
   readonly defaultRetry: RetryPolicy | undefined;
   readonly clusterOf: (rule: HttpRule) => ClusterOf;
+  /** Do retries of a route to this destination alone go to the same endpoint again? */
+  readonly keepsEndpoint: (destination: DestinationSpec) => boolean;
   /** What the annotations of the resource say of a rule. */
   readonly extensionsOf: (rule: HttpRule) => RuleExtensions;
   /**
@@ -156,7 +159,7 @@ function compileRule(
   const merged = mergeEdits(edits, only.edits);
   const rewrite = compileRewrite(spec.rewrite, authority ?? only.authority);
   const timeoutMs = durationMs(spec.timeout);
-  const retry = spec.retries === undefined ? context.defaultRetry : compileRetry(spec.retries);
+  const retry = compileRetries(spec, context);
   const mirrors = compileMirrors(spec, clusterOf);
   return {
     ...common,
@@ -171,6 +174,14 @@ function compileRule(
     ...(mirrors.length === 0 ? {} : { mirrors }),
     ...(sticky === undefined ? {} : { sticky }),
   };
+}
+
+/** As Istio: of a route that names several destinations the retries are not bound to the endpoint of a key. */
+function compileRetries({ retries, route = [] }: HttpRouteSpec, context: HttpRouteContext): RetryPolicy | undefined {
+  const retry = retries === undefined ? context.defaultRetry : compileRetry(retries);
+  const [only] = route;
+  if (retry === undefined || only === undefined || route.length > 1) return retry;
+  return context.keepsEndpoint(only.destination) ? keepingEndpoint(retry) : retry;
 }
 
 /** Envoy's match for "any path" is the prefix `/`, and that is what replacing the prefix then replaces. */

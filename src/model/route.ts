@@ -226,11 +226,11 @@ export interface RetryPolicy {
   /** Base of the back-off in milliseconds; full jitter in [0, (2^n - 1) * base), capped at 10 * base. */
   readonly backoffBaseMs: number;
   /**
-   * Do retries pass over endpoints that failed the call (`retryIgnorePreviousHosts`)? Absent: yes,
-   * unless the cluster has a consistent hash, whose endpoint is the right one again, as in Istio, as
-   * long as it can be reached.
+   * Do retries pass over endpoints that failed the call (`retryIgnorePreviousHosts`)? Absent: yes. `unreached`: over
+   * those alone that could not be reached; what a route to a consistent hash has in Istio, since the endpoint of the key
+   * is the right one again.
    */
-  readonly ignorePreviousHosts?: boolean;
+  readonly ignorePreviousHosts?: boolean | 'unreached';
   /**
    * After each two tries the next ones leave out the priorities that were tried (Istio
    * `retryRemoteLocalities`, Envoy's `retry_priority` `previous_priorities`). Absent: they do not.

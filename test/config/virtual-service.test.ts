@@ -1,7 +1,7 @@
 import t from 'tap';
 import { defaultRetryPolicy, retryOnWords } from '../../src/model/route.ts';
 import { reviewsCluster as cluster, routesOf, toV1, toV2, withRoutes } from './reviews.ts';
-import { good, problems, resourceYaml, serviceYaml } from './support.ts';
+import { type Good, good, problems, resourceYaml, serviceYaml } from './support.ts';
 
 t.test('destinations: weights are relative, one alone gets everything, 0 beside others nothing', async (t) => {
   const destinations = (...weights: readonly (string | number)[]): string =>
@@ -76,11 +76,101 @@ t.test('retries: the default of Istio, none, or as they say', async (t) => {
   });
   t.match(retry(', retries: {attempts: 1, retryOn: ""}')?.retryOn, defaultRetryPolicy.retryOn);
   t.match(retry(', retries: {attempts: 1, retryOn: "http3-post-connect-failure,5xx"}')?.retryOn, ['5xx']);
-  t.notOk('ignorePreviousHosts' in (retry(', retries: {attempts: 1}') ?? {}), 'what it is depends on the balancer');
+  t.notOk('ignorePreviousHosts' in (retry(', retries: {attempts: 1}') ?? {}));
   for (const value of [true, false]) {
     t.equal(retry(`, retries: {attempts: 1, retryIgnorePreviousHosts: ${value}}`)?.ignorePreviousHosts, value);
   }
   for (const word of retryOnWords) t.same(retry(`, retries: {attempts: 1, retryOn: ${word}}`)?.retryOn, [word]);
+});
+
+t.test('retries stay with the endpoint of a key where istiod has them stay', async (t) => {
+  const key = 'consistentHash: {httpHeaderName: x}';
+  const hash = `loadBalancer: {${key}}`;
+  const port = (settings: string): string => `portLevelSettings: [{port: {number: 80}, ${settings}}]`;
+  const rule = (policy: string, subset = ''): string => {
+    const [ofRule, ofSubset] = [policy, subset].map((each) => (each === '' ? '' : `, trafficPolicy: {${each}}`));
+    const subsets = `subsets: [{name: v1, labels: {version: v1}${ofSubset}}]`;
+    return resourceYaml('DestinationRule', 'reviews', `{host: reviews${ofRule}, ${subsets}}`);
+  };
+  const virtualService = (destinations: string, retries = ''): string =>
+    resourceYaml('VirtualService', 'r', `{hosts: [reviews], http: [{route: [${destinations}]${retries}}]}`);
+  const mesh = (policy: string): string =>
+    `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {defaultHttpRetryPolicy: ${policy}}}\n---\n`;
+  const to = (more: string): string => `{destination: {host: reviews${more}}}`;
+  const port80 = ', port: {number: 80}';
+  const v1 = ', subset: v1';
+  const ignoring = (value: boolean): string => `{attempts: 1, retryIgnorePreviousHosts: ${value}}`;
+  const rows: readonly (readonly [what: string, yaml: string, expected: boolean | 'unreached' | undefined])[] = [
+    ['no hash', virtualService(to('')) + rule(''), undefined],
+    ['a hash', virtualService(to('')) + rule(hash), 'unreached'],
+    ['a hash without a key', virtualService(to('')) + rule('loadBalancer: {consistentHash: {}}'), 'unreached'],
+    ['retries of the route', virtualService(to(''), ', retries: {attempts: 3}') + rule(hash), 'unreached'],
+    ['retries that go on', virtualService(to(''), `, retries: ${ignoring(true)}`) + rule(hash), true],
+    ['retries that stay', virtualService(to(''), `, retries: ${ignoring(false)}`) + rule(hash), false],
+    ['retries that stay, no hash', virtualService(to(''), `, retries: ${ignoring(false)}`) + rule(''), false],
+    ['retries that go on, no hash', virtualService(to(''), `, retries: ${ignoring(true)}`) + rule(''), true],
+    ['retries of the mesh', virtualService(to('')) + rule(hash) + mesh('{attempts: 3}'), 'unreached'],
+    ['retries of the mesh that go on', virtualService(to('')) + rule(hash) + mesh(ignoring(true)), true],
+    ['retries of the mesh that stay', virtualService(to('')) + rule('') + mesh(ignoring(false)), false],
+    ['no VirtualService', rule(hash), undefined],
+    ['no VirtualService, a port', rule(port(hash)), undefined],
+    ['no VirtualService, retries of the mesh', rule(hash) + mesh('{attempts: 3}'), undefined],
+    ['no VirtualService, retries of the mesh that stay', rule(hash) + mesh(ignoring(false)), false],
+    ['no VirtualService, retries of the mesh that go on', rule(hash) + mesh(ignoring(true)), true],
+    ['a hash of the port, which is named', virtualService(to(port80)) + rule(port(hash)), 'unreached'],
+    ['a hash of the port, which is not named', virtualService(to('')) + rule(port(hash)), undefined],
+    [
+      'none for the port, which is named',
+      virtualService(to(port80)) + rule(`${hash}, ${port('tls: {mode: DISABLE}')}`),
+      'unreached',
+    ],
+    ['a hash of the subset', virtualService(to(v1)) + rule('', hash), 'unreached'],
+    ['a hash of another subset', virtualService(to('')) + rule('', hash), undefined],
+    ['a hash of a port of the subset', virtualService(to(v1 + port80)) + rule('', port(hash)), 'unreached'],
+    ['the same, and no port is named', virtualService(to(v1)) + rule('', port(hash)), undefined],
+    [
+      'the subset balances otherwise',
+      virtualService(to(v1)) + rule(hash, 'loadBalancer: {simple: RANDOM}'),
+      'unreached',
+    ],
+    [
+      'a route that splits',
+      virtualService(
+        '{destination: {host: reviews}, weight: 1}, {destination: {host: reviews, subset: v1}, weight: 1}',
+      ) + rule(hash),
+      undefined,
+    ],
+    [
+      'one of two has everything',
+      virtualService('{destination: {host: reviews}, weight: 1}, {destination: {host: reviews, subset: v1}}') +
+        rule(hash),
+      undefined,
+    ],
+  ];
+  for (const [what, yaml, expected] of rows) {
+    t.equal(good(serviceYaml() + yaml).routes('reviews:80')[0]?.retry?.ignorePreviousHosts, expected, what);
+  }
+});
+
+t.test('retries of a route are made anew when the hash of its destination comes or goes', async (t) => {
+  const virtualService = resourceYaml(
+    'VirtualService',
+    'r',
+    '{hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}',
+  );
+  const rule = (policy: string): string =>
+    resourceYaml('DestinationRule', 'reviews', `{host: reviews, trafficPolicy: {loadBalancer: {${policy}}}}`);
+  const texts = [serviceYaml(), virtualService];
+  let previous: Good['snapshot'] | undefined;
+  for (const [policy, expected] of [
+    ['simple: RANDOM', undefined],
+    ['consistentHash: {useSourceIp: true}', 'unreached'],
+    ['simple: ROUND_ROBIN', undefined],
+  ] as const) {
+    const now: Good = good([...texts, rule(policy)], previous === undefined ? {} : { previous });
+    t.equal(now.routes('reviews:80')[0]?.retry?.ignorePreviousHosts, expected, policy);
+    previous = now.snapshot;
+  }
 });
 
 t.test('retries that say nothing sensible are refused', async (t) => {

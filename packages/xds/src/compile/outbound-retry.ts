@@ -62,8 +62,8 @@ export function retryOf(message: Message | undefined, sticky: boolean, path: str
     retriableStatusCodes: message.retriable_status_codes,
     ...(headers.length === 0 ? {} : { retriableHeaders: headers }),
     backoffBaseMs: baseMs,
-    // What istiod sends for routes without a word on it is what the model does by default.
-    ...(passesOver === !sticky ? {} : { ignorePreviousHosts: passesOver }),
+    // istiod leaves the predicate out for the endpoint of a key, which is the right one again.
+    ...(passesOver ? {} : { ignorePreviousHosts: sticky ? 'unreached' : false }),
     ...(otherPriorities(message, path, remarks) ? { otherPriorities: true } : {}),
   };
   return { retry, ...idle };

@@ -321,8 +321,8 @@ t.test('retries', async (t) => {
     },
   );
   const sticky: Action = { hash_policy: [{ connection_properties: { source_ip: true } }] };
-  t.equal(retry({ retry_on: '5xx' }, sticky)?.retry?.ignorePreviousHosts, undefined);
-  t.equal(retry({ retry_on: '5xx', retry_host_predicate: previous }, sticky)?.retry?.ignorePreviousHosts, true);
+  t.equal(retry({ retry_on: '5xx' }, sticky)?.retry?.ignorePreviousHosts, 'unreached');
+  t.notOk('ignorePreviousHosts' in (retry({ retry_on: '5xx', retry_host_predicate: previous }, sticky)?.retry ?? {}));
   const hedge = retry({ retry_on: '5xx', per_try_timeout: 10 }, { hedge_policy: { hedge_on_per_try_timeout: true } });
   t.strictSame(hedge?.hedge, { when: { kind: 'perTryTimeout' } });
   const ofHost = routes([{ match: { prefix: '/' }, route: { cluster: 'a' } }], {
