@@ -84,7 +84,7 @@ export function createClusters(
       });
     const placed = placeEndpoints(endpoints, placementOf(policy, service.trafficDistribution, mesh), workload);
     const serverIdentities = own ?? identitiesOf(service);
-    const tls = upstreamTls(service, policy, mesh);
+    const tls = upstreamTls(service, policy);
     return {
       name: clusterName(service.host, port.number, subset),
       host: service.host,
@@ -156,6 +156,18 @@ export function createClusters(
     return identities.length > 0 && !identities.some(isOwn);
   }
 
+  /**
+   * Names that the rule does not give are those of a ServiceEntry: the accounts of its endpoints and its own
+   * `subjectAltNames` (Istio `constructUpstreamTLS`), beside the host that Envoy asks for without an SNI of the rule.
+   */
+  function upstreamTls(service: MeshService, { tls }: ClusterPolicy): UpstreamTls {
+    if (tls === undefined) return service.meshExternal || !mesh.autoMtls ? 'disable' : 'auto';
+    if (typeof tls === 'string' || !tls.verify || tls.subjectAltNames.length > 0) return tls;
+    const names = service.resource.kind === 'ServiceEntry' ? identitiesOf(service) : [];
+    if (names.length === 0) return tls;
+    return { ...tls, subjectAltNames: names, ...(tls.serverName === undefined ? { verifyHost: true } : {}) };
+  }
+
   /** Istio's secure naming: the service accounts behind the service, and `subjectAltNames`. */
   function identitiesOf(service: MeshService): readonly string[] {
     const accounts = service.endpoints.flatMap((endpoint) => spiffeIdOf(endpoint) ?? []);
@@ -204,13 +216,6 @@ function extensionsOf(
       ? {}
       : { hash: { ...hash, balanceFactor: hashBalanceFactor } }),
   };
-}
-
-/** Names that the rule does not give come from a ServiceEntry (Istio `constructUpstreamTLS`). */
-function upstreamTls(service: MeshService, { tls }: ClusterPolicy, { autoMtls }: MeshSettings): UpstreamTls {
-  if (tls === undefined) return service.meshExternal || !autoMtls ? 'disable' : 'auto';
-  if (typeof tls === 'string' || !tls.verify || tls.subjectAltNames.length > 0) return tls;
-  return service.resource.kind === 'ServiceEntry' ? { ...tls, subjectAltNames: service.identities } : tls;
 }
 
 /** As istiod infers it: mTLS to addresses of its callers' own choice where every endpoint that it knows speaks it. */

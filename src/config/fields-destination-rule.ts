@@ -133,7 +133,7 @@ const tls = object({
   sni: enforced(string(), 'without one the host of the request; with ISTIO_MUTUAL the name of the cluster'),
   subjectAltNames: enforced(
     list(string()),
-    'DNS names, URIs, IP or mail addresses, exactly; SPIFFE IDs with ISTIO_MUTUAL. Without any: those of the ServiceEntry, else the SNI, which Istio does not check when `sni` is set',
+    'DNS names, URIs, IP or mail addresses, exactly; SPIFFE IDs with ISTIO_MUTUAL. Without any: those of the ServiceEntry and the accounts of its endpoints, and the host without `sni`; else the SNI, which Istio does not check when `sni` is set',
   ),
   clientCertificate: enforced(string(), `${files}; with MUTUAL`),
   privateKey: enforced(string(), `${files}; with MUTUAL`),

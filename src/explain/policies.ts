@@ -86,7 +86,8 @@ export function explainTls(
     const sni = tls.serverName ?? host;
     const originated: ExplainedTls = { mode, ...(isIpAddress(sni) ? {} : { sni }), sans: tls.subjectAltNames };
     const anybody = tls.verify ? '' : ', and insecureSkipVerify: any server can pretend to be this one';
-    return { tls: originated, note: tls.unavailable ?? `TLS: a DestinationRule says ${mode}${anybody}` };
+    const besides = tls.verifyHost === true ? `; the certificate must have ${host}, too` : '';
+    return { tls: originated, note: tls.unavailable ?? `TLS: a DestinationRule says ${mode}${anybody}${besides}` };
   }
   const mutual: ExplainedTls = {
     mode: 'ISTIO_MUTUAL',

@@ -184,6 +184,8 @@ export interface OriginatedTls {
    * the server name, Envoy's `auto_san_validation`.
    */
   readonly subjectAltNames: readonly string[];
+  /** Beside one of {@link subjectAltNames} the certificate must have the host of the request (Envoy `auto_san_validation`). */
+  readonly verifyHost?: true;
   /** PEM file of the roots. Absent: the roots that Node trusts. */
   readonly rootFile?: string;
   /** PEM file of revocation lists. */

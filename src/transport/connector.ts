@@ -31,6 +31,8 @@ export type ConnectionSecurity =
       readonly serverName: string;
       /** The certificate must have one of these. Absent: any certificate will do. */
       readonly names: readonly string[] | undefined;
+      /** The certificate must have this name besides. */
+      readonly called?: string;
       /** Protocols to offer; none where it is not HTTP that is spoken. */
       readonly alpn: readonly string[];
     }
@@ -216,7 +218,7 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
     });
   }
   if (security.kind === 'originated') {
-    const { names } = security;
+    const { called, names } = security;
     const alpn = target.http2 === true ? ['h2'] : security.alpn;
     return connectTls({
       ...common,
@@ -226,7 +228,8 @@ function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, {
       // Said explicitly: it is the configuration that decides, not NODE_TLS_REJECT_UNAUTHORIZED.
       rejectUnauthorized: names !== undefined,
       checkServerIdentity: (_, certificate) =>
-        names === undefined ? undefined : checkServerNames(names, certificate.raw),
+        (names && checkServerNames(names, certificate.raw)) ??
+        (called === undefined ? undefined : checkServerNames([called], certificate.raw)),
     });
   }
   return connectTls({

@@ -74,6 +74,8 @@ export function createTlsOrigin(tls: OriginatedTls, { cluster, host: serviceHost
         serverName: isIP(serverName) === 0 && !serverName.startsWith('*') ? serverName : '',
         alpn,
         names: tls.verify ? (tls.subjectAltNames.length > 0 ? tls.subjectAltNames : [serverName]) : undefined,
+        // What is not HTTP names no host: Envoy's `tcp_proxy` asks for the other names alone.
+        ...(tls.verify && tls.verifyHost === true && host !== '' ? { called } : {}),
       };
     },
   };

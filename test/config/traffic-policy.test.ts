@@ -206,8 +206,34 @@ spec:
   endpoints: [{address: 10.0.0.1}]
 ---
 `;
-  t.match(clusterOf('tls: {mode: SIMPLE}', external).tls, { subjectAltNames: ['a.example.com'] });
-  t.match(clusterOf('tls: {mode: SIMPLE, subjectAltNames: [b.test]}', external).tls, { subjectAltNames: ['b.test'] });
+  t.match(clusterOf('tls: {mode: SIMPLE}', external).tls, { subjectAltNames: ['a.example.com'], verifyHost: true });
+  const named = clusterOf('tls: {mode: SIMPLE, sni: b.test}', external).tls;
+  t.match(named, { subjectAltNames: ['a.example.com'], serverName: 'b.test' });
+  t.notOk(
+    typeof named === 'object' && 'verifyHost' in named,
+    'Envoy asks for the host only without an SNI of the rule',
+  );
+  t.strictSame(clusterOf('tls: {mode: SIMPLE}', external.replace('subjectAltNames: [a.example.com]', '')).tls, {
+    mode: 'simple',
+    subjectAltNames: [],
+    verify: true,
+  });
+  const files = 'clientCertificate: /c, privateKey: /k';
+  const accounts = external.replace(
+    '{address: 10.0.0.1}',
+    '{address: 10.0.0.1, serviceAccount: b}, {address: 10.0.0.2, serviceAccount: a}, {address: 10.0.0.3, serviceAccount: b}',
+  );
+  for (const policy of ['tls: {mode: SIMPLE}', `tls: {mode: MUTUAL, ${files}}`]) {
+    t.match(clusterOf(policy, accounts).tls, {
+      subjectAltNames: ['a.example.com', 'spiffe://cluster.local/ns/shop/sa/a', 'spiffe://cluster.local/ns/shop/sa/b'],
+      verifyHost: true,
+    });
+  }
+  t.strictSame(clusterOf('tls: {mode: SIMPLE, subjectAltNames: [b.test]}', accounts).tls, {
+    mode: 'simple',
+    subjectAltNames: ['b.test'],
+    verify: true,
+  });
   t.match(clusterOf('tls: {mode: SIMPLE, insecureSkipVerify: true}', external).tls, { subjectAltNames: [] });
   t.equal(clusterOf('outlierDetection: {}', external).tls, 'disable');
 });

@@ -113,6 +113,23 @@ t.test('given names replace the host: one of them must be there', async (t) => {
   t.equal((await connect(t, port, withNames('svc.test'), 'x.test')).error?.code, 'ERR_MESH_PEER_IDENTITY');
 });
 
+t.test('names that are asked for beside the host: both must be there', async (t) => {
+  const { port, rootFile } = await setUp(t, [{ dns: 'x.test' }, { uri: 'spiffe://td/a' }]);
+  const beside = (name: string) => originOf(simple({ rootFile, subjectAltNames: [name], verifyHost: true }));
+  t.ok((await connect(t, port, beside('spiffe://td/a'), 'x.test:80')).socket);
+  t.match((await connect(t, port, beside('spiffe://td/a'), 'y.test')).error, {
+    code: 'ERR_MESH_PEER_IDENTITY',
+    message: /must be for y\.test, but has DNS:x\.test, URI:spiffe:\/\/td\/a/,
+  });
+  t.match((await connect(t, port, beside('spiffe://td/b'), 'x.test')).error, {
+    code: 'ERR_MESH_PEER_IDENTITY',
+    message: /must be for spiffe:\/\/td\/b,/,
+  });
+  t.ok((await connect(t, port, beside('spiffe://td/a'), '')).socket, 'what is not HTTP has no host');
+  const any = originOf(simple({ rootFile, subjectAltNames: ['z.test'], verify: false, verifyHost: true }));
+  t.ok((await connect(t, port, any, 'y.test')).socket, 'nothing is verified');
+});
+
 t.test('without a file of roots those count that Node trusts', async (t) => {
   const { port } = await setUp(t);
   t.match((await connect(t, port, originOf(simple()))).error, { code: 'ERR_MESH_TLS_FAILED', flag: 'UF' });

@@ -25,20 +25,29 @@ kind: DestinationRule
 metadata: { name: reviews, namespace: shop }
 spec: { host: ${reviews}, trafficPolicy: ${trafficPolicy} }
 `;
-/** With a VirtualService: for a service without one istiod's retries pass over endpoints that failed, hash or none. */
-const hashed = (
-  consistentHash: string,
-): string => `${policy(`{ loadBalancer: { consistentHash: ${consistentHash} } }`)}---
+const hash = 'loadBalancer: { consistentHash: { httpHeaderName: X-User } }';
+const hashed = (consistentHash: string): string => policy(`{ loadBalancer: { consistentHash: ${consistentHash} } }`);
+/** A service with a DestinationRule and one route. */
+const routed = (trafficPolicy: string, route: string): string => `${policy(trafficPolicy)}---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: reviews, namespace: shop }
-spec: { hosts: [${reviews}], http: [{ route: [{ destination: { host: ${reviews} } }] }] }
+spec: { hosts: [${reviews}], http: [${route}] }
 `;
+const to = `route: [{ destination: { host: ${reviews} } }]`;
+const toPort = `route: [{ destination: { host: ${reviews}, port: { number: 80 } } }]`;
+const ofPort = `portLevelSettings: [{ port: { number: 80 }, ${hash} }]`;
 const entry = (name: string, spec: string): string => `
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: { name: ${name}, namespace: shop }
 spec: ${spec}
+`;
+const tlsTo = (name: string, tls: string): string => `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: ${name}, namespace: shop }
+spec: { host: ${name}.example.com, trafficPolicy: { tls: ${tls} } }
 `;
 
 /** Resources; `hosts` that are looked at beside that of the reviews. */
@@ -137,6 +146,30 @@ const cases: Readonly<Record<string, { readonly yaml: string; readonly hosts?: r
   },
   'a hash of the address': { yaml: hashed('{ useSourceIp: true }') },
   'a hash of a parameter': { yaml: hashed('{ httpQueryParameterName: u }') },
+  'a hash, and a route': { yaml: routed(`{ ${hash} }`, `{ ${to} }`) },
+  'a hash, and retries': { yaml: routed(`{ ${hash} }`, `{ ${to}, retries: { attempts: 3 } }`) },
+  'a hash, and retries that go on': {
+    yaml: routed(`{ ${hash} }`, `{ ${to}, retries: { attempts: 3, retryIgnorePreviousHosts: true } }`),
+  },
+  'no hash, and retries that stay': {
+    yaml: routed('{ tls: { mode: DISABLE } }', `{ ${to}, retries: { attempts: 3, retryIgnorePreviousHosts: false } }`),
+  },
+  'no hash, and retries that go on': {
+    yaml: routed('{ tls: { mode: DISABLE } }', `{ ${to}, retries: { attempts: 3, retryIgnorePreviousHosts: true } }`),
+  },
+  'a hash of the port, which the route names': { yaml: routed(`{ ${ofPort} }`, `{ ${toPort} }`) },
+  'no hash for the port, which the route names': {
+    yaml: routed(`{ ${hash}, portLevelSettings: [{ port: { number: 80 }, tls: { mode: DISABLE } }] }`, `{ ${toPort} }`),
+  },
+  'a hash, and a route that splits': {
+    yaml: `${rule(`
+- route: [{ destination: { host: ${reviews}, subset: v1 }, weight: 1 }, { destination: { host: ${reviews}, subset: v2 }, weight: 3 }]
+- match: [{ uri: { prefix: /v1 } }]
+  route: [{ destination: { host: ${reviews}, subset: v1 } }]`).replace(
+      '{ name: v2,',
+      `{ name: v2, trafficPolicy: { ${hash} },`,
+    )}`,
+  },
   ISTIO_MUTUAL: {
     yaml: policy('{ tls: { mode: ISTIO_MUTUAL, sni: other, subjectAltNames: ["spiffe://cluster.local/ns/a/sa/b"] } }'),
   },
@@ -149,6 +182,24 @@ const cases: Readonly<Record<string, { readonly yaml: string; readonly hosts?: r
       '{ tls: { mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem, caCertificates: /ca.pem, subjectAltNames: [a.example.com] } }',
     ),
   },
+  'TLS to a host with accounts and names': {
+    yaml: `${entry(
+      'out',
+      `{ hosts: [out.example.com], resolution: STATIC, ports: [{ number: 80, name: http, protocol: HTTP }], subjectAltNames: [b.example.com],
+  endpoints: [{ address: 127.0.0.5, serviceAccount: b }, { address: 127.0.0.6, serviceAccount: a }, { address: 127.0.0.7 }] }`,
+    )}---
+${entry(
+  'dns',
+  `{ hosts: [dns.example.com], resolution: DNS, ports: [{ number: 80, name: http, protocol: HTTP }],
+  endpoints: [{ address: a.example.com, serviceAccount: d }] }`,
+)}---
+${entry('bare', '{ hosts: [bare.example.com], resolution: STATIC, ports: [{ number: 80, name: http, protocol: HTTP }], endpoints: [{ address: 127.0.0.8 }] }')}---
+${tlsTo('out', '{ mode: SIMPLE }')}---
+${tlsTo('dns', '{ mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem, sni: sni.example.com }')}---
+${tlsTo('bare', '{ mode: SIMPLE }')}`,
+    hosts: ['out.example.com:80', 'dns.example.com:80', 'bare.example.com:80'],
+  },
+  'TLS to services of the mesh, by their accounts': { yaml: policy('{ tls: { mode: SIMPLE, sni: r.example.com } }') },
   'TLS without verification': { yaml: policy('{ tls: { mode: SIMPLE, insecureSkipVerify: true } }') },
   'a retry budget': { yaml: policy('{ retryBudget: { percent: 30, minRetryConcurrency: 5 } }') },
   'the version of the caller': { yaml: policy('{ connectionPool: { http: { useClientProtocol: true } } }') },
@@ -177,7 +228,8 @@ function plain(value: unknown): unknown {
   if (!isPart(value)) return value;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([key]) => key !== 'provenance')
+      // What is not said of endpoints that were tried means that they are passed over.
+      .filter(([key, inner]) => key !== 'provenance' && !(key === 'ignorePreviousHosts' && inner === true))
       .map(([key, inner]) => {
         const list = conditions.includes(key) && Array.isArray(inner) ? inner : undefined;
         return [key, list?.map((each: unknown) => JSON.stringify(each)).sort() ?? plain(inner)];

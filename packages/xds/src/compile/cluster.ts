@@ -75,7 +75,7 @@ function clusterOf(message: Message): ReadCluster {
   );
   const { serverIdentities, serverName, speaksMtls, tls } = tlsOf(
     message,
-    [`outbound_.${port}_.${subset}_.${host}`, name],
+    { defaultServerNames: [`outbound_.${port}_.${subset}_.${host}`, name], upstream: protocol.upstream },
     remarks,
   );
   const retryBudget = retryBudgetOf(message, remarks);

@@ -3,6 +3,7 @@ import { type Any, typeOf } from '../proto/any.ts';
 import type { TransportSocket } from '../proto/envoy/base.ts';
 import type { Cluster } from '../proto/envoy/cluster.ts';
 import type { TransportSocketMatch } from '../proto/envoy/cluster-parts.ts';
+import type { UpstreamHttpProtocolOptions } from '../proto/envoy/http-protocol-options.ts';
 import type { CommonTlsContext, UpstreamTlsContext } from '../proto/envoy/tls-context.ts';
 import { upstreamTlsContextSchema } from '../proto/envoy/tls-context.ts';
 import type { CertificateValidationContext } from '../proto/envoy/tls-validation.ts';
@@ -20,19 +21,26 @@ export interface ReadTls {
   readonly speaksMtls?: Readonly<Record<string, string>>;
 }
 
+/** What the rest of a cluster says of its TLS. */
+export interface TlsSurroundings {
+  /** SNIs that need no word. */
+  readonly defaultServerNames: readonly string[];
+  readonly upstream: Pick<UpstreamHttpProtocolOptions, 'auto_san_validation'> | undefined;
+}
+
 const plaintext: ReadTls = { tls: 'disable', serverIdentities: [] };
 
 /**
  * The transport socket of a cluster. Istio's automatic mTLS are two of them: the first for endpoints
  * whose metadata say `tlsMode: istio`, the other, plaintext, for the rest.
  */
-export function tlsOf(cluster: Cluster, defaultServerNames: readonly string[], remarks: Remarks): ReadTls {
+export function tlsOf(cluster: Cluster, around: TlsSurroundings, remarks: Remarks): ReadTls {
   // HBONE goes to endpoints inside of Envoy, and those are left out.
   const matches = cluster.transport_socket_matches
     .map((match, index) => ({ match, path: `transport_socket_matches[${index}]` }))
     .filter(({ match }) => match.match?.['tunnel'] === undefined);
   const read = (socket: TransportSocket | undefined, path: string): ReadTls =>
-    readSocket(socket, path, defaultServerNames, remarks);
+    readSocket(socket, path, around, remarks);
   if (matches.length === 0) return read(cluster.transport_socket, 'transport_socket');
   const [first, second] = matches as [Candidate, Candidate | undefined];
   if (isEverything(first.match)) return read(first.match.transport_socket, `${first.path}.transport_socket`);
@@ -78,7 +86,7 @@ function criteriaOf({ match: { match = {} }, path }: Candidate): Readonly<Record
 function readSocket(
   socket: TransportSocket | undefined,
   path: string,
-  defaultServerNames: readonly string[],
+  around: TlsSurroundings,
   remarks: Remarks,
 ): ReadTls {
   if (socket === undefined) return plaintext;
@@ -92,7 +100,7 @@ function readSocket(
       unenforceable: true,
     });
   }
-  return contextOf(context, at, defaultServerNames, remarks);
+  return contextOf(context, at, around, remarks);
 }
 
 function isRaw(config: Any): boolean {
@@ -112,7 +120,7 @@ type Material =
 function contextOf(
   context: UpstreamTlsContext,
   path: string,
-  defaultServerNames: readonly string[],
+  { defaultServerNames, upstream }: TlsSurroundings,
   remarks: Remarks,
 ): ReadTls {
   const common = context.common_tls_context;
@@ -124,7 +132,15 @@ function contextOf(
   const roots = rootsOf(common, validation);
   const names = validation === undefined ? [] : namesOf(validation, `${at}.validation_context`);
   const serverName = context.sni === '' || defaultServerNames.includes(context.sni) ? {} : { serverName: context.sni };
+  const asksForHost = upstream?.auto_san_validation === true;
   if (own.kind === 'mesh' && roots.kind === 'mesh') {
+    if (asksForHost) {
+      throw new ResourceError(
+        'upstream_http_protocol_options.auto_san_validation',
+        'servers of the mesh prove identities, and not hosts',
+        { value: true, unenforceable: true },
+      );
+    }
     if (validation?.crl !== undefined) {
       throw new ResourceError(`${at}.validation_context.crl`, 'revocation in the mesh is that of the trust bundle', {
         unenforceable: true,
@@ -141,6 +157,8 @@ function contextOf(
     mode: own.kind === 'none' ? 'simple' : 'mutual',
     ...serverName,
     subjectAltNames: names,
+    // Without other names and without an SNI the host is asked for in any case.
+    ...(asksForHost && (names.length > 0 || context.sni !== '') ? { verifyHost: true } : {}),
     ...(roots.kind === 'file' ? { rootFile: roots.file } : {}),
     ...(crl?.filename === undefined ? {} : { revocationFile: crl.filename }),
     ...(own.kind === 'files' ? { client: { certificateFile: own.certificateFile, keyFile: own.keyFile } } : {}),

@@ -311,6 +311,24 @@ t.test('TLS: the identity of the mesh, files, or no connection at all', async (t
     verify: true,
     rootFile: undefined,
   });
+  const hosts = { upstream_http_protocol_options: { auto_sni: true, auto_san_validation: true } };
+  const newer: Input<ClusterMessage> = {
+    typed_extension_protocol_options: new Map([
+      [
+        'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        pack(httpProtocolOptionsSchema, { ...hosts, explicit_http_config: { http_protocol_options: {} } }),
+      ],
+    ]),
+  };
+  const named = { validation_context: { system_root_certs: {}, match_subject_alt_names: [{ exact: 'a' }] } };
+  const nameless = { validation_context: { system_root_certs: {} } };
+  for (const options of [hosts, newer]) {
+    t.match(of({ ...tls(named), ...options }).tls, { subjectAltNames: ['a'], verifyHost: true }, 'Envoy asks for both');
+    t.match(of({ ...tls(nameless, 'a'), ...options }).tls, { serverName: 'a', verifyHost: true });
+    t.notOk('verifyHost' in (of({ ...tls(nameless), ...options }).tls as object), 'the host is asked for anyway');
+    t.throws(() => of({ ...tls(mesh), ...options }), { message: /auto_san_validation/ });
+  }
+  t.notOk('verifyHost' in (of(tls(named)).tls as object));
   t.match(
     of(
       tls({
