@@ -22,27 +22,38 @@ export function compileRbacPolicy({ name, permissions, principals }: RbacPolicy,
 
 const never: Condition = () => false;
 
-/** Headers of one name are asked about together: each line of such a header must be one of the texts. */
+/**
+ * Headers of one name are asked about together: each line of such a header must be one of the texts. What has one
+ * look-up for many is asked with that: addresses, names, paths.
+ */
 function compileAny(matches: readonly RbacMatch[], reading: RuleReading, policy: string): Condition {
   if (matches.length === 0) throw invalid(policy, 'an empty list');
   const headers = new Map<string, Extract<RbacMatch, { readonly kind: 'header' }>[]>();
+  const alike = new Map<string, RbacMatch[]>();
   const conditions: Condition[] = [];
   for (const match of matches) {
     if (
-      match.kind !== 'header' ||
-      match.invert === true ||
-      match.absentIsEmpty === true ||
-      match.match.kind === 'range'
-    )
-      conditions.push(compileMatch(match, reading, policy));
-    else headers.set(match.name, [...(headers.get(match.name) ?? []), match]);
+      match.kind === 'header' &&
+      match.invert !== true &&
+      match.absentIsEmpty !== true &&
+      match.match.kind !== 'range'
+    ) {
+      listOf(headers, match.name).push(match);
+    } else if (together.has(match.kind)) listOf(alike, match.kind).push(match);
+    else conditions.push(compileMatch(match, reading, policy));
   }
   for (const same of headers.values()) conditions.push(rbacHeaders(same, reading));
+  for (const same of alike.values()) conditions.push(compileAlike(same, reading, policy));
   return conditions.includes(always) ? always : anyOf(conditions);
 }
 
+function listOf<T>(lists: Map<string, T[]>, name: string): T[] {
+  let list = lists.get(name);
+  if (list === undefined) lists.set(name, (list = []));
+  return list;
+}
+
 function compileMatch(match: RbacMatch, reading: RuleReading, policy: string): Condition {
-  const doubtMatches = reading.action === 'DENY';
   switch (match.kind) {
     case 'any':
       return always;
@@ -57,35 +68,69 @@ function compileMatch(match: RbacMatch, reading: RuleReading, policy: string): C
       return not(compileMatch(match.of, turned(reading), policy));
     case 'header':
       return rbacHeaders([match], reading);
-    case 'host':
-      return compileOperation({ hosts: [match.match] }, reading);
-    case 'path':
-      return compileOperation({ paths: [match.match] }, reading);
-    case 'template':
-      return compileOperation({ paths: [{ kind: 'template', value: match.template }] }, reading);
-    case 'destinationIp':
-      return destinationAddresses([match.block], doubtMatches);
     case 'destinationPort': {
       const { from, to } = match;
       return ({ localPort }) => localPort >= from && localPort <= to;
     }
     case 'sni':
       return serverName(match.match);
-    case 'authenticated': {
-      if (match.match === undefined) return ({ peer }) => peer !== undefined;
-      const matcher = anyText([match.match]);
-      return ({ peer }) => peer !== undefined && matcher(peer.spiffeId);
-    }
-    case 'sourceIp':
-      return compileSource({ ipBlocks: [match.block] }, reading);
-    case 'remoteIp':
-      return compileSource({ remoteIpBlocks: [match.block] }, reading);
-    case 'requestPrincipal':
-      return requestPrincipals([match.match], doubtMatches);
     case 'claim':
       return claimValue(match.path, match.value);
     default:
-      throw invalid(policy, `an unknown kind of match: ${String((match satisfies never as RbacMatch).kind)}`);
+      return compileAlike([match], reading, policy);
+  }
+}
+
+/** Of these, several of a kind are one look-up. */
+const together: ReadonlySet<RbacMatch['kind']> = new Set<Together['kind']>([
+  'authenticated',
+  'destinationIp',
+  'host',
+  'path',
+  'remoteIp',
+  'requestPrincipal',
+  'sourceIp',
+  'template',
+]);
+type Together = Exclude<
+  RbacMatch,
+  { readonly kind: 'any' | 'never' | 'and' | 'or' | 'not' | 'header' | 'destinationPort' | 'sni' | 'claim' }
+>;
+
+/** One of several of the same kind has to match. */
+function compileAlike(matches: readonly RbacMatch[], reading: RuleReading, policy: string): Condition {
+  const [{ kind }] = matches as readonly [RbacMatch];
+  const doubtMatches = reading.action === 'DENY';
+  const all = <K extends Together['kind']>(_: K) => matches as readonly Extract<Together, { readonly kind: K }>[];
+  switch (kind) {
+    case 'host':
+      return compileOperation({ hosts: all(kind).map(({ match }) => match) }, reading);
+    case 'path':
+      return compileOperation({ paths: all(kind).map(({ match }) => match) }, reading);
+    case 'template':
+      return compileOperation({ paths: all(kind).map(({ template }) => ({ kind, value: template })) }, reading);
+    case 'destinationIp':
+      return destinationAddresses(
+        all(kind).map(({ block }) => block),
+        doubtMatches,
+      );
+    case 'sourceIp':
+      return compileSource({ ipBlocks: all(kind).map(({ block }) => block) }, reading);
+    case 'remoteIp':
+      return compileSource({ remoteIpBlocks: all(kind).map(({ block }) => block) }, reading);
+    case 'requestPrincipal':
+      return requestPrincipals(
+        all(kind).map(({ match }) => match),
+        doubtMatches,
+      );
+    case 'authenticated': {
+      const names = all(kind).flatMap(({ match }) => match ?? []);
+      if (names.length < matches.length) return ({ peer }) => peer !== undefined;
+      const matcher = anyText(names);
+      return ({ peer }) => peer !== undefined && matcher(peer.spiffeId);
+    }
+    default:
+      throw invalid(policy, `an unknown kind of match: ${String(kind)}`);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { PortScope, RbacFilter, RbacPolicy, RbacRules } from '../model/rbac.ts';
 import type { AuthorizationObserver, AuthorizationOptions, Authorizer } from './authorizer.ts';
-import { type AuthorizationFacts, type Condition, type DerivedFacts, nothingDerived } from './facts.ts';
-import { compileRbacPolicy } from './rbac-match.ts';
+import { type AuthorizationFacts, type DerivedFacts, nothingDerived, type RuleReading } from './facts.ts';
+import { indexRbac } from './rbac-index.ts';
 import { deniedDetail } from './rule-id.ts';
+import type { FindRule } from './rule-index.ts';
 import type { PolicyRule } from './rule-set.ts';
 import { createTallies, noPolicy, type Tallies, type Tally } from './tallies.ts';
 import { nameOf, type ShadowVerdict, type Verdict } from './verdicts.ts';
@@ -31,7 +32,7 @@ export function compileRbac(
         if (!applies(facts.localPort)) continue;
         if (shadow !== undefined) tell(shadow, facts, derived, observer);
         if (rules === undefined) continue;
-        const at = find(rules.policies, facts, derived);
+        const at = rules.find(facts, derived);
         if (rules.action === 'LOG') {
           if (at !== -1) (audits ??= []).push((rules.policies[at] as Policy).by);
           if (at !== -1) (rules.policies[at] as Policy).matched.count++;
@@ -76,12 +77,9 @@ export function findRbacPolicy(
   policies: readonly RbacPolicy[],
   { paths }: AuthorizationOptions = {},
 ): (facts: AuthorizationFacts) => RbacPolicy | undefined {
-  const reading = { action: 'DENY', literalPaths: paths === 'literal' } as const;
-  const compiled = policies.map((policy) => ({ policy, matches: compileRbacPolicy(policy, reading) }));
-  return (facts) => {
-    const derived = nothingDerived();
-    return compiled.find(({ matches }) => matches(facts, derived))?.policy;
-  };
+  const find = indexRbac(policies, { action: 'DENY', literalPaths: paths === 'literal' });
+  // Nothing is there at -1.
+  return (facts) => policies[find(facts, nothingDerived())];
 }
 
 interface Filter {
@@ -92,20 +90,22 @@ interface Filter {
 
 interface Rules {
   readonly action: RbacRules['action'];
+  readonly find: FindRule;
   readonly policies: readonly Policy[];
   /** When no policy matches; nothing: what others said stays. */
   readonly none: Verdict | undefined;
 }
 
 interface Policy {
-  readonly matches: Condition;
   readonly by: PolicyRule;
   readonly verdict: Verdict;
   readonly matched: Tally;
 }
 
 interface Shadow {
-  readonly policies: readonly { readonly matches: Condition; readonly verdict: ShadowVerdict }[];
+  readonly find: FindRule;
+  /** Of each policy. */
+  readonly verdicts: readonly ShadowVerdict[];
   readonly none: ShadowVerdict;
 }
 
@@ -123,8 +123,8 @@ function compileRules({ action, policies }: RbacRules, literalPaths: boolean, ta
   const result = allowing ? 'allowed' : 'denied';
   return {
     action,
+    find: indexRbac(policies, readingOf(action, literalPaths)),
     policies: policies.map((policy) => ({
-      matches: matching(policy, action, literalPaths),
       by: { policy: policy.provenance, rule: policy.rule, id: policy.name },
       verdict: {
         allowed: allowing,
@@ -162,38 +162,25 @@ function compileShadow({ action, policies }: RbacRules, literalPaths: boolean, t
     tally: tallies.of({ policy, action: read, result, dryRun: true }),
   });
   return {
-    policies: policies.map((policy) => ({
-      // What decides nothing is read as DENY is: rather too much than too little; but not what would allow.
-      matches: matching(policy, action, literalPaths),
-      verdict: verdict(policy.name, nameOf(policy.provenance), matched),
-    })),
+    find: indexRbac(policies, readingOf(action, literalPaths)),
+    verdicts: policies.map((policy) => verdict(policy.name, nameOf(policy.provenance), matched)),
     none: verdict(noPolicy, noPolicy, unmatched),
   };
 }
 
-function matching(policy: RbacPolicy, action: RbacRules['action'], literalPaths: boolean): Condition {
-  return compileRbacPolicy(policy, { action: action === 'ALLOW' ? 'ALLOW' : 'DENY', literalPaths });
-}
-
-function find(
-  policies: readonly { readonly matches: Condition }[],
-  facts: AuthorizationFacts,
-  derived: DerivedFacts,
-): number {
-  for (let i = 0; i < policies.length; i++) {
-    if ((policies[i] as { readonly matches: Condition }).matches(facts, derived)) return i;
-  }
-  return -1;
+/** What decides nothing is read as DENY is: rather too much than too little; but not what would allow. */
+function readingOf(action: RbacRules['action'], literalPaths: boolean): RuleReading {
+  return { action: action === 'ALLOW' ? 'ALLOW' : 'DENY', literalPaths };
 }
 
 function tell(
-  { none, policies }: Shadow,
+  { find, none, verdicts }: Shadow,
   facts: AuthorizationFacts,
   derived: DerivedFacts,
   observer: AuthorizationObserver | undefined,
 ): void {
-  const at = find(policies, facts, derived);
-  const verdict = at === -1 ? none : (policies[at] as Shadow['policies'][number]).verdict;
+  const at = find(facts, derived);
+  const verdict = at === -1 ? none : (verdicts[at] as ShadowVerdict);
   verdict.tally.count++;
   observer?.shadowed(facts, verdict);
 }

@@ -71,7 +71,7 @@ interface IndexNode {
 }
 
 interface Table {
-  readonly keyOf: (facts: AuthorizationFacts, derived: DerivedFacts) => string | number | undefined;
+  readonly keyOf: (typeof lookUps)[LookUp];
   readonly nodes: ReadonlyMap<string | number, IndexNode>;
 }
 
@@ -217,6 +217,13 @@ function search(
   }
   for (const { keyOf, nodes } of node.tables) {
     const key = keyOf(facts, derived);
+    if (typeof key === 'object') {
+      for (const each of key) {
+        const next = nodes.get(each);
+        if (next !== undefined) found = search(next, facts, derived, found, viewed);
+      }
+      continue;
+    }
     const next = key === undefined ? undefined : nodes.get(key);
     if (next !== undefined) found = search(next, facts, derived, found, viewed);
   }

@@ -5,6 +5,7 @@ import { type HostView, hostView } from './host-match.ts';
 import { type PathKeys, pathKeys } from './path-keys.ts';
 import type { AuthorizationFacts, DerivedFacts, RuleReading } from './rule.ts';
 import { serviceKey, serviceKeys } from './service-match.ts';
+import { accountsIn, namespacesIn } from './spiffe-segments.ts';
 
 function hostOf({ host }: AuthorizationFacts, derived: DerivedFacts): HostView | undefined {
   return host === '' ? undefined : (derived.host ??= hostView(host));
@@ -17,13 +18,16 @@ export type LookUp =
   | 'service'
   | 'token'
   | 'namespace'
+  | 'namespaceSegment'
+  | 'accountSegments'
   | 'host'
   | 'hostWithPort'
+  | 'sni'
   | 'method'
   | 'port';
 
-/** What a request has there; nothing when it has none. */
-type Read = (facts: AuthorizationFacts, derived: DerivedFacts) => string | number | undefined;
+/** What a request has there, in rare cases several; nothing when it has none. */
+type Read = (facts: AuthorizationFacts, derived: DerivedFacts) => string | number | readonly string[] | undefined;
 
 export const lookUps: Readonly<Record<LookUp, Read>> = {
   principal: ({ peer }) => peer?.spiffeId,
@@ -31,8 +35,11 @@ export const lookUps: Readonly<Record<LookUp, Read>> = {
   service: ({ peer }) => serviceKey(peer),
   token: ({ claims }) => (claims === undefined ? undefined : tokenOf(claims)),
   namespace: ({ peer }) => peer?.namespace,
+  namespaceSegment: ({ peer }) => (peer === undefined ? undefined : namespacesIn(peer)),
+  accountSegments: ({ peer }) => (peer === undefined ? undefined : accountsIn(peer)),
   host: (facts, derived) => hostOf(facts, derived)?.name,
   hostWithPort: (facts, derived) => hostOf(facts, derived)?.withPort,
+  sni: ({ sni }) => sni.toLowerCase(),
   method: ({ method }) => method,
   port: ({ localPort }) => localPort,
 };

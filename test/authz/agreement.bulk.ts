@@ -1,7 +1,7 @@
 import t from 'tap';
 import { compileRule, nothingDerived } from '../../src/authz/rule.ts';
 import { compileRuleSet } from '../../src/authz/rule-set.ts';
-import { compareWithNaive, compareWithPlain } from './agreement.ts';
+import { compareRbac, compareWithNaive, compareWithPlain } from './agreement.ts';
 import { chooser, randomFacts } from './random-policies.ts';
 
 t.test(
@@ -55,4 +55,14 @@ t.test('rules with so many keys that there is no room to tell them apart: found 
     found.add(first);
   }
   t.ok(found.size > 50, 'not all alike');
+});
+
+t.test("random trees of Envoy's RBAC: what is looked up is what asking one policy after the other finds", async (t) => {
+  const { allowed, asked, denied, disagreement, told } = compareRbac(1, 600, 7);
+  t.equal(disagreement, undefined);
+  t.equal(asked, 4_200);
+  t.ok(
+    allowed > 200 && denied > 600 && told > 1_000,
+    `${allowed} allowed by a policy, ${denied} denied, ${told} told`,
+  );
 });

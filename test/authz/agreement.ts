@@ -1,8 +1,20 @@
 import { compileAuthorizer } from '../../src/authz/authorizer.ts';
-import { compileRule, nothingDerived, type RuleReading } from '../../src/authz/rule.ts';
+import { compileRbac } from '../../src/authz/rbac.ts';
+import { type AuthorizationFacts, compileRule, nothingDerived, type RuleReading } from '../../src/authz/rule.ts';
 import { compileRuleSet } from '../../src/authz/rule-set.ts';
+import { parseSpiffeId } from '../../src/model/spiffe-id.ts';
 import { naiveAnswer } from './naive-evaluator.ts';
-import { allPaths, chooser, randomFacts, randomPlacedRule, randomPolicies, randomRule } from './random-policies.ts';
+import { naiveRbac } from './naive-rbac.ts';
+import {
+  allPaths,
+  type Chooser,
+  chooser,
+  randomFacts,
+  randomPlacedRule,
+  randomPolicies,
+  randomRule,
+} from './random-policies.ts';
+import { randomFilters, randomId } from './random-trees.ts';
 
 export interface Agreement {
   readonly asked: number;
@@ -69,4 +81,41 @@ export function compareWithPlain(seed: number, sets: number, requests: number): 
     }
   }
   return { asked, denied, allowed, disagreement: undefined };
+}
+
+/** So many random sets of Envoy's filters, each with a few requests: the index against one policy after the other. */
+export function compareRbac(seed: number, sets: number, requests: number): Agreement & { readonly told: number } {
+  let [asked, denied, allowed, told] = [0, 0, 0, 0];
+  for (let i = 0; i < sets; i++) {
+    const choose = chooser(seed + i);
+    const filters = randomFilters(choose, 1 + choose.number(choose.once(10) ? 60 : 8));
+    const paths = choose.of(['views', 'literal'] as const);
+    const { decide } = compileRbac(filters, { paths });
+    for (let j = 0; j < requests; j++) {
+      const facts = rbacFacts(choose);
+      const shadows: string[] = [];
+      const audits: string[] = [];
+      const verdict = decide(facts, {
+        audited: (_, { id }) => void audits.push(`audit ${id}`),
+        shadowed: (_, { action, id, result }) => void shadows.push(`${action} ${result} ${id}`),
+      });
+      const naive = naiveRbac(filters, facts, paths === 'literal');
+      asked++;
+      told += naive.told.length;
+      if (verdict.policy !== undefined) verdict.allowed ? allowed++ : denied++;
+      const found = { allowed: verdict.allowed, by: verdict.policy?.name, told: [...shadows, ...audits] };
+      if (JSON.stringify(found) === JSON.stringify(naive)) continue;
+      const disagreement = JSON.stringify({ seed: seed + i, paths, found, naive, facts, filters }, null, 1);
+      return { asked, denied, allowed, told, disagreement };
+    }
+  }
+  return { asked, denied, allowed, told, disagreement: undefined };
+}
+
+function rbacFacts(choose: Chooser): AuthorizationFacts {
+  const facts = randomFacts(choose, allPaths);
+  if (facts.peer === undefined || choose.once(3)) return facts;
+  const { namespace, serviceAccount, trustDomain, uri: spiffeId } = parseSpiffeId(randomId(choose));
+  const parts = namespace === undefined || serviceAccount === undefined ? {} : { namespace, serviceAccount };
+  return { ...facts, peer: { spiffeId, trustDomain, ...parts } };
 }
