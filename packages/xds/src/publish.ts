@@ -4,6 +4,7 @@ import type { CompileContext, Compiled } from './compile/compile.ts';
 import type { ResourceCache } from './protocol/cache.ts';
 import type { Watches } from './protocol/watches.ts';
 import { kindOf, type ResourceProblem, type ResourceSet, type Wanted } from './resources.ts';
+import type { Steps, Turns } from './turns.ts';
 
 /**
  * How long a cluster that a route names may be missing before routes to it are used all the same,
@@ -17,6 +18,9 @@ export interface PublishParts {
   readonly clock: Clock;
   readonly sink: ConfigSink;
   compile(set: ResourceSet, context: CompileContext, version: string): Compiled;
+  /** Does most of that ahead and in steps. */
+  prepare?(set: ResourceSet, context: CompileContext): Steps<void>;
+  readonly turns: Turns;
   /** What is to be asked for from now on. */
   watch(watches: Watches): void;
   /** A snapshot was made of this and is in force. */
@@ -42,7 +46,8 @@ const nothing: Wanted = { routes: nobody, clusters: nobody, endpoints: nobody };
  * (gRFC A74). Until then the one before stays, with all that it mentions: make before break.
  * Endpoints of clusters that are in force do not wait for others.
  */
-export function createPublisher({ cache, clock, compile, context, published, sink, watch }: PublishParts): Publisher {
+export function createPublisher(parts: PublishParts): Publisher {
+  const { cache, clock, compile, context, prepare, published, sink, turns, watch } = parts;
   let inForce: { readonly set: ResourceSet; readonly compiled: Compiled } | undefined;
   let newest: Wanted = nothing;
   let sequence = 0;
@@ -139,16 +144,20 @@ export function createPublisher({ cache, clock, compile, context, published, sin
   };
 
   const turn = (): void => {
-    scheduled = false;
     if (closed) return;
-    try {
-      look();
-    } catch (error) {
+    const unusable = (error: unknown): void => {
+      scheduled = false;
       // No resource may end the process: what is in force stays.
       const message = `the configuration cannot be used: ${error instanceof Error ? error.message : String(error)}`;
       if (message !== told) sink.reject([{ message }]);
       told = message;
-    }
+    };
+    // What arrives meanwhile is read behind it, and looked at next.
+    const ready = (): void => {
+      scheduled = false;
+      look();
+    };
+    turns.run<void>(prepare?.(cache.set(), context) ?? [].values(), ready, unusable);
   };
 
   const look = (): void => {

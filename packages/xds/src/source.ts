@@ -1,21 +1,29 @@
 import type { ConfigSource, SourceContext } from 'inmesh/config';
 import { MeshError, waitFor } from 'inmesh/identity';
-import { type CompileContext, type Compiled, compileResources, readers } from './compile/compile.ts';
+import {
+  type CompileContext,
+  type Compiled,
+  compileResources,
+  prepareResources,
+  readers,
+  stepReaders,
+} from './compile/compile.ts';
 import { openAccess } from './connection/credentials.ts';
 import { followServers, type Servers } from './connection/servers.ts';
 import { createLastGood, type LastGood } from './last-good.ts';
 import type { Any } from './proto/any.ts';
-import { createCache, type ResourceCache } from './protocol/cache.ts';
+import { type CacheParts, createCache, type ResourceCache } from './protocol/cache.ts';
 import { createDeltaSession } from './protocol/delta.ts';
 import { createSotwSession } from './protocol/sotw.ts';
 import type { Watches } from './protocol/watches.ts';
 import { createPublisher, type Publisher } from './publish.ts';
-import type { ResourceSet, ResourceType } from './resources.ts';
+import { type ResourceSet, type ResourceType, resourceTypes } from './resources.ts';
 import { addressesOf, nodeOf } from './setup/node.ts';
 import type { XdsSourceOptions } from './setup/options.ts';
 import { resolveSettings } from './setup/resolve.ts';
 import { invalid } from './setup/server.ts';
 import { statusOf, type XdsStatus } from './status.ts';
+import { createTurns, type Steps } from './turns.ts';
 
 /** Configuration from an xDS control plane. */
 export interface XdsSource extends ConfigSource {
@@ -38,7 +46,7 @@ export interface XdsSource extends ConfigSource {
  * const mesh = createMesh({ config: xdsSource(), identity: istiodSource() });
  */
 export function xdsSource(options: XdsSourceOptions = {}): XdsSource {
-  return createSource(options, { readers, compile: compileResources });
+  return createSource(options, { readers, stepReaders, compile: compileResources, prepare: prepareResources });
 }
 
 /** How often, and how many times, a stream looks for a certificate to show before that counts as a failure. */
@@ -50,13 +58,29 @@ export interface Compiler {
   /** Checks a resource by itself. */
   readonly readers: Readonly<Record<ResourceType, (any: Any) => unknown>>;
   compile(set: ResourceSet, context: CompileContext, version: string): Compiled;
+  /** The same ahead and in steps, so that it costs little afterwards. */
+  readonly stepReaders?: CacheParts['stepReaders'];
+  prepare?(set: ResourceSet, context: CompileContext): Steps<void>;
 }
 
 /** {@link xdsSource} with a compiler of one's own. */
-export function createSource(options: XdsSourceOptions, { compile, readers }: Compiler): XdsSource {
+export function createSource(
+  options: XdsSourceOptions,
+  { compile, prepare, readers, stepReaders: steps }: Compiler,
+): XdsSource {
   const settings = resolveSettings(options);
   const { clock, random, servers } = settings;
   let running: { readonly cache: ResourceCache; readonly servers: Servers; readonly watches: Watches } | undefined;
+
+  function* readAll(set: ResourceSet): Steps<void> {
+    for (const type of resourceTypes) {
+      for (const any of set[type].values()) {
+        yield* steps?.[type]?.(any, undefined) ?? [];
+        readers[type](any);
+        yield;
+      }
+    }
+  }
 
   const run: ConfigSource['run'] = async (sink, signal, mesh?: SourceContext) => {
     const workload = options.workload ?? mesh?.workload;
@@ -73,9 +97,11 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
     let inForce = false;
     /** Why what is in force is what an earlier process kept; absent when it is not. */
     let stale: Error | undefined;
+    const turns = createTurns(clock, () => following?.readOn());
     const cache = createCache({
       clock,
       readers,
+      ...(steps === undefined ? {} : { stepReaders: steps }),
       changed: () => publisher?.changed(),
       missingMs: settings.missingMs,
       maxResources: settings.maxResources,
@@ -96,6 +122,8 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       cache,
       clock,
       compile,
+      ...(prepare === undefined ? {} : { prepare }),
+      turns,
       sink,
       published(set) {
         inForce = true;
@@ -113,6 +141,7 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
     const begin = async (from: LastGood, reason: Error): Promise<void> => {
       try {
         const set = await from.load();
+        await new Promise<void>((resolve, reject) => turns.run(readAll(set), resolve, reject));
         if (!isLost || inForce || signal.aborted) return;
         stale = new MeshError(
           'ERR_MESH_CONTROL_PLANE',
@@ -149,13 +178,14 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
       complete,
       requested: cache.requested,
       disconnected: cache.disconnected,
-      receive({ update }) {
+      busy: turns.busy,
+      receive({ update }, received, failed) {
         // What nobody asked for is no answer.
-        if (update === undefined) return [];
+        if (update === undefined) return;
         if (isLost) recovered();
         isLost = false;
         stale = undefined;
-        return cache.receive(update);
+        turns.run(cache.receive(update), received, failed);
       },
       lost(reason) {
         if (isLost) return;
@@ -173,6 +203,7 @@ export function createSource(options: XdsSourceOptions, { compile, readers }: Co
     };
     await waitForEnd(signal);
     following.close();
+    turns.close();
     publisher.close();
     cache.close();
     await lastGood?.close();

@@ -1,4 +1,4 @@
-// One measurement in a process of its own: `child.ts load|edit|lookup|authorize <folder> [edits, hosts or rules]`.
+// One measurement in a process of its own: `child.ts load|edit|lookup|authorize|envoy|xds <folder> [edits, hosts or rules]`.
 // Answers with one line of JSON.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Authorizer, compileAuthorizer } from '../../../src/authz/authorizer.ts';
@@ -13,6 +13,7 @@ import type { Mesh } from '../../../src/mesh-api.ts';
 import { createHostTable } from '../../../src/route/host-table.ts';
 import { manyRules } from '../authorization-rules.ts';
 import { heldMegabytes, peakMegabytes } from './memory.ts';
+import { asEnvoy, measureXds, type XdsResult } from './xds.ts';
 
 const workload = {
   name: 'bench',
@@ -160,11 +161,13 @@ function requests(): readonly Facts[] {
 type Facts = Parameters<Authorizer['decide']>[0];
 const facts = { peer: undefined, method: 'GET', host: 'bench', localPort: 8080 };
 
-function authorize(rules: number): DecisionResult {
+/** @param envoy the rules come as istiod would send them */
+function authorize(rules: number, envoy: boolean): DecisionResult {
   const started = performance.now();
   const compiled = compile(manyRules(rules).map(documentOf), { workload: { ...workload, namespace: 'bench' } });
   if (!compiled.ok) throw new Error('the policies that were made up are refused');
-  const { decide } = compileAuthorizer(compiled.snapshot.inbound.authorization);
+  const policies = compiled.snapshot.inbound.authorization;
+  const { decide } = envoy ? asEnvoy(policies) : compileAuthorizer(policies);
   const compileMs = performance.now() - started;
   const all = requests();
   let best = Number.POSITIVE_INFINITY;
@@ -180,8 +183,9 @@ function authorize(rules: number): DecisionResult {
 
 const [, , what, folder = '', count = '20'] = process.argv;
 
-async function main(): Promise<LoadResult | EditResult | LookupResult | DecisionResult> {
-  if (what === 'authorize') return authorize(Number(count));
+async function main(): Promise<LoadResult | EditResult | LookupResult | DecisionResult | XdsResult> {
+  if (what === 'authorize' || what === 'envoy') return authorize(Number(count), what === 'envoy');
+  if (what === 'xds') return measureXds();
   if (what === 'lookup') return lookUp(folder, Number(count));
   const loaded = await load(folder);
   const { cpuMs, wallMs } = loaded;

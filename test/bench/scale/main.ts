@@ -9,12 +9,14 @@ import { parseArgs } from 'node:util';
 import { median } from '../report.ts';
 import type { DecisionResult, EditResult, LoadResult, LookupResult } from './child.ts';
 import { writeMesh } from './generate.ts';
+import type { XdsResult } from './xds.ts';
 
 const child = fileURLToPath(new URL('./child.ts', import.meta.url));
 
 /** Runs one measurement in a process of its own. */
 function measure<Result>(what: string, folder: string, count: number): Result {
-  const program = ['--disable-warning=ExperimentalWarning', '--expose-gc', child, what, folder, String(count)];
+  const flags = ['--disable-warning=ExperimentalWarning', '--conditions=@inmesh/source', '--expose-gc'];
+  const program = [...flags, child, what, folder, String(count)];
   const { status, stdout } = spawnSync(process.execPath, program, {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
@@ -47,10 +49,10 @@ function scale(services: number, rules: number, rounds: number, json: string): v
       { name: '10 rules in a host', ...measure<LookupResult>('lookup', long, 10) },
       { name: '1,000 rules in a host', ...measure<LookupResult>('lookup', longer, 10) },
     ];
-    const decisions = [1, 100, 10_000].map((count) => ({
-      count,
-      ...measure<DecisionResult>('authorize', small, count),
-    }));
+    const decisions = (['authorize', 'envoy'] as const).flatMap((what) =>
+      [1, 100, 10_000].map((count) => ({ what, count, ...measure<DecisionResult>(what, small, count) })),
+    );
+    const xds = measure<XdsResult>('xds', small, 0);
     const [walls, times] = [loads.map(({ wallMs }) => wallMs), loads.map(({ cpuMs }) => cpuMs)];
     const lines = [
       `${services.toLocaleString('en')} VirtualServices with ${(services * rules).toLocaleString('en')} rules, as many ServiceEntries`,
@@ -67,18 +69,29 @@ function scale(services: number, rules: number, rounds: number, json: string): v
     for (const { name, nanoseconds } of lookups) {
       lines.push(`  find a route    ${String(Math.round(nanoseconds)).padStart(4)} ns  among ${name}`);
     }
-    for (const { compileMs, count, nanoseconds } of decisions) {
-      const ratio = nanoseconds / (decisions[0]?.nanoseconds ?? Number.NaN);
+    for (const { compileMs, count, nanoseconds, what } of decisions) {
+      const one = decisions.find((each) => each.what === what)?.nanoseconds ?? Number.NaN;
+      const ratio = nanoseconds / one;
       const [rules, all] = [count.toLocaleString('en'), nanoseconds.toFixed(0).padStart(4)];
       lines.push(
-        `  authorize       ${all} ns  by ${rules} rules (${ratio.toFixed(2)} of one rule; compiled in ${compileMs.toFixed(0)} ms)`,
+        `  authorize       ${all} ns  by ${rules} rules${what === 'envoy' ? ' as istiod sends them' : ''} (${ratio.toFixed(2)} of one rule; compiled in ${compileMs.toFixed(0)} ms)`,
       );
+    }
+    for (const [name, { longestMs, wallMs }] of [
+      ['500 clusters with 10,000 endpoints, first read', xds.first],
+      ['one of 10,000 endpoints of a cluster changes', xds.oneChanged],
+      ['all of 10,000 endpoints of a cluster change', xds.allChanged],
+    ] as const) {
+      lines.push(`  xDS             ${Math.round(wallMs)} ms  ${name} (longest step ${longestMs.toFixed(1)} ms)`);
     }
     process.stdout.write(
       `${lines.join('\n')}\n\nNode ${process.version}, ${cpus()[0]?.model}, ${cpus().length} cores\n`,
     );
     mkdirSync(dirname(resolve(json)), { recursive: true });
-    writeFileSync(resolve(json), `${JSON.stringify({ services, rules, loads, edits, lookups, decisions }, null, 2)}\n`);
+    writeFileSync(
+      resolve(json),
+      `${JSON.stringify({ services, rules, loads, edits, lookups, decisions, xds }, null, 2)}\n`,
+    );
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -2,11 +2,14 @@ import type { EnforcementEntry, EnforcementReport } from 'inmesh/config';
 import type { Snapshot, Workload } from 'inmesh/model';
 import type { Any } from '../proto/any.ts';
 import type { ResourceProblem, ResourceSet, ResourceType, Wanted } from '../resources.ts';
+import type { Steps } from '../turns.ts';
 import { readCluster } from './cluster.ts';
 import { readEndpoints } from './endpoints.ts';
 import { compileInbound } from './inbound.ts';
 import { readListener } from './listener.ts';
 import { compileOutbound } from './outbound.ts';
+import { clusterSteps } from './outbound-clusters.ts';
+import { outboundHosts } from './outbound-hosts.ts';
 import { readRoute } from './route.ts';
 
 /**
@@ -77,6 +80,23 @@ export function compileResources(set: ResourceSet, context: CompileContext, vers
     },
   };
 }
+
+/**
+ * Does most of what {@link compileResources} does in steps, and keeps it: compiling the same resources afterwards
+ * costs little.
+ */
+export function* prepareResources(set: ResourceSet, context: CompileContext): Steps<void> {
+  const hosts = outboundHosts(set, context);
+  yield;
+  yield* clusterSteps(set, context, hosts);
+  compileInbound(set, context);
+}
+
+/** {@link readers} that read in steps; `before`: the version that is in use. */
+export const stepReaders: Partial<Readonly<Record<ResourceType, (any: Any, before: Any | undefined) => Steps<void>>>> =
+  {
+    endpoints: readEndpoints.steps,
+  };
 
 function union(a: ReadonlySet<string> = new Set(), b: ReadonlySet<string> = new Set()): ReadonlySet<string> {
   return b.size === 0 ? a : a.size === 0 ? b : new Set([...a, ...b]);

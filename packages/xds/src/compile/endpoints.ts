@@ -1,20 +1,22 @@
 import { isIP } from 'node:net';
 import type { Endpoint, LocalityWeight } from 'inmesh/model';
-import type { Any } from '../proto/any.ts';
 import type { Address } from '../proto/envoy/address.ts';
 import type { Locality, Metadata } from '../proto/envoy/base.ts';
 import {
   type ClusterLoadAssignment,
-  clusterLoadAssignmentSchema,
   type Endpoint as EndpointMessage,
   type LbEndpoint,
   type LocalityLbEndpoints,
+  lbEndpointSchema,
+  unreadLoadAssignmentSchema,
 } from '../proto/envoy/endpoint.ts';
+import { decode } from '../proto/schema.ts';
 import type { JsonObject } from '../proto/struct.ts';
 import { ResourceError } from '../resources.ts';
+import { createParts, type EndpointPart, type EndpointParts, type EndpointPlace } from './endpoint-parts.ts';
 import { percentOf } from './outbound-matchers.ts';
 import { createRemarks, type Remark, type Remarks } from './outbound-remarks.ts';
-import { type Read, readerOf } from './reader.ts';
+import { type StepReader, stepReaderOf } from './reader.ts';
 
 /** An endpoint, before its cluster says how it is spoken to. */
 export type ReadEndpoint = Omit<Endpoint, 'speaksMtls'> & {
@@ -29,23 +31,78 @@ export interface ReadEndpoints {
   /** Weights of the localities that have some, in order. */
   readonly weights: readonly LocalityWeight[];
   readonly remarks: readonly Remark[];
+  /** What was read of which bytes, for the next version; absent where they are part of a cluster. */
+  readonly parts?: EndpointParts;
 }
 
-/** Reads endpoints. @throws ResourceError for some that cannot be used */
-export const readEndpoints: (any: Any) => Read<ReadEndpoints> = readerOf(
-  'endpoints',
-  clusterLoadAssignmentSchema,
-  (message) => loadAssignmentOf(message, ''),
-);
+/**
+ * Reads endpoints. Of a version that has the bytes of an endpoint of the one before it that endpoint is the same
+ * object: what was made of it can be kept by its identity.
+ *
+ * @throws ResourceError for some that cannot be used
+ */
+export const readEndpoints: StepReader<ReadEndpoints> = stepReaderOf('endpoints', function* (any, note, before) {
+  const bytes = any.value ?? new Uint8Array();
+  const message = decode(unreadLoadAssignmentSchema, bytes, note);
+  const parts = createParts(bytes, listsOf(message).flat(), before?.parts);
+  const found = startOf(message, '');
+  for (const [index, group] of message.endpoints.entries()) {
+    const path = `endpoints[${index}]`;
+    const place = groupOf(group, path, found);
+    const degraded: ReadEndpoint[] = [];
+    const start = found.endpoints.length;
+    for (const [i, each] of listOf(group).entries()) {
+      const at = `${path}.lb_endpoints[${i}]`;
+      const read = parts.next(place, () => {
+        const ignored: string[] = [];
+        const told = decode(lbEndpointSchema, each, (field) => void ignored.push(`${at}.${field}`));
+        const remarks = found.remarks.all.length;
+        const part = partOf(told, message, place, at, found.remarks);
+        // Remarks tell where it stands, and a name leads to another part of the message.
+        const clean = told.endpoint_name === undefined && found.remarks.all.length === remarks;
+        return { part: ignored.length === 0 ? part : { ...part, ignored }, clean };
+      });
+      for (const field of read.ignored ?? []) note(field);
+      if (read.use === 'yes') found.endpoints.push(read.endpoint);
+      else if (read.use === 'degraded') degraded.push(read.endpoint);
+      if ((i & 31) === 31) yield;
+    }
+    addDegraded(degraded, start, path, found);
+    yield;
+  }
+  return { ...endOf(message, found), parts: parts.all() };
+});
 
 const maxPriority = 128;
 const envoyOverprovisioning = 140;
 
-/** @param path of the assignment, where it is part of a cluster */
+/** Those of a cluster that has them in it. @param path of the assignment */
 export function loadAssignmentOf(message: ClusterLoadAssignment, path: string): ReadEndpoints {
+  const found = startOf(message, `${path}.`);
+  for (const [index, group] of message.endpoints.entries()) {
+    const at = `${path}.endpoints[${index}]`;
+    const place = groupOf(group, at, found);
+    const degraded: ReadEndpoint[] = [];
+    const start = found.endpoints.length;
+    for (const [i, each] of listOf(group).entries()) {
+      const read = partOf(each, message, place, `${at}.lb_endpoints[${i}]`, found.remarks);
+      if (read.use === 'yes') found.endpoints.push(read.endpoint);
+      else if (read.use === 'degraded') degraded.push(read.endpoint);
+    }
+    addDegraded(degraded, start, at, found);
+  }
+  return endOf(message, found);
+}
+
+interface Found {
+  readonly endpoints: ReadEndpoint[];
+  readonly weights: LocalityWeight[];
+  readonly remarks: Remarks;
+}
+
+/** @param at path of the assignment with a dot behind it, or '' */
+function startOf({ policy }: Pick<ClusterLoadAssignment, 'policy'>, at: string): Found {
   const remarks = createRemarks();
-  const at = path === '' ? '' : `${path}.`;
-  const { policy } = message;
   const factor = policy?.overprovisioning_factor;
   if (factor !== undefined && factor !== envoyOverprovisioning) {
     remarks.approximated(`${at}policy.overprovisioning_factor`, `it is ${envoyOverprovisioning}`);
@@ -55,42 +112,61 @@ export function loadAssignmentOf(message: ClusterLoadAssignment, path: string): 
     if (percentOf(share, `${field}.drop_percentage`) > 0)
       remarks.ignored(field, `no calls are dropped for ${category}`);
   }
-  const endpoints: ReadEndpoint[] = [];
-  const weights: LocalityWeight[] = [];
-  for (const [index, group] of message.endpoints.entries()) {
-    addGroup(group, message, `${at}endpoints[${index}]`, { endpoints, weights, remarks });
-  }
-  return { name: message.cluster_name, endpoints, weights, remarks: remarks.all };
+  return { endpoints: [], weights: [], remarks };
 }
 
-interface Found {
-  readonly endpoints: ReadEndpoint[];
-  readonly weights: LocalityWeight[];
-  readonly remarks: Remarks;
+function endOf(
+  { cluster_name: name }: Pick<ClusterLoadAssignment, 'cluster_name'>,
+  { endpoints, remarks, weights }: Found,
+): ReadEndpoints {
+  return { name, endpoints, weights, remarks: remarks.all };
 }
 
-function addGroup(group: LocalityLbEndpoints, message: ClusterLoadAssignment, path: string, found: Found): void {
+function listsOf<E>({ endpoints }: ClusterLoadAssignment<E>): readonly (readonly E[])[] {
+  return endpoints.map(listOf);
+}
+
+function listOf<E>({ lb_endpoints: plain, load_balancer_endpoints: list }: LocalityLbEndpoints<E>): readonly E[] {
+  return list?.lb_endpoints ?? plain;
+}
+
+function groupOf<E>(group: LocalityLbEndpoints<E>, path: string, { weights }: Found): EndpointPlace {
   const { load_balancing_weight: weight, priority } = group;
   if (priority > maxPriority) {
     throw new ResourceError(`${path}.priority`, `expected at most ${maxPriority}`, { value: priority });
   }
   const locality = localityText(group.locality);
-  if (weight !== undefined && weight > 0) found.weights.push({ priority, locality, weight });
-  const list = group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints;
-  const degraded: ReadEndpoint[] = [];
-  const before = found.endpoints.length;
-  for (const [index, each] of list.entries()) {
-    const at = `${path}.lb_endpoints[${index}]`;
-    const { health_status: health } = each;
-    const isUsed = health === 'UNKNOWN' || health === 'HEALTHY' || health === 'DEGRADED';
-    const read = readEndpoint(each, message, locality, priority, at, found.remarks);
-    if (read === undefined || !isUsed) continue;
-    (health === 'DEGRADED' ? degraded : found.endpoints).push(read);
-  }
-  if (degraded.length === 0) return;
-  found.remarks.approximated(path, 'degraded endpoints are called where their locality has no others');
-  if (found.endpoints.length === before) found.endpoints.push(...degraded);
+  if (weight !== undefined && weight > 0) weights.push({ priority, locality, weight });
+  return { locality, priority };
 }
+
+/** @param start how many endpoints there were before those of this locality */
+function addDegraded(
+  degraded: readonly ReadEndpoint[],
+  start: number,
+  path: string,
+  { endpoints, remarks }: Found,
+): void {
+  if (degraded.length === 0) return;
+  remarks.approximated(path, 'degraded endpoints are called where their locality has no others');
+  if (endpoints.length === start) endpoints.push(...degraded);
+}
+
+function partOf(
+  message: LbEndpoint,
+  assignment: Pick<ClusterLoadAssignment, 'named_endpoints'>,
+  place: EndpointPlace,
+  path: string,
+  remarks: Remarks,
+): EndpointPart {
+  const { health_status: health } = message;
+  const endpoint = readEndpoint(message, assignment, place, path, remarks);
+  if (endpoint === undefined) return unused;
+  if (health === 'UNKNOWN' || health === 'HEALTHY') return { use: 'yes', endpoint };
+  return health === 'DEGRADED' ? { use: 'degraded', endpoint } : unused;
+}
+
+const unused: EndpointPart = { use: 'no' };
 
 /** `region/zone/subzone` without what is missing at its end. */
 function localityText(locality: Locality | undefined): string {
@@ -102,9 +178,8 @@ function localityText(locality: Locality | undefined): string {
 
 function readEndpoint(
   message: LbEndpoint,
-  { named_endpoints: named }: ClusterLoadAssignment,
-  locality: string,
-  priority: number,
+  { named_endpoints: named }: Pick<ClusterLoadAssignment, 'named_endpoints'>,
+  { locality, priority }: EndpointPlace,
   path: string,
   remarks: Remarks,
 ): ReadEndpoint | undefined {

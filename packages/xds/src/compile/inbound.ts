@@ -27,11 +27,22 @@ export interface Inbound {
   readonly trust?: MeshTrust;
 }
 
+type Inputs = Pick<ResourceSet, 'listeners' | 'routes'>;
+const last = new WeakMap<CompileContext, Inputs & { readonly side: CompiledSide<Inbound> }>();
+
 /**
  * The inbound listeners as what this process demands of its callers. Where a listener ought to be and is not, nobody
- * is let in: it may be one that was refused.
+ * is let in: it may be one that was refused. The same object while the listeners and routes are.
  */
-export function compileInbound(set: ResourceSet, context: CompileContext): CompiledSide<Inbound> {
+export function compileInbound({ listeners, routes }: Inputs, context: CompileContext): CompiledSide<Inbound> {
+  const known = last.get(context);
+  if (known !== undefined && known.listeners === listeners && known.routes === routes) return known.side;
+  const side = build({ listeners, routes }, context);
+  last.set(context, { listeners, routes, side });
+  return side;
+}
+
+function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
   const entries: EnforcementEntry[] = [];
   const listeners: InboundListener[] = [];
   const refused: ResourceProblem[] = [];

@@ -12,9 +12,10 @@ import {
 } from 'inmesh/model';
 import type { ResourceProblem, ResourceSet } from '../resources.ts';
 import { kindOf } from '../resources.ts';
+import { atOnce, type Steps } from '../turns.ts';
 import { type ReadCluster, readCluster } from './cluster.ts';
 import type { CompileContext } from './compile.ts';
-import { type ReadEndpoints, readEndpoints } from './endpoints.ts';
+import { type ReadEndpoint, type ReadEndpoints, readEndpoints } from './endpoints.ts';
 import type { OutboundHosts } from './outbound-hosts.ts';
 import { entriesOf } from './outbound-remarks.ts';
 
@@ -45,11 +46,16 @@ const made = new WeakMap<ReadCluster, Made>();
 
 const maxAggregateDepth = 16;
 
-export function outboundClusters(
+export function outboundClusters(set: ResourceSet, context: CompileContext, hosts: OutboundHosts): OutboundClusters {
+  return atOnce(clusterSteps(set, context, hosts));
+}
+
+/** The same in steps. What is made is kept: doing it again costs little. */
+export function* clusterSteps(
   set: ResourceSet,
   context: CompileContext,
   { hashKeys, httpClusters }: OutboundHosts,
-): OutboundClusters {
+): Steps<OutboundClusters> {
   const clusters = new Map<string, Cluster>();
   const endpoints = new Set<string>();
   const members = new Set<string>();
@@ -61,7 +67,8 @@ export function outboundClusters(
     entries.push(...entriesOf('clusters', name, { ignored, remarks: value.remarks }));
     const { base, sources } = sourcesOf(name, value);
     const protocol = protocolFor(name, value);
-    clusters.set(name, clusterFor(base, value, sources, hashKeys.get(name), protocol));
+    clusters.set(name, yield* clusterFor(base, value, sources, hashKeys.get(name), protocol));
+    yield;
   }
   for (const name of endpoints) {
     const any = set.endpoints.get(name);
@@ -138,13 +145,13 @@ export function outboundClusters(
     });
   }
 
-  function clusterFor(
+  function* clusterFor(
     base: ReadCluster,
     own: ReadCluster,
     sources: Sources,
     keys: readonly HashKey[] | undefined,
     protocol: ServiceProtocol,
-  ): Cluster {
+  ): Steps<Cluster> {
     const known = made.get(own);
     const same =
       known !== undefined &&
@@ -154,7 +161,7 @@ export function outboundClusters(
       known.sources.length === sources.length &&
       known.sources.every((each, index) => each === sources[index]);
     if (same) return known.cluster;
-    const cluster = compile(base, own, sources, keys, protocol, context);
+    const cluster = yield* compile(base, own, sources, keys, protocol, context);
     made.set(own, { sources, keys, protocol, context, cluster });
     return cluster;
   }
@@ -175,14 +182,14 @@ function connectionParts({ discovery, policy, speaksMtls }: ReadCluster): unknow
 /** Where automatic mTLS is not asked for, this is what would say that an endpoint accepts it. */
 const istioMtls: Readonly<Record<string, string>> = { tlsMode: 'istio' };
 
-function compile(
+function* compile(
   base: ReadCluster,
   own: ReadCluster,
   sources: Sources,
   keys: readonly HashKey[] | undefined,
   protocol: ServiceProtocol,
   context: CompileContext,
-): Cluster {
+): Steps<Cluster> {
   const { name, host, port, subset } = own.policy;
   const wanted = Object.entries(base.speaksMtls ?? istioMtls);
   const endpoints: Endpoint[] = [];
@@ -190,13 +197,11 @@ function compile(
   let offset = 0;
   for (const source of sources) {
     let highest = 0;
-    for (const { socket, ...endpoint } of source.endpoints) {
-      const priority = offset + (endpoint.priority ?? 0);
-      highest = Math.max(highest, endpoint.priority ?? 0);
-      const speaksMtls = wanted.every(([key, value]) => socket?.[key] === value);
-      endpoints.push(
-        priority === (endpoint.priority ?? 0) ? { ...endpoint, speaksMtls } : { ...endpoint, priority, speaksMtls },
-      );
+    for (const read of source.endpoints) {
+      const priority = read.priority ?? 0;
+      highest = Math.max(highest, priority);
+      endpoints.push(endpointOf(read, offset + priority, speaks(read, wanted)));
+      if ((endpoints.length & 63) === 0) yield;
     }
     for (const weight of source.weights) {
       weights.push(offset === 0 ? weight : { ...weight, priority: weight.priority + offset });
@@ -222,6 +227,24 @@ function compile(
     ...(localities === undefined ? {} : { localities }),
     ...(isForeign ? { foreign: true } : {}),
   };
+}
+
+function speaks({ socket }: ReadEndpoint, wanted: readonly (readonly [string, unknown])[]): boolean {
+  for (const [key, value] of wanted) if (socket?.[key] !== value) return false;
+  return true;
+}
+
+/** What was made of an endpoint last: it stays the same object in the versions that have it. */
+const madeEndpoints = new WeakMap<ReadEndpoint, Endpoint>();
+
+function endpointOf(read: ReadEndpoint, priority: number, speaksMtls: boolean): Endpoint {
+  const known = madeEndpoints.get(read);
+  if (known !== undefined && known.speaksMtls === speaksMtls && (known.priority ?? 0) === priority) return known;
+  const { address, labels, locality, port, weight, workload } = read;
+  const parts = { address, port, weight, labels, locality, workload, speaksMtls };
+  const endpoint: Endpoint = priority === 0 ? parts : { ...parts, priority };
+  madeEndpoints.set(read, endpoint);
+  return endpoint;
 }
 
 function discoveryOf({ discovery }: ReadCluster, endpoints: readonly Endpoint[]): Discovery {

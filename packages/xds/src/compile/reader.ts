@@ -1,6 +1,7 @@
 import { type Any, typeOf } from '../proto/any.ts';
 import { decode, type Schema } from '../proto/schema.ts';
 import { messageNames, ResourceError, type ResourceType } from '../resources.ts';
+import { atOnce, type Steps } from '../turns.ts';
 
 /** A resource that can be used. */
 export interface Read<T> {
@@ -8,6 +9,9 @@ export interface Read<T> {
   /** Paths of the fields that are there and that nobody reads, each once, without indices. */
   readonly ignored: readonly string[];
 }
+
+/** Tells of a path at which something has no effect. */
+export type Note = (path: string) => void;
 
 /**
  * A function that reads resources of one type: decodes the bytes, and has `convert` check and turn
@@ -22,31 +26,52 @@ export interface Read<T> {
 export function readerOf<M, T>(
   type: ResourceType,
   schema: Schema<M>,
-  convert: (message: M, note: (path: string) => void) => T,
+  convert: (message: M, note: Note) => T,
 ): (any: Any) => Read<T> {
+  return stepReaderOf<T>(type, function* ({ value = new Uint8Array() }, note) {
+    const message = decode(schema, value, note);
+    yield;
+    return convert(message, note);
+  });
+}
+
+/** A reader of resources that may be large. */
+export interface StepReader<T> {
+  (any: Any): Read<T>;
+  /** Does the same in steps; what comes of it is then known. `before`: an earlier version, of which parts may be kept. */
+  steps(any: Any, before?: Any): Steps<void>;
+}
+
+/** As {@link readerOf}, for those who read in steps. */
+export function stepReaderOf<T>(
+  type: ResourceType,
+  read: (any: Any, note: Note, before: T | undefined) => Steps<T>,
+): StepReader<T> {
   const known = new WeakMap<Any, Read<T> | ResourceError>();
-  const read = (any: Any): Read<T> => {
-    if (typeOf(any) !== messageNames[type]) {
-      throw new ResourceError('', `expected a ${messageNames[type]}`, { value: any.type_url });
-    }
-    const ignored = new Set<string>();
-    const note = (path: string): void => void ignored.add(path.replace(/\[\d+\]/g, '[]'));
-    const value = convert(decode(schema, any.value ?? new Uint8Array(), note), note);
-    return { value, ignored: [...ignored] };
-  };
-  return (any) => {
-    let result = known.get(any);
-    if (result === undefined) {
-      try {
-        result = read(any);
-      } catch (error) {
-        result = error instanceof ResourceError ? error : unreadable(type, error);
+  function* steps(any: Any, earlier?: Any): Steps<void> {
+    if (known.has(any)) return;
+    const before = earlier && known.get(earlier);
+    let result: Read<T> | ResourceError;
+    try {
+      if (typeOf(any) !== messageNames[type]) {
+        throw new ResourceError('', `expected a ${messageNames[type]}`, { value: any.type_url });
       }
-      known.set(any, result);
+      const ignored = new Set<string>();
+      const note = (path: string): void => void ignored.add(path.replace(/\[\d+\]/g, '[]'));
+      const value = yield* read(any, note, before instanceof ResourceError ? undefined : before?.value);
+      result = { value, ignored: [...ignored] };
+    } catch (error) {
+      result = error instanceof ResourceError ? error : unreadable(type, error);
     }
+    known.set(any, result);
+  }
+  const reader = (any: Any): Read<T> => {
+    if (!known.has(any)) atOnce(steps(any));
+    const result = known.get(any) as Read<T> | ResourceError;
     if (result instanceof ResourceError) throw result;
     return result;
   };
+  return Object.assign(reader, { steps });
 }
 
 function unreadable(type: ResourceType, error: unknown): ResourceError {

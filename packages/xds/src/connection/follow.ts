@@ -37,8 +37,17 @@ export interface FollowParts extends Pick<StreamParts, 'protocol' | 'maxMessageB
   session(): ProtocolSession;
   /** Requests went out on a stream that is there. */
   requested(): void;
-  /** Takes a response; what of it is refused. `undefined`: the response does not count. */
-  receive(received: Received): readonly ResourceProblem[] | undefined;
+  /**
+   * Takes a response, at once or after others. `done` is called with what of it is refused, and not for a response that
+   * does not count; `failed` when it could not be looked at.
+   */
+  receive(
+    received: Received,
+    done: (problems: readonly ResourceProblem[]) => void,
+    failed: (error: unknown) => void,
+  ): void;
+  /** Whether responses are still being read: others had better wait where they are. */
+  busy(): boolean;
   /** A stream has ended. @param productive it had a response */
   ended(reason: MeshError, productive: boolean): void;
   /** A stream is there, and nothing comes. */
@@ -49,6 +58,8 @@ export interface FollowParts extends Pick<StreamParts, 'protocol' | 'maxMessageB
 export interface Follower {
   /** What is asked for has changed. */
   watchesChanged(): void;
+  /** There is time for further responses. */
+  readOn(): void;
   status(): ServerStatus;
   session(): ProtocolSession | undefined;
   close(): void;
@@ -123,16 +134,20 @@ export function follow(parts: FollowParts): Follower {
         state = 'connected';
         problem = undefined;
         if (received.controlPlane !== '') controlPlane = received.controlPlane;
-        const problems = parts.receive(received);
-        if (problems === undefined || received.update === undefined) return;
-        const { type } = received.update;
-        const pauseMs = repeats.pauseMs(type, problems);
-        const answer = (): void => opened.send(received.answer(problems));
-        // Only the newest response of a type is answered: an older nonce would be passed over, or taken for the newest.
-        laterAnswers.get(type)?.();
-        laterAnswers.delete(type);
-        if (pauseMs === 0) return answer();
-        laterAnswers.set(type, clock.after(pauseMs, answer));
+        const done = (problems: readonly ResourceProblem[]): void => {
+          // What was taken in after its stream had ended counts, and there is nobody to answer.
+          if (received.update === undefined || session !== mine) return;
+          const { type } = received.update;
+          const pauseMs = repeats.pauseMs(type, problems);
+          const answer = (): void => opened.send(received.answer(problems));
+          // Only the newest response of a type is answered: an older nonce would be passed over, or taken for the newest.
+          laterAnswers.get(type)?.();
+          laterAnswers.delete(type);
+          if (pauseMs === 0) answer();
+          else laterAnswers.set(type, clock.after(pauseMs, answer));
+        };
+        parts.receive(received, done, opened.refuse);
+        if (parts.busy()) opened.pause();
       },
       closed: resolve,
     });
@@ -179,6 +194,7 @@ export function follow(parts: FollowParts): Follower {
 
   return {
     watchesChanged: sendRequests,
+    readOn: () => stream?.readOn(),
     session: () => session,
     status: () => ({
       address: server.address,

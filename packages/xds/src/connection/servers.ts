@@ -7,7 +7,7 @@ export interface ServersParts
   extends Omit<FollowParts, 'server' | 'session' | 'receive' | 'ended' | 'silent' | 'requested'> {
   /** In order of preference. */
   readonly servers: readonly XdsServer[];
-  readonly receive: (received: Parameters<FollowParts['receive']>[0]) => ReturnType<FollowParts['receive']>;
+  readonly receive: FollowParts['receive'];
   makeSession(known: SessionParts['known']): ProtocolSession;
   /** Whether there is all that was asked for. */
   complete(): boolean;
@@ -21,6 +21,8 @@ export interface ServersParts
 
 export interface Servers {
   watchesChanged(): void;
+  /** There is time for further responses. */
+  readOn(): void;
   status(): readonly ServerStatus[];
   /** The session of the control plane that counts. */
   session(): ProtocolSession | undefined;
@@ -57,11 +59,11 @@ export function followServers(parts: ServersParts): Servers {
       requested() {
         if (active === undefined || index <= active) parts.requested();
       },
-      receive(received) {
-        if (active !== undefined && index > active) return undefined;
+      receive(received, done, failed) {
+        if (active !== undefined && index > active) return;
         active = index;
         for (const other of followers.splice(index + 1)) other.close();
-        return parts.receive(received);
+        parts.receive(received, done, failed);
       },
       ended(reason, productive) {
         if (active === undefined || index <= active) parts.disconnected();
@@ -78,6 +80,9 @@ export function followServers(parts: ServersParts): Servers {
   return {
     watchesChanged() {
       for (const follower of followers) follower.watchesChanged();
+    },
+    readOn() {
+      for (const follower of followers) follower.readOn();
     },
     status: () =>
       servers.map((server, index) => {

@@ -26,6 +26,11 @@ export interface StreamParts {
 /** One stream, on a connection of its own. */
 export interface Stream {
   send(bytes: Uint8Array): void;
+  /** Reads no further: what the control plane sends waits with it. */
+  pause(): void;
+  readOn(): void;
+  /** What was read of it is of no use: ends the stream. */
+  refuse(error: unknown): void;
   close(): void;
 }
 
@@ -71,13 +76,17 @@ export function openStream(parts: StreamParts): Stream {
   client.waitForReady(Number.POSITIVE_INFINITY, (error) => {
     if (open && error === undefined) parts.connected();
   });
+  const refuse = (error: unknown): void => {
+    if (!open) return;
+    stream.cancel();
+    end(trouble(`${address} sent what cannot be read: ${printable(String(error))}`));
+  };
   stream.on('data', (bytes: Buffer) => {
     if (!open) return;
     try {
       parts.message(bytes);
     } catch (error) {
-      stream.cancel();
-      end(trouble(`${address} sent what cannot be read: ${printable(String(error))}`));
+      refuse(error);
     }
   });
   // The status says the same, and comes in any case.
@@ -100,6 +109,11 @@ export function openStream(parts: StreamParts): Stream {
         unsent -= size;
       });
     },
+    pause: () => void stream.pause(),
+    readOn() {
+      if (open && stream.isPaused()) stream.resume();
+    },
+    refuse,
     close() {
       open = false;
       stream.cancel();

@@ -131,6 +131,17 @@ export function message<T>(schema: () => Schema<T>): Kind<T | undefined> {
   };
 }
 
+/** A message that stays bytes until somebody wants it. They are part of those in which they were found. */
+export function unread(schema: () => Schema<unknown>): Kind<Uint8Array | undefined> {
+  return {
+    wire: WireType.LengthDelimited,
+    type: 'message',
+    schema,
+    read: (reader) => reader.bytes(),
+    write: (writer, value) => void writer.bytes(value ?? new Uint8Array()),
+  };
+}
+
 /** `google.protobuf.UInt32Value` and its like: there or not. */
 export function wrapped<T>(kind: Kind<T>): Kind<T | undefined> {
   const word = kind.type.replace('int', 'Int');

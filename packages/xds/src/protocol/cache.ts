@@ -8,6 +8,7 @@ import {
   type ResourceType,
   resourceTypes,
 } from '../resources.ts';
+import type { Steps } from '../turns.ts';
 import type { Incoming, Update, Watches } from './watches.ts';
 
 /** How a resource stands, in the words of CSDS (gRFC A40, A88). */
@@ -25,8 +26,11 @@ export interface ResourceStatus {
 
 /** All that a control plane said and that can be used; outlives streams and servers. */
 export interface ResourceCache {
-  /** Takes what arrived; the resources that are refused, with the reasons. The others are in use. */
-  receive(update: Update): readonly ResourceProblem[];
+  /**
+   * Takes what arrived; the resources that are refused, with the reasons. The others are in use with the last step, all
+   * of them at the same time.
+   */
+  receive(update: Update): Steps<readonly ResourceProblem[]>;
   /** What is asked for from now on; what nobody asks for any more is dropped. */
   watch(watches: Watches): void;
   /** Requests are on their way: from now on a name that is asked for may turn out not to exist. */
@@ -60,6 +64,8 @@ export interface CacheParts {
   readonly clock: Clock;
   /** Checks a resource by itself. */
   readonly readers: Readonly<Record<ResourceType, (any: Any) => unknown>>;
+  /** Does the same ahead and in steps, for resources that are large. `before`: what is in use. */
+  readonly stepReaders?: Partial<Readonly<Record<ResourceType, (any: Any, before: Any | undefined) => Steps<void>>>>;
   /** Something has changed: what is in use, what is known not to exist. */
   changed(): void;
   /** How long a resource that was asked for may take before it does not exist, milliseconds. */
@@ -100,7 +106,7 @@ const gone: ReadonlySet<number> = new Set([5, 7]);
 
 /** An empty cache. Nothing in it is asked for yet. */
 export function createCache(parts: CacheParts): ResourceCache {
-  const { clock, readers, changed } = parts;
+  const { clock, readers, changed, stepReaders = {} } = parts;
   const types = Object.fromEntries(
     resourceTypes.map((type) => [
       type,
@@ -136,16 +142,22 @@ export function createCache(parts: CacheParts): ResourceCache {
     else of.entries.delete(name);
   };
 
-  const take = (type: ResourceType, { resource, ttlMs, version }: Incoming, name: string): void => {
+  /** What is held, where that is the same; else a copy that can be read: the bytes are part of a whole response. */
+  function* read(type: ResourceType, resource: Any, name: string): Steps<Any> {
+    const held = types[type].entries.get(name)?.any;
+    if (held !== undefined && sameAny(held, resource)) return held;
+    const any = { type_url: resource.type_url, value: Uint8Array.from(resource.value ?? []) };
+    const steps = stepReaders[type];
+    if (steps !== undefined) yield* steps(any, held);
+    readers[type](any);
+    return any;
+  }
+
+  const take = (type: ResourceType, { resource, ttlMs, version }: Incoming, name: string, read?: Any): void => {
     const of = types[type];
     const before = of.entries.get(name);
-    let any = before?.any;
-    if (resource !== undefined && !sameAny(any, resource)) {
-      // A copy: the bytes of a resource are part of those of the whole response.
-      any = { type_url: resource.type_url, value: Uint8Array.from(resource.value ?? []) };
-      readers[type](any);
-      of.set = undefined;
-    }
+    const any = read ?? before?.any;
+    if (any !== before?.any) of.set = undefined;
     if (before !== undefined) stopTimers(before);
     // A heartbeat for what is not there is none of ours.
     if (any === undefined) return;
@@ -186,9 +198,8 @@ export function createCache(parts: CacheParts): ResourceCache {
   };
 
   return {
-    receive({ complete, errors, removed, resources, type }) {
+    *receive({ complete, errors, removed, resources, type }) {
       const of = types[type];
-      of.answered = true;
       const problems: ResourceProblem[] = [];
       const nameless: ResourceProblem[] = [];
       const seen = new Set<string>();
@@ -196,16 +207,36 @@ export function createCache(parts: CacheParts): ResourceCache {
       if (resources.length > parts.maxResources) {
         // Not one of them: which ones would be chance.
         const message = `expected ${parts.maxResources} resources at most, got ${resources.length}`;
+        of.answered = true;
         of.nameless = [{ type, resource: '', field: '', message }];
         return of.nameless;
       }
-      const named = resources.map((incoming) => {
+      const named: (ReturnType<typeof nameOfIncoming> & {
+        readonly incoming: Incoming;
+        any?: Any;
+        refused?: unknown;
+      })[] = [];
+      for (const incoming of resources) {
         const name = nameOfIncoming(incoming);
         if (name.name !== '' && seen.has(name.name)) doubled.add(name.name);
         seen.add(name.name);
-        return { incoming, ...name };
-      });
-      for (const { incoming, name, error } of named) {
+        named.push({ incoming, ...name });
+        if ((named.length & 63) === 0) yield;
+      }
+      // What nobody asked for is checked nevertheless, and not kept.
+      for (const each of named) {
+        const { error, incoming, name } = each;
+        if (error !== undefined || name === '' || doubled.has(name) || incoming.resource === undefined) continue;
+        try {
+          each.any = yield* read(type, incoming.resource, name);
+        } catch (reason) {
+          each.refused = reason;
+        }
+        yield;
+      }
+      // From here on without a pause: nobody sees half of it.
+      of.answered = true;
+      for (const { any, incoming, name, error, ...each } of named) {
         try {
           if (error !== undefined) throw error;
           if (name === '') throw new Error('the resource has no name');
@@ -213,9 +244,8 @@ export function createCache(parts: CacheParts): ResourceCache {
           if (!of.entries.has(name) && of.entries.size >= parts.maxResources) {
             throw new Error(`there are ${parts.maxResources} resources of this type already, the most there may be`);
           }
-          if (isWatched(type, name)) take(type, incoming, name);
-          // What nobody asked for is checked nevertheless, and not kept.
-          else if (incoming.resource !== undefined) readers[type](incoming.resource);
+          if ('refused' in each) throw each.refused;
+          if (isWatched(type, name)) take(type, incoming, name, any);
         } catch (reason) {
           const problem = refuse(type, isWatched(type, name) ? name : '', reason);
           problems.push({ ...problem, resource: name });

@@ -1,5 +1,5 @@
-import { enumOf, message, string, uint32, wrapped } from '../kinds.ts';
-import { mapOf, optional, repeated, type Schema, schema, single } from '../schema.ts';
+import { enumOf, type Kind, message, string, uint32, unread, wrapped } from '../kinds.ts';
+import { type Field, mapOf, optional, repeated, type Schema, schema, single } from '../schema.ts';
 import { type Address, addressSchema } from './address.ts';
 import { type Locality, localitySchema, type Metadata, metadataSchema } from './base.ts';
 import { type FractionalPercent, fractionalPercentSchema } from './ranges.ts';
@@ -9,23 +9,19 @@ export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'T
 
 const healthStatusKind = enumOf('UNKNOWN', 'HEALTHY', 'UNHEALTHY', 'DRAINING', 'TIMEOUT', 'DEGRADED');
 
-/** `envoy.config.endpoint.v3.ClusterLoadAssignment`. */
-export interface ClusterLoadAssignment {
+/** `envoy.config.endpoint.v3.ClusterLoadAssignment`; `E`: its endpoints, as messages or as bytes. */
+export interface ClusterLoadAssignment<E = LbEndpoint> {
   readonly cluster_name: string;
-  readonly endpoints: readonly LocalityLbEndpoints[];
+  readonly endpoints: readonly LocalityLbEndpoints<E>[];
   readonly named_endpoints: ReadonlyMap<string, Endpoint | undefined>;
   readonly policy: LoadAssignmentPolicy | undefined;
 }
 
-export const clusterLoadAssignmentSchema: Schema<ClusterLoadAssignment> = schema<ClusterLoadAssignment>(
-  'envoy.config.endpoint.v3.ClusterLoadAssignment',
-  {
+const assignmentSchema = <E>(locality: () => Schema<LocalityLbEndpoints<E>>): Schema<ClusterLoadAssignment<E>> =>
+  schema<ClusterLoadAssignment<E>>('envoy.config.endpoint.v3.ClusterLoadAssignment', {
     fields: {
       cluster_name: single(1, string),
-      endpoints: repeated(
-        2,
-        message(() => localityLbEndpointsSchema),
-      ),
+      endpoints: repeated(2, message(locality)),
       named_endpoints: mapOf(
         5,
         message(() => endpointSchema),
@@ -35,7 +31,15 @@ export const clusterLoadAssignmentSchema: Schema<ClusterLoadAssignment> = schema
         message(() => loadAssignmentPolicySchema),
       ),
     },
-  },
+  });
+
+export const clusterLoadAssignmentSchema: Schema<ClusterLoadAssignment> = assignmentSchema(
+  () => localityLbEndpointsSchema,
+);
+
+/** The same message of which the endpoints stay bytes: where there are many, most are as they were before. */
+export const unreadLoadAssignmentSchema: Schema<ClusterLoadAssignment<Uint8Array>> = assignmentSchema(
+  () => unreadLocalitySchema,
 );
 
 /** `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy`. */
@@ -161,50 +165,41 @@ export const lbEndpointSchema: Schema<LbEndpoint> = schema<LbEndpoint>('envoy.co
 });
 
 /** `envoy.config.endpoint.v3.LocalityLbEndpoints`. */
-export interface LocalityLbEndpoints {
+export interface LocalityLbEndpoints<E = LbEndpoint> {
   readonly locality: Locality | undefined;
-  readonly lb_endpoints: readonly LbEndpoint[];
-  readonly load_balancer_endpoints: LbEndpointList | undefined;
+  readonly lb_endpoints: readonly E[];
+  readonly load_balancer_endpoints: LbEndpointList<E> | undefined;
   readonly load_balancing_weight: number | undefined;
   readonly priority: number;
 }
 
-export const localityLbEndpointsSchema: Schema<LocalityLbEndpoints> = schema<LocalityLbEndpoints>(
-  'envoy.config.endpoint.v3.LocalityLbEndpoints',
-  {
+const localitySchemaOf = <E>(lbEndpoint: Kind<E | undefined>): Schema<LocalityLbEndpoints<E>> => {
+  const endpoints = repeated(2, lbEndpoint) as Field<readonly E[]>;
+  const list = schema<LbEndpointList<E>>('envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList', {
+    fields: { lb_endpoints: repeated(1, lbEndpoint) as Field<readonly E[]> },
+  });
+  return schema<LocalityLbEndpoints<E>>('envoy.config.endpoint.v3.LocalityLbEndpoints', {
     fields: {
       locality: single(
         1,
         message(() => localitySchema),
       ),
-      lb_endpoints: repeated(
-        2,
-        message(() => lbEndpointSchema),
-      ),
+      lb_endpoints: endpoints,
       load_balancer_endpoints: single(
         7,
-        message(() => lbEndpointListSchema),
+        message(() => list),
       ),
       load_balancing_weight: single(3, wrapped(uint32)),
       priority: single(5, uint32),
     },
     ignored: { 6: 'proximity', 8: 'leds_cluster_locality_config', 9: 'metadata' },
-  },
-);
+  });
+};
+
+export const localityLbEndpointsSchema: Schema<LocalityLbEndpoints> = localitySchemaOf(message(() => lbEndpointSchema));
+const unreadLocalitySchema: Schema<LocalityLbEndpoints<Uint8Array>> = localitySchemaOf(unread(() => lbEndpointSchema));
 
 /** `envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList`. */
-export interface LbEndpointList {
-  readonly lb_endpoints: readonly LbEndpoint[];
+export interface LbEndpointList<E = LbEndpoint> {
+  readonly lb_endpoints: readonly E[];
 }
-
-export const lbEndpointListSchema: Schema<LbEndpointList> = schema<LbEndpointList>(
-  'envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList',
-  {
-    fields: {
-      lb_endpoints: repeated(
-        1,
-        message(() => lbEndpointSchema),
-      ),
-    },
-  },
-);

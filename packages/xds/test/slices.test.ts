@@ -1,0 +1,192 @@
+// What is large is read in slices: requests are served in between, and nobody sees half of it.
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import fc from 'fast-check';
+import t from 'tap';
+import { fakeClock } from '../../../test/support/fake-clock.ts';
+import { readEndpoints } from '../src/compile/endpoints.ts';
+import { outboundClusters } from '../src/compile/outbound-clusters.ts';
+import { type Any, pack } from '../src/proto/any.ts';
+import { clusterLoadAssignmentSchema, endpointSchema, type LbEndpoint } from '../src/proto/envoy/endpoint.ts';
+import { encode, type Input } from '../src/proto/schema.ts';
+import { atOnce, createTurns, type Steps } from '../src/turns.ts';
+import { istioCluster, istioContext, resourceSet } from './support/envoy.ts';
+import { fakeControlPlane } from './support/fake-control-plane.ts';
+import { resource, runSource } from './support/running-source.ts';
+
+/** Each look at it takes a millisecond. */
+function slowClock() {
+  let ms = 0;
+  return { ...fakeClock(), now: () => (ms += 1) };
+}
+
+t.test('work is done in order, in slices, and what it found is told in the same slice', async (t) => {
+  const told: string[] = [];
+  const waiting: (() => void)[] = [];
+  const clock = { ...slowClock(), afterIo: (action: () => void) => void waiting.push(action) };
+  const turns = createTurns(clock, () => told.push('idle'));
+  function* count(name: string, steps: number): Steps<string> {
+    for (let i = 0; i < steps; i++) {
+      told.push(`${name}${i}`);
+      yield;
+    }
+    if (name === 'c') throw new Error('broken');
+    return name;
+  }
+  const run = (name: string, steps: number): void =>
+    turns.run(
+      count(name, steps),
+      (result) => void told.push(`done ${result}`),
+      (error) => void told.push(`failed ${(error as Error).message}`),
+    );
+  run('a', 7);
+  t.equal(turns.busy(), true);
+  run('b', 1);
+  run('c', 1);
+  t.same(told, ['a0', 'a1', 'a2', 'a3', 'a4'], 'no more than a slice');
+  while (waiting.length > 0) waiting.shift()?.();
+  t.same(told.slice(5), ['a5', 'a6', 'done a', 'b0', 'done b', 'c0', 'failed broken', 'idle']);
+  t.equal(turns.busy(), false);
+  told.length = 0;
+  run('d', 1);
+  t.same(told, ['d0', 'done d', 'idle'], 'what is short is done at once');
+  run('e', 9);
+  turns.close();
+  while (waiting.length > 0) waiting.shift()?.();
+  t.notOk(told.includes('done e'), 'nothing goes on after the end');
+});
+
+const lbEndpoint = (address: string, more: Input<LbEndpoint> = {}): Input<LbEndpoint> => ({
+  endpoint: { address: { socket_address: { address, port_value: 80 } } },
+  ...more,
+});
+const assignment = (list: readonly Input<LbEndpoint>[], priority = 0): Any =>
+  pack(clusterLoadAssignmentSchema, { cluster_name: 's', endpoints: [{ lb_endpoints: list, priority }] });
+
+t.test('an endpoint whose bytes stay the same stays the same object, also as a cluster has it', async (t) => {
+  const list = Array.from({ length: 100 }, (_, i) => lbEndpoint(`10.0.0.${i}`));
+  const before = assignment(list);
+  const changes: Readonly<Record<string, { readonly next: Any; readonly kept: number }>> = {
+    'the same': { next: assignment([...list]), kept: 100 },
+    'one in the middle': {
+      next: assignment(list.with(50, lbEndpoint('10.0.0.50', { load_balancing_weight: 7 }))),
+      kept: 99,
+    },
+    'one less': { next: assignment(list.toSpliced(10, 1)), kept: 99 },
+    'one more': { next: assignment([lbEndpoint('10.0.1.1'), ...list]), kept: 100 },
+    'another order': { next: assignment([...list].reverse()), kept: 100 },
+    'another priority': { next: assignment(list, 1), kept: 0 },
+    none: { next: assignment([]), kept: 0 },
+  };
+  const clusterOf = (any: Any) => {
+    const set = { ...resourceSet({ clusters: [istioCluster('s')] }), endpoints: new Map([['s', any]]) };
+    const hosts = { hashKeys: new Map(), httpClusters: new Set<string>() };
+    const discovery = outboundClusters(set, istioContext, hosts as never).clusters.get('s')?.discovery;
+    return discovery?.kind === 'static' ? discovery.endpoints : [];
+  };
+  const first = new Set(readEndpoints(before).value.endpoints);
+  const made = new Set(clusterOf(before));
+  for (const [what, { kept, next }] of Object.entries(changes)) {
+    atOnce(readEndpoints.steps(next, before));
+    t.equal(readEndpoints(next).value.endpoints.filter((each) => first.has(each)).length, kept, what);
+    t.equal(clusterOf(next).filter((each) => made.has(each)).length, kept, `${what}, in the cluster`);
+    const fresh = readEndpoints({ ...next }).value;
+    t.same(readEndpoints(next).value.endpoints, fresh.endpoints, `${what}: the same as read anew`);
+  }
+});
+
+t.test('whatever changes from one version to the next, it is read as if there had been none before', async (t) => {
+  const one = fc.record({ address: fc.integer({ min: 1, max: 8 }), kind: fc.integer({ min: 0, max: 5 }) });
+  const version = fc.array(fc.array(one, { maxLength: 6 }), { maxLength: 3 });
+  const packed = (groups: readonly (readonly { readonly address: number; readonly kind: number }[])[]): Any =>
+    pack(clusterLoadAssignmentSchema, {
+      cluster_name: 's',
+      named_endpoints: new Map([
+        ['n', { address: { socket_address: { address: '10.9.9.9', port_value: groups.length + 1 } } }],
+      ]) as never,
+      endpoints: groups.map((list, i) => ({
+        locality: { region: `r${i % 2}` },
+        lb_endpoints: list.map(({ address, kind }): Input<LbEndpoint> => {
+          const plain = lbEndpoint(`10.0.0.${address}`);
+          if (kind === 1) return { ...plain, health_status: 'UNHEALTHY' };
+          if (kind === 2) return { ...plain, health_status: 'DEGRADED' };
+          if (kind === 3) return { endpoint_name: 'n' };
+          if (kind === 4) return { ...plain, endpoint: { ...plain.endpoint, health_check_config: { port_value: 9 } } };
+          return plain;
+        }),
+      })),
+    });
+  fc.assert(
+    fc.property(fc.array(version, { minLength: 2, maxLength: 4 }), (versions) => {
+      let before: Any | undefined;
+      for (const groups of versions) {
+        const any = packed(groups);
+        atOnce(readEndpoints.steps(any, before));
+        const { ignored, value } = readEndpoints(any);
+        const fresh = readEndpoints({ ...any });
+        const shown = ({ endpoints, name, remarks, weights }: typeof value) => ({ endpoints, name, remarks, weights });
+        t.strictSame(shown(value), shown(fresh.value));
+        t.strictSame(ignored, fresh.ignored);
+        before = any;
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test('fields of endpoints that nobody reads are told of with each version that has them', async (t) => {
+  const hostname = 3;
+  const withHostname = (): Any => {
+    const endpoint = Buffer.from(encode(endpointSchema, lbEndpoint('10.0.0.1').endpoint ?? {}));
+    const out = new BinaryWriter();
+    out.tag(1, WireType.LengthDelimited).bytes(Buffer.concat([endpoint, Buffer.from([(hostname << 3) | 2, 1, 0x61])]));
+    const group = new BinaryWriter();
+    group.tag(2, WireType.LengthDelimited).bytes(out.finish());
+    const all = new BinaryWriter();
+    all.tag(1, WireType.LengthDelimited).string('s').tag(2, WireType.LengthDelimited).bytes(group.finish());
+    return { type_url: assignment([]).type_url, value: all.finish() };
+  };
+  const [one, two] = [withHostname(), withHostname()];
+  t.same(readEndpoints(one).ignored, ['endpoints[].lb_endpoints[].endpoint.hostname']);
+  atOnce(readEndpoints.steps(two, one));
+  t.equal(readEndpoints(two).value.endpoints[0], readEndpoints(one).value.endpoints[0]);
+  t.same(readEndpoints(two).ignored, readEndpoints(one).ignored);
+});
+
+t.test('a large response is in force as a whole, the next one after it, and both are answered in order', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const running = runSource(t, { server: { address: plane.address, tls: false }, clock: slowClock() });
+  const stream = await plane.accept();
+  const names = Array.from({ length: 300 }, (_, i) => `c${i}`);
+  const all = (text: string) => names.map((name) => resource('clusters', name, { text }));
+  stream.send('listeners', {});
+  stream.send('clusters', { resources: all('1') });
+  await running.until('a snapshot', () => running.updates.length === 1);
+  const second = stream.send('clusters', { resources: [...all('2'), resource('clusters', 'bad', { bad: 'x' })] });
+  const third = stream.send('clusters', { resources: all('3') });
+  await running.until('the last', () => running.told().includes('clusters c299: 3'));
+  for (const snapshot of running.updates as readonly { readonly told?: readonly string[] }[]) {
+    const texts = new Set((snapshot.told ?? []).map((line) => line.split(': ')[1]));
+    t.equal(texts.size, 1, 'nothing of two responses together');
+  }
+  await running.until('both answers', () => stream.said.some(({ delta }) => delta.response_nonce === third));
+  const answers = stream.said.filter(({ delta }) => [second, third].includes(delta.response_nonce ?? ''));
+  t.match(
+    answers.map(({ delta }) => [delta.response_nonce, delta.error_detail?.message]),
+    [
+      [second, /"bad"/],
+      [third, undefined],
+    ],
+  );
+});
+
+t.test('a source that ends while it reads takes nothing more into force', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const running = runSource(t, { server: { address: plane.address, tls: false }, clock: slowClock() });
+  const stream = await plane.accept();
+  stream.send('listeners', {});
+  stream.send('clusters', { resources: Array.from({ length: 500 }, (_, i) => resource('clusters', `c${i}`)) });
+  await running.until('a beginning', () => running.source.status().types.listeners.version !== '');
+  await running.stop();
+  for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(running.updates.length, 0);
+});
