@@ -2,6 +2,7 @@ import type { ChaosCase } from './case.ts';
 import { certAuthorityCases } from './cases/cert-authority.ts';
 import { certClockCases } from './cases/cert-clock.ts';
 import { certRotationCases } from './cases/cert-rotation.ts';
+import { loadCases } from './cases/cp-load.ts';
 import { connectionCases } from './cases/ep-connections.ts';
 import { healthCases } from './cases/ep-health.ts';
 import { http2Cases } from './cases/ep-http2.ts';
@@ -24,6 +25,7 @@ const written: readonly ChaosCase[] = [
   ...certAuthorityCases,
   ...certClockCases,
   ...certRotationCases,
+  ...loadCases,
   ...connectionCases,
   ...healthCases,
   ...http2Cases,

@@ -42,7 +42,7 @@ function parse(args: readonly string[]): Options {
 /** Runs a case in a process that has a network of its own. */
 function runInside(each: ChaosCase, { goals, size }: Options): CaseResult {
   const args = ['--only', each.id, '--json', ...(size === 'full' ? [] : [`--${size}`]), ...(goals ? ['--goals'] : [])];
-  const program = [process.execPath, fileURLToPath(import.meta.url), ...args];
+  const program = [process.execPath, '--conditions=@inmesh/source', fileURLToPath(import.meta.url), ...args];
   const env = { ...process.env, CHAOS_INSIDE: '1' };
   const child = spawnSync('unshare', ['-n', ...program], { env, encoding: 'utf8', timeout: 900_000 });
   const line = child.stdout.split('\n').find((text) => text.startsWith('{'));

@@ -1,8 +1,6 @@
 // Endpoints come and go all the time, while calls go on.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { ConfigSink } from '../../../src/config/source.ts';
 import { createMesh } from '../../../src/index.ts';
 import { seededRandom } from '../../../src/lib/random.ts';
@@ -10,15 +8,9 @@ import type { Endpoint } from '../../../src/model/cluster.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 import { cluster, endpoint, route, snapshot } from '../../support/snapshot.ts';
 import type { ChaosCase } from '../case.ts';
+import { heapMiB } from '../heap.ts';
 import { load, loopDelays, percentile, type Tally } from '../load.ts';
 import { httpServer } from '../servers.ts';
-
-function heapMiB(): number {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void;
-  for (let i = 0; i < 3; i++) gc();
-  return process.memoryUsage().heapUsed / 2 ** 20;
-}
 
 export const churn: ChaosCase = {
   id: 'CHURN',
@@ -80,7 +72,7 @@ export const churn: ChaosCase = {
     costs.length = 0;
     over = true;
     await warm;
-    const before = heapMiB();
+    const before = await heapMiB();
     over = false;
     let tally: Tally | undefined;
     const from = performance.now();
@@ -102,7 +94,7 @@ export const churn: ChaosCase = {
     lab.time('one update, p99', percentile(costs, 0.99), 2, 100);
     tally = undefined;
     costs.length = 0;
-    const grown = heapMiB() - before;
+    const grown = (await heapMiB()) - before;
     lab.atMost('growth of the heap', grown, 5, ' MiB');
   },
 };
