@@ -61,8 +61,5 @@ t.test("random trees of Envoy's RBAC: what is looked up is what asking one polic
   const { allowed, asked, denied, disagreement, told } = compareRbac(1, 600, 7);
   t.equal(disagreement, undefined);
   t.equal(asked, 4_200);
-  t.ok(
-    allowed > 200 && denied > 600 && told > 1_000,
-    `${allowed} allowed by a policy, ${denied} denied, ${told} told`,
-  );
+  t.ok(allowed > 200 && denied > 600 && told > 1_000, `${allowed} allowed by a policy, ${denied} denied, ${told} told`);
 });
