@@ -9,6 +9,7 @@ import t, { type Test } from 'tap';
 import type { TracingProvider } from '../../../src/index.ts';
 import type { Snapshot } from '../../../src/model/snapshot.ts';
 import { defaultTracingPolicy } from '../../../src/model/tracing.ts';
+import { fakeClock } from '../../../test/support/fake-clock.ts';
 import { modelMesh, ways } from '../../../test/support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
 import { upstream } from '../../../test/support/upstream.ts';
@@ -412,3 +413,47 @@ t.test('an exporter that holds on to batches for longer than it may is given no 
   const { failed, queued, sending } = processor.counts();
   t.ok(failed > 0 && queued <= 4 && sending <= 6, `${failed} failed, ${queued} wait, ${sending} are sent`);
 });
+
+t.test(
+  'POL-21 a collector that takes nothing is asked now and then only, and again as before once it takes a batch',
+  async (t) => {
+    const clock = fakeClock();
+    let asked = 0;
+    let takes = false;
+    const exporter: SpanExporter = {
+      export(_, done) {
+        asked++;
+        done({ code: takes ? 0 : 1 });
+      },
+      shutdown: async () => {},
+    };
+    const bounds = { maxQueueSize: 8, maxExportBatchSize: 1, scheduledDelayMs: 1, clock };
+    const processor = boundedProcessor(exporter, bounds);
+    const span = { spanContext: () => ({ traceFlags: 1 }), resource: {} } as never;
+    const batches = async (count: number): Promise<number> => {
+      const before = asked;
+      for (let i = 0; i < count; i++) {
+        processor.onEnd(span);
+        // The SDK tells of batches that were not taken.
+        await processor.forceFlush().catch(() => {});
+      }
+      return asked - before;
+    };
+    t.equal(await batches(20), 3, 'three of twenty: then there is a pause');
+    for (const pauseMs of [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]) {
+      clock.advance(pauseMs - 1);
+      t.equal(await batches(3), 0, `none before ${pauseMs} ms`);
+      clock.advance(1);
+      t.equal(await batches(3), 1, `one after ${pauseMs} ms`);
+    }
+    takes = true;
+    clock.advance(5_000);
+    t.equal(await batches(20), 20);
+    const { dropped, exported, failed, queued, sending } = processor.counts();
+    t.same(
+      { dropped, exported, failed, queued, sending },
+      { dropped: 0, exported: 20, failed: 62, queued: 0, sending: 0 },
+    );
+    await processor.shutdown();
+  },
+);

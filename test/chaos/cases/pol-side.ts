@@ -1,16 +1,21 @@
 // What happens beside a call must not be felt by it.
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createTcp } from 'node:net';
 import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import { startOtel } from '../../../packages/otel/src/index.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 import type { ChaosCase } from '../case.ts';
 import type { Lab, LabMesh } from '../lab.ts';
-import { load, pause, percentile, within } from '../load.ts';
+import { load, pause, within } from '../load.ts';
 import { noRetries, type Place, serviceResources } from '../resources.ts';
 import { echo, httpServer, type LabServer } from '../servers.ts';
 import { serving } from '../serving.ts';
+import { inTurns } from '../turns.ts';
 
 /** A service with a mirror. */
 function mirrored(lab: Lab, shop: Place, shadow: Place, more: object = {}): Promise<LabMesh> {
@@ -23,6 +28,15 @@ function mirrored(lab: Lab, shop: Place, shadow: Place, more: object = {}): Prom
   });
 }
 
+/** A service that never ends its answers, in a process of its own: what it does for that must not be taken for the mesh's work. */
+async function endless(lab: Lab): Promise<number> {
+  const program = fileURLToPath(new URL('../../bench/mirror/shadow-process.ts', import.meta.url));
+  const child = fork(program, ['flood'], { execArgv: ['--disable-warning=ExperimentalWarning'] });
+  lab.teardown(() => child.kill());
+  const [port] = (await once(child, 'message')) as [number];
+  return port;
+}
+
 export const sideCases: readonly ChaosCase[] = [
   {
     id: 'POL-18',
@@ -32,39 +46,19 @@ export const sideCases: readonly ChaosCase[] = [
     async run(lab) {
       const primary = await httpServer(lab);
       const alone = await lab.mesh({ endpoints: [primary.port], retries: noRetries });
-      const count = lab.count(20_000, 4_000, 300);
-      await load(alone, { count });
-      const base = percentile((await load(alone, { count })).latencies, 0.99);
-      const endless: RequestListener = (incoming, outgoing) => {
-        incoming.resume();
-        const chunk = Buffer.alloc(16_384);
-        const more = (): void => {
-          while (!outgoing.destroyed && outgoing.write(chunk));
-        };
-        outgoing.on('drain', more);
-        more();
-      };
       const slow: RequestListener = (incoming, outgoing) =>
         void setTimeout(() => echo(incoming, outgoing), 10_000).unref();
       const hole = await lab.proxy(primary.port, { kind: 'blackHole' });
       const targets: Record<string, number> = {
         dead: hole.port,
         slow: (await httpServer(lab, slow)).port,
-        endless: (await httpServer(lab, endless)).port,
+        endless: await endless(lab),
       };
-      for (const [name, port] of Object.entries(targets)) {
-        const mesh = await mirrored(lab, primary.port, port);
-        const before = process.memoryUsage().rss;
-        const tally = await load(mesh, { count });
-        lab.equal(`${name}: failures`, tally.failures, 0);
-        lab.time(
-          `${name}: p99 (${base.toFixed(1)} without a mirror)`,
-          percentile(tally.latencies, 0.99),
-          1.02 * base,
-          20 * base + 500,
-        );
-        lab.atMost(`${name}: growth of the process`, (process.memoryUsage().rss - before) / 2 ** 20, 300, ' MiB');
-      }
+      const others: Record<string, LabMesh> = {};
+      for (const [name, port] of Object.entries(targets)) others[name] = await mirrored(lab, primary.port, port);
+      const before = process.memoryUsage().rss;
+      await inTurns(lab, { base: alone, others, count: lab.count(1_000, 400, 60), rounds: lab.count(100, 20, 2) });
+      lab.atMost('growth of the process', (process.memoryUsage().rss - before) / 2 ** 20, 300, ' MiB');
     },
   },
   {
@@ -185,44 +179,30 @@ export const sideCases: readonly ChaosCase[] = [
           exportTimeoutMs: 2_000,
           shutdownTimeoutMs: 500,
         });
-        return { otel, mesh: await lab.mesh(place, { tracing: otel }), latencies: [] as number[] };
+        return { otel, mesh: await lab.mesh(place, { tracing: otel }) };
       };
-      const ways = {
-        'taken by a collector': await traced(collector.port),
-        'never answered': await traced(hole.port),
-        dropped: await traced((dropping.address() as AddressInfo).port),
+      const taken = await traced(collector.port);
+      const others = {
+        'spans that are never answered': await traced(hole.port),
+        'spans that are dropped': await traced((dropping.address() as AddressInfo).port),
       };
-      const plain = { mesh: await lab.mesh(place), latencies: [] as number[] };
-      const count = lab.count(4_000, 1_000, 60);
-      const rounds = lab.count(11, 5, 2);
-      let failures = 0;
-      // In turns, so that what else the machine does is in all of them alike.
-      for (let round = 0; round < rounds; round++) {
-        for (const way of [plain, ...Object.values(ways)]) {
-          const tally = await load(way.mesh, { count });
-          failures += tally.failures;
-          if (round > 0) way.latencies.push(...tally.latencies);
-        }
-      }
-      lab.equal(`failures of ${4 * rounds * count} calls`, failures, 0);
-      const p99 = percentile(plain.latencies, 0.99);
-      const taken = percentile(ways['taken by a collector'].latencies, 0.99);
-      for (const [name, { latencies, otel }] of Object.entries(ways)) {
-        lab.time(
-          `spans ${name}: p99 (${p99.toFixed(2)} without spans)`,
-          percentile(latencies, 0.99),
-          1.02 * taken,
-          20 * taken + 500,
-        );
+      const plain = await lab.mesh(place);
+      const count = lab.count(1_000, 400, 60);
+      const rounds = lab.count(100, 20, 2);
+      const meshes = Object.fromEntries(Object.entries(others).map(([name, { mesh }]) => [name, mesh]));
+      const calls = await inTurns(lab, {
+        base: taken.mesh,
+        others: { ...meshes, 'no spans at all': plain },
+        count,
+        rounds,
+      });
+      for (const [name, { otel }] of Object.entries({ 'spans that are taken': taken, ...others })) {
         const { dropped, exported, failed, queued, sending } = otel.counts();
-        lab.equal(`spans ${name}: accounted for`, dropped + exported + failed + queued + sending, count * rounds);
-        lab.check(
-          queued <= 256 && sending <= 320,
-          `spans ${name}: ${queued} wait, ${sending} are sent, ${dropped} dropped`,
-        );
+        lab.equal(`${name}: accounted for`, dropped + exported + failed + queued + sending, calls);
+        lab.check(queued <= 256 && sending <= 320, `${name}: ${queued} wait, ${sending} are sent, ${dropped} dropped`);
       }
       const before = performance.now();
-      await ways['never answered'].mesh.close();
+      await others['spans that are never answered'].mesh.close();
       lab.time('closing the mesh with a collector that never answers', performance.now() - before, 600, 5_000);
     },
   },
