@@ -54,7 +54,7 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
     hooks.onProtocolError(failure);
     end.say(socket, 405, 'Method Not Allowed', failure);
   });
-  server.on('timeout', (socket) => onIdle(socket, limits));
+  server.on('timeout', (socket) => onIdle(socket, limits, end));
   // Node starts its checks of header and request timeouts only for servers that listen.
   server.emit('listening');
   return server;
@@ -131,7 +131,7 @@ function createEnding(clock: Clock): Ending {
  * the client owes us its body, or does not take the response. A handler that takes its time, or
  * reads slowly, is no reason.
  */
-function onIdle(socket: Socket, limits: AcceptorLimits): void {
+function onIdle(socket: Socket, limits: AcceptorLimits, end: Ending): void {
   const connection = connectionOf(socket);
   const request = connection?.request;
   const response = connection?.response;
@@ -149,7 +149,9 @@ function onIdle(socket: Socket, limits: AcceptorLimits): void {
     if (request.listenerCount('timeout') === 0 && response.listenerCount('timeout') === 0) socket.destroy();
     return;
   }
-  const waits = !request.complete && request.readableLength === 0 && request.readableFlowing === true;
+  // Whoever reads by `readable`, as asynchronous iterators do, does not let it flow.
+  const reads = request.readableFlowing === true || request.listenerCount('readable') > 0;
+  const waits = reads && !request.complete && request.readableLength === 0;
   if (!waits) {
     if (socket.writableLength === 0) return;
     // The response is there, and the client does not read.
@@ -157,11 +159,12 @@ function onIdle(socket: Socket, limits: AcceptorLimits): void {
     else socket.setTimeout(limits.responseIdleMs);
     return;
   }
-  if (response.headersSent) socket.destroy();
+  // Not in the place of an answer to a request before it, and not by the response, which is the application's: that
+  // must learn that its body does not come, and may then answer in vain.
+  if (response.headersSent || response.socket !== socket) socket.destroy();
   else {
-    response.shouldKeepAlive = false;
-    response.writeHead(408, { 'content-type': 'text/plain', 'x-inmesh-error': 'ERR_MESH_BAD_REQUEST' });
-    response.end('request timeout');
+    const failure = new MeshError('ERR_MESH_BAD_REQUEST', 'the body of a request does not come');
+    end.say(socket, 408, 'Request Timeout', failure);
   }
 }
 

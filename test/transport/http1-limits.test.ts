@@ -64,6 +64,49 @@ t.test('a body that stops coming is answered 408; a slow handler is left alone',
   t.equal((await unread)[0]?.body, 'took its time', 'it did not ask for its body');
 });
 
+t.test('an application that answers when its body did not come does so in vain, and without an error', async (t) => {
+  for (const way of ['writeHead', 'setHeader'] as const) {
+    const { promise: answered, resolve } = Promise.withResolvers<unknown>();
+    const { port } = await serve(
+      t,
+      async (request, response) => {
+        try {
+          for await (const _ of request);
+        } catch {
+          try {
+            if (way === 'writeHead') response.writeHead(400);
+            else response.setHeader('content-type', 'text/plain');
+            response.end('the body did not come');
+            resolve('answered');
+          } catch (error) {
+            resolve(error);
+          }
+        }
+      },
+      { limits: { bodyIdleMs: 30 } },
+    );
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nbody');
+    t.match(await conversation(socket), /^HTTP\/1\.1 408 /);
+    t.equal(await answered, 'answered', way);
+  }
+});
+
+t.test('a body that stops is no answer to the request before it', async (t) => {
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  const { port } = await serve(
+    t,
+    (request, response) => {
+      if (request.method === 'GET') finished.then(() => response.end('first'));
+      else request.resume().on('close', finish);
+    },
+    { limits: { bodyIdleMs: 30 } },
+  );
+  const socket = connect({ host: '127.0.0.1', port });
+  socket.write(`${get}POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 9\r\n\r\nbody`);
+  t.notMatch(await conversation(socket), /^HTTP\/1\.1 408 /);
+});
+
 t.test('a body that stops after the response began can only be cut', async (t) => {
   const inbound = await serve(
     t,
