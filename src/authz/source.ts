@@ -4,6 +4,7 @@ import type { StringMatch } from '../model/string-match.ts';
 import type { AuthorizationFacts, Condition, DerivedFacts, RuleReading } from './facts.ts';
 import { anyText, type CompileList, fieldList } from './fields.ts';
 import { compileIpBlocks } from './ip-match.ts';
+import { namedAccounts } from './other-identity.ts';
 import { requestPrincipals } from './request-principal.ts';
 import { services } from './service-match.ts';
 
@@ -35,14 +36,22 @@ function principals(matches: readonly StringMatch[]): Condition {
   return ({ peer }) => peer !== undefined && matcher(peer.spiffeId.slice(scheme.length));
 }
 
-function namespaces(matches: readonly StringMatch[]): Condition {
+function namespaces(matches: readonly StringMatch[], doubtMatches: boolean): Condition {
   const matcher = anyText(matches);
-  return ({ peer }) => peer?.namespace !== undefined && matcher(peer.namespace);
+  return ({ peer }) => {
+    if (peer === undefined) return false;
+    if (peer.namespace !== undefined) return matcher(peer.namespace);
+    return doubtMatches && namedAccounts(peer).some(({ namespace }) => matcher(namespace));
+  };
 }
 
-function serviceAccounts(accounts: readonly string[]): Condition {
-  const all = new Set(accounts);
-  return ({ peer }) => peer?.namespace !== undefined && all.has(`${peer.namespace}/${peer.serviceAccount}`);
+function serviceAccounts(list: readonly string[], doubtMatches: boolean): Condition {
+  const all = new Set(list);
+  return ({ peer }) => {
+    if (peer === undefined) return false;
+    if (peer.namespace !== undefined) return all.has(`${peer.namespace}/${peer.serviceAccount}`);
+    return doubtMatches && namedAccounts(peer).some(({ accounts }) => accounts.some((each) => all.has(each)));
+  };
 }
 
 function trustDomains(matches: readonly StringMatch[]): Condition {

@@ -82,7 +82,7 @@ export function compileIntentions(
     // A source without wildcards meets no other but those that have some.
     const earlier = (source.name === '*' ? before : wild).filter((other) => overlap(other.source, source));
     const unless = exceptionsOf(earlier, trustDomains);
-    const from = [...sourcesOf([source], trustDomains), ...(other === 'deny' ? anonymous(intention.said) : [])];
+    const from = [...sourcesOf([source], trustDomains), ...(other === 'deny' ? everybody(intention.said) : [])];
     const told = rulesOf(intention, other, from, unless);
     rules.get(entry)?.set(intention.said, told);
     seen.add(id);
@@ -209,10 +209,12 @@ function sourcesOf(sources: readonly Source[], trustDomains: readonly string[]):
   ];
 }
 
-/** What is denied to everybody is denied to callers without an identity, whom a mesh of Consul never has. */
-function anonymous({ Name, Namespace = '*', Partition = 'default' }: SourceIntention): readonly AuthorizationSource[] {
-  const everybody = Name === '*' && Namespace === '*' && Partition === 'default';
-  return everybody ? [{ notPrincipals: [{ kind: 'present' }] }] : [];
+/**
+ * What is denied to everybody is denied to those, too, whom a mesh of Consul never has: callers without an identity, of
+ * another trust domain, or with an identity that names neither a service nor an account.
+ */
+function everybody({ Name, Namespace = '*', Partition = 'default' }: SourceIntention): readonly AuthorizationSource[] {
+  return Name === '*' && Namespace === '*' && Partition === 'default' ? [{}] : [];
 }
 
 /** Callers of whom an intention that goes before speaks, whatever it says. */

@@ -134,7 +134,8 @@ function factOf(field: string, facts: AuthorizationFacts): string {
     case 'namespaces':
       return peer === undefined ? noIdentity : shown(peer.namespace);
     case 'serviceAccounts':
-      return peer === undefined ? noIdentity : shown(`${peer.namespace}/${peer.serviceAccount}`);
+      if (peer === undefined) return noIdentity;
+      return shown(peer.namespace === undefined ? undefined : `${peer.namespace}/${peer.serviceAccount}`);
     case 'services':
       return peer === undefined ? noIdentity : describeService(peer.spiffeId);
     case 'trustDomains':

@@ -8,7 +8,15 @@ import { indexRules } from '../../src/authz/rule-index.ts';
 import { createTallies } from '../../src/authz/tallies.ts';
 import type { AuthorizationAudit } from '../../src/index.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
-import type { AuthorizationAction, AuthorizationPolicy, AuthorizationRule } from '../../src/model/authorization.ts';
+import type {
+  AuthorizationAction,
+  AuthorizationPolicy,
+  AuthorizationRule,
+  AuthorizationSource,
+} from '../../src/model/authorization.ts';
+import { parseSpiffeId } from '../../src/model/spiffe-id.ts';
+import type { StringMatch } from '../../src/model/string-match.ts';
+import type { Peer } from '../../src/pipeline/scope.ts';
 import { shopMesh } from '../support/shop-mesh.ts';
 
 const policy = (
@@ -36,6 +44,13 @@ const at = (path: string, changes: Partial<AuthorizationFacts> = {}): Authorizat
     localPort: 8080,
     ...changes,
   }) as AuthorizationFacts;
+
+const exact = (value: string): StringMatch => ({ kind: 'exact', value });
+/** A caller, as its certificate is read. */
+function parsedPeer(id: string): Peer {
+  const { namespace, serviceAccount, trustDomain } = parseSpiffeId(id);
+  return { spiffeId: id, trustDomain, ...(namespace && { namespace }), ...(serviceAccount && { serviceAccount }) };
+}
 
 /** An observer that keeps what it hears, as short lines. */
 function listener(): AuthorizationObserver & { readonly heard: readonly string[] } {
@@ -321,11 +336,49 @@ t.test('a path that could be any finds its rules by their other sides', async (t
       return peer?.spiffeId.endsWith(`/${i}`) === true;
     },
   }));
-  const find = indexRules(rules, true);
+  const find = indexRules(rules, true, true);
   const path = `/${'%41'.repeat(1_000)}`;
-  const of = (account: string) =>
-    at(path, { peer: { spiffeId: `spiffe://cluster.local/ns/a/sa/${account}`, trustDomain: 'cluster.local' } });
+  const of = (account: string) => at(path, { peer: parsedPeer(`spiffe://cluster.local/ns/a/sa/${account}`) });
   t.equal(find(of('7'), nothingDerived()), 7);
   t.equal(find(of('none'), nothingDerived()), -1);
   t.ok(asked < 10, `${asked} were asked`);
+});
+
+t.test('identities of other forms: what they name counts to refuse, alone and among many rules', async (t) => {
+  const web = (prefix: string, behind = ''): string => `spiffe://cluster.local${prefix}/ns/shop/sa/web${behind}`;
+  const named = ['/pod/7', '/x'].map((behind) => web('', behind));
+  const around = [
+    web('/env/prod'),
+    'spiffe://cluster.local/ns/shop/pod/7/sa/web',
+    'spiffe://evil.example/a/ns/shop/sa/web/b',
+  ];
+  const others = [
+    'spiffe://cluster.local/shop/web',
+    'spiffe://cluster.local/ns/shop',
+    'spiffe://cluster.local/ns/shops/sa/web/x',
+    'spiffe://cluster.local/sa/web/ns/ops/x',
+    'spiffe://ns/shop/sa',
+  ];
+  const sources: readonly AuthorizationSource[] = [{ namespaces: [exact('shop')] }, { serviceAccounts: ['shop/web'] }];
+  const many = Array.from({ length: 50 }, (_, i) => ({ from: [{ namespaces: [exact(`n${i}`)] }], to: [] }));
+  for (const source of sources) {
+    const [field, list] = Object.entries(source)[0] as [string, never];
+    const negated = { [`not${field.charAt(0).toUpperCase()}${field.slice(1)}`]: list };
+    for (const rules of [[], many]) {
+      const decide = (action: 'ALLOW' | 'DENY', from: AuthorizationSource, id: string): boolean =>
+        compileAuthorizer([policy(action, 'p', [], { rules: [...rules, { from: [from], to: [] }] })]).decide(
+          at('/', { peer: parsedPeer(id) }),
+        ).allowed;
+      for (const id of [...named, ...around]) {
+        t.notOk(decide('DENY', source, id), `${field} refuses ${id}`);
+        t.notOk(decide('ALLOW', source, id), `${field} does not allow ${id}`);
+        t.notOk(decide('ALLOW', negated, id), `not ${field} does not allow ${id}`);
+        t.notOk(decide('DENY', negated, id), `not ${field} refuses ${id}`);
+      }
+      for (const id of others) {
+        t.ok(decide('DENY', source, id), `${field} spares ${id}`);
+        t.ok(decide('ALLOW', negated, id), `not ${field} allows ${id}`);
+      }
+    }
+  }
 });

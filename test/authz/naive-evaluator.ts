@@ -56,15 +56,26 @@ function both<T>(
 function sourceHolds(source: AuthorizationSource, facts: AuthorizationFacts, inDoubt: boolean): boolean {
   const { peer } = facts;
   const principal = peer?.spiffeId.replace('spiffe://', '');
-  const account = peer?.namespace === undefined ? undefined : `${peer.namespace}/${peer.serviceAccount}`;
-  const accounts = (list: readonly string[]): boolean => list.some((each) => each === account);
+  // Of an identity of another form Istio's own patterns, but only to refuse.
+  const odd = peer !== undefined && peer.namespace === undefined ? peer.spiffeId : undefined;
+  const namespaces = (list: readonly StringMatch[], doubt: boolean): boolean => {
+    const named = [...(odd ?? '').matchAll(/(?<=\/ns\/)[^/]+(?=\/)/g)].map(([name]) => name);
+    const names = odd === undefined ? [peer?.namespace ?? []].flat() : doubt ? named : [];
+    return names.some((name) => of(name)(list));
+  };
+  const accounts = (list: readonly string[], doubt: boolean): boolean =>
+    list.some((each) => {
+      if (odd === undefined) return each === `${peer?.namespace}/${peer?.serviceAccount}`;
+      const [namespace, account] = each.split('/');
+      return doubt && new RegExp(`^spiffe://.+/ns/${namespace}/(.+/|)sa/${account}(/.+)?$`).test(odd);
+    });
   const of = (text: string | undefined) => (list: readonly StringMatch[]) =>
     text !== undefined && list.some((match) => textFits(match, text));
   const from = (address: string | undefined) => (blocks: readonly IpBlock[], doubt: boolean) =>
     address === undefined ? doubt : blocks.some((block) => isInBlock(block, address));
   return (
     both(source.principals, source.notPrincipals, of(principal), inDoubt) &&
-    both(source.namespaces, source.notNamespaces, of(peer?.namespace), inDoubt) &&
+    both(source.namespaces, source.notNamespaces, namespaces, inDoubt) &&
     both(source.trustDomains, source.notTrustDomains, of(peer?.trustDomain), inDoubt) &&
     both(source.serviceAccounts, source.notServiceAccounts, accounts, inDoubt) &&
     both(

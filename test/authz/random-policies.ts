@@ -232,14 +232,15 @@ export function randomFacts(choose: Chooser, paths: readonly string[] = plainPat
   const { number, of, once } = choose;
   const path = of(paths);
   const [trustDomain, namespace, serviceAccount] = [of(domains), of(namespaces), of(accounts)];
-  const form = number(6);
-  const foreign = form < 2;
+  const form = number(8);
+  const foreign = form < 3;
   const partition = once(3) ? '/ap/p1' : '';
-  const spiffeId = foreign
-    ? form === 0
-      ? `spiffe://${trustDomain}/${namespace}/${serviceAccount}`
-      : `spiffe://${trustDomain}${partition}/ns/${namespace}/dc/dc1/svc/${serviceAccount}`
-    : `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+  const others = [
+    `/${namespace}/${serviceAccount}`,
+    `${partition}/ns/${namespace}/dc/dc1/svc/${serviceAccount}`,
+    `${of(['', '/env/x', '/ns/a'])}/ns/${namespace}${of(['', '/pod/p'])}/sa/${serviceAccount}${of(['', '/7', '/sa/b'])}/x`,
+  ];
+  const spiffeId = `spiffe://${trustDomain}${others[form] ?? `/ns/${namespace}/sa/${serviceAccount}`}`;
   const claims = {
     iss: of([...issuers, 7, '']),
     sub: of(subjects),

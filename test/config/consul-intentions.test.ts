@@ -112,6 +112,12 @@ t.test('the default policy is deny, unless the entry that names most says otherw
   for (const every of ['Name: "*"', 'Name: "*", Namespace: "*"']) {
     const closed = asked(entry(`{Name: api, Action: allow}, {${every}, Action: deny}`, allow));
     t.same([closed(account('api')), closed(account('b')), closed(undefined)], [true, false, false], every);
+    const strangers = [
+      account('b', 'shop', 'evil.example'),
+      `spiffe://${td}/billing`,
+      `spiffe://${td}/ns/a/sa/b/pod/7`,
+    ];
+    for (const id of strangers) t.notOk(closed(id), `${every} is everybody, ${id} too`);
     const guarded = asked(entry(`{${every}, Permissions: [{Action: deny, HTTP: {PathPrefix: /admin}}]}`, allow));
     t.same([guarded(undefined, 'GET /'), guarded(undefined, 'GET /admin')], [true, false], `${every}, a permission`);
   }
