@@ -1,4 +1,3 @@
-import { namedAccounts } from './other-identity.ts';
 import { type PathReading, pathViews } from './path-views.ts';
 import { type PrefixTree, prefixTree } from './prefix-tree.ts';
 import type { AuthorizationFacts, Condition, DerivedFacts } from './rule.ts';
@@ -24,31 +23,25 @@ const few = 4;
  *
  * @param viewed the paths of rules were given in all forms: all views of a path are looked up, not
  *   the canonical path alone
- * @param doubting callers count as whatever their identity could name, see {@link namedAccounts}
  */
-export function indexRules(rules: readonly IndexedRule[], viewed: boolean, doubting: boolean): FindRule {
+export function indexRules(rules: readonly IndexedRule[], viewed: boolean): FindRule {
+  const room = roomFor(rules.length);
   const all = rules.map(({ matches, keys }, ordinal): Entry => ({ matches, keys, ordinal, names: namesOfSides(keys) }));
+  const root = build(all, dimensions, room);
   const none = rules.length;
-  const root = build(all, dimensions, roomFor(none));
-  // Of what could be anything one side tells no rules apart, but the others do. Few requests ever need these.
-  const others = new Map<string, IndexNode>();
-  const without = (path: boolean, caller: boolean): IndexNode => {
-    const key = `${path} ${caller}`;
-    let node = others.get(key);
-    if (node === undefined) {
-      const left = dimensions.filter((side) => !((path && side === 'path') || (caller && side === 'caller')));
-      others.set(key, (node = build(all, left, roomFor(none))));
-    }
-    return node;
-  };
+  let pathless: IndexNode | undefined;
   return (facts, derived) => {
-    const path =
-      viewed && root.paths !== undefined && (derived.views ??= pathViews(facts.path, facts.rawPath)) === 'doubt';
-    const caller = doubting && facts.peer !== undefined && namedAccounts(facts.peer).length > 0;
-    const found = search(path || caller ? without(path, caller) : root, facts, derived, none, viewed);
+    let from = root;
+    if (viewed && root.paths !== undefined && (derived.views ??= pathViews(facts.path, facts.rawPath)) === 'doubt') {
+      // A path that could be any tells no rules apart, but the other sides do. Few requests ever need this.
+      from = pathless ??= build(all, pathlessDimensions, roomFor(none));
+    }
+    const found = search(from, facts, derived, none, viewed);
     return found === none ? -1 : found;
   };
 }
+
+const pathlessDimensions: readonly Dimension[] = dimensions.filter((side) => side !== 'path');
 
 /** Rules with many keys on many sides would meet in too many places, and counting them would take long. */
 function roomFor(rules: number): Room {

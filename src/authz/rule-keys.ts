@@ -70,7 +70,7 @@ export function ruleKeys(rule: AuthorizationRule, reading: RuleReading): RuleKey
   const set = (dimension: Dimension, found: Keys | undefined): void => {
     if (found !== undefined) keys[dimension] = found;
   };
-  set('caller', all(rule.from, sourceKeys) ?? keysOfConditions(rule));
+  set('caller', all(rule.from, (source) => sourceKeys(source, reading)) ?? keysOfConditions(rule, reading));
   set(
     'path',
     all(rule.to, (operation) => pathsOf(operation, reading)),
@@ -106,27 +106,26 @@ function all<T>(parts: readonly T[], keysOf: (part: T) => Keys | undefined): Key
 const scheme = 'spiffe://';
 
 /** All fields of a source must hold, so any one of them will do: the one that says most. */
-function sourceKeys({
-  principals,
-  requestPrincipals,
-  serviceAccounts,
-  namespaces,
-  services,
-}: AuthorizationSource): Keys | undefined {
+function sourceKeys(
+  { principals, requestPrincipals, serviceAccounts, namespaces, services }: AuthorizationSource,
+  { action }: RuleReading,
+): Keys | undefined {
+  // To refuse, an identity of another form counts as whatever it names.
+  const doubting = action === 'DENY';
   const names = exactTexts(principals)?.map((name) => scheme + name);
   return (
     textKeys('principal', names) ??
-    textKeys('account', serviceAccounts) ??
+    textKeys(doubting ? 'accountSegments' : 'account', serviceAccounts) ??
     textKeys('service', services && serviceKeys(services)) ??
     textKeys('token', exactTexts(requestPrincipals)) ??
-    textKeys('namespace', exactTexts(namespaces))
+    textKeys(doubting ? 'namespaceSegment' : 'namespace', exactTexts(namespaces))
   );
 }
 
 /** Every condition must hold, so the first that names callers will do. */
-function keysOfConditions({ when = [] }: AuthorizationRule): Keys | undefined {
+function keysOfConditions({ when = [] }: AuthorizationRule, reading: RuleReading): Keys | undefined {
   for (const condition of when) {
-    const keys = condition.attribute === 'source' ? sourceKeys(condition.source) : undefined;
+    const keys = condition.attribute === 'source' ? sourceKeys(condition.source, reading) : undefined;
     if (keys !== undefined) return keys;
   }
   return undefined;

@@ -35,8 +35,8 @@ export function compileRuleSet(policies: readonly AuthorizationPolicy[], reading
       return compiled(rule, reading);
     }),
   );
-  const doubting = reading.action === 'DENY';
-  return { rules, find: indexRules(indexed, doubting && !reading.literalPaths, doubting) };
+  const viewed = reading.action === 'DENY' && !reading.literalPaths;
+  return { rules, find: indexRules(indexed, viewed) };
 }
 
 // Of many policies few change at a time, and configuration keeps the objects of the others.
