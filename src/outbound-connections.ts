@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import type { Cluster } from './model/cluster.ts';
+import type { Cluster, Endpoint } from './model/cluster.ts';
 import type { ConnectionBudget } from './transport/budget.ts';
 import type { ConnectTarget } from './transport/connector.ts';
 import { HttpPools } from './transport/http-pools.ts';
@@ -12,7 +12,7 @@ export interface EndpointConnections {
   readonly host: string;
   readonly target: ConnectTarget;
   /** Where a new connection leads. */
-  address(): string;
+  current(): Pick<Endpoint, 'address' | 'otherFamily'>;
   readonly budget: ConnectionBudget | undefined;
   /** Which version of HTTP; absent: 1.1, but for gRPC. */
   readonly http2: Cluster['http2'];
@@ -21,20 +21,27 @@ export interface EndpointConnections {
 /** Makes the connections to an endpoint as its cluster has them: HTTP/1.1, HTTP/2, or both. */
 export function openConnections(
   { limits }: Cluster,
-  { address, budget, host, http2, target }: EndpointConnections,
+  { budget, current, host, http2, target }: EndpointConnections,
 ): Dispatcher {
   const { idleTimeoutMs, maxConcurrentStreams, maxConnectionMs, maxRequestsPerConnection } = limits;
   const common = { ...target, host, budget, idleTimeoutMs, maxConnectionMs, maxRequestsPerConnection };
-  const http1 = (): Dispatcher => createPool(withAddress(common, address));
+  const http1 = (): Dispatcher => createPool(withAddress(common, current));
   const pings = limits.http2Keepalive;
   return new HttpPools(
     http1,
-    () => new Http2Pool(withAddress({ ...common, http2: true, maxConcurrentStreams, pings }, address)),
+    () => new Http2Pool(withAddress({ ...common, http2: true, maxConcurrentStreams, pings }, current)),
     http2 ?? 'forGrpc',
   );
 }
 
-/** The address is read for each new connection. */
-function withAddress<T extends object>(options: T, address: () => string): T & { readonly address: string } {
-  return Object.defineProperty({ ...options }, 'address', { get: address, enumerable: true }) as never;
+/** The addresses are read for each new connection. */
+function withAddress<T extends object>(
+  options: T,
+  current: EndpointConnections['current'],
+): T & Pick<ConnectTarget, 'address' | 'otherFamily'> {
+  const read = (get: () => string | undefined): PropertyDescriptor => ({ get, enumerable: true });
+  return Object.defineProperties(
+    { ...options },
+    { address: read(() => current().address), otherFamily: read(() => current().otherFamily) },
+  ) as never;
 }

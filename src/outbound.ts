@@ -98,6 +98,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const target = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
     cluster: cluster.name,
     address: endpoint.address,
+    otherFamily: endpoint.otherFamily,
     port: endpoint.port,
     timeoutMs: cluster.limits.connectTimeoutMs,
     keepalive: cluster.limits.tcpKeepalive,
@@ -122,7 +123,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
           host,
           target: target(cluster, endpoint, tlsHost, host),
           // A name may have another address by the time a connection is made.
-          address: () => current().address,
+          current,
           budget: budgets.of(cluster),
           // On connections of the application's own TLS the mesh offers no HTTP/2.
           http2: tlsHost === undefined ? cluster.http2 : undefined,
@@ -141,6 +142,9 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
             // Read for each new connection: the endpoint may be described anew.
             get address() {
               return state.endpoint.address;
+            },
+            get otherFamily() {
+              return state.endpoint.otherFamily;
             },
             get port() {
               return policy.port ?? state.endpoint.port;

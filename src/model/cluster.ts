@@ -76,6 +76,8 @@ export type Discovery =
 export interface Endpoint {
   /** IP address, a DNS name when the discovery is `dns`, or `unix://` and the path of a Unix socket. */
   readonly address: string;
+  /** Where connections go that cannot be made to `address`: the same name in the other family of IP (RFC 8305). */
+  readonly otherFamily?: string;
   readonly port: number;
   /** Relative weight, at least 1. */
   readonly weight: number;

@@ -51,11 +51,21 @@ function expand(endpoints: readonly Endpoint[], names: ReadonlyMap<string, Watch
   const result = new Map<string, Endpoint>();
   for (const endpoint of endpoints) {
     const name = names.get(endpoint.address);
-    const addresses = name === undefined ? [endpoint.address] : preferIpv4(name.addresses).slice(0, maxAddresses);
+    const places = name === undefined ? [{ address: endpoint.address }] : placesOf(name.addresses);
     // Two names for one address are one endpoint.
-    for (const address of addresses) result.set(`${address} ${endpoint.port}`, { ...endpoint, address });
+    for (const place of places) result.set(`${place.address} ${endpoint.port}`, { ...endpoint, ...place });
   }
   return [...result.values()];
+}
+
+type Place = Pick<Endpoint, 'address' | 'otherFamily'>;
+
+/** What is called, each with an address of the other family to fall back on, where the name has both. */
+function placesOf(addresses: readonly string[]): readonly Place[] {
+  const called = preferIpv4(addresses).slice(0, maxAddresses);
+  const others = called.length === addresses.length ? [] : addresses.filter((address) => isIP(address) === 6);
+  if (others.length === 0) return called.map((address) => ({ address }));
+  return called.map((address, index) => ({ address, otherFamily: others[index % others.length] as string }));
 }
 
 /**

@@ -1,4 +1,4 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -44,6 +44,8 @@ export interface ConnectTarget {
   readonly cluster: string;
   /** IP address, name, or `unix://` and the path of a Unix socket. */
   readonly address: string;
+  /** Tried beside `address` when that does not answer for a moment, or fails (RFC 8305). */
+  readonly otherFamily?: string | undefined;
   readonly port: number;
   readonly timeoutMs: number;
   /** When and how often an idle connection is probed. Default: after 60,000 ms. */
@@ -179,9 +181,21 @@ const unixPrefix = 'unix://';
 
 type Where =
   | { readonly path: string }
-  | { readonly host: string; readonly port: number; readonly autoSelectFamily: true };
+  | {
+      readonly host: string;
+      readonly port: number;
+      readonly autoSelectFamily: true;
+      readonly lookup?: LookupFunction;
+    };
 
-function whereOf({ address, port }: ConnectTarget): Where {
+/** What is connected to when both addresses are known already: no name is asked for. */
+const bothFamilies = 'both-families.invalid';
+
+function whereOf({ address, otherFamily, port }: ConnectTarget): Where {
+  if (otherFamily !== undefined) {
+    const both = [address, otherFamily].map((each) => ({ address: each, family: isIP(each) }));
+    return { host: bothFamilies, port, autoSelectFamily: true, lookup: (_, __, done) => done(null, both) };
+  }
   if (!address.startsWith(unixPrefix)) return { host: address, port, autoSelectFamily: true };
   const path = address.slice(unixPrefix.length);
   // An abstract name is written with @, as Envoy does.

@@ -83,6 +83,33 @@ t.test('IPv4 where there is any, else IPv6 (EP-26)', async (t) => {
   watch.close();
 });
 
+t.test('a name in both families: its IPv6 addresses stand by', async (t) => {
+  const found: Endpoint[][] = [];
+  const answers = [['::1', '10.0.0.1', '10.0.0.2', '::2', '10.0.0.3'], ['10.0.0.1', '::3'], ['10.0.0.1']];
+  const clock = fakeClock();
+  const resolver = createNameResolver({
+    ask: async () => ({ addresses: answers.shift() ?? [] }),
+    clock,
+    random: () => 0.5,
+  });
+  const watch = watchNames({ endpoints: [named('a')], resolver, resolved: (endpoints) => found.push([...endpoints]) });
+  await watch.warming();
+  for (let i = 0; i < 2; i++) await clock.advanceAsync(30_000);
+  t.same(
+    found.map((endpoints) => endpoints.map(({ address, otherFamily }) => [address, otherFamily])),
+    [
+      [
+        ['10.0.0.1', '::1'],
+        ['10.0.0.2', '::2'],
+        ['10.0.0.3', '::1'],
+      ],
+      [['10.0.0.1', '::3']],
+      [['10.0.0.1', undefined]],
+    ],
+  );
+  watch.close();
+});
+
 t.test('a change is seen at the next refresh, and nothing is done without one (EP-23)', async (t) => {
   const { answers, clock, results, watch } = setup([named('a')], { a: ['10.0.0.1'] });
   await watch.warming();

@@ -79,7 +79,7 @@ export function testClient(
             clock: options.connectClock ?? systemClock,
             security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
           },
-          address: () => endpoint.address,
+          current: () => endpoint,
           budget: budgets.of(cluster),
           http2: cluster.http2,
         }),

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import {
   createSecureContext,
   createServer,
@@ -116,6 +116,32 @@ t.test('a name with several addresses that all refuse names each (EP-26)', async
   const { error } = await open(t, port, { kind: 'plaintext' }, { address: 'localhost' });
   t.equal(error?.code, 'ERR_MESH_CONNECT_FAILED');
   t.match(error?.message, /ECONNREFUSED .*127\.0\.0\.1/);
+});
+
+t.test('the other family answers where the address does not: at once when it is refused', async (t) => {
+  const six = createTcpServer((socket) => socket.end('six'));
+  const listening = await new Promise<boolean>((resolve) => {
+    six.once('error', () => resolve(false)).listen(0, '::1', () => resolve(true));
+  });
+  if (!listening) return t.comment('no IPv6 here');
+  t.teardown(() => six.close());
+  const { port } = six.address() as AddressInfo;
+  const { socket } = await open(t, port, { kind: 'plaintext' }, { otherFamily: '::1' });
+  t.equal(socket?.remoteAddress, '::1');
+  const { socket: first } = await open(
+    t,
+    (await rawUpstream(t, (each) => each.end('four'))).port,
+    { kind: 'plaintext' },
+    {
+      otherFamily: '::1',
+    },
+  );
+  t.equal(first?.remoteAddress, '127.0.0.1', 'where it does, nothing changes');
+  const refused = await refusingPort();
+  const both = await open(t, refused, { kind: 'plaintext' }, { otherFamily: '::1' });
+  t.match(both.error, { code: 'ERR_MESH_CONNECT_FAILED', endpoint: `127.0.0.1:${refused}` });
+  t.match(both.error?.message, /127\.0\.0\.1.*::1/s);
+  return undefined;
 });
 
 t.test('an IPv6 endpoint is written with brackets', async (t) => {
