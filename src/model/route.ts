@@ -113,6 +113,10 @@ export interface HeaderEdit {
 export interface HeaderValue {
   readonly name: string;
   readonly value: string;
+  /** Only where the header is there, or is not, before anything of its own level but removals. Absent: in any case. */
+  readonly when?: 'present' | 'absent';
+  /** Also where nothing is left of the value, which is then empty. Absent: the header stays as it is. */
+  readonly keepEmpty?: true;
 }
 
 /** Istio `HTTPRewrite`. */

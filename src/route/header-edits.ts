@@ -12,8 +12,7 @@ export interface CompiledEdit {
   readonly add: readonly CompiledValue[];
 }
 
-interface CompiledValue {
-  readonly name: string;
+interface CompiledValue extends Pick<HeaderValue, 'name' | 'when' | 'keepEmpty'> {
   readonly parts: readonly FormatPart[];
 }
 
@@ -50,7 +49,7 @@ export function compileEdits(
 export function changesOf(edit: CompiledEdit, context: () => FormatContext): HeaderChanges {
   if (edit.fixed !== undefined) return edit.fixed;
   const at = edit.remove.length === 0 ? context() : withoutRemoved(context(), edit);
-  return { remove: edit.remove, set: finish(edit.set, at), add: finish(edit.add, at) };
+  return { remove: edit.remove, set: finish(edit.set, at, edit.of), add: finish(edit.add, at, edit.of) };
 }
 
 /** Envoy removes before it looks: a value cannot refer to a header that its own level removes. */
@@ -63,11 +62,13 @@ function withoutRemoved(context: FormatContext, { of, remove }: CompiledEdit): F
     : { ...context, responseHeader: hide(context.responseHeader) };
 }
 
-function finish(values: readonly CompiledValue[], context: FormatContext): readonly string[] {
-  return values.flatMap(({ name, parts }) => {
+function finish(values: readonly CompiledValue[], context: FormatContext, of: CompiledEdit['of']): readonly string[] {
+  const read = of === 'request' ? context.requestHeader : context.responseHeader;
+  return values.flatMap(({ keepEmpty, name, parts, when }) => {
+    if (when !== undefined && (read(name) === undefined) === (when === 'present')) return [];
     const value = formatHeader(parts, context);
     // Envoy leaves a header alone when nothing is left of its value.
-    return value === '' ? [] : [name, value];
+    return value === '' && keepEmpty !== true ? [] : [name, value];
   });
 }
 
@@ -86,14 +87,16 @@ function compileEdit(edit: HeaderEdit | undefined, of: 'request' | 'response'): 
     name !== 'host' && !name.startsWith(':') && !(of === 'request' && fixedRequestHeaders.has(name));
   const compile = (values: readonly HeaderValue[]): readonly CompiledValue[] =>
     values
-      .filter(({ name, value }) => value !== '' && mayChange(name))
-      .map(({ name, value }) => ({ name, parts: parseHeaderFormat(value).parts }));
+      .filter(({ keepEmpty, name, value }) => (value !== '' || keepEmpty === true) && mayChange(name))
+      .map(({ value, ...of }) => ({ ...of, parts: parseHeaderFormat(value).parts }));
   const remove = edit.remove.filter(mayChange);
   const set = compile(edit.set);
   const add = compile(edit.add);
   if (remove.length + set.length + add.length === 0) return undefined;
-  const isFixed = [...set, ...add].every(({ parts }) => parts.every(({ kind }) => kind === 'text'));
-  const fixed = isFixed ? { remove, set: finish(set, noContext), add: finish(add, noContext) } : undefined;
+  const isFixed = [...set, ...add].every(
+    ({ parts, when }) => when === undefined && parts.every(({ kind }) => kind === 'text'),
+  );
+  const fixed = isFixed ? { remove, set: finish(set, noContext, of), add: finish(add, noContext, of) } : undefined;
   return { of, remove, fixed, set, add };
 }
 

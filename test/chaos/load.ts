@@ -100,6 +100,31 @@ export async function within(limitMs: number, condition: () => boolean): Promise
   return true;
 }
 
+/**
+ * How late timers are because this thread was at work, by its processor time: other programs do not count, which on a
+ * busy machine are most of {@link loopDelays}. Empty where Node.js cannot tell. Milliseconds ascending.
+ */
+export async function ownDelays(work: () => Promise<unknown>): Promise<readonly number[]> {
+  const delays: number[] = [];
+  const cpuMs = (): number | undefined => {
+    const used = process.threadCpuUsage?.();
+    return used && (used.user + used.system) / 1_000;
+  };
+  let running = true;
+  const watch = (async () => {
+    while (running) {
+      const from = cpuMs();
+      await pause(5);
+      const to = cpuMs();
+      if (from !== undefined && to !== undefined) delays.push(Math.max(0, to - from - 5));
+    }
+  })();
+  await work();
+  running = false;
+  await watch;
+  return delays.sort((a, b) => a - b);
+}
+
 /** How late timers are while something runs: the delay of the event loop, milliseconds ascending. */
 export async function loopDelays(work: () => Promise<unknown>): Promise<readonly number[]> {
   const delays: number[] = [];

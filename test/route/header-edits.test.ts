@@ -53,6 +53,28 @@ t.test('values see the request; what is left empty changes nothing', async (t) =
   );
 });
 
+t.test('some edits count only where a header is there, or is not; some leave an empty one', async (t) => {
+  const level = (set: HeaderEdit['set'], add: HeaderEdit['add'], remove: readonly string[] = []): HeaderEdits => ({
+    request: { set, add, remove },
+  });
+  const absent = [{ name: 'x', value: 'new', when: 'absent' }] as const;
+  const present = [{ name: 'x', value: 'new', when: 'present' }] as const;
+  t.same(sent(['X', 'own'], level([], absent)), ['X', 'own']);
+  t.same(sent([], level([], absent)), ['x', 'new']);
+  t.same(sent(['x', 'own'], level([], absent, ['x'])), ['x', 'new'], 'after what is removed');
+  t.same(sent(['x', 'own', 'x', 'b'], level(present, [])), ['x', 'new']);
+  t.same(sent([], level(present, [])), []);
+  t.same(sent([], level([{ name: 'x', value: 'set' }], absent)), ['x', 'set', 'x', 'new'], 'before what is set');
+  t.same(sent([], level([], absent), level([{ name: 'x', value: 'd' }], [])), ['x', 'd'], 'of its own level alone');
+  t.same(sent([], level([], [{ name: 'x', value: '', keepEmpty: true }])), ['x', '']);
+  t.same(sent(['x', 'a'], level([{ name: 'x', value: '%REQ(none)%', keepEmpty: true }], [])), ['x', '']);
+  const response = compileEdits({ response: { set: present, add: [], remove: [] } }, undefined, true).response[0];
+  const changes = (headers: Record<string, string>) =>
+    response && changesOf(response, () => formatContext(routable('/'), 'r', 0, 200, headers));
+  t.same(changes({ x: 'own' })?.set, ['x', 'new']);
+  t.same(changes({})?.set, []);
+});
+
 t.test('authority: what is set before what is added, the route before the destination', async (t) => {
   const authority = (route?: HeaderEdits, destination?: HeaderEdits) =>
     compileEdits(route, destination, false).authority;

@@ -12,6 +12,16 @@ import type { Steps, Turns } from './turns.ts';
  */
 const clusterGraceMs = 5_000;
 
+/**
+ * A snapshot that took a while to make is followed by a rest of so many times as long, and of so many milliseconds at
+ * most: what changes without a pause is put together, and requests have most of the processor.
+ */
+const restTimes = 4;
+const maxRestMs = 200;
+
+/** Most problems that are told of at once: the newest. Of the others the status of the source tells. */
+const maxTold = 100;
+
 export interface PublishParts {
   readonly context: CompileContext;
   readonly cache: ResourceCache;
@@ -54,6 +64,8 @@ export function createPublisher(parts: PublishParts): Publisher {
   let scheduled = false;
   let closed = false;
   let again = false;
+  let restUntil = Number.NEGATIVE_INFINITY;
+  let cancelRest = (): void => {};
   let told = '';
   /** Clusters that routes name and that are not there, with the end of the wait for them. */
   const missing = new Map<string, { readonly cancel: () => void; over: boolean }>();
@@ -145,8 +157,10 @@ export function createPublisher(parts: PublishParts): Publisher {
 
   const turn = (): void => {
     if (closed) return;
+    const from = clock.now();
     const unusable = (error: unknown): void => {
       scheduled = false;
+      rest(from);
       // No resource may end the process: what is in force stays.
       const message = `the configuration cannot be used: ${error instanceof Error ? error.message : String(error)}`;
       if (message !== told) sink.reject([{ message }]);
@@ -156,8 +170,14 @@ export function createPublisher(parts: PublishParts): Publisher {
     const ready = (): void => {
       scheduled = false;
       look();
+      rest(from);
     };
     turns.run<void>(prepare?.(cache.set(), context) ?? [].values(), ready, unusable);
+  };
+
+  const rest = (from: number): void => {
+    const now = clock.now();
+    restUntil = now + Math.min(maxRestMs, restTimes * (now - from));
   };
 
   const look = (): void => {
@@ -182,16 +202,25 @@ export function createPublisher(parts: PublishParts): Publisher {
 
   /** Each thing that is wrong is told once. */
   const reject = (problems: readonly ResourceProblem[]): void => {
-    const text = JSON.stringify(problems);
+    // A control plane that sends very much garbage must not keep the process busy with talking of it.
+    const shown = problems.slice(-maxTold);
+    const text = JSON.stringify([problems.length, shown]);
     if (text === told) return;
     told = text;
-    if (problems.length > 0) sink.reject(problems.map((problem) => configProblem(problem, context.workload.namespace)));
+    if (problems.length === 0) return;
+    const message = `${problems.length - shown.length} more resources are refused`;
+    sink.reject([
+      ...shown.map((problem) => configProblem(problem, context.workload.namespace)),
+      ...(shown.length === problems.length ? [] : [{ message }]),
+    ]);
   };
 
   const changed = (): void => {
     if (scheduled || closed) return;
     scheduled = true;
-    clock.afterIo(turn);
+    const wait = restUntil - clock.now();
+    if (wait > 0) cancelRest = clock.after(wait, turn);
+    else clock.afterIo(turn);
   };
 
   watch(watchFor([nothing]));
@@ -204,6 +233,7 @@ export function createPublisher(parts: PublishParts): Publisher {
     complete: () => inForce !== undefined && isComplete(newest),
     close() {
       closed = true;
+      cancelRest();
       for (const { cancel } of missing.values()) cancel();
     },
   };

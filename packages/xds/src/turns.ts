@@ -32,11 +32,18 @@ export function createTurns(clock: Clock, idle: () => void = () => {}): Turns {
   const jobs: Job[] = [];
   let running = false;
   let closed = false;
+  /** When this turn of the event loop has had its slice; nothing: it had none yet. */
+  let sliceEnd: number | undefined;
 
   const work = (): void => {
-    const end = clock.now() + sliceMs;
     running = true;
+    if (sliceEnd === undefined) {
+      sliceEnd = clock.now() + sliceMs;
+      clock.afterIo(nextTurn);
+    }
     for (let job = jobs[0]; job !== undefined && !closed; job = jobs[0]) {
+      // Many small pieces, each begun by what has just arrived, are as long as a large one.
+      if (clock.now() >= sliceEnd) return;
       let ended = true;
       try {
         ended = job.step();
@@ -44,13 +51,13 @@ export function createTurns(clock: Clock, idle: () => void = () => {}): Turns {
         job.failed(error);
       }
       if (ended) jobs.shift();
-      if (jobs.length > 0 && clock.now() >= end) {
-        clock.afterIo(work);
-        return;
-      }
     }
     running = false;
     if (!closed) idle();
+  };
+  const nextTurn = (): void => {
+    sliceEnd = undefined;
+    if (running && !closed) work();
   };
 
   return {

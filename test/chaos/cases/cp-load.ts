@@ -4,7 +4,7 @@ import type { Snapshot } from '../../../src/model/snapshot.ts';
 import type { ChaosCase } from '../case.ts';
 import { heapMiB } from '../heap.ts';
 import type { Lab, LabMesh } from '../lab.ts';
-import { load, loopDelays, percentile, type Tally, within } from '../load.ts';
+import { load, loopDelays, ownDelays, percentile, type Tally, within } from '../load.ts';
 import { clusterName, firstPort, hostOf } from '../plane-resources.ts';
 import { type PlaneProcess, planeProcess } from '../planes.ts';
 import { httpServer } from '../servers.ts';
@@ -71,21 +71,26 @@ function routesNumber(snapshot: Snapshot | undefined, port: number): number {
 async function underLoad(lab: Lab, { mesh }: Followed, work: () => Promise<void>): Promise<readonly number[]> {
   let over = false;
   let tally: Tally | undefined;
+  let own: readonly number[] = [];
   const delays = await loopDelays(async () => {
-    const loading = load(mesh, {
-      count: 1e9,
-      concurrency: 2,
-      url: `http://${hostOf(0)}:${firstPort}`,
-      headers: { 'x-call': 'cp' },
-      enough: () => over,
+    own = await ownDelays(async () => {
+      const loading = load(mesh, {
+        count: 1e9,
+        concurrency: 2,
+        url: `http://${hostOf(0)}:${firstPort}`,
+        headers: { 'x-call': 'cp' },
+        enough: () => over,
+      });
+      await work();
+      over = true;
+      tally = await loading;
     });
-    await work();
-    over = true;
-    tally = await loading;
   });
   lab.equal(`failed of ${tally?.calls} calls meanwhile`, tally?.failures, 0);
   lab.time('delay of the event loop, p99', percentile(delays, 0.99), 20, 300);
   lab.note(`delay of the event loop at most ${(delays.at(-1) ?? 0).toFixed(1)} ms`);
+  lab.atMost('of it by processor time of this thread, p99', percentile(own, 0.99), 20, ' ms');
+  lab.note(`by processor time at most ${(own.at(-1) ?? 0).toFixed(1)} ms`);
   return delays;
 }
 

@@ -11,7 +11,6 @@ export interface HeaderFields {
   readonly response_headers_to_remove: readonly string[];
 }
 
-const empty: HeaderEdit = { set: [], add: [], remove: [] };
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** What one message does to headers; nothing when it does nothing. */
@@ -44,15 +43,23 @@ function editOf(
   remarks: Remarks,
 ): HeaderEdit | undefined {
   const remove = removed.map((name, index) => headerName(name, `${path}remove[${index}]`));
-  let edit: HeaderEdit = remove.length === 0 ? empty : { ...empty, remove };
+  const set: HeaderValue[] = [];
+  const add: HeaderValue[] = [];
   for (const [index, option] of values.entries()) {
     const next = oneOption(option, `${path}add[${index}]`, remarks);
-    if (next !== undefined) edit = afterwards(edit, next);
+    if (next !== undefined) (next.replaces ? set : add).push(next.value);
   }
+  const edit = { set, add, remove };
   return isEmpty(edit) ? undefined : edit;
 }
 
-function oneOption(option: HeaderValueOption, path: string, remarks: Remarks): HeaderEdit | undefined {
+/** A value that replaces those that are there, or one more. */
+interface OneValue {
+  readonly replaces: boolean;
+  readonly value: HeaderValue;
+}
+
+function oneOption(option: HeaderValueOption, path: string, remarks: Remarks): OneValue | undefined {
   const { append, append_action: action, header, keep_empty_value: keepEmpty } = option;
   if (header === undefined) throw new ResourceError(`${path}.header`, 'is missing');
   const name = headerName(header.key, `${path}.header.key`);
@@ -60,22 +67,41 @@ function oneOption(option: HeaderValueOption, path: string, remarks: Remarks): H
   const text =
     raw === undefined || raw.length === 0 ? Buffer.from(header.value, 'utf8').toString('latin1') : latin1(raw);
   if (/[\0\r\n]/.test(text)) throw new ResourceError(`${path}.header.value`, 'must not have line breaks');
-  if (text === '') {
-    if (keepEmpty) remarks.ignored(`${path}.keep_empty_value`, 'a header without a value is not sent');
-    return undefined;
-  }
   for (const operator of unknownHeaderOperators(text)) {
     remarks.ignored(`${path}.header.value`, `${operator} is not known here: it is sent as it is written`);
   }
-  const value: HeaderValue = { name, value: text };
-  const replaces = append === undefined ? undefined : !append;
-  if (replaces ?? action === 'OVERWRITE_IF_EXISTS_OR_ADD') return { ...empty, set: [value] };
-  if (replaces === false || action === 'APPEND_IF_EXISTS_OR_ADD') return { ...empty, add: [value] };
-  if (action === 'ADD_IF_ABSENT' || action === 'OVERWRITE_IF_EXISTS') {
-    remarks.ignored(`${path}.append_action`, `${action} is not to be had: the header stays as it is`);
-    return undefined;
+  const [replaces, when] = whatOf(append, action, path);
+  if (text === '' && !keepEmpty) return undefined;
+  // Each request has an authority.
+  if (name === 'host') return when === 'absent' || text === '' ? undefined : { replaces, value: { name, value: text } };
+  const value: HeaderValue = {
+    name,
+    value: text,
+    ...(when === undefined ? {} : { when }),
+    ...(keepEmpty ? { keepEmpty } : {}),
+  };
+  return { replaces, value };
+}
+
+/** Envoy's `append_action`, in place of which its older `append` counts where it is written. */
+function whatOf(
+  append: boolean | undefined,
+  action: HeaderValueOption['append_action'],
+  path: string,
+): readonly [replaces: boolean, when?: HeaderValue['when']] {
+  if (append !== undefined) return [!append];
+  switch (action) {
+    case 'APPEND_IF_EXISTS_OR_ADD':
+      return [false];
+    case 'ADD_IF_ABSENT':
+      return [false, 'absent'];
+    case 'OVERWRITE_IF_EXISTS_OR_ADD':
+      return [true];
+    case 'OVERWRITE_IF_EXISTS':
+      return [true, 'present'];
+    default:
+      throw new ResourceError(`${path}.append_action`, 'expected one of its four values', { value: action });
   }
-  throw new ResourceError(`${path}.append_action`, 'expected one of its four values', { value: action });
 }
 
 function latin1(bytes: Uint8Array): string {
@@ -104,14 +130,31 @@ function later(first: HeaderEdit | undefined, then: HeaderEdit | undefined): Hea
 
 function afterwards(first: HeaderEdit, then: HeaderEdit): HeaderEdit {
   const removed = new Set(then.remove);
+  // What only counts where a header is there, or is not, finds those that the level before it has set.
+  const settled = (values: readonly HeaderValue[]): readonly HeaderValue[] =>
+    values.flatMap((value): readonly HeaderValue[] => {
+      const { when, ...always } = value;
+      if (when === undefined || removed.has(value.name) || !leaves(first, value.name)) return [value];
+      return when === 'present' ? [always] : [];
+    });
+  const set = settled(then.set);
   // A value with `%…%` in it may turn out to be nothing, and then leaves the header as it was.
-  const replaced = new Set(then.set.filter(({ value }) => !value.includes('%')).map(({ name }) => name));
+  const replaced = new Set(
+    set.filter(({ value, when }) => when === undefined && !value.includes('%')).map(({ name }) => name),
+  );
   const stays = ({ name }: HeaderValue): boolean => !removed.has(name) && !replaced.has(name);
   return {
-    set: [...first.set.filter(stays), ...then.set],
-    add: [...first.add.filter(stays), ...then.add],
+    set: [...first.set.filter(stays), ...set],
+    add: [...first.add.filter(stays), ...settled(then.add)],
     remove: [...new Set([...first.remove, ...then.remove])],
   };
+}
+
+/** Whether a header is there in any case after these. */
+function leaves({ add, set }: HeaderEdit, name: string): boolean {
+  return [...set, ...add].some(
+    (each) => each.name === name && each.when !== 'present' && (each.keepEmpty === true || !each.value.includes('%')),
+  );
 }
 
 function isEmpty({ add, remove, set }: HeaderEdit): boolean {

@@ -369,11 +369,59 @@ t.test('edits of headers, level over level as Envoy has them', async (t) => {
   ]);
   const one = (option: NonNullable<RouteInput['request_headers_to_add']>[number]) =>
     routes([{ ...go, match: { prefix: '/' }, request_headers_to_add: [option] }])[0];
-  t.equal(one({ ...add('a', 'b'), append_action: 'ADD_IF_ABSENT' })?.headers, undefined);
+  t.strictSame(one({ ...add('a', 'b'), append_action: 'ADD_IF_ABSENT' })?.headers?.request, {
+    set: [],
+    add: [{ name: 'a', value: 'b', when: 'absent' }],
+    remove: [],
+  });
+  t.strictSame(one({ ...add('a', 'b'), append_action: 'OVERWRITE_IF_EXISTS' })?.headers?.request, {
+    set: [{ name: 'a', value: 'b', when: 'present' }],
+    add: [],
+    remove: [],
+  });
+  t.strictSame(one({ ...add('a', ''), keep_empty_value: true })?.headers?.request?.add, [
+    { name: 'a', value: '', keepEmpty: true },
+  ]);
+  t.equal(one({ ...add('host', 'b'), append_action: 'ADD_IF_ABSENT' })?.rewrite, undefined, 'there always is one');
+  t.equal(one({ ...add('host', 'b'), append_action: 'OVERWRITE_IF_EXISTS' })?.rewrite?.authority, 'b');
   t.strictSame(one({ ...add('a', 'b'), append: false })?.headers?.request?.set, [{ name: 'a', value: 'b' }]);
   t.strictSame(one({ ...add('a', 'ü'), append: true })?.headers?.request?.add, [{ name: 'a', value: 'Ã¼' }]);
   t.equal(one(add('a', ''))?.headers, undefined);
   t.equal(one(set('host', 'b.example.com'))?.rewrite?.authority, 'b.example.com');
+  // Of one level all that replaces comes before what is added, and conditions look at what there was.
+  const level = (...options: NonNullable<RouteInput['request_headers_to_add']>) =>
+    routes([{ ...go, match: { prefix: '/' }, request_headers_to_add: options }])[0]?.headers?.request;
+  const absent = { ...add('a', 'x'), append_action: 'ADD_IF_ABSENT' as const };
+  const present = { ...add('a', 'y'), append_action: 'OVERWRITE_IF_EXISTS' as const };
+  t.strictSame(level(add('a', 'b'), set('a', 'c'), absent), {
+    set: [{ name: 'a', value: 'c' }],
+    add: [
+      { name: 'a', value: 'b' },
+      { name: 'a', value: 'x', when: 'absent' },
+    ],
+    remove: [],
+  });
+  // Of two levels the second sees what the first has done.
+  const two = (inner: readonly ReturnType<typeof add>[], outer: readonly ReturnType<typeof add>[]) =>
+    routes([], {
+      virtual_hosts: [
+        {
+          name: 'h',
+          domains: ['h'],
+          routes: [{ ...go, match: { prefix: '/' }, request_headers_to_add: [...inner] }],
+          request_headers_to_add: [...outer],
+        },
+      ],
+    })[0]?.headers?.request;
+  t.strictSame(two([add('a', 'b')], [absent])?.add, [{ name: 'a', value: 'b' }]);
+  t.strictSame(two([add('a', 'b')], [present]), { set: [{ name: 'a', value: 'y' }], add: [], remove: [] });
+  t.strictSame(two([absent], [present]), { set: [{ name: 'a', value: 'y' }], add: [], remove: [] });
+  t.strictSame(two([present], [absent]), {
+    set: [{ name: 'a', value: 'y', when: 'present' }],
+    add: [{ name: 'a', value: 'x', when: 'absent' }],
+    remove: [],
+  });
+  t.strictSame(two([add('a', '%REQ(b)%')], [absent])?.add.length, 2, 'a value that may turn out to be nothing');
 });
 
 t.test('splits, redirects, answers, faults, CORS and filters', async (t) => {
@@ -583,10 +631,6 @@ t.test('what has no effect, or another one, is said by the name of the field', a
     ['ignored route.request_mirror_policies[0]', act({ request_mirror_policies: [{ cluster_header: 'x' }] })],
     ['ignored redirect.strip_query', { redirect: { strip_query: true } }],
     ['ignored non_forwarding_action', { non_forwarding_action: {} }],
-    [
-      'ignored request_headers_to_add[0].append_action',
-      { ...go, request_headers_to_add: [{ ...add('a', 'b'), append_action: 'OVERWRITE_IF_EXISTS' }] },
-    ],
     [
       'ignored request_headers_to_add[0].header.value',
       { ...go, request_headers_to_add: [add('a', '%UNKNOWN_THING%')] },

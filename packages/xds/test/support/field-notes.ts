@@ -60,10 +60,6 @@ export const fieldNotes: Readonly<Record<string, Readonly<Record<string, FieldNo
   },
   'envoy.config.route.v3.RetryPolicy.RetryBackOff': { max_interval: approximated('ten times the base interval') },
   'envoy.config.route.v3.RedirectAction': { strip_query: ignored('the query stays') },
-  'envoy.config.core.v3.HeaderValueOption': {
-    append_action: approximated('`ADD_IF_ABSENT` and `OVERWRITE_IF_EXISTS` leave the header as it is'),
-    keep_empty_value: ignored('a header without a value is not sent'),
-  },
   'envoy.config.core.v3.DataSource': {
     filename: approximated('for certificates and roots; no bodies of answers'),
     environment_variable: ignored('not read'),
