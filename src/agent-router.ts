@@ -11,10 +11,12 @@ import { MeshError } from './errors.ts';
 import type { ActiveFaults } from './fault/active.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
+import { isGrpc } from './lib/grpc-answer.ts';
 import type { HeaderChanges } from './lib/header-edit.ts';
 import type { HeaderList } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
-import type { Cluster } from './model/cluster.ts';
+import { type DropPlan, isDropped, planDrops } from './limit/drop.ts';
+import type { Cluster, DropOverload } from './model/cluster.ts';
 import type { Route } from './model/route.ts';
 import { changesOriginal } from './outbound-tls.ts';
 import { addFlag } from './pipeline/response-flags.ts';
@@ -208,6 +210,12 @@ export function agentRouter(options: {
     const edits = (): AgentTarget['response'] =>
       responseChanges(known.destination.plan, viewOf(request, headers, known), clock.wallNow(), undefined);
     return faults({ request, route: known.route, service: known.state.cluster.host, edits }, (start) => {
+      const { cluster } = known.state;
+      const drops = cluster.drops && dropsOf(cluster.drops);
+      if (drops !== undefined && isDropped(drops, options.random)) {
+        const answer = isGrpc(request.header('content-type')) ? drops.grpc : drops.plain;
+        return answering(request, answer, cluster.host, start, edits());
+      }
       if (selection.kind === 'outside') return toItsAddress(request, headers, known, start);
       const warming = selection.state.warming();
       return warming === undefined
@@ -220,6 +228,14 @@ export function agentRouter(options: {
 function viewOf(request: AgentRequest, headers: HeaderList, { asked, hostHeader }: Known): RoutableRequest {
   const { method, secure } = request;
   return { method, path: asked, headers, secure, hostHeader, scope: currentScope() };
+}
+
+const dropPlans = new WeakMap<readonly DropOverload[], DropPlan | 'none'>();
+
+function dropsOf(drops: readonly DropOverload[]): DropPlan | undefined {
+  let plan = dropPlans.get(drops);
+  if (plan === undefined) dropPlans.set(drops, (plan = planDrops(drops) ?? 'none'));
+  return plan === 'none' ? undefined : plan;
 }
 
 type Decision = ReturnType<AgentRouter>;

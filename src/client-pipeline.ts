@@ -20,6 +20,8 @@ import type { Clock } from './lib/clock.ts';
 import { createDeadlines, type DeadlineClass } from './lib/deadlines.ts';
 import { headerValue, takeHeader } from './lib/header-list.ts';
 import type { Random } from './lib/random.ts';
+import { planDrops } from './limit/drop.ts';
+import { dropFilter } from './limit/drop-filter.ts';
 import { limitFilter } from './limit/filter.ts';
 import type { Cluster, OutlierPolicy } from './model/cluster.ts';
 import type { Route } from './model/route.ts';
@@ -150,6 +152,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     if (hash !== undefined) filters.push(hashFilter(hash));
     // inside cors: that is about what was asked for; outside retry: every try sends the same
     if (changesHeaders(plan)) filters.push(routeFilter(plan, clock));
+    const drops = planDrops(state.cluster.drops);
+    // inside header edits, which the answer has too; outside mirror: what is dropped is sent to nobody; outside retry: once
+    if (drops !== undefined) filters.push(dropFilter(drops, state.cluster.name, random));
     // inside faults and header edits: the copy is of what is sent; outside deadline and retry: one of each call
     const mirror = mirrors.filterFor(route);
     if (mirror !== undefined) filters.push(mirror);

@@ -24,6 +24,7 @@ export {
   type ConsistentHash,
   clusterName,
   type Discovery,
+  type DropOverload,
   defaultConnectionLimits,
   type EjectionCause,
   type Endpoint,

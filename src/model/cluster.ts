@@ -32,6 +32,8 @@ export interface Cluster {
   readonly breaker?: BreakerPolicy;
   readonly healthCheck?: HealthCheckPolicy;
   readonly limits: ConnectionLimits;
+  /** Calls that are answered and not sent, because the control plane says that there are too many. Absent: none. */
+  readonly drops?: readonly DropOverload[];
   readonly retryBudget?: RetryBudget;
   readonly tunnel?: TunnelPolicy;
   /** Version of the PROXY protocol that connections begin with (`proxyProtocol`). */
@@ -92,6 +94,13 @@ export interface Endpoint {
   readonly priority?: number;
   /** Name of the workload for people and telemetry, '' when unknown. */
   readonly workload: string;
+}
+
+/** Envoy's `drop_overloads`, of one category. */
+export interface DropOverload {
+  readonly category: string;
+  /** Of the calls that earlier categories let pass. */
+  readonly percent: number;
 }
 
 /** Istio's `loadBalancer.simple`. Default `LEAST_REQUEST`. */

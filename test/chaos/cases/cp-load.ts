@@ -17,6 +17,8 @@ interface Followed {
   /** Snapshots that came into force. */
   readonly snapshots: () => number;
   readonly current: () => Snapshot | undefined;
+  /** Streams that were begun; more than one, and answers of the first are lost. */
+  readonly streams: () => number;
   /** Snapshots with half of a response in them. */
   readonly halves: () => number;
 }
@@ -52,7 +54,14 @@ async function follow(lab: Lab): Promise<Followed> {
         ),
     },
   });
-  return { plane, mesh, snapshots: () => snapshots, current: () => current, halves: () => halves };
+  return {
+    plane,
+    mesh,
+    snapshots: () => snapshots,
+    current: () => current,
+    streams: () => source.status().servers[0]?.streams ?? 0,
+    halves: () => halves,
+  };
 }
 
 /** Number of the update that the endpoints of a cluster are of. */
@@ -68,7 +77,7 @@ function routesNumber(snapshot: Snapshot | undefined, port: number): number {
 }
 
 /** Calls while something happens; they are to notice nothing. */
-async function underLoad(lab: Lab, { mesh }: Followed, work: () => Promise<void>): Promise<readonly number[]> {
+async function underLoad(lab: Lab, { mesh, streams }: Followed, work: () => Promise<void>): Promise<readonly number[]> {
   let over = false;
   let tally: Tally | undefined;
   let own: readonly number[] = [];
@@ -87,6 +96,7 @@ async function underLoad(lab: Lab, { mesh }: Followed, work: () => Promise<void>
     });
   });
   lab.equal(`failed of ${tally?.calls} calls meanwhile`, tally?.failures, 0);
+  lab.equal('streams', streams(), 1);
   lab.time('delay of the event loop, p99', percentile(delays, 0.99), 20, 300);
   lab.note(`delay of the event loop at most ${(delays.at(-1) ?? 0).toFixed(1)} ms`);
   lab.atMost('of it by processor time of this thread, p99', percentile(own, 0.99), 20, ' ms');

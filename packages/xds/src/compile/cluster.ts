@@ -169,7 +169,7 @@ function discoveryOf(message: Message, balance: ReadBalance, remarks: Remarks): 
   }
 }
 
-const noEndpoints: Omit<ReadEndpoints, 'name'> = { endpoints: [], weights: [], remarks: [] };
+const noEndpoints: Omit<ReadEndpoints, 'name'> = { endpoints: [], weights: [], drops: [], remarks: [] };
 const dynamicForwardProxy = 'envoy.clusters.dynamic_forward_proxy';
 
 function customDiscovery({ cluster_type: custom }: Message): ReadDiscovery {

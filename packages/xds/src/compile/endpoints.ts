@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { Endpoint, LocalityWeight } from 'inmesh/model';
+import type { DropOverload, Endpoint, LocalityWeight } from 'inmesh/model';
 import type { Address } from '../proto/envoy/address.ts';
 import type { Locality, Metadata } from '../proto/envoy/base.ts';
 import {
@@ -30,6 +30,8 @@ export interface ReadEndpoints {
   readonly endpoints: readonly ReadEndpoint[];
   /** Weights of the localities that have some, in order. */
   readonly weights: readonly LocalityWeight[];
+  /** Calls that are not to be sent. */
+  readonly drops: readonly DropOverload[];
   readonly remarks: readonly Remark[];
   /** What was read of which bytes, for the next version; absent where they are part of a cluster. */
   readonly parts?: EndpointParts;
@@ -97,6 +99,7 @@ export function loadAssignmentOf(message: ClusterLoadAssignment, path: string): 
 interface Found {
   readonly endpoints: ReadEndpoint[];
   readonly weights: LocalityWeight[];
+  readonly drops: DropOverload[];
   readonly remarks: Remarks;
 }
 
@@ -107,19 +110,19 @@ function startOf({ policy }: Pick<ClusterLoadAssignment, 'policy'>, at: string):
   if (factor !== undefined && factor !== envoyOverprovisioning) {
     remarks.approximated(`${at}policy.overprovisioning_factor`, `it is ${envoyOverprovisioning}`);
   }
+  const drops: DropOverload[] = [];
   for (const [index, { category, drop_percentage: share }] of (policy?.drop_overloads ?? []).entries()) {
-    const field = `${at}policy.drop_overloads[${index}]`;
-    if (percentOf(share, `${field}.drop_percentage`) > 0)
-      remarks.ignored(field, `no calls are dropped for ${category}`);
+    const percent = percentOf(share, `${at}policy.drop_overloads[${index}].drop_percentage`);
+    if (percent > 0) drops.push({ category, percent });
   }
-  return { endpoints: [], weights: [], remarks };
+  return { endpoints: [], weights: [], drops, remarks };
 }
 
 function endOf(
   { cluster_name: name }: Pick<ClusterLoadAssignment, 'cluster_name'>,
-  { endpoints, remarks, weights }: Found,
+  { drops, endpoints, remarks, weights }: Found,
 ): ReadEndpoints {
-  return { name, endpoints, weights, remarks: remarks.all };
+  return { name, endpoints, weights, drops, remarks: remarks.all };
 }
 
 function listsOf<E>({ endpoints }: ClusterLoadAssignment<E>): readonly (readonly E[])[] {

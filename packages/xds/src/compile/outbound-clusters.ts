@@ -210,6 +210,8 @@ function* compile(
   }
   const hash = hashOf(base, keys);
   const localities = localitiesOf(base, weights, context);
+  // Of clusters of clusters nobody says anything: Envoy asks the one that a route names.
+  const drops = own.discovery.kind === 'aggregate' ? [] : sources.flatMap((source) => source.drops);
   const { serverIdentities, tls } = base.policy;
   const isForeign =
     typeof tls === 'object' ||
@@ -225,6 +227,7 @@ function* compile(
     discovery: discoveryOf(base, endpoints),
     ...(hash === undefined ? {} : { hash }),
     ...(localities === undefined ? {} : { localities }),
+    ...(drops.length === 0 ? {} : { drops }),
     ...(isForeign ? { foreign: true } : {}),
   };
 }

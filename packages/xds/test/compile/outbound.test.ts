@@ -548,8 +548,9 @@ t.test('endpoints', async (t) => {
   );
   t.strictSame(
     policy.value.remarks.map(({ field, status }) => `${status} ${field}`),
-    ['approximated policy.overprovisioning_factor', 'ignored policy.drop_overloads[0]'],
+    ['approximated policy.overprovisioning_factor'],
   );
+  t.strictSame(policy.value.drops, [{ category: 'lb', percent: 5 }]);
   const refused: readonly (readonly [field: string, group: Parameters<typeof group>])[] = [
     ['endpoints[0].priority', [[], { priority: 129 }]],
     ['endpoints[0].lb_endpoints[0].endpoint', [[{ endpoint_name: 'n' }]]],
@@ -831,6 +832,37 @@ t.test('aggregate clusters: endpoints of the others one after another', async (t
   t.strictSame(
     problems.map(({ resource, value }) => `${resource} ${value}`),
     ['loop loop', 'loop2 loop2'],
+  );
+});
+
+t.test('calls that the control plane says are too many: of the cluster that has the endpoints', async (t) => {
+  const policy = {
+    drop_overloads: [{ category: 'lb', drop_percentage: { numerator: 2_500, denominator: 'TEN_THOUSAND' } }],
+  };
+  const named = (name: string) => ({ ...istioEndpoints(name, [['10.0.0.1', 80]]), policy }) as never;
+  const both = pack(aggregateClusterConfigSchema, { clusters: ['leaf'] });
+  const { report, snapshot } = compileResources(
+    resourceSet({
+      clusters: [
+        istioCluster('leaf'),
+        istioCluster('plain'),
+        {
+          name: 'top',
+          lb_policy: 'CLUSTER_PROVIDED',
+          cluster_type: { name: 'envoy.clusters.aggregate', typed_config: both },
+        },
+      ],
+      endpoints: [named('leaf'), istioEndpoints('plain', [['10.0.0.1', 80]])],
+    }),
+    istioContext,
+    '1',
+  );
+  t.strictSame(snapshot.clusters.get('leaf')?.drops, [{ category: 'lb', percent: 25 }]);
+  t.equal(snapshot.clusters.get('plain')?.drops, undefined);
+  t.equal(snapshot.clusters.get('top')?.drops, undefined, 'Envoy asks the cluster that a route names');
+  t.strictSame(
+    report.entries.filter(({ field }) => field.includes('drop')),
+    [],
   );
 });
 

@@ -85,7 +85,6 @@ export const fieldNotes: Readonly<Record<string, Readonly<Record<string, FieldNo
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': { http3_protocol_options: refused('') },
   'envoy.config.core.v3.HealthCheck': { custom_health_check: ignored('no health checks') },
   'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': {
-    drop_overloads: ignored('no calls are dropped'),
     overprovisioning_factor: approximated('140'),
   },
   'envoy.config.endpoint.v3.Endpoint': {
