@@ -74,6 +74,8 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
   }
 
   run(): Promise<Reply> {
+    const { limit } = this.#rules;
+    if (limit.counts) limit.began();
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

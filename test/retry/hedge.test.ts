@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
-import { defaultConnectionLimits } from '../../src/model/cluster.ts';
+import { defaultConnectionLimits, type RetryBudget } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Fault, type HedgePolicy, type RetryPolicy } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
 import { assertIdle, counted, record } from '../support/recorder.ts';
@@ -19,7 +19,7 @@ function meshOf(
   ports: readonly number[],
   hedge: HedgePolicy,
   retry: Partial<RetryPolicy> = {},
-  more: { readonly timeoutMs?: number; readonly maxRetries?: number } = {},
+  more: { readonly timeoutMs?: number; readonly maxRetries?: number; readonly retryBudget?: RetryBudget } = {},
 ) {
   const a = cluster(
     'a',
@@ -27,6 +27,7 @@ function meshOf(
     {
       balance: 'ROUND_ROBIN',
       limits: { ...defaultConnectionLimits, ...(more.maxRetries === undefined ? {} : { maxRetries: more.maxRetries }) },
+      ...(more.retryBudget === undefined ? {} : { retryBudget: more.retryBudget }),
     },
   );
   const policy = { ...defaultRetryPolicy, backoffBaseMs: 0, ...retry };
@@ -254,6 +255,21 @@ t.test('the budget of retries holds for hedges', async (t) => {
   const client = meshOf([slow.port], after(5), {}, { maxRetries: 0 });
   await record(client.dispatcher, {}).done;
   t.equal(slow.seen.length, 1);
+  await assertIdle(t, client);
+});
+
+t.test('calls that may be hedged count for a budget of the last while, as others do', async (t) => {
+  let seen = 0;
+  // Ten answers at once; the eleventh request is left alone, the one beside it is not.
+  const server = await upstream(t, (_incoming, outgoing) => void (++seen !== 11 && outgoing.end('ok')));
+  const retryBudget = { percent: 20, intervalMs: 60_000, minRetryConcurrency: 0 };
+  const client = meshOf([server.port], after(5), {}, { timeoutMs: 2_000, retryBudget });
+  for (let i = 0; i < 11; i++) {
+    const call = record(client.dispatcher, {});
+    await call.done;
+    t.equal(call.text, 'ok');
+  }
+  t.equal(seen, 12);
   await assertIdle(t, client);
 });
 
