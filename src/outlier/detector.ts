@@ -223,9 +223,8 @@ export function createOutlierDetector<S extends OutlierSubject>(options: {
         else external(subject, 503);
         return;
       }
-      const code = errorCodes === undefined ? status : codeOf(status, errorCodes);
-      external(subject, code);
-      if (split && code < 500) local(subject, true);
+      // The connection it came on was counted when it was made: `connected`.
+      external(subject, errorCodes === undefined ? status : codeOf(status, errorCodes));
     },
     connected(subject) {
       if (split) local(subject, true);

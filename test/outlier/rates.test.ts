@@ -127,6 +127,25 @@ t.test('with split errors, connections have a rate of their own', async (t) => {
   t.same(stats.enforced, { local_origin_success_rate: 1 });
 });
 
+t.test('with split errors, a connection counts once, and its answer not at all, as in Envoy', async (t) => {
+  const { clock, detector, events, host, report, stats } = outlierCluster(5, {
+    ...off,
+    consecutiveLocalOriginFailures: 100,
+    failurePercentage: { ...failurePercentage, threshold: 50 },
+  });
+  for (let i = 0; i < 5; i++) {
+    for (let n = 0; n < 10; n++) {
+      detector.connected(host(i));
+      report(i, 200);
+    }
+  }
+  // Of twenty connections ten.
+  report(0, ...errors(10, 0));
+  clock.advance(10_000);
+  t.same(events, ['h0 out']);
+  t.same(stats.enforced, { local_origin_failure_percentage: 1 });
+});
+
 t.test('an ejection by rate lasts and returns like any other', async (t) => {
   const { clock, events, host, report } = outlierCluster(5, { ...off, failurePercentage });
   for (let i = 1; i < 5; i++) report(i, ...errors(10, 200));

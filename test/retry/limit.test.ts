@@ -59,17 +59,23 @@ t.test('a share of what is under way, rounded down, and never less than the floo
 });
 
 t.test('retries that were sent are under way, but are no reason for more of them', async (t) => {
-  let underWay = 20;
-  const limit = createRetryLimit(budget(20), fakeClock(), () => underWay);
-  for (let i = 0; i < 4; i++) {
+  for (const [percent, most] of [
+    [20, 4],
+    [50, 10],
+    [90, 18],
+  ] as const) {
+    let underWay = 20;
+    const limit = createRetryLimit(budget(percent), fakeClock(), () => underWay);
+    let begun = 0;
+    for (; limit.enter(true) === 'counted' && begun < 100; begun++) {
+      limit.sent();
+      underWay++;
+    }
+    t.equal(begun, most, `${percent} % of 20, and not of ${underWay}`);
+    limit.leave('counted');
+    underWay--;
     t.equal(limit.enter(true), 'counted');
-    limit.sent();
-    underWay++;
   }
-  t.equal(limit.enter(true), undefined, '24 are under way, of which 4 are retries');
-  limit.leave('counted');
-  underWay--;
-  t.equal(limit.enter(true), 'counted');
 });
 
 t.test('a retry that waits has a place, and gives it back when its call ends', async (t) => {
