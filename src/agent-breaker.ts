@@ -36,9 +36,10 @@ function judged(go: () => AgentTarget, { breaker, judge }: BreakerCase, ticket: 
     const target = go();
     return {
       ...target,
-      done(status, error) {
-        breaker.settle(ticket, status === 0 ? judge.ofError(error) : judge.ofStatus(status));
-        target.done(status, error);
+      done(status, error, stalled) {
+        const outcome = stalled === true ? 'neutral' : judge.ofError(error);
+        breaker.settle(ticket, status === 0 ? outcome : judge.ofStatus(status));
+        target.done(status, error, stalled);
       },
     };
   } catch (error) {

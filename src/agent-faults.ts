@@ -62,9 +62,9 @@ export function agentFaults(options: {
     const { done } = target;
     return {
       ...target,
-      done(status, error) {
+      done(status, error, stalled) {
         faults.end(request);
-        done.call(target, status, error);
+        done.call(target, status, error, stalled);
       },
     };
   };

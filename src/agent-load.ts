@@ -1,5 +1,5 @@
 import { ReportMemory } from './balance/utilization.ts';
-import { MeshError } from './errors.ts';
+import { endpointFailures, MeshError } from './errors.ts';
 import type { AgentRequest, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
 import type { HeaderChanges } from './lib/header-edit.ts';
@@ -26,17 +26,24 @@ export function notingLoad(
 
 function noteLatency(clock: Clock, { latency }: EndpointState, target: AgentTarget): AgentTarget {
   const startedAt = clock.now();
-  const done: AgentTarget['done'] = (status, error) => {
+  const done: AgentTarget['done'] = (status, error, stalled) => {
     const now = clock.now();
     const elapsedMs = now - startedAt;
     if (status >= 500 || status === 429) latency.failed(elapsedMs, now);
     else if (status !== 0) latency.answered(elapsedMs, now);
-    else if (error instanceof MeshError) latency.failed(elapsedMs, now);
+    else if (stalled !== true && isFailure(error)) latency.failed(elapsedMs, now);
     else latency.abandoned(elapsedMs, now);
-    target.done(status, error);
+    target.done(status, error, stalled);
   };
   return { ...target, done };
 }
+
+/** As `latencyFilter` has it for calls. */
+function isFailure(error: Error | undefined): boolean {
+  return error instanceof MeshError && (endpointFailures.has(error.code) || late.has(error.code));
+}
+
+const late: ReadonlySet<string> = new Set(['ERR_MESH_TRY_TIMEOUT', 'ERR_MESH_TIMEOUT']);
 
 /** The report was for the mesh, if it was the mesh that asked. */
 const consumed: HeaderChanges = { remove: [loadReportHeader], set: [], add: [] };
@@ -50,9 +57,9 @@ function noteReports(clock: Clock, endpoint: EndpointState, request: AgentReques
     (endpoint.reports ??= new ReportMemory()).heard(report, clock.now());
     return hide ? [consumed, ...changes] : changes;
   };
-  const done: AgentTarget['done'] = (status, error) => {
+  const done: AgentTarget['done'] = (status, error, stalled) => {
     if (error instanceof MeshError && error.code === 'ERR_MESH_CONNECT_FAILED') endpoint.reports?.lost();
-    target.done(status, error);
+    target.done(status, error, stalled);
   };
   return { ...target, headers: [...target.headers, loadFormatHeader, 'TEXT'], response, done };
 }

@@ -152,12 +152,12 @@ export function agentRouter(options: {
         ended = true;
         requests.leave();
       },
-      done(status, error) {
+      done(status, error, stalled) {
         if (done) return;
         done = true;
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
-        if (error instanceof MeshError && notOfEndpoint.has(error.code)) {
+        if (error instanceof MeshError && (stalled === true || notOfEndpoint.has(error.code))) {
           endpoint.series.record(error.status, addFlag(flag, error.flag), durationMs);
         } else if (status !== 0 || error instanceof MeshError) {
           if (status !== 0 || afterConnect.has((error as MeshError).code)) state.connected(endpoint);

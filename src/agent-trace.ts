@@ -94,11 +94,11 @@ function withTrace(
     headers,
     // What the application has set is the parent, and gives way.
     changes: [{ remove: [...traceHeaderNames], set, add: [] }, ...(target.changes ?? [])],
-    done(status, error) {
+    done(status, error, stalled) {
       told = { status, error };
       // Instrumentations end their span before the request has.
       if (status !== 0) answered(status, target);
-      target.done(status, error);
+      target.done(status, error, stalled);
     },
     ended() {
       target.ended?.();

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
-import { type ConnectionLimits, defaultConnectionLimits } from '../src/model/cluster.ts';
+import type { Clock } from '../src/lib/clock.ts';
+import { type ConnectionLimits, defaultConnectionLimits, type OutlierPolicy } from '../src/model/cluster.ts';
 import type { Route } from '../src/model/route.ts';
 import { runInScope } from '../src/pipeline/scope.ts';
 import { fakeClock } from './support/fake-clock.ts';
@@ -104,4 +105,34 @@ t.test('what the caller has left bounds a request, and nothing left sends nothin
   const never = runInScope({ ...scope, deadline: clock.now() }, () => ask());
   t.equal(await outcome(never), 'ERR_MESH_DEADLINE_EXPIRED');
   t.equal(server.seen.length, 1);
+});
+
+t.test('a time that was over while this process was busy is not held against the endpoint', async (t) => {
+  const server = await upstream(t, (_incoming, _outgoing) => {});
+  const outlier: OutlierPolicy = {
+    consecutive5xx: 1,
+    consecutiveGatewayErrors: 0,
+    intervalMs: 10_000,
+    baseEjectionMs: 30_000,
+    maxEjectionPercent: 100,
+    minHealthPercent: 0,
+  };
+  for (const [lateMs, healthy] of [
+    [500, true],
+    [0, false],
+  ] as const) {
+    const clock = fakeClock();
+    let busyMs = 0;
+    // Timers fire when they are due, and the time by then is another.
+    const late: Clock = { ...clock, now: () => clock.now() + busyMs };
+    const a = cluster('a', [endpoint(server.port)], { outlier });
+    const mesh = await modelMesh(t, snapshot({ a: [route(a.name, { timeoutMs: 1_000 })] }, [a]), { clock: late });
+    const seen = server.seen.length;
+    const asked = outcome(get('http://a/', { agent: mesh.agent }));
+    await until(() => server.seen.length > seen);
+    busyMs = lateMs;
+    clock.advance(1_000);
+    t.equal(await asked, 'ERR_MESH_TIMEOUT');
+    t.equal(mesh.stats().endpoints[0]?.healthy, healthy, `${lateMs} ms late`);
+  }
 });

@@ -42,6 +42,8 @@ class Stopwatch implements TryWatcher {
 
   tryEnded(call: ClientCall, error: Error | undefined): void {
     if (error === undefined) return;
+    // This process was busy with something else when the time was over: it says nothing about anybody.
+    if (call.stalled && error instanceof MeshError && error.status === 504) return;
     const now = this.#clock.now();
     const elapsedMs = now - this.#startedAt;
     if (!call.cancelled && error instanceof MeshError && this.#isFailure(error)) this.#memory.failed(elapsedMs, now);

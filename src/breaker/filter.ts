@@ -78,6 +78,8 @@ class JudgedCall implements CallWatcher {
 
   #outcomeOf(call: ClientCall, error: unknown): Outcome {
     if (call.cancelled) return 'neutral';
+    // This process was busy with something else when the time was over.
+    if (call.stalled && error instanceof MeshError && error.status === 504) return 'neutral';
     // A try that was delayed on purpose may be late because of that.
     if (call.flag.includes('DI') && error instanceof MeshError && error.code === 'ERR_MESH_TRY_TIMEOUT')
       return 'neutral';

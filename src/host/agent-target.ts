@@ -66,9 +66,10 @@ export interface AgentTarget {
   /**
    * Told exactly once: `status` when response headers arrived, else 0 with the error. The error is
    * a `MeshError` when the endpoint failed, and something else (or nothing) when the application
-   * gave the request up.
+   * gave the request up. `stalled`: its time was over while this process was busy with something else,
+   * which says nothing about the endpoint.
    */
-  done(status: number, error?: Error): void;
+  done(status: number, error?: Error, stalled?: boolean): void;
 }
 
 /**

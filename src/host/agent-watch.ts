@@ -1,6 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { causeOf, MeshError, type MeshErrorCode } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { stallMs } from '../lib/deadlines.ts';
 import { failureKind } from '../lib/failure-kind.ts';
 import { changeRaw } from '../lib/header-edit.ts';
 import type { AgentTarget, AgentTime } from './agent-target.ts';
@@ -32,10 +33,11 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
   const { emit, destroy } = request;
   let givenUp = false;
   let told = false;
+  let stalled = false;
   const tell = (status: number, error?: Error): void => {
     if (told) return;
     told = true;
-    watch.target?.done(status, error);
+    watch.target?.done(status, error, stalled);
   };
   // node:http starts this clock together with a socket; ours comes later, when it is connected.
   const { timeout } = request as { timeout?: number };
@@ -55,10 +57,13 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
     target: undefined,
     limit(given = []) {
       for (const time of given) {
-        // What has arrived while the process was busy is in time.
+        const dueAt = clock.now() + time.ms;
         const expire = (): void => {
-          if (!over.has(time)) request.destroy(time.error());
+          if (over.has(time)) return;
+          stalled = clock.now() - dueAt > stallMs;
+          request.destroy(time.error());
         };
+        // What has arrived while the process was busy is in time.
         cancels.push({ time, cancel: clock.after(time.ms, () => clock.afterIo(expire)) });
       }
     },

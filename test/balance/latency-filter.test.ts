@@ -133,3 +133,16 @@ t.test('PEAK_EWMA leaves an endpoint alone that refuses everything at once (EP-2
   t.ok(refusing.seen.length - before <= 1, 'a new configuration forgets nothing');
   await assertIdle(t, client);
 });
+
+t.test('a time that was over while this process was busy says nothing', async (t) => {
+  for (const [stalled, expected] of [
+    [true, []],
+    [false, ['failed 5000']],
+  ] as const) {
+    const said = told((watcher, wait, call) => {
+      wait(5_000);
+      watcher.tryEnded(Object.assign(call, { stalled }), error('ERR_MESH_TRY_TIMEOUT'), 0);
+    });
+    t.same(said, expected);
+  }
+});

@@ -6,7 +6,7 @@ import type { Cluster } from '../../src/model/cluster.ts';
 import { defaultConnectionLimits } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Route } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
-import { fakeClock } from '../support/fake-clock.ts';
+import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
 import { assertIdle, counted, record } from '../support/recorder.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
 import { rawUpstream, refusingPort, turns, until, upstream } from '../support/upstream.ts';
@@ -25,13 +25,15 @@ function clientOf(
     readonly cluster?: Partial<Cluster>;
     readonly onFailure?: 'response' | 'throw';
     readonly random?: () => number;
+    /** What time it is, as the mesh sees it. */
+    readonly now?: (clock: FakeClock) => number;
   } = {},
 ) {
   const clock = fakeClock();
   const a = cluster('a', [endpoint(port)], { breaker: { ...policy, ...own.policy }, ...own.cluster });
   const routes = [route(a.name, { retry: { ...defaultRetryPolicy, attempts: 0 }, ...own.route })];
   const client = testClient(snapshot({ a: routes }, [a]), {
-    clock,
+    clock: { ...clock, now: () => own.now?.(clock) ?? clock.now() },
     onFailure: own.onFailure ?? 'response',
     ...(own.random === undefined ? {} : { random: own.random }),
   });
@@ -174,6 +176,31 @@ t.test('not counted', async (t) => {
       await given.done;
     }
     t.same(breaker()?.counts(), { calls: 0, failures: 0 });
+  });
+  t.test('a time that was over while this process was busy', async (t) => {
+    const server = await upstream(t, () => {});
+    for (const perTryTimeoutMs of [undefined, 500]) {
+      let busyMs = 0;
+      const retry = {
+        ...defaultRetryPolicy,
+        attempts: 0,
+        ...(perTryTimeoutMs === undefined ? {} : { perTryTimeoutMs }),
+      };
+      const { breaker, client, clock } = clientOf(server.port, {
+        route: { retry, ...(perTryTimeoutMs === undefined ? { timeoutMs: 1_000 } : {}) },
+        now: (clock) => clock.now() + busyMs,
+      });
+      for (const lateMs of [500, 500, 500, 500, 500, 0]) {
+        const seen = server.seen.length;
+        const call = record(client.dispatcher, {});
+        await until(() => server.seen.length > seen);
+        busyMs += lateMs;
+        clock.advance(perTryTimeoutMs ?? 1_000);
+        await call.done;
+        t.equal(call.events[1], '504');
+      }
+      t.same(breaker()?.counts(), { calls: 1, failures: 1 }, 'the last one was in time');
+    }
   });
   for (const level of ['call', 'try'] as const) {
     t.test(`faults of the ${level} that were injected`, async (t) => {
