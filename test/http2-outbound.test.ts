@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { request, upgrade } from 'undici';
 import { currentScope } from '../src/pipeline/scope.ts';
-import { frameServer } from './support/http2-frames.ts';
+import { type FrameConnection, frameServer } from './support/http2-frames.ts';
 import { http2Upstream } from './support/http2-upstream.ts';
 import { strict, testMesh } from './support/mesh-pair.ts';
 import { modelMesh, ways } from './support/model-mesh.ts';
@@ -136,6 +136,29 @@ t.test('a connection that dies under requests: those that are idempotent go out 
   t.equal(failed.headers['x-inmesh-error'], 'ERR_MESH_UPSTREAM_RESET');
   t.equal(post.accepted(), 1);
 });
+
+t.test('frames that break the rules, and resets that say so of the request, are errors of protocol', async (t) => {
+  const rows: readonly (readonly [string, (connection: FrameConnection, stream: number) => void])[] = [
+    ['a reset with PROTOCOL_ERROR', (connection, stream) => connection.reset(stream, 1)],
+    ['a body before the head', (connection, stream) => connection.data(stream, 'ok', 'open')],
+    ['an answer of HTTP/1.1', ({ socket }) => void socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')],
+    ['an upgrade that HTTP/2 does not have', ({ socket }, stream) => void socket.write(head(stream, '101'))],
+    ['a status below 100', ({ socket }, stream) => void socket.write(head(stream, '099'))],
+  ];
+  for (const [name, answer] of rows) {
+    const server = await frameServer(t, answer);
+    const mesh = await meshTo(t, [server.port]);
+    const { body, headers, statusCode } = await request('http://reviews/', { dispatcher: mesh.dispatcher });
+    await body.dump();
+    t.match([statusCode, headers['x-inmesh-error']], [502, 'ERR_MESH_UPSTREAM_PROTOCOL'], name);
+  }
+});
+
+/** A head with this status alone, which ends its stream (RFC 7541 section 6.2.2, RFC 9113 section 6.2). */
+function head(stream: number, status: string): Buffer {
+  const block = Buffer.concat([Buffer.of(0x08, status.length), Buffer.from(status)]);
+  return Buffer.concat([Buffer.of(0, 0, block.length, 1, 5, 0, 0, 0, stream), block]);
+}
 
 t.test('a stream that the server resets fails with a code of its own', async (t) => {
   const server = await frameServer(t, (connection, stream) => connection.reset(stream, 2));

@@ -43,6 +43,16 @@ const byCode: ReadonlyMap<string, FailureKind> = new Map([
 /** Errors of these come from a socket of ours only when the system says which operation failed. */
 const systemCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT']);
 
+/** What undici says of a 100 or 101 that nobody has asked for. */
+const unasked: ReadonlySet<string> = new Set(['bad response', 'bad upgrade']);
+
+/** undici's reader of HTTP/1 takes some things that servers may send for mistakes of its own (a 101 without headers). */
+function isOfParser(error: Error): boolean {
+  const { generatedMessage } = error as { readonly generatedMessage?: unknown };
+  const stack = error.stack ?? '';
+  return generatedMessage === true && (stack.includes('client-h1') || stack.includes('at Parser.on'));
+}
+
 const byPrefix: readonly (readonly [string, FailureKind])[] = [
   ['EAI_', 'connect'],
   ['CERT_', 'tls'],
@@ -63,6 +73,8 @@ export function failureKind(error: unknown): FailureKind | undefined {
   // undici 8 leaves the code of these undefined.
   if (error.name === 'HTTPParserError') return 'protocol';
   if (typeof code !== 'string') return undefined;
+  if (code === 'UND_ERR_SOCKET' && unasked.has(error.message)) return 'protocol';
+  if (code === 'ERR_ASSERTION') return isOfParser(error) ? 'protocol' : undefined;
   if (systemCodes.has(code)) {
     if (syscall === 'connect') return 'connect';
     // node:tls names the host when the connection breaks during the handshake.

@@ -17,7 +17,7 @@ const statuses: Partial<Record<MeshErrorCode, number>> = {
 
 /** Status of a call that failed with this error; 14 is UNAVAILABLE. */
 export function grpcStatusOfError(error: MeshError): number {
-  if (error.code === 'ERR_MESH_STREAM_RESET') {
+  if (error.code === 'ERR_MESH_STREAM_RESET' || error.code === 'ERR_MESH_UPSTREAM_PROTOCOL') {
     const { rstCode } = (error.cause ?? {}) as { readonly rstCode?: number };
     if (rstCode !== undefined) return grpcStatusOfReset(rstCode);
   }

@@ -6,9 +6,9 @@ import type { Deadline, DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts
 import type { Connection, Passenger } from './connection.ts';
 import { pump, type WritableBody, writableBody } from './http2-client-body.ts';
 import { requestHead } from './http2-client-head.ts';
-import { StreamFailure } from './stream-failure.ts';
+import { kindOfEnd, StreamFailure } from './stream-failure.ts';
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
 
 /** The connection as one exchange needs it. */
 export interface ExchangeCarrier {
@@ -277,17 +277,18 @@ export class Exchange implements Dispatcher.DispatchController, Connection, Dead
     if (!this.#responded && this.#carrier.leftOut(stream)) {
       return new StreamFailure('unsent', 'the server left the request out when it ended the connection', error);
     }
-    if (failure !== undefined) return new StreamFailure('closed', failure.message, failure);
+    if (failure !== undefined) return new StreamFailure(kindOfEnd(failure), failure.message, failure);
     // Streams hear of the end of their connection before the connection does.
     const ofStream = error === undefined || (error as NodeJS.ErrnoException).code === 'ERR_HTTP2_STREAM_ERROR';
     if (!ofStream || this.#carrier.broken) {
-      return new StreamFailure('closed', error?.message ?? 'other side closed', error);
+      return new StreamFailure(kindOfEnd(error), error?.message ?? 'other side closed', error);
     }
     const code = stream.rstCode ?? NGHTTP2_NO_ERROR;
     if (code === NGHTTP2_REFUSED_STREAM && !this.#responded) {
       return new StreamFailure('refused', 'the server refused the stream', error);
     }
-    return new StreamFailure('reset', `the server reset the stream with code ${code}`, error, code);
+    const kind = code === NGHTTP2_PROTOCOL_ERROR ? 'protocol' : 'reset';
+    return new StreamFailure(kind, `the stream was reset with code ${code}`, error, code);
   }
 
   #fail(error: Error): void {

@@ -6,12 +6,29 @@ import type { ClientCall, ResponseHeaders } from '../pipeline/client-call.ts';
 const maxDrainedBytes = 65_536;
 
 /** More informational responses (1xx) than this are no answer: a server could send them for ever. */
-export const maxInformational = 100;
+const maxInformational = 100;
 
-/** What a try ends with that got more. */
-export function tooInformative(): MeshError {
-  const message = `more than ${maxInformational} informational responses, and no final one`;
-  return new MeshError('ERR_MESH_UPSTREAM_PROTOCOL', message);
+/**
+ * What a try ends with whose response is none that may be passed on.
+ *
+ * @param informed how many informational responses there were, with this one
+ */
+export function whyNoResponse(status: number, headers: ResponseHeaders, informed: number): MeshError | undefined {
+  if (status < 100) return broken(`status ${status}`);
+  if (informed > maxInformational)
+    return broken(`more than ${maxInformational} informational responses, and no final one`);
+  const coding = headers['transfer-encoding'];
+  // It has no body at all: what its head announces would be taken for the next response. As in Envoy.
+  if (status === 204) {
+    const { 'content-length': length = '0' } = headers;
+    return coding === undefined && length === '0' ? undefined : broken('a length, of a status that has no content');
+  }
+  if (coding === undefined || coding === 'chunked' || String(coding).toLowerCase() === 'chunked') return undefined;
+  return broken('a transfer-encoding other than chunked');
+}
+
+function broken(what: string): MeshError {
+  return new MeshError('ERR_MESH_UPSTREAM_PROTOCOL', `the response cannot be passed on: ${what}`);
 }
 
 /** Is it worth reading to its end? One that does not say how long it is, is not. */

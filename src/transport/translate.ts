@@ -15,6 +15,7 @@ const ofStreams: Readonly<Record<StreamFailureKind, { readonly code: MeshErrorCo
   unsent: { code: 'ERR_MESH_STREAM_REFUSED', what: 'did not take the request' },
   refused: { code: 'ERR_MESH_STREAM_REFUSED', what: 'did not take the request' },
   reset: { code: 'ERR_MESH_STREAM_RESET', what: 'broke the request off' },
+  protocol: { code: 'ERR_MESH_UPSTREAM_PROTOCOL', what: 'broke the rules of HTTP' },
   closed: words.reset,
   timeout: words.timeout,
 };

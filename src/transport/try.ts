@@ -12,16 +12,7 @@ import type {
   TryWatcher,
 } from '../pipeline/client-call.ts';
 import { type Connection, maxLeftOut, mayRepeat, type Passenger } from './connection.ts';
-import {
-  discarded,
-  grpcStatusIn,
-  inform,
-  isShort,
-  maxInformational,
-  noHeaders,
-  rawOf,
-  tooInformative,
-} from './response-head.ts';
+import { discarded, grpcStatusIn, inform, isShort, noHeaders, rawOf, whyNoResponse } from './response-head.ts';
 import { StreamFailure } from './stream-failure.ts';
 import type { Place } from './waiting-line.ts';
 
@@ -152,7 +143,8 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   }
 
   onResponseStart(controller: Controller, status: number, headers: ResponseHeaders, statusText?: string): void {
-    if (status < 200 && ++this.#informed > maxInformational) this.abort(tooInformative());
+    const why = whyNoResponse(status, headers, status < 200 ? ++this.#informed : 0);
+    if (why !== undefined) this.abort(why);
     else if (status < 200) inform(this.#call, controller, status, headers, statusText);
     else {
       this.status = status;

@@ -466,6 +466,44 @@ t.test('what is not HTTP is an error of protocol, and names the endpoint', async
   await assertIdle(t, client);
 });
 
+t.test(
+  'responses that cannot be told from what follows them, or that nobody asked for, are errors of protocol',
+  async (t) => {
+    const next = 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfalse';
+    const refused: Readonly<Record<string, string>> = {
+      '204 with a length': `HTTP/1.1 204 No Content\r\ncontent-length: ${next.length}\r\n\r\n${next}`,
+      '204 in chunks': 'HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      'a coding that is not chunked': 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok',
+      'one coding in another': 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+      'a status below 100': 'HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n',
+      '100 without expect': `HTTP/1.1 100 Continue\r\n\r\n${next}`,
+      '101 without upgrade': 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: a\r\n\r\n',
+      '101 without a word': 'HTTP/1.1 101 Switching Protocols\r\n\r\n',
+    };
+    let sent = '';
+    const server = await rawUpstream(t, (socket) => void socket.on('data', () => socket.write(sent)));
+    for (const [name, text] of Object.entries(refused)) {
+      sent = text;
+      const client = meshOf(server.port, { onFailure: 'throw' });
+      const call = record(client.dispatcher, {});
+      t.equal(await call.done, 'error ERR_MESH_UPSTREAM_PROTOCOL', name);
+      await assertIdle(t, client);
+    }
+    const passed: Readonly<Record<string, string>> = {
+      204: 'HTTP/1.1 204 No Content\r\n\r\n',
+      '204 with a length of 0': 'HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n',
+      'CHUNKED in capitals': 'HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\n\r\n2\r\nok\r\n0\r\n\r\n',
+      '304 with the length of what it stands for': 'HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n',
+    };
+    for (const [name, text] of Object.entries(passed)) {
+      sent = text;
+      const client = meshOf(server.port, { onFailure: 'throw' });
+      t.equal(await record(client.dispatcher, {}).done, 'end', name);
+      await assertIdle(t, client);
+    }
+  },
+);
+
 t.test('the timeouts of undici work, in the words of the mesh', async (t) => {
   const server = await upstream(t, (incoming: IncomingMessage, outgoing) => {
     if (incoming.url === '/body') outgoing.write('part');

@@ -1,3 +1,4 @@
+import { AssertionError } from 'node:assert';
 import { connect } from 'node:net';
 import t from 'tap';
 import { errors } from 'undici';
@@ -27,6 +28,9 @@ t.test(
       [coded('EPIPE', { syscall: 'write' }), 'reset'],
       [coded('ETIMEDOUT', { syscall: 'read' }), 'reset'],
       [new errors.SocketError('other side closed'), 'reset'],
+      // A 100 or 101 that nobody has asked for.
+      [new errors.SocketError('bad response'), 'protocol'],
+      [new errors.SocketError('bad upgrade'), 'protocol'],
       [new errors.ClientDestroyedError(), 'reset'],
       [new errors.ResponseContentLengthMismatchError(), 'protocol'],
       [new errors.HeadersOverflowError(), 'protocol'],
@@ -45,6 +49,8 @@ t.test('what the application did is none of them', async (t) => {
     new errors.InvalidArgumentError('x'),
     new errors.RequestContentLengthMismatchError(),
     new DOMException('x', 'AbortError'),
+    new AssertionError({ message: 'assert(upgrade)' }),
+    new AssertionError({ actual: 1, expected: 2, operator: 'strictEqual' }),
     // an inbound request, used as a body, that was cut off
     coded('ECONNRESET'),
     coded('EPIPE'),
