@@ -1,8 +1,10 @@
-// What Istio's tasks "Accessing External Services" and "Egress using Wildcard Hosts" show; TLS
-// origination has a file of its own, tls-origination.test.ts.
-import t from 'tap';
+// What Istio's tasks "Accessing External Services", "Egress Gateways", "Egress using Wildcard Hosts", "Kubernetes
+// Services for Egress Traffic" and "Using an External HTTPS Proxy" show; TLS origination has a file of its own,
+// tls-origination.test.ts.
+import t, { type Test } from 'tap';
+import type { Mesh } from '../../../src/index.ts';
 import { taskMesh } from '../../support/task-mesh.ts';
-import { refusingPort, upstream } from '../../support/upstream.ts';
+import { rawUpstream, refusingPort, upstream } from '../../support/upstream.ts';
 
 const outside = (hosts: string, port: number, resolution: string, more = ''): string => `
 apiVersion: networking.istio.io/v1
@@ -101,4 +103,144 @@ spec:
   const said = mesh.explain({ url: 'http://www.unknown.test/' });
   t.match(said, { decision: 'route', cluster: 'outbound|80||proxy.test', authority: 'www.unknown.test' });
   t.match(said.text, /through the proxy of the Sidecar/);
+});
+
+const gateway = (ports: string, endpoints: string): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: edge, namespace: shop}
+spec:
+  hosts: [edge.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [${ports}]
+  endpoints: [{address: 127.0.0.1, ports: {${endpoints}}, labels: {istio: edge}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: edge, namespace: shop}
+spec: {host: edge, subsets: [{name: partner, labels: {istio: edge}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: edge}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---`;
+
+/** Connects with TLS to a host, and says for which name the server on this port was asked. */
+async function namesAsked(t: Test, mesh: Mesh, asked: readonly string[], host: string): Promise<readonly string[]> {
+  const before = asked.length;
+  // It closes after the greeting of the client, which is all that a gateway looks at.
+  await t.rejects(mesh.connect({ host, port: 443, tls: true }));
+  return asked.slice(before);
+}
+
+t.test(
+  'an egress gateway: HTTP and TLS of the application go through it, and come from it by other rules',
+  async (t) => {
+    const asked: string[] = [];
+    const opaque = await rawUpstream(t, (socket) =>
+      socket.once('data', (hello) => {
+        // The name is readable in the greeting.
+        asked.push(['partner.test', 'en.wild.test', 'other.test'].find((name) => hello.includes(name)) ?? 'another');
+        socket.destroy();
+      }),
+    );
+    const plain = await upstream(t, (request, response) => void response.end(`${request.headers.host} by the gateway`));
+    const { mesh } = await taskMesh(
+      t,
+      `${gateway('{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}', `http: ${plain.port}, tls: ${opaque.port}`)}
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: partner, namespace: shop}
+spec:
+  hosts: [partner.test, "*.wild.test"]
+  location: MESH_EXTERNAL
+  resolution: NONE
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: partner, namespace: shop}
+spec:
+  hosts: [partner.test, "*.wild.test"]
+  gateways: [edge, mesh]
+  http:
+  - match: [{gateways: [mesh], port: 80}]
+    route: [{destination: {host: edge.shop.svc.cluster.local, subset: partner, port: {number: 80}}, weight: 100}]
+  - match: [{gateways: [edge], port: 80}]
+    route: [{destination: {host: partner.test, port: {number: 80}}, weight: 100}]
+  tls:
+  - match: [{gateways: [mesh], port: 443, sniHosts: [partner.test]}]
+    route: [{destination: {host: edge.shop.svc.cluster.local, subset: partner, port: {number: 443}}}]
+  - match: [{gateways: [edge], port: 443, sniHosts: [partner.test]}]
+    route: [{destination: {host: partner.test, port: {number: 443}}, weight: 100}]
+  - match: [{gateways: [mesh], port: 443, sniHosts: ["*.wild.test"]}]
+    route: [{destination: {host: edge.shop.svc.cluster.local, subset: partner, port: {number: 443}}, weight: 100}]
+`,
+      registryOnly,
+    );
+    t.equal(await (await mesh.fetch('http://partner.test/politics')).text(), 'partner.test by the gateway');
+    t.equal(await (await mesh.fetch('http://en.wild.test/')).text(), 'en.wild.test by the gateway');
+    t.same(await namesAsked(t, mesh, asked, 'partner.test'), ['partner.test']);
+    t.same(await namesAsked(t, mesh, asked, 'en.wild.test'), ['en.wild.test']);
+    t.same(await namesAsked(t, mesh, asked, 'other.test'), [], 'nothing else goes through it');
+  },
+);
+
+t.test('a Kubernetes Service of type ExternalName is a name for a host outside', async (t) => {
+  const server = await upstream(t, (request, response) => void response.end(request.headers.host));
+  const { mesh } = await taskMesh(
+    t,
+    `
+apiVersion: v1
+kind: Service
+metadata: {name: my-partner, namespace: shop}
+spec:
+  type: ExternalName
+  externalName: localhost
+  ports: [{name: http, protocol: TCP, port: ${server.port}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: my-partner, namespace: shop}
+spec: {host: my-partner.shop.svc.cluster.local, trafficPolicy: {tls: {mode: DISABLE}}}
+`,
+    registryOnly,
+  );
+  for (const name of ['my-partner', 'my-partner.shop.svc.cluster.local']) {
+    const response = await mesh.fetch(`http://${name}:${server.port}/headers`);
+    t.equal(await response.text(), `${name}:${server.port}`);
+  }
+});
+
+t.test('an HTTPS proxy outside: the application speaks CONNECT to it, and the mesh carries bytes', async (t) => {
+  const proxy = await rawUpstream(t, (socket) =>
+    socket.once('data', (head) =>
+      socket.end(/^CONNECT far\.test:443 /.test(String(head)) ? 'HTTP/1.1 200 OK\r\n\r\n' : ''),
+    ),
+  );
+  const { mesh } = await taskMesh(
+    t,
+    `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: proxy, namespace: shop}
+spec:
+  hosts: [proxy.test]
+  addresses: [127.0.0.1/32]
+  ports: [{number: ${proxy.port}, name: tcp, protocol: TCP}]
+  location: MESH_EXTERNAL
+  resolution: NONE
+`,
+    registryOnly,
+  );
+  const socket = await mesh.connect({ host: '127.0.0.1', port: proxy.port });
+  socket.write('CONNECT far.test:443 HTTP/1.1\r\nhost: far.test:443\r\n\r\n');
+  let answer = '';
+  for await (const chunk of socket) answer += chunk;
+  t.equal(answer, 'HTTP/1.1 200 OK\r\n\r\n');
+  await t.rejects(mesh.connect({ host: '127.0.0.1', port: proxy.port + 1 }), { code: 'ERR_MESH_HOST_UNKNOWN' });
 });
