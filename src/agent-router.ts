@@ -30,6 +30,7 @@ import type { EndpointState } from './runtime/endpoint.ts';
 import { dropAssertions, withoutAssertions } from './sanitize/outbound.ts';
 import type { Known, Selector } from './select.ts';
 import type { Series } from './telemetry/metrics.ts';
+import type { RouteStats } from './telemetry/route-stats.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
 import { addOutboundHeaders } from './trace/outbound-headers.ts';
 
@@ -48,6 +49,8 @@ export function agentRouter(options: {
   readonly faults?: ActiveFaults;
   /** Default: no cluster has a circuit breaker. */
   readonly breakers?: Breakers;
+  /** Counts by `statPrefix`. Absent: nothing is counted. */
+  readonly routeStats?: RouteStats;
   /** How requests are hashed; absent: they are not. */
   readonly hashes?: RequestHashes;
   /** `tlsHost`: the application itself speaks TLS to this name. `host`: the Host header. */
@@ -155,6 +158,11 @@ export function agentRouter(options: {
       done(status, error, stalled) {
         if (done) return;
         done = true;
+        if (selection.counted !== undefined) {
+          const { statPrefix, virtualHost } = selection.counted;
+          const timedOut = error instanceof MeshError && error.flag === 'UT';
+          options.routeStats?.of(virtualHost, statPrefix).ended(1, timedOut ? 504 : status, timedOut);
+        }
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
         if (error instanceof MeshError && (stalled === true || notOfEndpoint.has(error.code))) {

@@ -45,6 +45,7 @@ import { accessClientFilter } from './telemetry/access-client-filter.ts';
 import type { AccessLog } from './telemetry/access-log.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
 import type { Series } from './telemetry/metrics.ts';
+import { RouteStats } from './telemetry/route-stats.ts';
 import { marginMs } from './timeout/deadline-filter.ts';
 import { tryTimeoutFilter } from './timeout/try-filter.ts';
 import { tryIdleFilter } from './timeout/try-idle-filter.ts';
@@ -72,6 +73,8 @@ export interface ClientPipelineDependencies {
   readonly breakers?: Breakers;
   /** How requests are hashed. Default: by what is in them, no address for those that nobody caused. */
   readonly hashes?: RequestHashes;
+  /** Counts by `statPrefix`. Default: those of this pipeline alone. */
+  readonly routeStats?: RouteStats;
   /** Absent: no calls are logged. */
   readonly accessLog?: AccessLog | undefined;
   /** Absent: no spans. */
@@ -100,6 +103,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const tryTrace = tracing && tryTraceFilter(tracing);
   const hashes = dependencies.hashes ?? createRequestHashes({ random, configured: clusters.configured });
   const shared = createDeadlines(clock);
+  const routeStats = dependencies.routeStats ?? new RouteStats();
   const faults = dependencies.faults ?? new ActiveFaults();
   const outside = new Agent();
   const outsideGrpc = createOutsideGrpc(clock, shared);
@@ -244,6 +248,9 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
     call.route = route.name;
     call.cluster = destination.plan.cluster;
     call.request.path = known.asked;
+    if (known.counted !== undefined) {
+      call.watch(routeStats.of(known.counted.virtualHost, known.counted.statPrefix));
+    }
     call.path = known.path;
     if (!call.request.own) dropAssertions(headers);
     addOutboundHeaders(headers, call.scope, call.trace, tracing?.forms());

@@ -98,6 +98,7 @@ export {
   type TcpSeriesSnapshot,
 } from './telemetry/metrics.ts';
 export { type MetricsFormat, metricsContentTypes, metricsFormat, prometheusText } from './telemetry/prometheus.ts';
+export type { RouteStatus } from './telemetry/route-stats.ts';
 export type { InboundConnections } from './transport/connection-counts.ts';
 export type { GrpcApplication } from './transport/grpc-hand-over.ts';
 export type { AcceptorLimits as InboundLimits } from './transport/limits.ts';

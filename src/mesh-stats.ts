@@ -7,6 +7,7 @@ import type { OverloadStatus } from './overload/protection.ts';
 import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import type { SeriesSnapshot, TcpSeriesSnapshot } from './telemetry/metrics.ts';
+import type { RouteStatus } from './telemetry/route-stats.ts';
 import type { InboundConnections } from './transport/connection-counts.ts';
 
 /** What a source of configuration has said so far. Counters only grow. */
@@ -129,6 +130,8 @@ export interface MeshStats {
   readonly breakers: readonly BreakerStatus[];
   /** Faults that routes inject into calls. */
   readonly faults: FaultStatus;
+  /** Calls that met a `match` with a `statPrefix`. */
+  readonly routes: readonly RouteStatus[];
   /** What EgressPolicies have decided so far about outbound calls; with `dryRun`, what those would have that are only tried out. */
   readonly egress: readonly AuthorizationCount[];
   /** What the RateLimits of this workload have refused. */

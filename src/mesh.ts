@@ -278,6 +278,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         clusters: outbound.clusters(),
         breakers: outbound.breakers(),
         faults: outbound.faults(),
+        routes: outbound.routes(),
         egress: outbound.egress(),
         rateLimits: inbound.rateLimits(),
         jwks: keys.status(),

@@ -1,6 +1,7 @@
 import type { Mesh, MeshHealth, MeshStats } from './mesh-api.ts';
 import { clusterFamilies } from './metric-families-clusters.ts';
 import { inboundFamilies } from './metric-families-inbound.ts';
+import { routeFamilies } from './metric-families-routes.ts';
 import { istioFamilies } from './telemetry/istio-families.ts';
 import type { MetricFamily } from './telemetry/metric-family.ts';
 import { processFamilies } from './telemetry/process-families.ts';
@@ -24,6 +25,7 @@ export function metricFamilies(
   return [
     ...istioFamilies(stats.requests, stats.tcp),
     ...clusterFamilies(stats),
+    ...routeFamilies(stats.routes),
     ...inboundFamilies(stats),
     ...meshFamilies(stats, mesh.health()),
     ...(options.process === false ? [] : processFamilies()),

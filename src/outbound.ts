@@ -36,6 +36,7 @@ import { createSystemDns } from './runtime/system-dns.ts';
 import { createSourceLabels } from './series-labels.ts';
 import type { AccessLog } from './telemetry/access-log.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
+import { RouteStats, type RouteStatus } from './telemetry/route-stats.ts';
 import type { ClientTracing } from './trace/client-filter.ts';
 import { createConnectionBudgets } from './transport/budget.ts';
 import { lifeOf } from './transport/connection-life.ts';
@@ -87,6 +88,7 @@ export interface Outbound {
   faults(): FaultStatus;
   /** What EgressPolicies have decided. */
   egress(): readonly AuthorizationCount[];
+  routes(): readonly RouteStatus[];
   /** Takes no new calls, waits at most `graceMs` for those under way, then cuts them off. */
   close(graceMs: number): Promise<void>;
 }
@@ -173,8 +175,10 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const faults = new ActiveFaults();
   const breakers = createBreakers(dependencies.fallbacks ?? {}, workload);
   const hashes = createRequestHashes({ random, ownAddress, configured: clusters.configured });
+  const routeStats = new RouteStats();
   const pipeline = createClientPipeline({
     hashes,
+    routeStats,
     clock,
     random,
     clusters,
@@ -244,6 +248,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     tracedRouter(
       agentRouter({
         hashes,
+        routeStats,
         clock,
         random,
         series: seriesWithout,
@@ -284,6 +289,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
         breaker === undefined ? [] : [breakerStatus(cluster, breaker)],
       ),
     faults: () => faults.status,
+    routes: () => routeStats.status,
     egress: egress.counts,
     async close(graceMs) {
       const cancel = clock.after(graceMs, () => {

@@ -27,6 +27,8 @@ export interface Known {
   readonly path: string;
   /** For requests without a Host header of their own. */
   readonly hostHeader: string;
+  /** Under which name of its virtual host the request is counted; nothing: it is not. */
+  readonly counted: { readonly virtualHost: string; readonly statPrefix: string } | undefined;
 }
 
 /** Where a request goes. */
@@ -113,9 +115,14 @@ export function createSelector(options: {
       // The target of CONNECT is a host and a port, and no path.
       path: rewritePath === undefined || method === 'CONNECT' ? asked : rewritePath(asked, choice.match),
       hostHeader,
+      counted: choice.match?.statPrefix === undefined ? undefined : countedBy(target.name, choice.match.statPrefix),
     };
     return state.cluster.discovery.kind === 'original' ? { kind: 'outside', cluster, known: inside } : inside;
   };
+}
+
+function countedBy(virtualHost: string, statPrefix: string): Known['counted'] {
+  return { virtualHost, statPrefix };
 }
 
 /** Made only for those who look at it: most hosts have one route for every request. */

@@ -57,7 +57,7 @@ const httpMatch = object({
   gateways: enforced(list(string()), onlySidecars),
   sourceLabels: map(string()),
   sourceNamespace: string(),
-  statPrefix: ignored(string(), 'metrics are not told apart by it'),
+  statPrefix: enforced(string(), 'in `mesh.stats().routes` and the metrics `envoy_vhost_route_…`'),
 });
 
 const fault = object({

@@ -60,6 +60,7 @@ function figures(name: string, pid: number, requests: readonly SeriesSnapshot[],
         ? []
         : [{ cluster: 'c', address: '127.0.0.1:1', workload: open, healthy: false, inFlight: 0, ejections: 1 }],
     breakers: [],
+    routes: [],
     faults: { active: 0, delays: 0, aborts: 0, overflow: 0 },
     overload: undefined,
     authorization: [],

@@ -97,3 +97,59 @@ spec:
   t.equal(await get('/%00'), 400);
   await t.rejects(byAgent('/%00'), { code: 'ERR_MESH_BAD_REQUEST' });
 });
+
+t.test('statPrefix: calls are counted by the match that they met', async (t) => {
+  let failing = true;
+  const { ask, clock, mesh, takes } = await taskMesh(
+    t,
+    `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: catalog, namespace: shop}
+spec:
+  hosts: [catalog]
+  http:
+  - match: [{uri: {prefix: /hang}, statPrefix: slow}]
+    timeout: 1s
+    route: [{destination: {host: catalog, subset: v1}}]
+  - match: [{uri: {prefix: /refused}, statPrefix: refused}]
+    fault: {abort: {httpStatus: 503, percentage: {value: 100}}}
+    route: [{destination: {host: catalog, subset: v1}}]
+  - match: [{statPrefix: others}]
+    retries: {attempts: 1, retryOn: 5xx}
+    route: [{destination: {host: catalog, subset: v1}}]
+`,
+    {
+      behaviour: (request, response) => {
+        if (request.url === '/hang') return true;
+        if (request.url !== '/fails-once' || !failing) return false;
+        failing = false;
+        response.writeHead(500).end();
+        return true;
+      },
+    },
+  );
+  t.same(mesh.stats().routes, []);
+  t.equal(await ask('http://catalog:8000/'), 'catalog v1');
+  const retried = await takes(ask('http://catalog:8000/fails-once'), 1_000);
+  t.equal(retried.value, 'catalog v1');
+  await new Promise<void>((resolve, reject) => {
+    const call = httpGet({ host: 'catalog', port: 8000, path: '/', agent: mesh.agent }, (response) => {
+      response.resume().once('end', () => setImmediate(resolve));
+    });
+    call.on('error', reject);
+  });
+  t.equal((await takes(ask('http://catalog:8000/hang'), 2_000)).value, '504');
+  t.equal(await ask('http://catalog:8000/refused'), '503');
+  clock.advance(1);
+  const virtualHost = 'catalog.shop.svc.cluster.local:8000';
+  const counted = new Map(mesh.stats().routes.map((route) => [route.statPrefix, route]));
+  t.same(counted.get('others'), {
+    ...{ virtualHost, statPrefix: 'others' },
+    ...{ requests: 4, retries: 1, timeouts: 0, classes: { 2: 3 } },
+  });
+  t.same(counted.get('slow'), {
+    ...{ virtualHost, statPrefix: 'slow' },
+    ...{ requests: 1, retries: 0, timeouts: 1, classes: { 5: 1 } },
+  });
+  t.equal(counted.get('refused')?.requests, 0, 'as in Envoy: what was never sent is none of them');
+});
