@@ -218,14 +218,17 @@ t.test('what would be less secure, or go elsewhere, when it is left out is refus
 
 t.test('traffic fields without an effect are in the report, with their place', async (t) => {
   const { report } = good(
-    virtualService(
-      `{match: [{statPrefix: a}, {uri: {prefix: /}, statPrefix: b}], ${to}, retries: {attempts: 1, retryRemoteLocalities: true, retryIgnorePreviousHosts: false}}`,
-    ),
+    serviceYaml() +
+      resourceYaml(
+        'VirtualService',
+        'reviews',
+        `{hosts: [reviews], tcp: [{match: [{sourceSubnet: 10.0.0.1, port: 80}, {sourceSubnet: 10.0.0.2}], ${to}}]}`,
+      ),
   );
   const ignored = report.entries.filter((entry) => entry.status === 'ignored');
   t.same(
     ignored.map((entry) => entry.field),
-    ['spec.http[0].match[0].statPrefix', 'spec.http[0].match[1].statPrefix'],
+    ['spec.tcp[0].match[0].sourceSubnet', 'spec.tcp[0].match[1].sourceSubnet'],
   );
   t.match(ignored[0]?.at, { kind: 'VirtualService', namespace: 'shop', name: 'reviews', file: '0.yaml', line: 18 });
 });
