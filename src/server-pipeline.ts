@@ -10,7 +10,7 @@ import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
 import { wasReadLeniently } from './host/lenient-parser.ts';
-import { answerFailure, type ErrorFormat, failureOf } from './host/rescue.ts';
+import { answerFailure, type ErrorFormat, failureOf, isBehindTheLast } from './host/rescue.ts';
 import { jwtFilters } from './jwt/filter.ts';
 import { type KeySource, noKeys } from './jwt/keys.ts';
 import { createTokenCache } from './jwt/token-cache.ts';
@@ -284,6 +284,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     handle(request, response, next) {
       // Decided already: this request came through the acceptor.
       if (handedCall(request) !== undefined) next();
+      // Nobody would get an answer.
+      else if (isBehindTheLast(request)) return;
       else if (wasReadLeniently(request)) refuseLenient(request, response);
       else run(request, response, next);
     },

@@ -90,7 +90,7 @@ export function answerFailure(
     response.setHeader('retry-after', '1');
   }
   if (failure.code === 'ERR_MESH_METHOD') response.setHeader('allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS');
-  if (mustEnd(request, failure)) response.shouldKeepAlive = false;
+  if (mustEnd(request, failure)) endConnection(request, response);
   response.end(body);
   dropBody(request);
 }
@@ -112,7 +112,7 @@ function answerInTheirWords(
   const bodiless = status === 204 || status === 304;
   if (!bodiless) response.setHeader('content-length', body.length);
   if (body.length > 0 && !response.hasHeader('content-type')) response.setHeader('content-type', 'text/plain');
-  if (mustEnd(request, failure)) response.shouldKeepAlive = false;
+  if (mustEnd(request, failure)) endConnection(request, response);
   response.end(bodiless ? undefined : body);
   dropBody(request);
 }
@@ -138,6 +138,25 @@ function setBody(
   response.setHeader('content-type', format === 'problem' ? 'application/problem+json' : 'text/plain');
   response.setHeader('content-length', Buffer.byteLength(body));
   return body;
+}
+
+const over = Symbol('inmesh.connection-over');
+interface Marked {
+  [over]?: true;
+}
+
+function endConnection({ httpVersionMajor, socket }: IncomingMessage, response: ServerResponse): void {
+  response.shouldKeepAlive = false;
+  // Streams of HTTP/2 have nothing behind them.
+  if (httpVersionMajor < 2 && socket) (socket as Marked)[over] = true;
+}
+
+/**
+ * Whether a request was refused before this one so that nothing more on its connection counts (RFC 9112 section 9.6):
+ * who says where the one ends, and the other begins, is what smuggling is about. Node goes on to read.
+ */
+export function isBehindTheLast({ httpVersionMajor, socket }: IncomingMessage): boolean {
+  return httpVersionMajor < 2 && (socket as Marked | null)?.[over] === true;
 }
 
 /** After broken framing, or with a large body on its way, the connection cannot be used again. */

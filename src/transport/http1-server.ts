@@ -29,6 +29,8 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connectionOf(request.socket);
     if (connection !== undefined) {
+      // Sent behind one whose answer is the last of its connection (RFC 9112 section 9.6): nobody would get this one's.
+      if (connection.response?.shouldKeepAlive === false) return;
       connection.request = request;
       connection.response = response;
     }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import type { RequestListener } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { createServer, type RequestListener } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createAcceptor } from '../../src/transport/acceptor.ts';
@@ -200,4 +200,43 @@ t.test('Expect: 100-continue is answered after policy has spoken, not before', a
   };
   t.same(await ask('/'), [100, 200]);
   t.same(await ask('/%00'), [400], 'refused: no body is asked for');
+});
+
+t.test('what was sent behind a request whose answer is the last of its connection is not served', async (t) => {
+  const served: string[] = [];
+  const answer: RequestListener = (request, response) => {
+    served.push(request.url ?? '');
+    if (request.url === '/last') response.shouldKeepAlive = false;
+    hello(request, response);
+  };
+  const { pipeline, port } = await serve(t, answer);
+  const own = createServer((request, response) => pipeline.handle(request, response, () => answer(request, response)));
+  await once(own.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => own.close());
+  const chunked = 'Host: web\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: web\r\n\r\n';
+  const ways = [
+    ['mesh.listen', port],
+    ['a server of its own', (own.address() as AddressInfo).port],
+  ] as const;
+  for (const [way, at] of ways) {
+    for (const [first, status] of [
+      ['GET / HTTP/1.1\r\nHost: web\r\nHost: other\r\n\r\n', '400'],
+      [`TRACE / HTTP/1.1\r\n${chunked}`, '405'],
+      [`POST /%zz HTTP/1.1\r\n${chunked}`, '400'],
+    ] as const) {
+      const socket = connect({ host: '127.0.0.1', port: at });
+      socket.write(first + smuggled);
+      t.match(
+        await conversation(socket),
+        new RegExp(`^HTTP/1\\.1 ${status} (?![\\s\\S]*HTTP/1\\.1)`),
+        `${way}: one answer`,
+      );
+    }
+    t.same(served, [], `${way}: the application has seen nothing`);
+  }
+  const socket = connect({ host: '127.0.0.1', port });
+  socket.write(`GET /last HTTP/1.1\r\nHost: web\r\n\r\n${smuggled}`);
+  t.match(await conversation(socket), /hello/);
+  t.same(served, ['/last']);
 });

@@ -3,7 +3,7 @@ import { Lab, type LabMesh } from '../../chaos/lab.ts';
 import { httpServer, rawServer } from '../../chaos/servers.ts';
 import { rawExchange } from '../../support/inbound.ts';
 import type { Layer, Outcome, Script } from './layers.ts';
-import type { Seen } from './ways.ts';
+import { handlerRuns, type Seen } from './ways.ts';
 
 const chunks = 131_072;
 
@@ -17,6 +17,22 @@ const crumbs: Script = async ({ plainPort }) => {
   const { received } = JSON.parse(answer.body) as Seen;
   if (received !== chunks) return { problem: `the application got ${received} bytes` };
   return grown < 64 * 1_048_576 ? {} : { problem: `${grown} bytes of heap` };
+};
+
+/** What stands behind a request that is refused for its framing must not become a request of its own. */
+const smuggled: Script = async ({ plainPort }) => {
+  const chunked = 'Host: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+  for (const first of [
+    'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    `TRACE / HTTP/1.1\r\n${chunked}`,
+  ]) {
+    const runs = handlerRuns();
+    const answers = await rawExchange(plainPort, `${first}GET / HTTP/1.1\r\nHost: a\r\n\r\n`, { answers: 2 });
+    if ((answers[0]?.status ?? 0) < 400) return { problem: `${first}: answered ${answers[0]?.status ?? 'nothing'}` };
+    if (handlerRuns() !== runs) return { problem: `${first}: the application has run` };
+  }
+  return {};
 };
 
 type Call = (mesh: LabMesh, options?: object) => Promise<{ readonly status: number; readonly text: string }>;
@@ -78,7 +94,7 @@ function refusing(
 
 export const frameLayer: Layer = {
   name: 'frame',
-  scripts: { 'FRAME-015': crumbs },
+  scripts: { 'FRAME-015': crumbs, 'FRAME-137': smuggled },
   alone: {
     'FRAME-018': answering(
       'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',

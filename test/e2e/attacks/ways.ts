@@ -1,4 +1,5 @@
 import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createHttp2, createSecureServer as createSecureHttp2 } from 'node:http2';
 import { createServer as createHttps } from 'node:https';
 import { createRequire } from 'node:module';
 import type { AddressInfo, Server } from 'node:net';
@@ -164,6 +165,31 @@ const ownNodeHttp: ServerKind = {
     ownServers(own, limits, (request, response) => mesh.handle(request, response, () => plainApp(request, response))),
 };
 
+/** By the compatibility API of Node. */
+const ownHttp2: ServerKind = {
+  name: 'own node:http2',
+  listens: false,
+  async serve(mesh, own, limits) {
+    const app = ((request: IncomingMessage, response: ServerResponse) =>
+      mesh.handle(request, response, () => plainApp(request, response))) as never;
+    const options = meshServerOptions(limits);
+    const tls = { ...options, ...meshTlsOptions(own), requestCert: true, rejectUnauthorized: true };
+    const servers = [createSecureHttp2(tls, app), createHttp2(options, app)] as const;
+    const sessions = new Set<{ destroy(): void }>();
+    for (const server of servers) {
+      server.on('session', (session) => void sessions.add(session.on('close', () => sessions.delete(session))));
+      server.on('sessionError', () => {});
+    }
+    servers[0].on('tlsClientError', () => {});
+    const [securePort, plainPort] = await Promise.all([open(servers[0] as never), open(servers[1] as never)]);
+    const close = async (): Promise<void> => {
+      for (const session of sessions) session.destroy();
+      for (const server of servers) await new Promise((resolve) => server.close(resolve));
+    };
+    return { securePort, plainPort, close };
+  },
+};
+
 const express5: ServerKind = {
   name: 'Express 5',
   listens: true,
@@ -268,6 +294,13 @@ export const grpcWays: readonly Way[] = [
   { ...over(grpc, 'h2c'), grpc: true },
   { ...over(grpc, 'h2'), grpc: true },
 ];
+
+/** Servers of HTTP/2 of the application's own. */
+export const ownHttp2Ways: readonly Way[] = (['h2c', 'h2'] as const).map((speaks) => ({
+  name: `own node:http2, ${speaks}`,
+  server: ownHttp2,
+  speaks,
+}));
 
 /** Frameworks, and servers of the application's own. */
 export const frameworkWays: readonly Way[] = [
