@@ -1,3 +1,4 @@
+import { hexValue } from '../lib/hex.ts';
 import { decodedQuery, rootOfName } from '../lib/query-name.ts';
 import { cookiePairs } from './cookies.ts';
 import type { TokenLocation, TokenRules } from './rules.ts';
@@ -21,8 +22,11 @@ export type Credential = readonly TokenCandidate[];
 
 const nothing: readonly Credential[] = [];
 
+/** More in one request are refused: each may cost several verifications. */
+export const maxTokensPerRequest = 5;
+
 /**
- * Everything in a request that a rule takes for a token, in Envoy's order: headers by name, query
+ * Everything in a request that a rule takes for a token, or a few more than {@link maxTokensPerRequest}, in Envoy's order: headers by name, query
  * parameters, cookies. Envoy reads the first of several query parameters or cookies of one name; here each counts, since
  * nobody knows which of them the application would read.
  */
@@ -112,40 +116,90 @@ function fromQuery(
     if (!url.includes('+', start)) return found;
   }
   let all = found;
-  for (const { name, value } of queryPairs(url, start)) {
-    for (const location of locations) {
-      if (isFor(name, location.name)) (all ??= []).push([{ location, text: decodedQuery(value) }]);
+  for (let from = start; from < url.length; ) {
+    if (!firstFitsAny(url, from, locations)) {
+      // Most of thousands of parameters: no more than a look at each character.
+      while (from < url.length && url.charCodeAt(from) !== ampersand) from++;
+      from++;
+      continue;
     }
+    const end = endOfPair(url, from);
+    const nameEnd = endOfName(url, from, end);
+    for (const location of locations) {
+      if (!isFor(url, from, nameEnd, location.name)) continue;
+      (all ??= []).push([{ location, text: decodedQuery(url.slice(nameEnd + 1, end)) }]);
+      if (all.length > maxTokensPerRequest) return all;
+    }
+    from = end + 1;
   }
   return all;
 }
 
-function isFor(name: string, wanted: string): boolean {
+function endOfPair(url: string, from: number): number {
+  const end = url.indexOf('&', from);
+  return end === -1 ? url.length : end;
+}
+
+function endOfName(url: string, from: number, end: number): number {
+  let at = from;
+  while (at < end && url.charCodeAt(at) !== equals) at++;
+  return at;
+}
+
+const [ampersand, equals, plus, space, percent] = [0x26, 0x3d, 0x2b, 0x20, 0x25];
+const [openBracket, closeBracket] = [0x5b, 0x5d];
+
+/** Whether the name of a parameter, as it is written from `start` to `end`, is one that is wanted. */
+function isFor(url: string, start: number, end: number, wanted: string): boolean {
+  // A query has room for thousands of names, and to decode one costs as much as many looks.
+  if (!firstFits(url, start, wanted.charCodeAt(0))) return false;
+  if (!beginsLike(url, start, end, wanted, true) && !beginsLike(url, start, end, wanted, false)) return false;
+  const name = decodedQuery(url.slice(start, end));
   return name === wanted || rootOfName(name) === wanted;
 }
 
-interface Pair {
-  /** Decoded. */
-  readonly name: string;
-  /** As written. */
-  readonly value: string;
-  /** The whole of it, as written. */
-  readonly raw: string;
+function firstFitsAny(url: string, start: number, locations: readonly TokenLocation[]): boolean {
+  for (let i = 0; i < locations.length; i++) {
+    if (firstFits(url, start, (locations[i] as TokenLocation).name.charCodeAt(0))) return true;
+  }
+  return false;
 }
 
-function* queryPairs(url: string, start: number): Generator<Pair> {
-  for (let from = start; from <= url.length; ) {
-    const ampersand = url.indexOf('&', from);
-    const end = ampersand === -1 ? url.length : ampersand;
-    const raw = url.slice(from, end);
-    const equals = raw.indexOf('=');
-    yield {
-      name: decodedQuery(equals === -1 ? raw : raw.slice(0, equals)),
-      value: equals === -1 ? '' : raw.slice(equals + 1),
-      raw,
-    };
-    from = end + 1;
+/** Whether the first character may be that of what is wanted, or the bracket before it. */
+function firstFits(url: string, start: number, wanted: number): boolean {
+  const code = url.charCodeAt(start);
+  if (code === wanted || code === openBracket) return true;
+  if (code === plus) return wanted === space;
+  if (code !== percent) return false;
+  const high = hexValue(url.charCodeAt(start + 1));
+  if (high >= 8) return wanted >= 0x80;
+  const decoded = high * 16 + hexValue(url.charCodeAt(start + 2));
+  return decoded === wanted || decoded === openBracket;
+}
+
+/** @param decode with escapes, or as a name that cannot be decoded, and counts as it is written */
+function beginsLike(url: string, start: number, end: number, wanted: string, decode: boolean): boolean {
+  let matched = 0;
+  let opened = wanted.charCodeAt(0) === openBracket;
+  let isFirst = !opened;
+  for (let i = start; i < end; i++) {
+    let code = url.charCodeAt(i);
+    if (code === plus) code = space;
+    else if (code === percent && decode) {
+      const high = hexValue(url.charCodeAt(i + 1));
+      const low = hexValue(url.charCodeAt(i + 2));
+      if (i + 2 >= end || high === -1 || low === -1) return false;
+      code = high * 16 + low;
+      // A part of a character: more than a look is needed.
+      if (code >= 0x80) return wanted.charCodeAt(matched) >= 0x80;
+      i += 2;
+    }
+    if (isFirst && code === openBracket) opened = true;
+    else if (matched === wanted.length) return code === openBracket || (opened && code === closeBracket);
+    else if (code !== wanted.charCodeAt(matched++)) return false;
+    isFirst = false;
   }
+  return matched === wanted.length;
 }
 
 /** A path and query without the parameters of one name; the rest as it was written. */
@@ -153,7 +207,11 @@ export function withoutParam(url: string, name: string): string {
   const mark = url.indexOf('?');
   if (mark === -1) return url;
   const kept: string[] = [];
-  for (const pair of queryPairs(url, mark + 1)) if (!isFor(pair.name, name)) kept.push(pair.raw);
+  for (let from = mark + 1; from <= url.length; ) {
+    const end = endOfPair(url, from);
+    if (!isFor(url, from, endOfName(url, from, end), name)) kept.push(url.slice(from, end));
+    from = end + 1;
+  }
   return kept.length === 0 ? url.slice(0, mark) : `${url.slice(0, mark)}?${kept.join('&')}`;
 }
 
@@ -165,11 +223,25 @@ function fromCookies(
   let all = found;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (!isNamed(rawHeaders[i] as string, 'cookie')) continue;
-    for (const { name, value } of cookiePairs(rawHeaders[i + 1] as string)) {
+    const header = rawHeaders[i + 1] as string;
+    for (let from = 0; from < header.length; ) {
+      const semicolon = header.indexOf(';', from);
+      const end = semicolon === -1 ? header.length : semicolon;
+      while (from < end && isSpace(header.charCodeAt(from))) from++;
       for (const location of locations) {
-        if (location.name === name) (all ??= []).push([{ location, text: value }]);
+        // A header has room for thousands of cookies: most are not taken apart.
+        if (!header.startsWith(location.name, from)) continue;
+        const [pair] = cookiePairs(header.slice(from, end));
+        if (pair?.name === location.name) (all ??= []).push([{ location, text: pair.value }]);
       }
+      if (all !== undefined && all.length > maxTokensPerRequest) return all;
+      from = end + 1;
     }
   }
   return all;
+}
+
+/** What is trimmed off the name of a cookie; a header has bytes. */
+function isSpace(code: number): boolean {
+  return code === space || (code >= 0x09 && code <= 0x0d) || code === 0xa0;
 }

@@ -7,11 +7,14 @@ export const maxBaggageLength = 8_192;
  */
 export function baggageMember(header: string, name: string): string | undefined {
   let start = 0;
+  let sign = -1;
   while (start <= header.length) {
     const comma = header.indexOf(',', start);
     const end = comma === -1 ? header.length : comma;
-    const sign = header.indexOf('=', start);
-    if (sign !== -1 && sign < end && header.slice(start, sign).trim() === name) {
+    // One that is behind this member is that of a later one: it is looked for once.
+    if (sign < start) sign = header.indexOf('=', start);
+    if (sign === -1) return undefined;
+    if (sign < end && header.slice(start, sign).trim() === name) {
       const semicolon = header.indexOf(';', sign);
       return decode(header.slice(sign + 1, semicolon === -1 || semicolon > end ? end : semicolon).trim());
     }

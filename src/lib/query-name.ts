@@ -1,12 +1,10 @@
+import { decodedComponent } from './decode-component.ts';
+
 /** A name or a value of a query as its readers decode it; what cannot be decoded stays as it is. */
 export function decodedQuery(text: string): string {
   if (!text.includes('%') && !text.includes('+')) return text;
   const spaced = text.replaceAll('+', ' ');
-  try {
-    return decodeURIComponent(spaced);
-  } catch {
-    return spaced;
-  }
+  return decodedComponent(spaced) ?? spaced;
 }
 
 /**
