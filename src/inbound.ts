@@ -53,6 +53,8 @@ export interface InboundDependencies {
   readonly keySourceOf?: (rule: JwtRule) => KeySource;
   /** Whether a token without `exp` is accepted; see {@link MeshOptions.tokenExpiry}. */
   readonly tokenExpiry?: 'optional' | 'required';
+  /** Whether what bad tokens cost is bounded for slow keys, too; see {@link MeshOptions.slowTokenKeys}. */
+  readonly slowTokenKeys?: 'bounded' | 'always';
   readonly authorizerCalls?: AuthorizerCalls | undefined;
   readonly externalAuthorization?: ExternalAuthorization | undefined;
   /** Headers that calls hand on; lower case. */

@@ -137,6 +137,11 @@ export interface MeshOptions {
    */
   readonly tokenExpiry?: 'optional' | 'required';
   /**
+   * Tokens of issuers with slow keys (P-384, P-521, RSA beyond 4,096 bits) that were not seen before: verified as far as
+   * the caller has attempts, which bad tokens use up (`bounded`, default), or whatever they cost (`always`).
+   */
+  readonly slowTokenKeys?: 'bounded' | 'always';
+  /**
    * How requests are refused that this process is sent: `text` (default) in Envoy's plain words,
    * `problem` as problem details (RFC 9457, `application/problem+json`). gRPC calls get a gRPC status.
    */

@@ -130,6 +130,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     audited: (audit) => events.emit('authorization-audit', audit),
     keySourceOf: keys.sourceOf,
     tokenExpiry: settings.tokenExpiry,
+    slowTokenKeys: settings.slowTokenKeys,
     externalAuthorization: options.externalAuthorization,
     authorizerCalls: createAuthorizerCalls(outbound.dispatcher),
     snapshot: () => config.current(),

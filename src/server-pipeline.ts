@@ -73,6 +73,8 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   readonly keySourceOf?: (rule: JwtRule) => KeySource;
   /** Whether a token without `exp` is accepted. Default `optional`, as in Istio. */
   readonly tokenExpiry?: 'optional' | 'required';
+  /** Whether what bad tokens cost is bounded for slow keys, too. Default `bounded`. */
+  readonly slowTokenKeys?: 'bounded' | 'always';
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
   /** The counters of authorization, where others count as well. Default: its own. */
@@ -140,6 +142,8 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     cache: createTokenCache(),
     clock,
     options: { requireExpiry: dependencies.tokenExpiry === 'required' },
+    slowKeys: dependencies.slowTokenKeys ?? 'bounded',
+    random,
   });
   const observer = reportAuthorization(logger, dependencies.audited ?? (() => {}));
   const authorizers = createServerAuthorizers(dependencies);

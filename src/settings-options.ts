@@ -42,6 +42,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   jwksCa: like(settingsTable.jwksCa),
   jwksRefreshMs: like(settingsTable.jwksRefreshMs),
   tokenExpiry: like(settingsTable.tokenExpiry),
+  slowTokenKeys: like(settingsTable.slowTokenKeys),
   errorFormat: like(settingsTable.errorFormat),
   limits: like(settingsTable.limits),
   fallbacks: (value) =>

@@ -189,6 +189,7 @@ interface SettingValues {
   readonly jwksCa: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
+  readonly slowTokenKeys: 'bounded' | 'always';
   readonly errorFormat: 'text' | 'problem';
   readonly limits: Partial<AcceptorLimits>;
 }
@@ -250,6 +251,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
   jwksRefreshMs,
   tokenExpiry: oneOf('INMESH_TOKEN_EXPIRY', 'optional', 'required'),
+  slowTokenKeys: oneOf('INMESH_SLOW_TOKEN_KEYS', 'bounded', 'always'),
   errorFormat: oneOf('INMESH_ERROR_FORMAT', 'text', 'problem'),
   limits,
 };

@@ -64,6 +64,7 @@ export interface ResolvedSettings {
   readonly jwksCa?: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
+  readonly slowTokenKeys: 'bounded' | 'always';
   readonly errorFormat: 'text' | 'problem';
   /** What was said; the rest are defaults. */
   readonly limits: Partial<AcceptorLimits>;
@@ -128,6 +129,7 @@ export function resolveSettings(
     ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
     jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
     tokenExpiry: options.tokenExpiry ?? value('tokenExpiry') ?? 'optional',
+    slowTokenKeys: options.slowTokenKeys ?? value('slowTokenKeys') ?? 'bounded',
     errorFormat: options.errorFormat ?? value('errorFormat') ?? 'text',
     limits: { ...(options.limits ?? value('limits')) },
     ...(file === undefined ? {} : { settingsFile: file.path }),

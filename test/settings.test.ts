@@ -59,6 +59,7 @@ t.test('without anything there are defaults', async (t) => {
     policyPaths: 'views',
     jwksRefreshMs: 300_000,
     tokenExpiry: 'optional',
+    slowTokenKeys: 'bounded',
     errorFormat: 'text',
     limits: {},
   });
@@ -108,6 +109,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_JWKS_CA: '/etc/issuer.pem',
       INMESH_JWKS_REFRESH_MS: '1000',
       INMESH_TOKEN_EXPIRY: 'required',
+      INMESH_SLOW_TOKEN_KEYS: 'always',
       INMESH_POLICY_PATHS: 'literal',
       UNRELATED: 'x',
     },
@@ -152,6 +154,7 @@ t.test('every setting can come from the environment', async (t) => {
     jwksCa: '/etc/issuer.pem',
     jwksRefreshMs: 1_000,
     tokenExpiry: 'required',
+    slowTokenKeys: 'always',
     errorFormat: 'problem',
     limits: { maxConnections: 100, bodyIdleMs: 5_000 },
     policyPaths: 'literal',
@@ -192,6 +195,7 @@ untrustedConnections: close
 jwksCa: issuer.pem
 jwksRefreshMs: 60000
 tokenExpiry: required
+slowTokenKeys: always
 errorFormat: problem
 limits: {maxHeaders: 200}
 policyPaths: literal
@@ -225,6 +229,7 @@ policyPaths: literal
     jwksCa: join(cwd, 'issuer.pem'),
     jwksRefreshMs: 60_000,
     tokenExpiry: 'required',
+    slowTokenKeys: 'always',
     errorFormat: 'problem',
     limits: { maxHeaders: 200 },
     policyPaths: 'literal',

@@ -30,8 +30,14 @@ export function refusedByTime(
   return undefined;
 }
 
+/** By the list of a rule: tokens may have thousands of audiences. */
+const bareAudiences = new WeakMap<readonly string[], ReadonlySet<string>>();
+
 function isForUs(audiences: readonly string[], allowed: readonly string[]): boolean {
-  return audiences.some((audience) => allowed.some((each) => bareAudience(each) === bareAudience(audience)));
+  let bare = bareAudiences.get(allowed);
+  if (bare === undefined) bareAudiences.set(allowed, (bare = new Set(allowed.map(bareAudience))));
+  for (const audience of audiences) if (bare.has(bareAudience(audience))) return true;
+  return false;
 }
 
 /** Envoy compares audiences without `http://` or `https://` and without a slash at the end. */

@@ -2,27 +2,24 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, type MeshErrorCode } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { parseIpAddress } from '../lib/ip-address.ts';
+import type { Random } from '../lib/random.ts';
 import type { JwtRule } from '../model/request-authentication.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
 import { applyTokens, removeOutputs } from './apply.ts';
+import { createAttempts } from './attempts.ts';
 import { boundedVerify } from './bounded-verify.ts';
-import { type Credential, extractTokens } from './extract.ts';
+import { type Credential, extractTokens, maxTokensPerRequest } from './extract.ts';
 import { type JwtFailure, type JwtFailureReason, jwtFailures } from './failure.ts';
-import { createKeyScans } from './key-scans.ts';
+import { createKeyScans, newScan } from './key-scans.ts';
 import type { KeySource } from './keys.ts';
 import { compileTokenRules, type LiveRule, type TokenRules } from './rules.ts';
 import type { TokenOptions } from './token.ts';
 import { cacheKey, type TokenCache } from './token-cache.ts';
-import {
-  type AcceptedToken,
-  judgeTokens,
-  maxTokensPerRequest,
-  type TokenVerdict,
-  verdictOf,
-  verifyToken,
-} from './verify.ts';
+import { costOf } from './verification-cost.ts';
+import { type AcceptedToken, judgeTokens, type TokenVerdict, verdictOf, verifyToken } from './verify.ts';
 
 /** What the filter is made of. */
 export interface JwtFilterDependencies {
@@ -31,6 +28,10 @@ export interface JwtFilterDependencies {
   readonly cache: TokenCache;
   readonly clock: Clock;
   readonly options?: TokenOptions;
+  /** Whether what bad tokens cost is bounded for slow keys, too. Default `bounded`. */
+  readonly slowKeys?: 'bounded' | 'always';
+  /** Default: that of the process. */
+  readonly random?: Random;
 }
 
 /**
@@ -40,7 +41,7 @@ export interface JwtFilterDependencies {
 export function jwtFilters(
   dependencies: JwtFilterDependencies,
 ): (rules: readonly JwtRule[]) => Filter<ServerCall, void> {
-  const { cache, clock, keysOf, options } = dependencies;
+  const { cache, clock, keysOf, options, random, slowKeys = 'bounded' } = dependencies;
   const known = new WeakMap<JwtRule, LiveRule>();
   const liveOf = (rule: JwtRule): LiveRule => {
     const source = keysOf(rule);
@@ -48,11 +49,13 @@ export function jwtFilters(
     if (live?.source !== source) known.set(rule, (live = { rule, source }));
     return live;
   };
-  const scans = createKeyScans();
-  const verify = boundedVerify((text, rules, waitForKeys, caller = '') => {
-    const now = clock.wallNow();
-    return verifyToken(text, rules, now, options, waitForKeys, { scans, scan: { caller, now, taken: 0 } });
-  }, cache);
+  const now = (): number => clock.now();
+  const scans = createKeyScans(createAttempts(now, random), slowKeys === 'always' ? () => 1 : costOf, now);
+  const verify = boundedVerify(
+    (text, rules, waitForKeys, caller = '') =>
+      verifyToken(text, rules, clock.wallNow(), options, waitForKeys, { scans, scan: newScan(caller, text.length) }),
+    cache,
+  );
   return (rules) => jwtFilter(compileTokenRules(rules, liveOf), { ...dependencies, verify });
 }
 
@@ -78,9 +81,20 @@ function jwtFilter(rules: TokenRules, { cache, clock, verify }: Verification): F
   };
 }
 
-/** Who is told apart from others by the attempts that tokens without `kid` may cost. */
-function callerOf({ peer, sourceAddress }: ServerCall): string {
-  return peer?.spiffeId ?? sourceAddress ?? '';
+/**
+ * Who is told apart from others by the attempts that bad tokens may cost: an identity, or else an address. Behind proxies
+ * that are trusted to tell it, the address counts also where the proxy has an identity: it is that of many callers.
+ */
+function callerOf(call: ServerCall): string {
+  const { peer, trustedProxies } = call;
+  if (peer !== undefined && trustedProxies === 0) return peer.spiffeId;
+  return `${peer?.spiffeId ?? ''} ${networkOf(call.remoteAddress ?? '')}`;
+}
+
+/** Of an address of IPv6 the first 64 bits: the others are for whoever has them to choose (RFC 4291 section 2.5.1). */
+function networkOf(address: string): string {
+  const parsed = parseIpAddress(address);
+  return parsed?.bits === 128 ? parsed.words.slice(0, 2).join(':') : address;
 }
 
 async function verifyAll(

@@ -1,80 +1,127 @@
 import type { VerificationKey } from '../lib/jwks.ts';
-import { type Random, systemRandom } from '../lib/random.ts';
-import { xxHash64 } from '../lib/xxhash64.ts';
+import type { Attempts } from './attempts.ts';
+import type { CostOf } from './verification-cost.ts';
 
 /**
- * Bounds what tokens cost that do not name their key. Such a token is tried with one key after the other: one that is
- * good for none costs as many verifications as there are keys, and its sender nothing.
+ * Bounds what bad tokens cost. A token that does not name its key is tried with one key after the other, and one
+ * verification with a key of P-384 costs as much as ten with one of P-256; to its sender random bytes cost nothing.
  *
- * Always tried are the keys that have verified a token within {@link provenMs}, and where there are none the first of
- * the set. Those are what the issuer signs with, so its tokens are accepted whatever others send, also where all come
- * from one address. Each key more takes an attempt of the caller. Attempts come back with time, and at once when
- * the token turns out to be good.
+ * Free is what costs no more than {@link maxFreeCost}: one verification with a key of P-256, or five of RSA with 2,048 bits. To read
+ * a long token costs some of that. So are
+ * tried the key that a token names, those that have verified a token within {@link provenMs}, the latest first, or else the first.
+ * Those are what issuers sign with, so their tokens are accepted whatever others send, also where all come from one address.
+ * Whatever goes beyond takes attempts of the caller, which a good token gives back.
  */
 export interface KeyScans {
-  /** The keys to try, the last that verified a token first. Of no effect on which. */
-  order(keys: readonly VerificationKey[], now: number): readonly VerificationKey[];
-  /** Whether a token may be tried with a key more; takes an attempt where that is not free. */
-  mayTry(key: VerificationKey, scan: KeyScan): boolean;
-  /** A key has verified the token. */
-  succeeded(key: VerificationKey, scan: KeyScan): void;
+  /**
+   * Tries the keys that may have signed a token.
+   *
+   * @param isSignedWith never rejects
+   * @returns `busy`: not all were tried, and none that were has signed it
+   */
+  tryKeys(
+    keys: readonly VerificationKey[],
+    kid: string | undefined,
+    scan: KeyScan,
+    isSignedWith: (key: VerificationKey) => Promise<boolean>,
+  ): Promise<'good' | 'bad' | 'busy'>;
 }
 
-/** One token that is tried. */
+/** One token that is tried, with the keys of all rules that look where it is. */
 export interface KeyScan {
   /** Who sends it: an identity, or else an address. */
   readonly caller: string;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-  /** Attempts that it has taken. */
-  taken: number;
+  /** These have not signed it. */
+  readonly failed: Set<VerificationKey>;
+  /** No key was tried yet. */
+  isFirst: boolean;
+  /** What it may cost without attempts. */
+  freeCost: number;
+  /** Attempts that it has taken and spent. */
+  spent: number;
 }
 
 /** For how long a key counts as one that the issuer signs with. */
 export const provenMs = 600_000;
-/** Attempts that a caller has at once, and how many come back in a second. */
-export const maxAttempts = 20;
-export const attemptsPerSecond = 2;
-/** Callers are spread over so many places by chance: together they never have more than this times the above. */
-export const places = 64;
+/** What one token may cost without attempts, in signatures of RSA with 2,048 bits. */
+export const maxFreeCost = 5;
 
-/** The scans of one process. */
-export function createKeyScans(random: Random = systemRandom): KeyScans {
+/** To read so many characters of a token costs as much as one such signature. */
+const charactersPerCost = 4_096;
+
+/** @param length of the token, in characters */
+export function newScan(caller: string, length: number): KeyScan {
+  const freeCost = maxFreeCost - Math.floor(length / charactersPerCost);
+  return { caller, failed: new Set(), isFirst: true, freeCost, spent: 0 };
+}
+
+/** @param now monotonic milliseconds */
+export function createKeyScans(attempts: Attempts, costOf: CostOf, now: () => number): KeyScans {
   const proven = new WeakMap<VerificationKey, number>();
-  const left = new Float64Array(places).fill(maxAttempts);
-  const since = new Float64Array(places);
-  // Nobody can say who shares a place with whom.
-  const seed = Math.floor(random() * 2 ** 32);
-  const placeOf = (caller: string): number => xxHash64(caller, seed).low % places;
-  const provenAt = (key: VerificationKey, now: number): number => {
-    const at = proven.get(key) ?? -Infinity;
-    return now - at < provenMs ? at : -Infinity;
+  const provenAt = (key: VerificationKey, at: number): number => {
+    const last = proven.get(key) ?? -Infinity;
+    return at - last < provenMs ? last : -Infinity;
   };
+  /** The last that verified a token first. Of no effect on which keys are tried. */
+  const inOrder = (keys: readonly VerificationKey[], at: number): readonly VerificationKey[] => {
+    if (keys.length < 2 || keys.every((key) => provenAt(key, at) === -Infinity)) return keys;
+    return keys.toSorted((a, b) => {
+      const [first, second] = [provenAt(a, at), provenAt(b, at)];
+      return first === second ? 0 : second - first;
+    });
+  };
+
   return {
-    order(keys, now) {
-      if (keys.length < 2 || keys.every((key) => provenAt(key, now) === -Infinity)) return keys;
-      return keys.toSorted((a, b) => {
-        const [first, second] = [provenAt(a, now), provenAt(b, now)];
-        return first === second ? 0 : second - first;
-      });
-    },
-    mayTry(key, scan) {
-      if (provenAt(key, scan.now) !== -Infinity) return true;
-      const place = placeOf(scan.caller);
-      // A clock that was set back gives nothing.
-      const passed = Math.max(0, scan.now - (since[place] as number));
-      const now = Math.min(maxAttempts, (left[place] as number) + (passed / 1_000) * attemptsPerSecond);
-      since[place] = scan.now;
-      left[place] = now;
-      if (now < 1) return false;
-      left[place] = now - 1;
-      scan.taken++;
-      return true;
-    },
-    succeeded(key, scan) {
-      proven.set(key, scan.now);
-      const place = placeOf(scan.caller);
-      if (scan.taken > 0) left[place] = Math.min(maxAttempts, (left[place] as number) + scan.taken);
+    async tryKeys(keys, kid, scan, isSignedWith) {
+      const { caller, failed } = scan;
+      const at = now();
+      const signs = async (key: VerificationKey): Promise<boolean> => {
+        if (!(await isSignedWith(key))) {
+          failed.add(key);
+          return false;
+        }
+        proven.set(key, now());
+        return true;
+      };
+      /** Takes of what is free. */
+      const isFree = (key: VerificationKey): boolean => {
+        const isMeant = (kid !== undefined && key.kid === kid) || provenAt(key, at) !== -Infinity;
+        const cost = costOf(key);
+        if (cost > scan.freeCost || !(isMeant || scan.isFirst)) return false;
+        scan.isFirst = false;
+        scan.freeCost -= cost;
+        return true;
+      };
+
+      const paid: VerificationKey[] = [];
+      for (const key of inOrder(keys, at)) {
+        if (failed.has(key)) continue;
+        if (!isFree(key)) paid.push(key);
+        else if (await signs(key)) {
+          if (scan.spent > 0) attempts.settle(caller, 0, scan.spent);
+          return 'good';
+        }
+      }
+      const [first] = paid;
+      if (first === undefined) return 'bad';
+      const wanted = paid.reduce((sum, key) => sum + costOf(key), 0);
+      const taken = await attempts.take(caller, costOf(first), wanted);
+      let left = taken;
+      let back = 0;
+      try {
+        for (const key of paid) {
+          const cost = costOf(key);
+          if (cost > left) return 'busy';
+          left -= cost;
+          scan.spent += cost;
+          if (!(await signs(key))) continue;
+          back = scan.spent;
+          return 'good';
+        }
+        return 'bad';
+      } finally {
+        attempts.settle(caller, taken, back + left);
+      }
     },
   };
 }

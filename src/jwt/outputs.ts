@@ -1,13 +1,17 @@
 import type { JwtRule } from '../model/request-authentication.ts';
-import type { ParsedToken } from './token.ts';
+import type { Claims, ParsedToken } from './token.ts';
 
 /** The headers that tell the application of a verified token, name and value: Envoy's `forward_payload_header` and `claim_to_headers`. */
-export function outputHeaders(token: ParsedToken, rule: JwtRule): readonly (readonly [string, string])[] {
+export function outputHeaders(
+  token: ParsedToken,
+  claims: Claims,
+  rule: JwtRule,
+): readonly (readonly [string, string])[] {
   const headers = new Map<string, string>();
   const { outputClaimToHeaders, outputPayloadToHeader } = rule;
   if (outputPayloadToHeader !== undefined) headers.set(outputPayloadToHeader, token.payloadPart);
   for (const { claim, header } of outputClaimToHeaders) {
-    const text = renderClaim(claimAt(token.claims, claim));
+    const text = renderClaim(claimAt(claims, claim));
     if (text === undefined) continue;
     const before = headers.get(header);
     headers.set(header, before === undefined ? text : `${before},${text}`);

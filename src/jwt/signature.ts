@@ -1,14 +1,16 @@
+import { constants, verify } from 'node:crypto';
 import { compactVerify } from 'jose';
 import type { VerificationKey } from '../lib/jwks.ts';
 import { type JwtFailure, jwtFailure } from './failure.ts';
-import type { KeyScan, KeyScans } from './key-scans.ts';
+import { type KeyScan, type KeyScans, maxFreeCost } from './key-scans.ts';
 import type { KeySet, KeySource } from './keys.ts';
 import type { ParsedToken } from './token.ts';
+import { costOf } from './verification-cost.ts';
 
 /** Keys that are tried for one token: each costs a verification. */
 export const maxKeysPerToken = 5;
 
-/** How far a token that does not name its key is tried. */
+/** What a token may cost that is good for none of the keys. */
 export interface BoundedScan {
   readonly scans: KeyScans;
   readonly scan: KeyScan;
@@ -21,7 +23,7 @@ export type WaitForKeys = (keys: Promise<KeySet | undefined>) => Promise<KeySet 
  * Verifies the signature of a token with the keys of a rule, which it hands back when it is good.
  * Asks for newer keys once when there are none, or none that the token could mean.
  *
- * @param bounded what tokens that do not name their key may cost; default whatever they cost
+ * @param bounded what tokens may cost that are not good; default whatever they cost
  */
 export async function verifySignature(
   token: ParsedToken,
@@ -40,24 +42,64 @@ export async function verifySignature(
     candidates = keysFor(token, keys);
     if (candidates.length === 0) return jwtFailure('no-matching-key');
   }
-  const { kid } = token;
-  const { scan, scans } = bounded ?? {};
-  const ordered = kid === undefined && scan !== undefined ? scans?.order(candidates, scan.now) : candidates;
-  for (const [index, candidate] of (ordered ?? candidates).entries()) {
-    const isNamed = kid !== undefined && candidate.kid === kid;
-    if (index > 0 && !isNamed && scan !== undefined && scans?.mayTry(candidate, scan) === false) {
-      return jwtFailure('busy', 'too many tokens of this caller that name no key were good for none');
-    }
-    try {
-      // The algorithm is one that the key itself allows; whatever else the header asks for is not read.
-      await compactVerify(token.text, candidate.key, { algorithms: [token.algorithm] });
-      if (scan !== undefined) scans?.succeeded(candidate, scan);
-      return keys;
-    } catch {
-      // Not signed with this one.
-    }
+  const isSignedWith = (key: VerificationKey): Promise<boolean> => isSigned(token, key);
+  const found =
+    bounded === undefined
+      ? await tryAll(candidates, isSignedWith)
+      : await bounded.scans.tryKeys(candidates, token.kid, bounded.scan, isSignedWith);
+  if (found === 'good') return keys;
+  if (found === 'bad') return jwtFailure('verification-failed');
+  return jwtFailure('busy', 'too many tokens of this caller were not good, and this one would cost much to verify');
+}
+
+async function tryAll(
+  keys: readonly VerificationKey[],
+  isSignedWith: (key: VerificationKey) => Promise<boolean>,
+): Promise<'good' | 'bad'> {
+  for (const key of keys) if (await isSignedWith(key)) return 'good';
+  return 'bad';
+}
+
+/**
+ * jose has the last word. Where a verification costs less than to have a thread do it, bad tokens do not come so far:
+ * they are what somebody sends who wants to keep us busy.
+ */
+async function isSigned(token: ParsedToken, verificationKey: VerificationKey): Promise<boolean> {
+  if (costOf(verificationKey) <= maxFreeCost && !isSignedNow(token, verificationKey)) return false;
+  const { algorithm, text } = token;
+  const { key } = verificationKey;
+  try {
+    // The algorithm is one that the key itself allows; whatever else the header asks for is not read.
+    await compactVerify(text, key, { algorithms: [algorithm] });
+    return true;
+  } catch {
+    return false;
   }
-  return jwtFailure('verification-failed');
+}
+
+/** The same by OpenSSL alone, at once (RFC 7518 sections 3.3 to 3.5, RFC 8037 section 3.1). */
+function isSignedNow({ algorithm, text }: ParsedToken, { key }: VerificationKey): boolean {
+  const dot = text.lastIndexOf('.');
+  const signed = Buffer.from(text.slice(0, dot), 'latin1');
+  const signature = Buffer.from(text.slice(dot + 1), 'base64url');
+  const bits = algorithm.slice(2);
+  try {
+    switch (algorithm.slice(0, 2)) {
+      case 'RS':
+        return verify(`sha${bits}`, signed, key, signature);
+      case 'PS': {
+        const padding = constants.RSA_PKCS1_PSS_PADDING;
+        return verify(`sha${bits}`, signed, { key, padding, saltLength: Number(bits) / 8 }, signature);
+      }
+      case 'ES':
+        return verify(`sha${bits}`, signed, { key, dsaEncoding: 'ieee-p1363' }, signature);
+      default:
+        return verify(null, signed, key, signature);
+    }
+  } catch {
+    // Not even the form of a signature of this key.
+    return false;
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
-import { parseStrictJson } from '../lib/strict-json.ts';
+import { checkUniqueNames, parseStrictJson } from '../lib/strict-json.ts';
 import { type JwtFailure, type JwtFailureReason, jwtFailure } from './failure.ts';
 
-/** Claims of a token: frozen to the last member, without prototypes, so that requests can share them. */
+/** Claims of a verified token: frozen to the last member, without prototypes, so that requests can share them. */
 export type Claims = Readonly<Record<string, unknown>>;
 
 /** A token that was taken apart, and not verified. */
@@ -11,7 +11,11 @@ export interface ParsedToken {
   readonly payloadPart: string;
   readonly algorithm: string;
   readonly kid: string | undefined;
-  readonly claims: Claims;
+  /** As it was read, of several members of one name the last: only for {@link claimsOf}. */
+  readonly payload: Readonly<Record<string, unknown>>;
+  /** The texts of its two parts. */
+  readonly headerText: string;
+  readonly payloadText: string;
   /** '' without one. */
   readonly issuer: string;
   /** '' without one. */
@@ -29,8 +33,8 @@ export interface TokenOptions {
   readonly requireExpiry?: boolean;
 }
 
-/** Bounds of a token, in characters and levels. */
-export const tokenLimits = { maxLength: 16_384, maxKidLength: 1_024, maxDepth: 16 } as const;
+/** Bounds of a token: characters, levels, and members and elements in each of its two parts. */
+export const tokenLimits = { maxLength: 16_384, maxKidLength: 1_024, maxDepth: 16, maxValues: 1_000 } as const;
 
 /** What a key of a key set may verify: never a symmetric algorithm, never none. */
 const algorithms: ReadonlySet<string> = new Set([
@@ -50,7 +54,7 @@ const algorithms: ReadonlySet<string> = new Set([
 /**
  * Takes a token apart and refuses what a verifier of signatures leaves to its caller, so that a text
  * that is verified afterwards has one meaning: its size, three parts in canonical base64url, JSON
- * objects in UTF-8 without a name twice, no `crit` (there are no extensions that we understand),
+ * objects in UTF-8 (without a name twice: {@link refusedByNames}), no `crit` (there are no extensions that we understand),
  * no explicit type of another profile (RFC 8725 section 3.11), claims of the types of RFC 7519.
  *
  * Header members that name keys (`jwk`, `jku`, `x5u`, `x5c`) are not read.
@@ -72,7 +76,7 @@ export function parseToken(text: string, options: TokenOptions = {}): ParsedToke
   const payload = readObject(payloadPart, 'payload-encoding', 'payload-json');
   if (isFailure(payload)) return payload;
   if (bytesOf(text.slice(second + 1)) === undefined) return jwtFailure('signature-encoding');
-  const claims = sealed(payload.value) as Claims;
+  const claims = payload.value;
   const wrong = wrongClaim(claims, options);
   if (wrong !== undefined) return wrong;
   return {
@@ -80,13 +84,36 @@ export function parseToken(text: string, options: TokenOptions = {}): ParsedToke
     payloadPart,
     algorithm,
     kid,
-    claims,
+    payload: claims,
+    headerText: header.text,
+    payloadText: payload.text,
     issuer: textOf(claims, 'iss'),
     subject: textOf(claims, 'sub'),
-    audiences: audiencesOf(claims['aud']),
-    expiresAt: claims['exp'] as number | undefined,
-    notBefore: claims['nbf'] as number | undefined,
+    audiences: audiencesOf(claimIn(claims, 'aud')),
+    expiresAt: claimIn(claims, 'exp') as number | undefined,
+    notBefore: claimIn(claims, 'nbf') as number | undefined,
   };
+}
+
+/**
+ * Why a token whose signature is good is not accepted: an object of it has a name twice. That costs more than all else
+ * that is looked at, and bad tokens are what somebody sends who wants to keep us busy.
+ */
+export function refusedByNames({ headerText, payloadText }: ParsedToken): JwtFailure | undefined {
+  let reason: JwtFailureReason = 'header-json';
+  try {
+    checkUniqueNames(headerText);
+    reason = 'payload-json';
+    checkUniqueNames(payloadText);
+  } catch (error) {
+    return jwtFailure(reason, (error as Error).message);
+  }
+  return undefined;
+}
+
+/** The claims of a token that is accepted. */
+export function claimsOf({ payload }: ParsedToken): Claims {
+  return sealed(payload) as Claims;
 }
 
 /** Told from a token by its `reason`. */
@@ -130,18 +157,20 @@ function readObject(
   part: string,
   encoding: JwtFailureReason,
   json: JwtFailureReason,
-): { readonly value: Readonly<Record<string, unknown>> } | JwtFailure {
+): { readonly value: Readonly<Record<string, unknown>>; readonly text: string } | JwtFailure {
   const bytes = bytesOf(part);
   if (bytes === undefined) return jwtFailure(encoding);
   let value: unknown;
+  let text: string;
   try {
-    const { maxDepth, maxLength } = tokenLimits;
-    value = parseStrictJson(utf8.decode(bytes), { maxLength, maxDepth });
+    text = utf8.decode(bytes);
+    const { maxDepth, maxLength, maxValues } = tokenLimits;
+    value = parseStrictJson(text, { maxLength, maxDepth, maxValues, exactIntegers: false, uniqueNames: false });
   } catch (error) {
     // What it says may name a claim; nothing else of the token.
     return jwtFailure(json, error instanceof SyntaxError ? error.message : 'it is not UTF-8');
   }
-  return isObject(value) ? { value } : jwtFailure(json, 'it is no object');
+  return isObject(value) ? { value, text } : jwtFailure(json, 'it is no object');
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -155,16 +184,23 @@ function bytesOf(part: string): Buffer | undefined {
 const stringClaims = ['iss', 'sub', 'jti'] as const;
 const timeClaims = ['iat', 'nbf', 'exp'] as const;
 
-function wrongClaim(claims: Claims, { requireExpiry = false }: TokenOptions): JwtFailure | undefined {
+type Payload = ParsedToken['payload'];
+
+/** Own ones only: what is read has a prototype. */
+function claimIn(payload: Payload, name: string): unknown {
+  return Object.hasOwn(payload, name) ? payload[name] : undefined;
+}
+
+function wrongClaim(payload: Payload, { requireExpiry = false }: TokenOptions): JwtFailure | undefined {
   for (const name of stringClaims) {
-    const value = claims[name];
+    const value = claimIn(payload, name);
     if (value !== undefined && typeof value !== 'string') return jwtFailure(`bad-${name}`);
   }
   for (const name of timeClaims) {
-    const value = claims[name];
+    const value = claimIn(payload, name);
     if (value !== undefined && !isTime(value)) return jwtFailure(`bad-${name}`);
   }
-  return requireExpiry && claims['exp'] === undefined ? jwtFailure('bad-exp', 'there is no exp') : undefined;
+  return requireExpiry && claimIn(payload, 'exp') === undefined ? jwtFailure('bad-exp', 'there is no exp') : undefined;
 }
 
 /** As Envoy: not negative, and below 2^64. Infinity (`1e400`) is none. */
@@ -180,8 +216,8 @@ function audiencesOf(claim: unknown): readonly string[] | undefined {
   return Array.isArray(claim) && claim.every((each) => typeof each === 'string') ? claim : undefined;
 }
 
-function textOf(claims: Claims, name: string): string {
-  const value = claims[name];
+function textOf(payload: Payload, name: string): string {
+  const value = claimIn(payload, name);
   return typeof value === 'string' ? value : '';
 }
 
@@ -191,7 +227,6 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 
 /** A copy that nobody can change, without inherited members: `__proto__` is a name like any other. */
 function sealed(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
   if (Array.isArray(value)) return Object.freeze(value.map(sealed));
   if (!isObject(value)) return value;
   const copy = Object.create(null) as Record<string, unknown>;

@@ -1,12 +1,12 @@
 import type { JwtRule } from '../model/request-authentication.ts';
 import { policyClaims, principalOf, refusedByRule } from './claims.ts';
-import { type Credential, extractTokens, type TokenRequest } from './extract.ts';
+import { type Credential, extractTokens, maxTokensPerRequest, type TokenRequest } from './extract.ts';
 import { type JwtFailure, jwtFailure } from './failure.ts';
 import type { KeySet, KeySource } from './keys.ts';
 import { outputHeaders } from './outputs.ts';
 import { compileTokenRules, type LiveRule, type TokenLocation, type TokenRules } from './rules.ts';
 import { type BoundedScan, verifySignature, type WaitForKeys } from './signature.ts';
-import { type Claims, isFailure, parseToken, type TokenOptions } from './token.ts';
+import { type Claims, claimsOf, isFailure, parseToken, refusedByNames, type TokenOptions } from './token.ts';
 
 /** What is known of a token that a rule accepts. Holds no part of its signature. */
 export interface VerifiedToken {
@@ -50,9 +50,6 @@ export type VerifyToken = (
   rules: readonly LiveRule[],
   caller?: string,
 ) => Promise<VerifiedToken | JwtFailure>;
-
-/** More in one request are refused: each may cost several verifications. */
-export const maxTokensPerRequest = 5;
 
 /**
  * Judges the tokens of a request, without traffic: what `explain` asks.
@@ -150,14 +147,17 @@ export async function verifyToken(
       failure = worse(failure, keys);
       continue;
     }
-    const { claims, expiresAt, notBefore } = token;
+    const { expiresAt, notBefore } = token;
+    const ambiguous = refusedByNames(token);
+    if (ambiguous !== undefined) return ambiguous;
+    const claims = claimsOf(token);
     return {
       live,
       keys,
       claims,
       policyClaims: policyClaims(claims, rule),
       principal: principalOf(token),
-      headers: outputHeaders(token, rule),
+      headers: outputHeaders(token, claims, rule),
       expiresAt,
       notBefore,
     };
@@ -165,7 +165,10 @@ export async function verifyToken(
   return failure ?? jwtFailure('unknown-issuer');
 }
 
-/** Of the answers of several rules the last one that is not about its issuer, as in Envoy. */
+/**
+ * Of the answers of several rules the last one that is not about its issuer, as in Envoy; but one for which the token
+ * was not looked at to the end: nobody may be told that it is bad.
+ */
 function worse(before: JwtFailure | undefined, now: JwtFailure): JwtFailure {
-  return before !== undefined && now.reason === 'unknown-issuer' ? before : now;
+  return before !== undefined && (before.reason === 'busy' || now.reason === 'unknown-issuer') ? before : now;
 }

@@ -4,10 +4,9 @@ import { createServer } from 'node:http';
 import { connect, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
-import { attemptsPerSecond, createKeyScans, maxAttempts, places, provenMs } from '../../src/jwt/key-scans.ts';
+import { maxAttempts } from '../../src/jwt/attempts.ts';
 import type { KeySource } from '../../src/jwt/keys.ts';
 import { renderClaim } from '../../src/jwt/outputs.ts';
-import { parseJwks } from '../../src/lib/jwks.ts';
 import { seededRandom } from '../../src/lib/random.ts';
 import type { AuthorizationPolicy } from '../../src/model/authorization.ts';
 import type { JwtRule } from '../../src/model/request-authentication.ts';
@@ -57,10 +56,15 @@ async function serve(
   rules: readonly JwtRule[],
   authorization: readonly AuthorizationPolicy[] = [],
   options: Partial<Parameters<typeof createServerPipeline>[0]> = {},
+  numTrustedProxies = 0,
 ): Promise<Server> {
   const clock = fakeClock(start * 1_000);
   const keySourceOf = inlineKeysOf();
-  const snapshot = inboundSnapshot({ requestAuthentication: [{ rules, provenance }], authorization });
+  const snapshot = inboundSnapshot({
+    requestAuthentication: [{ rules, provenance }],
+    authorization,
+    numTrustedProxies,
+  });
   const { logger, pipeline } = testPipeline(snapshot, { clock, keySourceOf, ...options });
   const server = createServer((request, response) =>
     pipeline.handle(request, response, () => response.end(JSON.stringify(seenOf(request)))),
@@ -394,47 +398,85 @@ t.test('tokens that name no key and are good for none: each caller has few', asy
       header: { alg: 'ES256', ...(kid === undefined ? {} : { kid }) },
     });
   const status = async (token: string): Promise<number> => (await ask(bearer(token))).status;
+  // The first key is free, four more take four attempts each.
+  const flooding = Math.ceil(maxAttempts / 16);
   const flood = async (): Promise<void> => {
-    for (let i = 0; i < 6; i++) await ask(bearer(nameless(undefined)));
+    for (let i = 0; i < flooding; i++) await ask(bearer(nameless(undefined)));
   };
-  // The first key is free, four more take an attempt each.
-  for (let i = 0; i < 5; i++) t.equal(await status(nameless(undefined)), 401, `${i}`);
+  for (let i = 0; i < flooding - 1; i++) t.equal(await status(nameless(undefined)), 401, `${i}`);
   t.match(await ask(bearer(nameless(undefined))), { status: 503, body: /overloaded/ });
   t.equal(await status(nameless(first)), 200, 'the first key is tried in any case');
   t.equal(await status(nameless(undefined, 'k2')), 401, 'who names a key is answered');
+  clock.advance(1);
   t.equal(await status(nameless(third, 'k2')), 200, 'and accepted');
-  t.equal(await status(nameless(third)), 200, 'and one that has verified a token');
+  t.equal(await status(nameless(third)), 200, 'and the last that has verified a token');
   clock.advance(600_000);
   await flood();
   t.equal(await status(nameless(third)), 503, 'which nobody has used for ten minutes');
   clock.advance(1_000);
-  t.equal(await status(nameless(third)), 200, 'two attempts have come back');
+  t.equal(await status(nameless(third)), 200, 'attempts have come back');
   await flood();
   t.equal(await status(nameless(third)), 200, 'now the issuer signs with it');
 });
 
-t.test('attempts with keys: callers do not take those of others, and come back in time', async (t) => {
-  const scans = createKeyScans(seededRandom(1));
-  const made = makeTokenKey('ES256');
-  const [unknown] = parseJwks(jwksOf(made)).keys;
-  if (unknown === undefined) throw new Error('no key');
-  const take = (caller: string, now: number): number => {
-    let tries = 0;
-    while (scans.mayTry(unknown, { caller, now, taken: 0 })) tries++;
-    return tries;
-  };
-  t.equal(take('10.0.0.1', 1_000), maxAttempts);
-  t.equal(take('10.0.0.2', 1_000), maxAttempts);
-  t.equal(take('10.0.0.1', 500), 0, 'a clock that is set back gives none');
-  t.equal(take('10.0.0.1', 2_500), 2 * attemptsPerSecond);
-  t.equal(take('10.0.0.1', 9_000_000), maxAttempts);
-  const scan = { caller: '10.0.0.3', now: 0, taken: 0 };
-  scans.mayTry(unknown, scan);
-  scans.mayTry(unknown, scan);
-  t.equal(scan.taken, 2);
-  scans.succeeded(unknown, { ...scan, now: -provenMs });
-  t.equal(take('10.0.0.3', 0), maxAttempts, 'a token that was good has cost none');
-  let all = 0;
-  for (let i = 0; i < 10_000; i++) all += take(`10.1.${i >> 8}.${i & 255}`, 20_000_000);
-  t.equal(all, places * maxAttempts, 'whoever comes from everywhere has so many');
-});
+t.test(
+  'tokens of slow keys: a caller who has sent bad ones is told to come again, never that a good one is bad',
+  async (t) => {
+    const made = makeTokenKey('ES384', { kid: 'k1' });
+    let count = 0;
+    const signed = (by = made): string =>
+      makeToken({
+        key: by,
+        alg: 'ES384',
+        claims: { iss: claims.iss, sub: `s${count++}`, exp: start + 9_000 },
+        header: { alg: 'ES384', kid: 'k1' },
+      });
+    const other = makeTokenKey('ES384');
+    const before = signed();
+    const flooded = async ({ ask }: Server): Promise<readonly number[]> => {
+      const all = [];
+      for (let i = 0; i < 20; i++) all.push((await ask(bearer(signed(other)))).status);
+      return all;
+    };
+    const server = await serve(t, [tokenRule(jwksOf(made))]);
+    const { ask, clock } = server;
+    for (let i = 0; i < 20; i++) t.equal((await ask(bearer(signed()))).status, 200, 'good ones are not counted');
+    t.equal((await ask(bearer(before))).status, 200);
+    t.same(
+      (await flooded(server)).toSorted(),
+      Array.from({ length: 20 }, (_, i) => (i < Math.floor(maxAttempts / 36) ? 401 : 503)),
+    );
+    t.match(await ask(bearer(signed())), { status: 503, headers: { 'retry-after': '1' } });
+    t.equal((await ask(bearer(before))).status, 200, 'one that was verified before passes');
+    clock.advance(1_250);
+    t.equal((await ask(bearer(signed()))).status, 200);
+    const always = await serve(t, [tokenRule(jwksOf(made))], [], { slowTokenKeys: 'always' });
+    t.ok(
+      (await flooded(always)).every((status) => status === 401),
+      'where it is so set',
+    );
+  },
+);
+
+t.test(
+  'callers behind a trusted proxy do not take the attempts of others; addresses of one IPv6 network do',
+  async (t) => {
+    const made = makeTokenKey('ES384', { kid: 'k1' });
+    const other = makeTokenKey('ES384');
+    const { ask } = await serve(t, [tokenRule(jwksOf(made))], [], { random: seededRandom(1) }, 1);
+    let count = 0;
+    const status = async (from: string, by = other): Promise<number> => {
+      const text = makeToken({
+        key: by,
+        alg: 'ES384',
+        claims: { iss: claims.iss, sub: `s${count++}`, exp: start + 9_000 },
+        header: { alg: 'ES384', kid: 'k1' },
+      });
+      return (await ask(`${bearer(text)}X-Forwarded-For: ${from}\r\n`)).status;
+    };
+    for (let i = 0; i < Math.floor(maxAttempts / 36); i++) t.equal(await status(`2001:db8:0:1::${i}`), 401);
+    t.equal(await status('2001:db8:0:1:f::', made), 503);
+    const others = await Promise.all(Array.from({ length: 10 }, (_, i) => status(`2001:db8:${i}:2::1`, made)));
+    t.ok(others.filter((each) => each === 200).length >= 8, 'few share its place by chance');
+  },
+);

@@ -5,8 +5,8 @@ import { heldCosts, requestCosts } from './asymmetry.ts';
 /** The bar; Envoy calls 100 a vulnerability (docs/root/intro/arch_overview/security/threat_model.rst). */
 const bar = 10;
 
-t.test('no kind of request costs the server ten times what a plain one does', { timeout: 110_000 }, async (t) => {
-  const { costs, keptBytes } = await requestCosts(1_000);
+t.test('no kind of request costs the server ten times what a plain one does', { timeout: 240_000 }, async (t) => {
+  const { costs, keptBytes } = await requestCosts(300);
   for (const { micros, name, ratio } of costs) {
     t.ok(ratio < bar, `${name}: ${micros.toFixed(0)} µs, ${ratio.toFixed(2)} of plain`);
   }
