@@ -9,6 +9,7 @@ import { type AuthorizationCount, createTallies, type Tallies } from './authz/ta
 import { nameOf } from './authz/verdicts.ts';
 import { inboundDeadlineFilter } from './deadline/inbound-filter.ts';
 import { MeshError } from './errors.ts';
+import { ActiveFaults } from './fault/active.ts';
 import { wasReadLeniently } from './host/lenient-parser.ts';
 import { answerFailure, type ErrorFormat, failureOf, isBehindTheLast } from './host/rescue.ts';
 import { jwtFilters } from './jwt/filter.ts';
@@ -42,6 +43,7 @@ import { destinationLabels } from './series-labels.ts';
 import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthorizers } from './server-authorizers.ts';
 import { corsFilters } from './server-cors.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
+import { routeFilters } from './server-routes.ts';
 import type { AccessLog } from './telemetry/access-log.ts';
 import { arrivalOf, logServed } from './telemetry/access-server-record.ts';
 import type { Metrics } from './telemetry/metrics.ts';
@@ -137,6 +139,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const limits = createServerLimits(dependencies);
   const pools = dependencies.inboundPools ?? createInboundPoolMemory();
   const tallies = dependencies.tallies ?? createTallies();
+  const faults = new ActiveFaults();
   const authenticate = jwtFilters({
     keysOf: dependencies.keySourceOf ?? (() => noKeys),
     cache: createTokenCache(),
@@ -217,12 +220,13 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
       filters.push(overloadFilter(protection, clock));
     }
     // inside authorization, as Istio orders them: only who may ask is told who may read
-    filters.push(...corsFilters(policy));
+    const routes = routeFilters(policy, { clock, random, active: faults });
+    filters.push(...corsFilters(policy), ...routes.filters);
     // inside CORS, as the connection pool of a sidecar: a preflight is answered without a place
     pools.adopt(policy.pools);
     if (policy.pools !== undefined) filters.push(inboundPoolFilter(pools));
     // innermost: what is left of the caller's deadline becomes the handler's
-    filters.push(deadline);
+    filters.push(deadline, ...routes.time);
     return compose(filters, handler);
   };
 

@@ -60,6 +60,7 @@ export {
   type ForwardClientCertMode,
   type InboundCors,
   type InboundPolicy,
+  type InboundRoutes,
   type MtlsMode,
   type MtlsPolicy,
   type PathNormalization,

@@ -4,9 +4,9 @@ import type { ExternalAuthorizer } from './external-authorizer.ts';
 import type { OverloadPolicy } from './overload.ts';
 import type { Provenance } from './provenance.ts';
 import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
-import type { ExternalCheck, RbacFilter } from './rbac.ts';
+import type { ExternalCheck, PortScope, RbacFilter } from './rbac.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
-import type { VirtualHost } from './route.ts';
+import type { Fault, VirtualHost } from './route.ts';
 
 /** What this workload demands of its callers. */
 export interface InboundPolicy {
@@ -21,6 +21,8 @@ export interface InboundPolicy {
   readonly authorizers?: readonly ExternalAuthorizer[];
   /** What browsers are told that call directly (VirtualService `corsPolicy`). Absent: nothing. */
   readonly cors?: readonly InboundCors[];
+  /** What routes of a control plane say of requests, by the ports and hosts that they are for. Absent: nothing. */
+  readonly routes?: readonly InboundRoutes[];
   /** RequestAuthentications that select this workload. Absent: tokens are not looked at. */
   readonly requestAuthentication?: readonly RequestAuthentication[];
   /**
@@ -96,6 +98,22 @@ export interface InboundPool {
   readonly maxPendingRequests: number;
   /** Requests of any version that are served at once. */
   readonly maxRequests: number;
+}
+
+/**
+ * What routes of a control plane say of requests to some ports: CORS, faults and time. Where requests go is not among
+ * it, since the application routes for itself.
+ */
+export interface InboundRoutes {
+  /** Absent: for all ports. */
+  readonly scope?: PortScope;
+  readonly hosts: readonly {
+    /** Names that requests are for, lower case, as Envoy writes them: `web`, `web:80`, `*.example.com`, `web.*`, `*`. */
+    readonly domains: readonly string[];
+    readonly virtualHost: VirtualHost;
+  }[];
+  /** Of requests whose route has none of its own. */
+  readonly fault?: Fault;
 }
 
 /** CORS of a service that this workload is behind. */

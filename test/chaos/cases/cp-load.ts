@@ -86,6 +86,7 @@ async function underLoad(lab: Lab, { mesh, streams }: Followed, work: () => Prom
       const loading = load(mesh, {
         count: 1e9,
         concurrency: 2,
+        pauseMs: 10,
         url: `http://${hostOf(0)}:${firstPort}`,
         headers: { 'x-call': 'cp' },
         enough: () => over,

@@ -1,4 +1,4 @@
-import type { ExternalCheck, LocalRateLimit, Provenance, RbacFilter } from 'inmesh/model';
+import type { ExternalCheck, Fault, LocalRateLimit, Provenance, RbacFilter } from 'inmesh/model';
 import type { Any } from '../proto/any.ts';
 import { extAuthzSchema } from '../proto/envoy/ext-authz.ts';
 import type { HttpConnectionManager, HttpFilter } from '../proto/envoy/http-connection-manager.ts';
@@ -11,8 +11,11 @@ import { harmlessJwt, type ReadTokens, tokenRules } from './inbound-jwt.ts';
 import { localRateLimit } from './inbound-limits.ts';
 import { rbacRules } from './inbound-rbac.ts';
 import { checkRoutes } from './inbound-routes.ts';
+import type { ServedRoutes } from './inbound-served.ts';
 import { type ConnectionSettings, connectionSettings } from './inbound-settings.ts';
 import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
+import { faultOf } from './outbound-filters.ts';
+import { createRemarks } from './outbound-remarks.ts';
 
 /** What a chain of HTTP filters says about the requests of one port. */
 export interface HttpChain extends ConnectionSettings {
@@ -21,6 +24,7 @@ export interface HttpChain extends ConnectionSettings {
   readonly checks: readonly ExternalCheck[];
   readonly tokens: ReadTokens;
   readonly limits: readonly LocalRateLimit[];
+  readonly served: ServedRoutes;
   /** Name of the route configuration, where it is a resource of its own. */
   readonly routes: string | undefined;
 }
@@ -55,6 +59,7 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
   const limits: LocalRateLimit[] = [];
   let asked = false;
   let judged = false;
+  let fault: Fault | undefined;
   for (const [i, { at, packed, type }] of filters.entries()) {
     const provenance = { ...options.provenance, field: at.path };
     switch (type) {
@@ -93,9 +98,9 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
         break;
       }
       case httpFaultSchema.name: {
-        const fault = unpackFilter(httpFaultSchema, packed, at);
-        if (fault.abort !== undefined) at.note('abort');
-        if (fault.delay !== undefined) at.note('delay');
+        const remarks = createRemarks();
+        fault = faultOf(unpackFilter(httpFaultSchema, packed, at), '', remarks);
+        for (const { field } of remarks.all) at.note(field.replace(/^\./, ''));
         break;
       }
       default:
@@ -111,6 +116,14 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
     checks,
     tokens,
     limits,
+    served: {
+      profile: options.sharedNames ? 'istio' : 'grpc',
+      inline: manager.route_config,
+      name: manager.rds?.route_config_name,
+      cors: filters.some(({ type }) => type === cors),
+      faults: filters.some(({ type }) => type === httpFaultSchema.name),
+      fault,
+    },
     routes: manager.rds?.route_config_name,
     ...connectionSettings(manager, rbac, place),
   };

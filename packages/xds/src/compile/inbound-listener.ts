@@ -184,7 +184,8 @@ function agree(chains: readonly Chain[], of: (chain: Chain) => unknown, what: st
   }
 }
 
-/** What something says, wherever it stands. */
+/** What something says, wherever it stands. Routes are not compared: of several that let nobody in, the first will do. */
 export function contentOf(value: unknown): string {
-  return JSON.stringify(value, (key, inner: unknown) => (key === 'provenance' ? undefined : inner)) ?? '';
+  const apart = (key: string): boolean => key === 'provenance' || key === 'inline';
+  return JSON.stringify(value, (key, inner: unknown) => (apart(key) ? undefined : inner)) ?? '';
 }

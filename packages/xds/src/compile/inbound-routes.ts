@@ -25,7 +25,6 @@ export function checkRoutes(config: RouteConfiguration, place: Place): void {
       checkFilters(route.typed_per_filter_config, here);
       for (const action of ['redirect', 'direct_response'] as const) if (route[action] !== undefined) here.note(action);
       const { route: forward } = route;
-      if ((forward?.timeout ?? 0) > 0) here.note('route.timeout');
       if ((forward?.request_mirror_policies.length ?? 0) > 0) here.note('route.request_mirror_policies');
       if (forward?.weighted_clusters !== undefined) here.note('route.weighted_clusters');
     }
@@ -44,6 +43,6 @@ function checkFilters(filters: ReadonlyMap<string, Any | undefined>, place: Plac
         type,
       );
     }
-    place.note(field);
+    if (type === statefulSessionPerRouteSchema.name) place.note(field);
   }
 }

@@ -18,6 +18,7 @@ import type { CompileContext, CompiledSide } from './compile.ts';
 import type { HttpChain } from './inbound-http.ts';
 import { contentOf, type InboundListener, type InboundPort } from './inbound-listener.ts';
 import { checkRoutes } from './inbound-routes.ts';
+import { servedRoutes } from './inbound-served.ts';
 import { type ReadListener, readListener } from './listener.ts';
 
 /** What callers have to be, and whose names count for the own trust domain. */
@@ -63,13 +64,25 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     ...conflicts(ports),
     ...[...routes].flatMap((name) => routeProblem(name, set.routes.get(name)) ?? []),
   ];
-  const result = problems.length > 0 ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) } : merged(ports, context);
+  const result =
+    problems.length > 0 ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) } : merged(ports, context, set.routes);
   if (problems.length === 0 && !ports.some(demands)) {
     const field = 'filter_chains';
     const note = 'nothing is demanded of callers: no mTLS, no policy, no token. Whoever reaches this process is let in';
     entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'ignored', note, warning: true });
   }
+  if (timed(result.inbound.routes)) {
+    const field = 'route_config.virtual_hosts[].routes[].route.timeout';
+    const note = 'the application and the calls that it causes are told by their deadline; an answer is not cut off';
+    entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'approximated', note });
+  }
   return { result, entries, problems, wanted: routes.size === 0 ? {} : { routes } };
+}
+
+function timed(routes: InboundPolicy['routes'] = []): boolean {
+  return routes.some(({ hosts }) =>
+    hosts.some(({ virtualHost }) => virtualHost.routes.some(({ timeoutMs }) => timeoutMs !== undefined)),
+  );
 }
 
 type Port = InboundPort & { readonly listener: string };
@@ -142,7 +155,7 @@ function routeProblem(name: string, any: Any | undefined): ResourceProblem | und
 
 const checkedRoutes = new WeakMap<Any, ResourceProblem | null>();
 
-function merged(ports: readonly Port[], { workload }: CompileContext): Inbound {
+function merged(ports: readonly Port[], { workload }: CompileContext, routes: ResourceSet['routes']): Inbound {
   const others = ports.find(({ port }) => port === undefined);
   const named = ports.flatMap(({ port }) => (port === undefined ? [] : [port]));
   const [http] = ports.flatMap((port) => port.http ?? []);
@@ -165,6 +178,7 @@ function merged(ports: readonly Port[], { workload }: CompileContext): Inbound {
   const limits = grouped(ports, ({ http: chain }) => chain?.limits ?? []).flatMap(({ items, scope }) =>
     items.map((limit) => scoped(limit, scope)),
   );
+  const served = grouped(ports, ({ http: chain }) => (chain === undefined ? [] : servedRoutes(chain.served, routes)));
   const tokens = http?.tokens.rules ?? [];
   const provenance = placeOf(ports[0]?.listener ?? '');
   const inbound: InboundPolicy = {
@@ -173,6 +187,9 @@ function merged(ports: readonly Port[], { workload }: CompileContext): Inbound {
     ...(rbac.length === 0 ? {} : { rbac }),
     ...(checks.length === 0 ? {} : { checks }),
     ...(limits.length === 0 ? {} : { localRateLimits: limits }),
+    ...(served.some(({ items }) => items.length > 0)
+      ? { routes: served.flatMap(({ items, scope }) => items.map((each) => ({ ...each, ...(scope && { scope }) }))) }
+      : {}),
     ...(tokens.length === 0 ? {} : { requestAuthentication: [{ rules: tokens, provenance }] }),
     ...(http === undefined ? {} : settingsOf(http)),
   };

@@ -34,15 +34,16 @@ export interface RouteReaderContext {
   readonly profile: XdsProfile;
   readonly owner: RoutesOwner;
   readonly remarks: Remarks;
+  readonly above: ReadFilters;
 }
 
 export function createRouteReader(
   config: RouteConfiguration,
-  { owner, profile, remarks }: RouteReaderContext,
+  { above, owner, profile, remarks }: RouteReaderContext,
 ): RouteReader {
   const ofConfig: Level = {
     headers: headerEditsOf(config, owner.path, remarks),
-    filters: filtersOf(config.typed_per_filter_config, {}, owner.path, remarks),
+    filters: filtersOf(config.typed_per_filter_config, above, owner.path, remarks),
   };
   const specificWins = config.most_specific_header_mutations_wins;
   const combine = (specific: HeaderEdits | undefined, general: HeaderEdits | undefined): HeaderEdits | undefined =>

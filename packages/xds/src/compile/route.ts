@@ -2,6 +2,7 @@ import type { Any } from '../proto/any.ts';
 import { type RouteConfiguration, routeConfigurationSchema } from '../proto/envoy/route-config.ts';
 import { ResourceError, type ResourceType } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
+import type { ReadFilters } from './outbound-filters.ts';
 import { createRemarks, type Remark } from './outbound-remarks.ts';
 import { createRouteReader, type ReadRoute } from './outbound-routes.ts';
 import { type Read, readerOf } from './reader.ts';
@@ -29,14 +30,15 @@ export interface RoutesOwner {
   readonly path: string;
 }
 
-/** @throws ResourceError for routes that cannot be used */
+/** @param above what filters have for routes that say nothing of it. @throws ResourceError for routes that cannot be used */
 export function routesOf(
   config: RouteConfiguration,
   profile: XdsProfile,
   owner: RoutesOwner = { type: 'routes', name: config.name, path: '' },
+  above: ReadFilters = {},
 ): ReadRoutes {
   const remarks = createRemarks();
-  const reader = createRouteReader(config, { profile, owner, remarks });
+  const reader = createRouteReader(config, { profile, owner, remarks, above });
   const prefix = owner.path === '' ? '' : `${owner.path}.`;
   const seen = new Map<string, string>();
   const hosts = config.virtual_hosts.map((host, index) => {
