@@ -8,6 +8,7 @@ import { compileInbound } from '../../src/compile/inbound.ts';
 import { readListener } from '../../src/compile/listener.ts';
 import { type Any, pack } from '../../src/proto/any.ts';
 import type { HttpFilter } from '../../src/proto/envoy/http-connection-manager.ts';
+import { corsPolicySchema, httpFaultSchema } from '../../src/proto/envoy/http-filters.ts';
 import type { FilterChain } from '../../src/proto/envoy/listener.ts';
 import { localRateLimitSchema } from '../../src/proto/envoy/local-ratelimit.ts';
 import {
@@ -17,6 +18,7 @@ import {
   principalSchema,
   type Rbac,
 } from '../../src/proto/envoy/rbac.ts';
+import { routeConfigurationSchema } from '../../src/proto/envoy/route-config.ts';
 import { uriTemplateMatchConfigSchema } from '../../src/proto/envoy/route-match.ts';
 import { bytes, message } from '../../src/proto/kinds.ts';
 import { type Input, mapOf, repeated, type Schema, schema, single } from '../../src/proto/schema.ts';
@@ -1037,3 +1039,102 @@ t.test('damaged listeners are refused for what is wrong with them, or decide: no
     { numRuns: 2_000, seed: 7 },
   );
 });
+
+t.test(
+  'routes of inbound listeners: faults, CORS and times are done, where the filters for them are there',
+  async (t) => {
+    const faultFilter: Input<HttpFilter> = {
+      name: 'envoy.filters.http.fault',
+      typed_config: pack(httpFaultSchema, {
+        abort: { http_status: 503, percentage: { numerator: 10, denominator: 'HUNDRED' } },
+      }),
+    };
+    const corsFilter: Input<HttpFilter> = {
+      name: 'envoy.filters.http.cors',
+      typed_config: {
+        type_url: 'type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors',
+        value: new Uint8Array(),
+      },
+    };
+    const routeConfig = {
+      name: 'r',
+      virtual_hosts: [
+        {
+          name: 'web',
+          domains: ['Web.example'],
+          routes: [
+            {
+              name: 'one',
+              match: { prefix: '/' },
+              route: { cluster: 'inbound|8080||', timeout: 700 },
+              typed_per_filter_config: new Map([
+                [
+                  'envoy.filters.http.cors',
+                  pack(corsPolicySchema, { allow_methods: 'GET', allow_origin_string_match: [{ exact: 'https://a' }] }),
+                ],
+              ]),
+            },
+            { name: 'two', match: { path: '/x' }, route: { cluster: 'inbound|8080||', timeout: 0 } },
+          ],
+        },
+      ],
+    } as never;
+    const listener = (filters: readonly Input<HttpFilter>[], more = {}) =>
+      virtualInbound(chains(8_080, 'PERMISSIVE', http([...filters, router], { route_config: routeConfig, ...more })));
+    const told = (any: Any, routes: ResourceSet['routes'] = new Map()) => {
+      const { entries, result } = compileInbound({ ...setOf(any), routes }, istio);
+      return {
+        routes: result.inbound.routes,
+        fields: entries.map(({ field, status }) => `${status} ${field.replace(/^.*typed_config\./, '')}`),
+      };
+    };
+    const both = told(listener([faultFilter, corsFilter]));
+    const fault = { level: 'call', abort: { status: 503, percent: 10 } };
+    t.match(both.routes, [
+      {
+        scope: { ports: [8_080] },
+        fault,
+        hosts: [
+          {
+            domains: ['web.example'],
+            virtualHost: {
+              routes: [
+                { name: 'one', fault, timeoutMs: 700, cors: { allowMethods: ['GET'] } },
+                { name: 'two', fault },
+              ],
+            },
+          },
+        ],
+      },
+    ]);
+    t.notOk('timeoutMs' in (both.routes?.[0]?.hosts[0]?.virtualHost.routes[1] ?? {}));
+    t.strictSame(
+      both.fields.filter((field) => /fault|cors|timeout|per_filter/.test(field)),
+      ['approximated route_config.virtual_hosts[].routes[].route.timeout'],
+    );
+    const plain = told(listener([]));
+    t.strictSame(Object.keys(plain.routes?.[0]?.hosts[0]?.virtualHost.routes[0] ?? {}).sort(), [
+      'destinations',
+      'matches',
+      'name',
+      'provenance',
+      'timeoutMs',
+    ]);
+    const resources = new Map([['r', pack(routeConfigurationSchema, routeConfig)]]);
+    const named = listener([corsFilter], {
+      route_config: undefined,
+      rds: { route_config_name: 'r', config_source: { ads: {} } },
+    });
+    t.match(told(named, resources).routes, [
+      { hosts: [{ virtualHost: { routes: [{ cors: { allowMethods: ['GET'] } }, {}] } }] },
+    ]);
+    t.equal(told(named).routes, undefined, 'routes that are not there');
+    t.equal(told(listener([corsFilter], { route_config: { name: 'r' } })).routes, undefined, 'routes that say nothing');
+    const broken = { name: 'r', virtual_hosts: [{ name: 'web', domains: ['a*b'], routes: [] }] };
+    t.equal(
+      told(listener([], { route_config: broken })).routes,
+      undefined,
+      'they let nobody in: what cannot be read is missed',
+    );
+  },
+);
