@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { AuthorizationAudit } from './authz/report.ts';
+import type { ForeignRoutes } from './config/foreign-routes.ts';
 import type { ConfigProblem, ConfigSource, EnforcementReport } from './config/source.ts';
 import type { ConnectOptions } from './connect.ts';
 import type { ExplainRequest } from './explain/request.ts';
@@ -49,6 +50,11 @@ export interface MeshOptions {
   readonly identity?: IdentitySource | false;
   /** Hosts that no configuration names. Default: what the configuration says, else `ALLOW_ANY`. */
   readonly outboundPolicy?: OutboundPolicy;
+  /**
+   * Whether a namespace may lead the calls of other namespaces to hosts that are not its own, in a file or folder of
+   * Istio YAML. Default `allow`, as in Istio; a source of your own says it itself.
+   */
+  readonly foreignRoutes?: ForeignRoutes;
   /**
    * What a caller sees when the mesh itself fails a call. `response` (default): the status that a
    * sidecar would have answered, with header `x-inmesh-error`. `throw`: a `MeshError`.

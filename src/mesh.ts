@@ -347,8 +347,13 @@ async function run<S extends { lost(reason: Error): void }>(
 }
 
 function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
-  const { workload, outboundPolicy, trustDomainIsDefault, configPath } = settings;
-  const compiling = { workload, trustDomainIsDefault, ...(outboundPolicy === undefined ? {} : { outboundPolicy }) };
+  const { workload, outboundPolicy, foreignRoutes, trustDomainIsDefault, configPath } = settings;
+  const compiling = {
+    workload,
+    foreignRoutes,
+    trustDomainIsDefault,
+    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+  };
   if (typeof options.config === 'object') return options.config;
   if (configPath !== undefined) return fileSource(configPath, { ...compiling, clock });
   return {

@@ -25,6 +25,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
     hasMethods(value, ['run']) ? undefined : like(settingsTable.config)(value)?.replace(',', ', or a ConfigSource,'),
   identity: (value) => (value === false ? undefined : withMethods('an IdentitySource or false', 'run')(value)),
   outboundPolicy: like(settingsTable.outboundPolicy),
+  foreignRoutes: like(settingsTable.foreignRoutes),
   onFailure: like(settingsTable.onFailure),
   drainDelayMs: like(settingsTable.drainDelayMs),
   drainGraceMs: like(settingsTable.drainGraceMs),

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { ForeignRoutes } from './config/foreign-routes.ts';
 import { isHostName } from './config/values.ts';
 import { type FileLayout, fileLayouts } from './identity/file-layouts.ts';
 import { mayPropagate } from './trace/propagated.ts';
@@ -163,6 +164,7 @@ interface SettingValues {
   readonly trustDomain: string;
   readonly clusterDomain: string;
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  readonly foreignRoutes: ForeignRoutes;
   readonly identity: 'ca' | 'files' | 'none';
   readonly caUrl: string;
   readonly caRoot: string;
@@ -222,6 +224,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   ),
   clusterDomain: text('INMESH_CLUSTER_DOMAIN', 'a DNS name, such as cluster.local', isHostName),
   outboundPolicy: oneOf('INMESH_OUTBOUND_POLICY', 'ALLOW_ANY', 'REGISTRY_ONLY'),
+  foreignRoutes: oneOf('INMESH_FOREIGN_ROUTES', 'allow', 'refuse'),
   identity: oneOf('INMESH_IDENTITY', 'ca', 'files', 'none'),
   caUrl: text('INMESH_CA_URL', 'an https URL', (url) => URL.parse(url)?.protocol === 'https:'),
   caRoot: path('INMESH_CA_ROOT', 'the path of a PEM file'),

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { ForeignRoutes } from './config/foreign-routes.ts';
 import { MeshError } from './errors.ts';
 import type { FileLayout } from './identity/file-layouts.ts';
 import { systemClock } from './lib/clock.ts';
@@ -43,6 +44,7 @@ export interface ResolvedSettings {
   readonly identity: IdentitySettings;
   /** Absent: what the configuration says. */
   readonly outboundPolicy?: OutboundPolicy;
+  readonly foreignRoutes: ForeignRoutes;
   /** Nobody chose the trust domain of the workload. */
   readonly trustDomainIsDefault: boolean;
   readonly onFailure: 'response' | 'throw';
@@ -107,6 +109,7 @@ export function resolveSettings(
     ...(typeof config === 'string' ? { configPath: resolve(cwd, config) } : {}),
     identity,
     ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+    foreignRoutes: options.foreignRoutes ?? value('foreignRoutes') ?? 'allow',
     trustDomainIsDefault: (options.workload?.trustDomain ?? value('trustDomain')) === undefined,
     onFailure: options.onFailure ?? value('onFailure') ?? 'response',
     logLevel,

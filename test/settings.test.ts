@@ -40,6 +40,7 @@ t.test('without anything there are defaults', async (t) => {
       clusterDomain: 'cluster.local',
     },
     identity: { kind: 'none' },
+    foreignRoutes: 'allow',
     trustDomainIsDefault: true,
     onFailure: 'response',
     logLevel: 'warn',
@@ -88,6 +89,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_TRUST_DOMAIN: 'example.org',
       INMESH_CLUSTER_DOMAIN: 'mesh.local',
       INMESH_OUTBOUND_POLICY: 'REGISTRY_ONLY',
+      INMESH_FOREIGN_ROUTES: 'refuse',
       INMESH_IDENTITY: 'ca',
       INMESH_CA_URL: ' https://127.0.0.1:8443 ',
       INMESH_CA_ROOT: 'ca/root.pem',
@@ -134,6 +136,7 @@ t.test('every setting can come from the environment', async (t) => {
       tokenFile: '/run/token',
     },
     outboundPolicy: 'REGISTRY_ONLY',
+    foreignRoutes: 'refuse',
     trustDomainIsDefault: false,
     onFailure: 'throw',
     logLevel: 'silent',
@@ -174,6 +177,7 @@ labels: { app: reviews, version: v2 }
 trustDomain: example.org
 clusterDomain: mesh.local
 outboundPolicy: REGISTRY_ONLY
+foreignRoutes: refuse
 identity: ca
 caUrl: https://127.0.0.1:8443
 caRoot: ca/root.pem
@@ -214,6 +218,7 @@ policyPaths: literal
     configPath: join(cwd, 'mesh'),
     identity: { kind: 'ca', url: 'https://127.0.0.1:8443', trustRoot: join(cwd, 'ca/root.pem'), token: 'join-1' },
     outboundPolicy: 'REGISTRY_ONLY',
+    foreignRoutes: 'refuse',
     trustDomainIsDefault: false,
     onFailure: 'throw',
     logLevel: 'debug',

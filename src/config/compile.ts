@@ -12,6 +12,7 @@ import { createDestinationRules } from './destination-rules.ts';
 import type { ConfigDocument } from './document.ts';
 import { applyExportDefaults, checkExportTo } from './export-to.ts';
 import { authorizersFor } from './extension-providers.ts';
+import { checkForeignRoutes, type ForeignRoutes } from './foreign-routes.ts';
 import { createHealthChecks, type HealthCheckBody } from './health-checks.ts';
 import { inboundCorsOf } from './inbound-cors.ts';
 import { compileEgressPolicy, type EgressPolicyBody } from './inmesh-egress-policy.ts';
@@ -26,6 +27,7 @@ import { compileMeshConfig, type MeshConfigBody, type MeshOverrides } from './is
 import { createPeerAuthentications, type PeerAuthenticationBody } from './istio-peer-authentication.ts';
 import { reportProxyConfigs } from './istio-proxy-config.ts';
 import { compileRequestAuthentication, type RequestAuthenticationBody } from './istio-request-authentication.ts';
+import type { ServiceEntryBody } from './istio-service-entry.ts';
 import {
   egressProxyOf,
   inboundPoolsOf,
@@ -59,6 +61,8 @@ export interface CompileOptions {
   readonly outboundPolicy?: OutboundPolicy;
   /** The trust domain of the workload was not chosen by anybody: a MeshConfig may name another. */
   readonly trustDomainIsDefault?: boolean;
+  /** Whether a namespace may lead the calls of others to hosts that are not its own. Default `allow`, as in Istio. */
+  readonly foreignRoutes?: ForeignRoutes;
   /** What did not change since then keeps its object identity. */
   readonly previous?: Snapshot;
 }
@@ -143,6 +147,11 @@ function compileAll(
   const virtualServices = ofKind<VirtualServiceBody>('VirtualService');
   stages.run('check VirtualServices', [virtualServices], () => {
     for (const each of virtualServices) rulesChecked(each, [], collector, () => checkVirtualService(each, collector));
+  });
+  const serviceEntries = ofKind<ServiceEntryBody>('ServiceEntry');
+  const { foreignRoutes = 'allow' } = options;
+  stages.run('foreign routes', [virtualServices, serviceEntries, services, workload, mesh, foreignRoutes], () => {
+    checkForeignRoutes({ virtualServices, serviceEntries, services, workload, mesh }, foreignRoutes, collector);
   });
   const peerAuthentications = ofKind<PeerAuthenticationBody>('PeerAuthentication');
   const peers = stages.run('peers', [peerAuthentications, mesh], () =>
@@ -279,6 +288,7 @@ function sameOptions(a: Omit<CompileOptions, 'previous'>, b: Omit<CompileOptions
   return (
     a.workload === b.workload &&
     a.outboundPolicy === b.outboundPolicy &&
+    (a.foreignRoutes ?? 'allow') === (b.foreignRoutes ?? 'allow') &&
     (a.trustDomainIsDefault ?? false) === (b.trustDomainIsDefault ?? false)
   );
 }

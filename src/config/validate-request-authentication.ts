@@ -1,3 +1,4 @@
+import { whyNeverFetched } from '../lib/special-addresses.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { schemeOf } from './go-url.ts';
@@ -51,6 +52,8 @@ function validateRule(rule: JwtRuleSpec, resource: Resource, path: Path, collect
     if (scheme !== 'http' && scheme !== 'https') {
       collector.problem(resource, [...path, name], 'must be a URL of the scheme http or https', uri);
     }
+    const never = whyNeverFetched(uri);
+    if (never !== undefined) collector.refuse(resource, [...path, name], `must be elsewhere: ${never}`, uri);
   }
   const wrong = jwks === '' ? undefined : wrongKeySet(jwks);
   if (wrong !== undefined) collector.problem(resource, [...path, 'jwks'], `must be a JSON Web Key Set: ${wrong}`);

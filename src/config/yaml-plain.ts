@@ -32,6 +32,7 @@ for (const character of './-') keyCharacters[character.charCodeAt(0)] = 1;
 /** Characters with which plain text may not begin: they mean something. */
 const indicators = new Set([...'?:,[]{}#&*!|>\'"%@`'].map((character) => character.charCodeAt(0)));
 
+const tab = 9;
 const newLine = 10;
 const space = 32;
 const doubleQuote = 34;
@@ -120,14 +121,24 @@ class PlainReader {
       }
       if (code === newLine) line = at + 1;
       else if (code === hash) {
-        const end = text.indexOf('\n', at);
-        line = end === -1 ? text.length : end + 1;
+        line = this.#commentEnd(at);
       } else {
         this.#at = at;
         this.#column = at === line && this.#isMarker(at) ? -1 : at - line;
         return;
       }
     }
+  }
+
+  /** The line behind a comment. It may be in any language, and is no place for what no text may have. */
+  #commentEnd(from: number): number {
+    const text = this.#text;
+    for (let at = from; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code === newLine) return at + 1;
+      if ((code < space && code !== tab) || (code > 126 && code < 160) || code >= 0xfffe) throw notPlain;
+    }
+    return text.length;
   }
 
   /** `---`, and nothing else that matters on its line. */
@@ -152,8 +163,7 @@ class PlainReader {
     while (text.charCodeAt(at) === space) at++;
     const code = text.charCodeAt(at);
     if (code === hash && at > from) {
-      const end = text.indexOf('\n', at);
-      this.#at = end === -1 ? text.length : end + 1;
+      this.#at = this.#commentEnd(at);
     } else if (code === newLine) this.#at = at + 1;
     else if (at >= text.length) this.#at = text.length;
     else throw notPlain;

@@ -18,6 +18,7 @@ export { type CompileOptions, type CompileResult, compile } from '../config/comp
 export { readConfigPath } from '../config/config-files.ts';
 export { type ConfigDocument, documentOf, formatPath, type Path, type Position } from '../config/document.ts';
 export { type FileSourceOptions, fileSource } from '../config/file-source.ts';
+export type { ForeignRoutes } from '../config/foreign-routes.ts';
 export { meshConfigDocument } from '../config/istio-mesh-config.ts';
 export { describePlace, describeProblem, describeResource } from '../config/problem.ts';
 export type {

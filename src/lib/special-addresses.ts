@@ -24,6 +24,16 @@ export function isLoopbackHost(host: string): boolean {
   return /^([^.]+\.)*localhost\.?$/i.test(host);
 }
 
+/** Why nothing is ever fetched from this URL, whoever names it; nothing where its host is a name: that is looked at when it is asked. */
+export function whyNeverFetched(url: string): string | undefined {
+  return whyNoAddress(hostOf(url), true);
+}
+
+/** The host of a URL without brackets; empty where there is none. */
+export function hostOf(url: string): string {
+  return URL.parse(url)?.hostname.replace(/^\[|\]$/g, '') ?? '';
+}
+
 /** Why nothing may be fetched from this address, or nothing. A name is no address: it is looked at once it is known. */
 export function whyNoAddress(address: string, loopback: boolean): string | undefined {
   const family = isIP(address);

@@ -145,6 +145,11 @@ export class GrpcResponse {
     return this;
   }
 
+  prependListener(event: string, listener: () => void): this {
+    this.#stream.prependListener(event, listener);
+    return this;
+  }
+
   off(event: string, listener: () => void): this {
     this.#stream.off(event, listener);
     return this;

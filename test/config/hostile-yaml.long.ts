@@ -114,24 +114,27 @@ t.test('RE-009 any pattern that is accepted takes some milliseconds for any text
   t.ok(worst.ms < 10 * busy, `${worst.ms} ms: ${worst.what}`);
 });
 
-/** `INMESH_FUZZ_DOCUMENTS=1000000 npm run test:long` tries a million; that takes about half an hour. */
+/** `INMESH_FUZZ_DOCUMENTS=1000000` makes it the 1_000_000 of the catalogue: half an hour. Another `INMESH_FUZZ_SEED` makes others. */
 const documents = Number(process.env['INMESH_FUZZ_DOCUMENTS'] ?? 10_000);
+const seed = Number(process.env['INMESH_FUZZ_SEED'] ?? 24);
 
 t.test(`CFG-024 ${documents} documents by the grammar of every kind`, { timeout: 0 }, async (t) => {
-  const random = seededRandom(Number(process.env['INMESH_FUZZ_SEED'] ?? 24));
+  const random = seededRandom(seed);
   const pick = (below: number): number => Math.floor(random() * below);
   let accepted = 0;
   let slowest = { ms: 0, text: '' };
   for (let i = 0; i < documents; i++) {
     const text = randomText(randomResource(pick), pick);
+    const began = performance.now();
     const verdict = tryText(text);
+    const ms = performance.now() - began;
     if (verdict.wrong !== undefined) t.fail(`${verdict.wrong}:\n${text}`);
     if (verdict.accepted) accepted++;
-    if (i % 50 === 0) {
-      const ms = cost(() => void tryText(text), 2);
-      if (ms > slowest.ms) slowest = { ms, text };
-    }
+    if (ms <= Math.max(slowest.ms, 5)) continue;
+    // It may have been the machine: the processor's time counts, of several runs.
+    const least = cost(() => void tryText(text), 3);
+    if (least > slowest.ms) slowest = { ms: least, text };
   }
-  t.comment(`${accepted} accepted; the slowest looked at took ${slowest.ms} ms`);
-  t.ok(slowest.ms < 50 * busy, `${slowest.ms} ms:\n${slowest.text}`);
+  t.comment(`seed ${seed}: ${documents} documents, ${accepted} accepted; the slowest took ${slowest.ms.toFixed(1)} ms`);
+  t.ok(slowest.ms < 50, `${slowest.ms} ms:\n${slowest.text}`);
 });

@@ -162,6 +162,14 @@ const cases: readonly Hostile[] = [
     yaml: 'a: b\u0000c\n',
     says: says(place, String.raw`a: contains the control character U\+0000`),
   },
+  ...['a: b # c\u0000d\n', 'a: b\n# \u0000\n', 'a: b\n# \u009b\nc: d\n', 'a: b\n#\ufffe'].map(
+    (yaml): Hostile => ({
+      id: 'CFG-015',
+      what: `${JSON.stringify(yaml)}, in a comment`,
+      yaml,
+      says: /contains the control character U\+/,
+    }),
+  ),
   ...(
     [
       [

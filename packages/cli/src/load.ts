@@ -90,9 +90,10 @@ export async function read(command: string, args: Arguments, surroundings: Surro
 /** Reads and compiles the paths of a command, or those of the settings. @throws UsageError */
 export async function load(command: string, args: Arguments, surroundings: Surroundings): Promise<Loaded> {
   const found = await read(command, args, surroundings);
-  const { workload, outboundPolicy, trustDomainIsDefault } = found.settings;
+  const { workload, outboundPolicy, foreignRoutes, trustDomainIsDefault } = found.settings;
   const compiled = compile(found.documents, {
     workload,
+    foreignRoutes,
     trustDomainIsDefault,
     ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
   });

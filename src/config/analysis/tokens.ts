@@ -1,5 +1,5 @@
 import { discoveryUrl } from '../../lib/openid-discovery.ts';
-import { isLoopbackHost, whyNoAddress } from '../../lib/special-addresses.ts';
+import { hostOf, isLoopbackHost, whyNeverFetched } from '../../lib/special-addresses.ts';
 import type { Resource } from '../resource.ts';
 import type { RequestAuthenticationBody } from '../validate-request-authentication.ts';
 import type { AnalysisContext, Analyzer } from './context.ts';
@@ -17,7 +17,7 @@ export const analyzeKeysOfTokens: Analyzer = (context) => {
       const uri = rule[name] ?? '';
       const path = ['spec', 'jwtRules', index];
       if (uri !== '') {
-        const never = whyNoAddress(hostOf(uri), true);
+        const never = whyNeverFetched(uri);
         if (never !== undefined) {
           context.report('INMESH0006', resource, [...path, name], `all of its tokens are refused: ${never}`, {
             value: uri,
@@ -100,8 +100,4 @@ function isService(uri: string, namespace: string, context: AnalysisContext): bo
 
 function isPlainHttp(uri: string): boolean {
   return URL.parse(uri)?.protocol === 'http:' && !isLoopbackHost(hostOf(uri));
-}
-
-function hostOf(uri: string): string {
-  return URL.parse(uri)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

@@ -83,6 +83,11 @@ export function readFixture(name: string): Fixture {
   return JSON.parse(readFileSync(new URL(`../../fixtures/attacks/${name}.json`, import.meta.url), 'utf8')) as Fixture;
 }
 
+/** How often the quick form of a case does what the case does `n` times. */
+export function quickCount(input: Input): number {
+  return Number(input['quick'] ?? input['n']);
+}
+
 /** `{{text*count}}`. */
 export function expand(text: string): string {
   return text.replace(/\{\{([\s\S]*?)\*(\d+)\}\}/g, (_, part: string, count: string) => part.repeat(Number(count)));

@@ -4,9 +4,16 @@ import { runAttacks } from './runner.ts';
 import type { Way } from './ways.ts';
 
 /** Runs layers on ways; each case that does not give its decision is a failure, and too few runs are one. */
-export async function check(t: Test, layers: readonly Layer[], ways: readonly Way[], atLeast: number): Promise<void> {
-  const results = await runAttacks(layers, ways);
-  for (const { attack, way, verdict, detail } of results) {
+export async function check(
+  t: Test,
+  layers: readonly Layer[],
+  ways: readonly Way[],
+  atLeast: number,
+  full = false,
+): Promise<void> {
+  const results = await runAttacks(layers, ways, { full });
+  for (const { attack, way, verdict, detail, figures } of results) {
+    if (figures !== undefined) t.comment(`${attack.id} (${way}): ${figures}`);
     if (verdict === 'fail') t.fail(`${attack.id} ${attack.title} (${way}): ${detail}`);
   }
   const passed = results.filter(({ verdict }) => verdict === 'pass').length;

@@ -11,6 +11,7 @@ import { httpServer } from '../../chaos/servers.ts';
 import { frameTypes } from '../../support/http2-frames.ts';
 import { endHeaders, literals, rawHttp2 } from '../../support/http2-raw-client.ts';
 import { parseAnswers, rawExchange } from '../../support/inbound.ts';
+import { quickCount } from './catalogue.ts';
 import type { Layer, Outcome, Script, Target } from './layers.ts';
 import { tlsOf } from './send.ts';
 
@@ -57,15 +58,19 @@ async function stalled(target: Target, kind: 'body' | 'response'): Promise<Outco
 }
 
 const idle: Script = async (target, input) => {
-  const count = Number(input['n']);
+  const count = target.full ? Number(input['n']) : quickCount(input);
   const sockets: Socket[] = [];
+  let connected = 0;
   for (let i = 0; i < count; i++) {
     const socket = tcpConnect({ host: '127.0.0.1', port: target.plainPort });
-    socket.on('error', () => {});
+    socket.on('error', () => {}).on('connect', () => void connected++);
     sockets.push(socket.resume());
+    // No more at a time than wait to be accepted.
+    if (i % 250 === 249) await once(socket, 'connect');
   }
   const [answer] = await rawExchange(target.plainPort, get);
   await Promise.all(sockets.map((socket) => (socket.closed ? undefined : once(socket, 'close'))));
+  if (connected < count) return { problem: `only ${connected} connections were made` };
   return answer?.status === 200 ? {} : { problem: 'others are not served meanwhile' };
 };
 

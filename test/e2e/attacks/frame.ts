@@ -2,21 +2,43 @@ import { request } from 'undici';
 import { Lab, type LabMesh } from '../../chaos/lab.ts';
 import { httpServer, rawServer } from '../../chaos/servers.ts';
 import { rawExchange } from '../../support/inbound.ts';
+import { quickCount } from './catalogue.ts';
+import { startServer } from './full-server.ts';
 import type { Layer, Outcome, Script } from './layers.ts';
 import { handlerRuns, type Seen } from './ways.ts';
 
-const chunks = 131_072;
-
 /** One byte in each chunk. */
-const crumbs: Script = async ({ plainPort }) => {
+async function sendCrumbs(port: number, count: number): Promise<Outcome> {
   const head = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
-  const before = process.memoryUsage().heapUsed;
-  const [answer] = await rawExchange(plainPort, `${head}${'1\r\nx\r\n'.repeat(chunks)}0\r\n\r\n`);
-  const grown = process.memoryUsage().heapUsed - before;
-  if (answer?.status !== 200) return { problem: `answered ${answer?.status ?? 'nothing'}` };
+  const [answer] = await rawExchange(port, `${head}${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`);
+  if (answer?.status !== 200) return { status: answer?.status, problem: `answered ${answer?.status ?? 'nothing'}` };
   const { received } = JSON.parse(answer.body) as Seen;
-  if (received !== chunks) return { problem: `the application got ${received} bytes` };
-  return grown < 64 * 1_048_576 ? {} : { problem: `${grown} bytes of heap` };
+  if (received !== count) return { status: 200, problem: `the application got ${received} bytes` };
+  return { status: 200 };
+}
+
+/** The server may grow by this many times the body. */
+const growth = 10;
+
+/** In full size the server is a process of its own, whose memory is nobody else's. */
+const crumbs: Script = async ({ full, plainPort, way }, input) => {
+  if (!full) return sendCrumbs(plainPort, quickCount(input));
+  const count = Number(input['n']);
+  const server = await startServer(way.name);
+  try {
+    // Code and pools that any request would bring are there after the first.
+    await sendCrumbs(server.port, count);
+    const before = await server.memory('settle');
+    const began = performance.now();
+    const outcome = await sendCrumbs(server.port, count);
+    const ms = performance.now() - began;
+    const grown = (await server.memory('peak')) - before;
+    const figures = `${count} chunks in ${Math.round(ms)} ms; at most ${(grown / count).toFixed(1)} bytes a byte of the body`;
+    const problem = grown <= growth * count ? undefined : `the process grew by ${grown} bytes`;
+    return { ...outcome, figures, ...(problem === undefined ? {} : { problem }) };
+  } finally {
+    server.stop();
+  }
 };
 
 /** What stands behind a request that is refused for its framing must not become a request of its own. */

@@ -117,6 +117,16 @@ const block = literals(get);
 const grpcBlock = literals([[':method', 'POST'], ...get.slice(1), ['content-type', 'application/grpc']]);
 const withField = (name: string, value: string): Fields => [...get, [name, value]];
 
+/** Opens streams and cancels each at once; the number of those that were written before the connection ended. */
+export async function rapidReset(client: RawHttp2, count: number): Promise<number> {
+  let written = 0;
+  await flood(client, count, (i) => {
+    written = i + 1;
+    return Buffer.concat([headersFrame(id(i), block), frameBytes(frameTypes.rst, 0, id(i), cancel)]);
+  });
+  return written;
+}
+
 const scripts: Readonly<Record<string, Script>> = {
   'HOST-016': attack(async (client) => {
     client.request(1, [...get, [':authority', 'other']]);
@@ -124,9 +134,7 @@ const scripts: Readonly<Record<string, Script>> = {
   }),
   'H2-001': attack((client) =>
     boundedRuns(async () => {
-      await flood(client, 100_000, (i) =>
-        Buffer.concat([headersFrame(id(i), block), frameBytes(frameTypes.rst, 0, id(i), cancel)]),
-      );
+      await rapidReset(client, 100_000);
       return mustEnd(client);
     }),
   ),

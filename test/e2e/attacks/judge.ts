@@ -54,7 +54,11 @@ export function judge(attack: Attack, way: Way | undefined, outcome: Outcome): V
     : { verdict: 'fail', detail: problem };
 }
 
-function problemOf(attack: Attack, way: Way | undefined, { status, body = '' }: Outcome): string | undefined {
+function problemOf(
+  attack: Attack,
+  way: Way | undefined,
+  { status, body = '', sanitised }: Outcome,
+): string | undefined {
   const expected: Expected = (way && find(attack.instead, way)) ?? attack.expected;
   const seen = seenOf(body);
   const wrong = `expected ${expected.decision} ${expected.status ?? ''}, got ${status ?? 'no answer'}`;
@@ -67,7 +71,7 @@ function problemOf(attack: Attack, way: Way | undefined, { status, body = '' }: 
       if (way?.server.routesFirst === true && status === 400) return undefined;
       if (status !== (expected.status ?? 200)) return wrong;
       if (/deny-admin/.test(attack.config) && seen?.handler === 'admin') return 'the handler that is denied has run';
-      return expected.decision === 'sanitise' ? leftOf(attack, seen) : undefined;
+      return expected.decision === 'sanitise' && sanitised !== true ? leftOf(attack, seen) : undefined;
     }
     case 'deny':
     case 'unauthenticated':

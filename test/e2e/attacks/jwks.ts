@@ -2,10 +2,11 @@ import { generateKeyPairSync } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { jwksOf, makeToken, makeTokenKey } from '../../support/tokens.ts';
-import type { Attack, Input } from './catalogue.ts';
+import { type Attack, type Input, quickCount } from './catalogue.ts';
 import type { Layer, Outcome, Preparation, Script, Target } from './layers.ts';
 import { compileYaml } from './runner.ts';
 import { send } from './send.ts';
+import { meshWays } from './ways.ts';
 
 /** Attacks on the way of keys: issuers that fail, lie or lead astray, and tokens that make a process ask them. */
 
@@ -61,15 +62,23 @@ async function prepare(): Promise<Preparation> {
   };
 }
 
+/** Requests at a time in a flood. */
+const lanes = 16;
+
 /** A key set of its own for one run, and how to ask with a token. */
 function withOwnSet(
-  run: (ask: (kid: string, by?: string) => Promise<number | undefined>, path: string) => Promise<Outcome>,
+  run: (
+    ask: (kid: string, by?: string) => Promise<number | undefined>,
+    path: string,
+    target: Target,
+    input: Input,
+  ) => Promise<Outcome>,
 ): Script {
   return async (target: Target, input: Input) => {
     const path = `/set/${++numbers}`;
     target.use(target.yaml.replace('/set/own', path));
     const attack = { input } as Attack;
-    return run(async (kid, by) => (await send(attack, target, bearer(tokenOf(kid, by)))).status, path);
+    return run(async (kid, by) => (await send(attack, target, bearer(tokenOf(kid, by)))).status, path, target, input);
   };
 }
 
@@ -80,14 +89,22 @@ export const jwksLayer: Layer = {
   name: 'jwks',
   prepare,
   scripts: {
-    'JWT-034': withOwnSet(async (ask, path) => {
+    'JWT-034': withOwnSet(async (ask, path, { full, way }, input) => {
       const problem = expect('before', await ask('k1'), 200);
-      const flood = await Promise.all(Array.from({ length: 16 }, (_, i) => ask(`random-${i}`)));
-      const other = flood.find((status) => status !== 401);
+      const count = full && way === meshWays[0] ? Number(input['n']) : quickCount(input);
+      let other: number | undefined;
+      const lane = async (first: number): Promise<void> => {
+        for (let i = first; i < count && other === undefined; i += lanes) {
+          const status = await ask(`random-${i}`);
+          if (status !== 401) other = status ?? 0;
+        }
+      };
+      await Promise.all(Array.from({ length: lanes }, (_, i) => lane(i)));
       const known = expect('meanwhile', await ask('k1'), 200);
       const fetches = expect('fetches', asked.get(path), 2);
       const wrong = problem ?? known ?? fetches;
-      return wrong === undefined ? { status: other ?? 401 } : { problem: wrong };
+      const figures = `${count} tokens, ${asked.get(path)} fetches`;
+      return wrong === undefined ? { status: other ?? 401, figures } : { problem: wrong };
     }),
     'JWT-084': withOwnSet(async (ask, path) => {
       const before = expect('the old key', await ask('k1'), 200);

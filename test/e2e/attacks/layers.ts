@@ -8,6 +8,7 @@ import { h2Layer, h2Scripts } from './h2.ts';
 import { hostLayer } from './host.ts';
 import { jwksLayer } from './jwks.ts';
 import { jwtLayer } from './jwt.ts';
+import { obsLayer } from './obs.ts';
 import { literalPathLayer, pathLayer } from './path.ts';
 import type { Way } from './ways.ts';
 
@@ -19,12 +20,14 @@ export interface Target {
   readonly plainPort: number;
   readonly securePort: number;
   readonly authority: TestAuthority;
-  /** Trusted by the server, for another trust domain (`evil.example`). */
-  readonly stranger: TestAuthority;
+  /** Trusted by the server, each for another trust domain. */
+  readonly strangers: readonly TestAuthority[];
   /** The configuration of the case, compiled and in force; YAML. */
   readonly yaml: string;
   /** Takes another configuration into force. */
   use(yaml: string): void;
+  /** In the size that the case says, however long that takes; else in a smaller one. */
+  readonly full: boolean;
 }
 
 /** What came of an attack: an answer; no status: the connection or the stream was ended without one. */
@@ -33,6 +36,10 @@ export interface Outcome {
   readonly body?: string;
   /** What went against the expectation, where a status does not say it. */
   readonly problem?: string;
+  /** The hostile part was looked for where it would be left: `sanitise` needs no other proof. */
+  readonly sanitised?: true;
+  /** What was measured, for people. */
+  readonly figures?: string;
 }
 
 /** An attack that takes more than one request. `bounded` and `ignore` are its own to judge, by `problem`. */
@@ -59,8 +66,8 @@ export interface Layer {
   readonly heavy?: true;
   /** By id of the case: what the runner cannot send by itself. */
   readonly scripts?: Readonly<Record<string, Script>>;
-  /** Cases that need no server at all, by id; run once. */
-  readonly alone?: Readonly<Record<string, () => Promise<Outcome>>>;
+  /** Cases that need no server at all, by id; run once. `full` as in {@link Target}. */
+  readonly alone?: Readonly<Record<string, (full: boolean) => Promise<Outcome>>>;
   /** Started once before its cases: an issuer of tokens, a provider. */
   readonly prepare?: () => Promise<Preparation>;
   /** Options of the mesh that its cases need; the layer then has servers of its own. */
@@ -80,7 +87,7 @@ export const layers: readonly Layer[] = [
   { name: 'idh' },
   jwtLayer,
   frameLayer,
-  { name: 'obs' },
+  obsLayer,
   jwksLayer,
   h2Layer,
   dosLayer,

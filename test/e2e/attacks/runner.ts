@@ -19,19 +19,31 @@ export interface Result extends Verdict {
   readonly way: string;
   /** How long it took, milliseconds; nothing where nothing ran. */
   readonly ms?: number;
+  /** What was measured, for people. */
+  readonly figures?: string | undefined;
 }
 
 const own = 'spiffe://cluster.local/ns/shop/sa/web';
+
+/** Trust domains that the servers trust beside their own; two look like one that a policy names. */
+const strangeDomains = ['evil.example', 'td-1xexample', 'td-1.example.evil'] as const;
+
+/** Which cases run, and in which size. */
+export interface RunOptions {
+  readonly only?: (attack: Attack) => boolean;
+  /** In the sizes that the cases say. Default: smaller, for tests that run all the time. */
+  readonly full?: boolean;
+}
 
 /** Runs the cases of layers on ways: one server for each kind of server, policies changed between cases. */
 export async function runAttacks(
   layers: readonly Layer[],
   ways: readonly Way[],
-  only: (attack: Attack) => boolean = () => true,
+  { full = false, only = () => true }: RunOptions = {},
 ): Promise<readonly Result[]> {
   const authority = makeAuthority();
-  const stranger = makeAuthority({ trustDomain: 'evil.example', intermediate: false });
-  const trustBundles = new Map([...authority.trustBundles, ...stranger.trustBundles]);
+  const strangers = strangeDomains.map((trustDomain) => makeAuthority({ trustDomain, intermediate: false }));
+  const trustBundles = new Map([authority, ...strangers].flatMap((each) => [...each.trustBundles]));
   const credentials: Credentials = { ...authority.issue(own), trustBundles };
   const shared = readFixture('configs').configs ?? {};
   const results: Result[] = [];
@@ -69,7 +81,11 @@ export async function runAttacks(
       if (!only(attack)) continue;
       const alone = layer.alone?.[attack.id];
       if (alone !== undefined) {
-        results.push({ attack, layer: layer.name, way: 'alone', ...judge(attack, undefined, await outcomeOf(alone)) });
+        const began = performance.now();
+        const outcome = await outcomeOf(() => alone(full));
+        const { figures } = outcome;
+        const ms = performance.now() - began;
+        results.push({ attack, layer: layer.name, way: 'alone', ms, figures, ...judge(attack, undefined, outcome) });
         continue;
       }
       for (const way of ways) {
@@ -89,9 +105,10 @@ export async function runAttacks(
           plainPort: server.plainPort,
           securePort: server.port,
           authority,
-          stranger,
+          strangers,
           yaml,
           use: server.use,
+          full,
         };
         const began = performance.now();
         const outcome = await outcomeOf(async () => {
@@ -104,6 +121,7 @@ export async function runAttacks(
           layer: layer.name,
           way: way.name,
           ms: performance.now() - began,
+          figures: outcome.figures,
           ...judge(attack, way, outcome),
         });
       }

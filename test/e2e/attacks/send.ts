@@ -12,8 +12,9 @@ const patienceMs = 5_000;
 type Pairs = readonly (readonly [string, string])[];
 
 /** What proves a peer to the target. */
-export function tlsOf({ authority, stranger }: Target, peer: string = nobody): NonNullable<RawOptions['tls']> {
-  const issuer = peer.startsWith('spiffe://evil.example/') ? stranger : authority;
+export function tlsOf({ authority, strangers }: Target, peer: string = nobody): NonNullable<RawOptions['tls']> {
+  const domain = peer.split('/')[2] ?? '';
+  const issuer = strangers.find(({ trustBundles }) => trustBundles.has(domain)) ?? authority;
   return { ca: authority.rootPem, credentials: issuer.issue(peer) };
 }
 
