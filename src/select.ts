@@ -105,7 +105,11 @@ export function createSelector(options: {
       throw new MeshError('ERR_MESH_UNSUPPORTED', `${origin}: ${refusal}`, { route: route.name, cluster });
     }
     // What is no HTTP for the mesh is not read, and nothing about it changes.
-    const asked = readsRequests(state.cluster) ? canonical : path;
+    const reads = readsRequests(state.cluster);
+    if (reads && !isPath(canonical) && method !== 'CONNECT') {
+      throw new MeshError('ERR_MESH_BAD_REQUEST', 'the target of a call to a service is a path, and names no host');
+    }
+    const asked = reads ? canonical : path;
     const inside: Selection = {
       kind: 'inside',
       route,
@@ -123,6 +127,12 @@ export function createSelector(options: {
 
 function countedBy(virtualHost: string, statPrefix: string): Known['counted'] {
   return { virtualHost, statPrefix };
+}
+
+/** Or `*`. Whoever gets another target may take it for another host (RFC 9112 section 3.2.2). */
+function isPath(target: string): boolean {
+  const first = target.charCodeAt(0);
+  return first === 0x2f || (first === 0x2a && target.length === 1);
 }
 
 /** Made only for those who look at it: most hosts have one route for every request. */

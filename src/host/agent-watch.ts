@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import { stallMs } from '../lib/deadlines.ts';
 import { failureKind } from '../lib/failure-kind.ts';
 import { changeRaw } from '../lib/header-edit.ts';
+import { maxInformational, tooInformative } from '../lib/informational.ts';
 import type { AgentTarget, AgentTime } from './agent-target.ts';
 
 /** One request between its routing and its end. */
@@ -34,6 +35,7 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
   let givenUp = false;
   let told = false;
   let stalled = false;
+  let informed = 0;
   const tell = (status: number, error?: Error): void => {
     if (told) return;
     told = true;
@@ -83,6 +85,13 @@ export function watchRequest(request: ClientRequest, clock: Clock): Watch {
     switch (event) {
       case 'socket':
         stopClock?.();
+        break;
+      case 'continue':
+      case 'information':
+        if (++informed > maxInformational) {
+          request.destroy(tooInformative());
+          return true;
+        }
         break;
       case 'response':
       case 'upgrade':

@@ -1,12 +1,10 @@
 import type { Dispatcher } from 'undici';
 import { MeshError } from '../errors.ts';
+import { maxInformational, tooInformative } from '../lib/informational.ts';
 import type { ClientCall, ResponseHeaders } from '../pipeline/client-call.ts';
 
 /** A response up to this size is read to its end, although nobody wants it, to keep its connection. */
 const maxDrainedBytes = 65_536;
-
-/** More informational responses (1xx) than this are no answer: a server could send them for ever. */
-const maxInformational = 100;
 
 /**
  * What a try ends with whose response is none that may be passed on.
@@ -15,8 +13,7 @@ const maxInformational = 100;
  */
 export function whyNoResponse(status: number, headers: ResponseHeaders, informed: number): MeshError | undefined {
   if (status < 100) return broken(`status ${status}`);
-  if (informed > maxInformational)
-    return broken(`more than ${maxInformational} informational responses, and no final one`);
+  if (informed > maxInformational) return tooInformative();
   const coding = headers['transfer-encoding'];
   // It has no body at all: what its head announces would be taken for the next response. As in Envoy.
   if (status === 204) {
