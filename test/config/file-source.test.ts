@@ -1,79 +1,15 @@
 import { mkdir, readdir, rename, rm, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { loadConfigFile, readConfigPath } from '../../src/config/config-files.ts';
 import { fileSource } from '../../src/config/file-source.ts';
 import { describeProblem } from '../../src/config/problem.ts';
 import { createConfigStore } from '../../src/config/store.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import type { Snapshot } from '../../src/model/snapshot.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { resourceYaml, serviceYaml, web } from './support.ts';
-
-/** What a source said, in order: `update <names>`, `reject <problems>`, `lost <reason>`. */
-interface Watched {
-  readonly events: string[];
-  readonly snapshots: Snapshot[];
-  /** Lets time pass until `count` more events have come; fails when nothing comes for too long. */
-  next(count?: number): Promise<readonly string[]>;
-  /** Lets a little time pass, in this many steps. */
-  turns(count: number): Promise<void>;
-  /** Lets a lot of time pass, for what must not happen. */
-  quiet(): Promise<readonly string[]>;
-  stop(): Promise<void>;
-}
-
-function watch(t: Test, path: string): Watched {
-  const clock = fakeClock();
-  const controller = new AbortController();
-  const events: string[] = [];
-  const snapshots: Snapshot[] = [];
-  const running = fileSource(path, { workload: web, clock }).run(
-    {
-      update: (snapshot) => {
-        snapshots.push(snapshot);
-        const names = [...snapshot.hosts.values()].map((host) => host.name.split('.')[0]);
-        events.push(`update ${[...new Set(names)].sort().join(' ')}`);
-      },
-      reject: (problems) => void events.push(`reject ${problems.map(describeProblem).join(' ')}`),
-      lost: (reason) => void events.push(`lost ${reason.message}`),
-    },
-    controller.signal,
-  );
-  // Time stands still while the source waits for the disk.
-  const pass = async (): Promise<void> => {
-    if (clock.pending() > 0) clock.advance(20);
-    await setImmediate();
-  };
-  const stop = async (): Promise<void> => {
-    controller.abort();
-    await running;
-  };
-  t.teardown(stop);
-  let seen = 0;
-  return {
-    events,
-    snapshots,
-    stop,
-    async next(count = 1) {
-      for (let i = 0; i < 20_000 && events.length < seen + count; i++) await pass();
-      const fresh = events.slice(seen);
-      seen = events.length;
-      return fresh;
-    },
-    async turns(count) {
-      for (let i = 0; i < count; i++) await pass();
-    },
-    async quiet() {
-      // Time passes only while the source waits for it, so this is enough for several looks.
-      for (const until = clock.now() + 2_000; clock.now() < until; ) await pass();
-      const fresh = events.slice(seen);
-      seen = events.length;
-      return fresh;
-    },
-  };
-}
+import { flipAllTheTime, watch } from './watched.ts';
 
 t.test('a folder is read with its sub-folders, in all formats, without temporary files', async (t) => {
   const folder = t.testdir({
@@ -228,26 +164,7 @@ t.test('CFG-021 a mounted ConfigMap: files once each, and a flip of its link is 
 });
 
 t.test('CFG-021 a ConfigMap that flips all the time is never read half before and half after', async (t) => {
-  const folder = t.testdir({ '..v0': { 'a.yaml': serviceYaml('a0'), 'b.yaml': serviceYaml('b0') } });
-  await symlink('..v0', join(folder, '..data'));
-  await symlink('..data/a.yaml', join(folder, 'a.yaml'));
-  await symlink('..data/b.yaml', join(folder, 'b.yaml'));
-  const watched = watch(t, folder);
-  await watched.next();
-  for (let i = 1; i <= 150; i++) {
-    await mkdir(join(folder, `..v${i}`));
-    await writeFile(join(folder, `..v${i}`, 'a.yaml'), serviceYaml(`a${i}`));
-    await writeFile(join(folder, `..v${i}`, 'b.yaml'), serviceYaml(`b${i}`));
-    await symlink(`..v${i}`, join(folder, '..tmp'));
-    await rename(join(folder, '..tmp'), join(folder, '..data'));
-    await watched.turns(i % 23);
-  }
-  await watched.quiet();
-  for (const event of watched.events) {
-    const [, a, b] = /^update a(\d+) b(\d+)$/.exec(event) ?? [];
-    if (a === undefined || a !== b) t.fail(event);
-  }
-  t.equal(watched.events.at(-1), 'update a150 b150');
+  await flipAllTheTime(t, 100);
 });
 
 t.test('links to files and folders are followed, circles are not', async (t) => {

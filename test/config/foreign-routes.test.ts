@@ -79,12 +79,7 @@ t.test(
         /shop/,
         true,
       ],
-      [
-        'a ServiceEntry for the service of another',
-        entry('reviews.shop.svc.cluster.local', 'b'),
-        /shop/,
-        true,
-      ],
+      ['a ServiceEntry for the service of another', entry('reviews.shop.svc.cluster.local', 'b'), /shop/, true],
       ['... for its own callers', entry('reviews.shop.svc.cluster.local', 'b', ', exportTo: [.]'), undefined],
     ];
     for (const [what, yaml, refused, warned] of rows) {

@@ -168,7 +168,6 @@ export const authzLayer: Layer = {
     'AUTHZ-014': refused('AUTHZ-014'),
     'AUTHZ-016': refused('AUTHZ-016'),
     'AUTHZ-026': asPeer('allow-trust-domain', 'td-1Xexample'),
-    'AUTHZ-027': asPeer('allow-trust-domain', 'td-1.example.evil'),
     'AUTHZ-043': overBothFamilies,
     'AUTHZ-047': withoutRequests,
     'AUTHZ-054': beforeConfiguration,

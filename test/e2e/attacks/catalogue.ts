@@ -79,6 +79,20 @@ export interface Fixture {
   readonly pending?: Readonly<Record<string, string>>;
 }
 
+/** What is demanded of each id of the catalogue, whatever the fixtures say. */
+export interface Demanded {
+  /** Decision and status, by id. */
+  readonly demanded: Readonly<Record<string, string>>;
+  /** How many of what the case does, by id: `input.n`. */
+  readonly amounts: Readonly<Record<string, number>>;
+  /** Why a case is run or decided in another way, by id. */
+  readonly otherwise: Readonly<Record<string, string>>;
+}
+
+export function readDemanded(): Demanded {
+  return JSON.parse(readFileSync(new URL('../../fixtures/attacks/demanded.json', import.meta.url), 'utf8')) as Demanded;
+}
+
 export function readFixture(name: string): Fixture {
   return JSON.parse(readFileSync(new URL(`../../fixtures/attacks/${name}.json`, import.meta.url), 'utf8')) as Fixture;
 }

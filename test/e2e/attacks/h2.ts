@@ -17,6 +17,7 @@ import {
   settingsOf,
   uint32,
 } from '../../support/http2-raw-client.ts';
+import { quickCount } from './catalogue.ts';
 import type { Layer, Outcome, Script, Target } from './layers.ts';
 import { tlsOf } from './send.ts';
 import { handlerRuns } from './ways.ts';
@@ -200,8 +201,9 @@ const scripts: Readonly<Record<string, Script>> = {
       }),
     { 4: 0 },
   ),
-  'H2-012': async (target) => {
-    for (let i = 0; i < 100; i++) {
+  'H2-012': async (target, input) => {
+    const count = target.full ? Number(input['n']) : quickCount(input);
+    for (let i = 0; i < count; i++) {
       const client = open(target);
       client.send(frameTypes.window, 0, 0, uint32(0x7f_ff_ff_ff));
       client.send(frameTypes.window, 0, 0, uint32(0x7f_ff_ff_ff));

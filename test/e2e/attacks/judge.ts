@@ -49,9 +49,13 @@ function find<T>(by: Readonly<Record<string, T>> | undefined, { name }: Way): T 
 /** Whether the decision was taken that must be. */
 export function judge(attack: Attack, way: Way | undefined, outcome: Outcome): Verdict {
   const problem = outcome.problem ?? problemOf(attack, way, outcome);
-  return problem === undefined
-    ? { verdict: 'pass', detail: String(outcome.status ?? 'ended') }
-    : { verdict: 'fail', detail: problem };
+  if (problem !== undefined) return { verdict: 'fail', detail: problem };
+  const wanted = attack.expected.status;
+  const early = way?.server.routesFirst === true && outcome.status === 400 && wanted !== 400;
+  return {
+    verdict: 'pass',
+    detail: early ? `400 in place of ${wanted ?? attack.expected.decision}` : String(outcome.status ?? 'ended'),
+  };
 }
 
 function problemOf(

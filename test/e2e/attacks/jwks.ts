@@ -89,6 +89,19 @@ export const jwksLayer: Layer = {
   name: 'jwks',
   prepare,
   scripts: {
+    'JWT-081': async (target, input) => {
+      const before = asked.get('/set/elsewhere');
+      const { status } = await send({ input } as Attack, target, bearer(tokenOf('k1')));
+      if (asked.get('/set/elsewhere') !== before) return { problem: 'the redirect was followed' };
+      const told = target.mesh.stats().jwks.find(({ url }) => url.endsWith('/redirect'));
+      if (told?.keys !== 0 || !told.problem?.includes('redirects')) return { problem: `told: ${JSON.stringify(told)}` };
+      for (const uri of ['http://169.254.169.254/latest/keys', 'https://[fe80::1]/keys', 'http://168.63.129.16/keys']) {
+        const made = compileYaml(target.yaml.replace(/jwksUri: ".*"/, `jwksUri: "${uri}"`));
+        if ('inbound' in made) return { problem: `${uri} was taken` };
+        if (!made.join().includes('nothing is fetched from link-local')) return { problem: made.join() };
+      }
+      return { status };
+    },
     'JWT-034': withOwnSet(async (ask, path, { full, way }, input) => {
       const problem = expect('before', await ask('k1'), 200);
       const count = full && way === meshWays[0] ? Number(input['n']) : quickCount(input);

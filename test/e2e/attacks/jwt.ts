@@ -3,6 +3,7 @@ import { jwksOf, makeToken, makeTokenKey, type TestKey } from '../../support/tok
 import { type Attack, type Input, readFixture } from './catalogue.ts';
 import type { Layer, Outcome, Preparation, Script } from './layers.ts';
 import { send } from './send.ts';
+import type { Seen } from './ways.ts';
 
 /** How the token of a case is made; see the fixture. */
 interface TokenSpec {
@@ -89,6 +90,15 @@ const inHeader: Script = async (target, input) => {
   return hidden(await send({ input } as Attack, target, headersOf(input, token)), token);
 };
 
+/** What no header can say is written so that it can be read, and nothing of it is raw. */
+const escaped: Script = async (target, input) => {
+  const token = tokenOf(input.jwt as TokenSpec);
+  const outcome = await send({ input } as Attack, target, headersOf(input, token));
+  if (outcome.status !== 200) return outcome;
+  const user = (JSON.parse(outcome.body ?? '') as Seen).headers['x-user'];
+  return user === '%F0%9F%98%80' ? { ...outcome, sanitised: true } : { ...outcome, problem: `x-user is ${user}` };
+};
+
 function hidden(outcome: Outcome, token: string): Outcome {
   const parts = token.split('.').filter((part) => part.length > 8);
   const leaked = parts.some((part) => outcome.body?.includes(part));
@@ -116,5 +126,6 @@ export const jwtLayer: Layer = {
   scripts: {
     ...Object.fromEntries(ids((target) => target.includes('{token}')).map((id) => [id, inTarget])),
     'JWT-067': inHeader,
+    'JWT-076': escaped,
   },
 };

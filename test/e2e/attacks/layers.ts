@@ -1,4 +1,4 @@
-import type { MeshOptions } from '../../../src/index.ts';
+import type { Mesh, MeshOptions } from '../../../src/index.ts';
 import type { TestAuthority } from '../../support/certificates.ts';
 import { authzLayer } from './authz.ts';
 import type { Input } from './catalogue.ts';
@@ -26,6 +26,8 @@ export interface Target {
   readonly yaml: string;
   /** Takes another configuration into force. */
   use(yaml: string): void;
+  /** The mesh that is attacked. */
+  readonly mesh: Mesh;
   /** In the size that the case says, however long that takes; else in a smaller one. */
   readonly full: boolean;
 }

@@ -29,6 +29,14 @@ export function matrixOf(results: readonly Result[]): string {
     'does not apply:',
     ...[...reasons].map(([reason, count]) => `${String(count).padStart(5)}  ${reason}`),
   );
+  const measured = results.filter(({ figures }) => figures !== undefined);
+  if (measured.length > 0) lines.push('', 'measured:');
+  for (const { attack, figures, way } of measured) lines.push(`${attack.id.padEnd(12)}${way}: ${figures}`);
+  const early = results.filter(({ detail, verdict }) => verdict === 'pass' && detail.startsWith('400 in place'));
+  if (early.length > 0) {
+    lines.push('', 'refused with 400 where the route is chosen before the mesh sees the request (docs/adapters.md):');
+    lines.push(...early.map(({ attack, detail, way }) => `${attack.id.padEnd(12)}${way}: ${detail}`));
+  }
   const slow = results
     .filter(({ ms = 0 }) => ms > 500)
     .map(({ attack, ms = 0, way }) => `${attack.id} on ${way}: ${Math.round(ms)} ms`);

@@ -50,7 +50,9 @@ const observed =
     const before = new Set(allSpans());
     const outcome = await send({ input } as Attack, target);
     const ended = (): readonly RecordedSpan[] => allSpans().filter((span) => !before.has(span));
-    const complete = (): boolean => lines.length > known && ended().length > 0;
+    // What breaks the rules of HTTP is no request, and has no record.
+    const refused = [undefined, 400, 431].includes(outcome.status);
+    const complete = (): boolean => refused || (lines.length > known && ended().length > 0);
     // They are written when the answer has gone out, which is about when it arrives.
     for (let i = 0; i < 400 && !complete(); i++) await pause(5);
     if (!complete()) return { ...outcome, problem: `${lines.length - known} records, ${ended().length} spans` };

@@ -108,6 +108,7 @@ export async function runAttacks(
           strangers,
           yaml,
           use: server.use,
+          mesh: server.mesh,
           full,
         };
         const began = performance.now();
