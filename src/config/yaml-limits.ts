@@ -41,6 +41,16 @@ export function tooLarge(bytes: number): { readonly message: string; readonly va
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is its purpose.
 const unprintable = /[\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u0084\u0086-\u009F\uFFFE\uFFFF]/;
 
+/** The line behind a comment; -1 for one in which something is that may not appear in a document, or might not. */
+export function commentEnd(text: string, from: number): number {
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x0a) return at + 1;
+    if ((code < 0x20 && code !== 0x09) || (code > 0x7e && code < 0xa0) || code >= 0xfffe) return -1;
+  }
+  return text.length;
+}
+
 /** Cheap checks on the text and its tokens, before anything is built from it. */
 export function checkLimits(source: string): LimitProblem | undefined {
   if (source.length > yamlLimits.maxBytes || Buffer.byteLength(source) > yamlLimits.maxBytes) {

@@ -1,4 +1,4 @@
-import { yamlLimits } from './yaml-limits.ts';
+import { commentEnd, yamlLimits } from './yaml-limits.ts';
 import type { PlainDocument, PlainText } from './yaml-places.ts';
 import { resolvePlain } from './yaml-scalar.ts';
 
@@ -32,7 +32,6 @@ for (const character of './-') keyCharacters[character.charCodeAt(0)] = 1;
 /** Characters with which plain text may not begin: they mean something. */
 const indicators = new Set([...'?:,[]{}#&*!|>\'"%@`'].map((character) => character.charCodeAt(0)));
 
-const tab = 9;
 const newLine = 10;
 const space = 32;
 const doubleQuote = 34;
@@ -130,15 +129,10 @@ class PlainReader {
     }
   }
 
-  /** The line behind a comment. It may be in any language, and is no place for what no text may have. */
   #commentEnd(from: number): number {
-    const text = this.#text;
-    for (let at = from; at < text.length; at++) {
-      const code = text.charCodeAt(at);
-      if (code === newLine) return at + 1;
-      if ((code < space && code !== tab) || (code > 126 && code < 160) || code >= 0xfffe) throw notPlain;
-    }
-    return text.length;
+    const end = commentEnd(this.#text, from);
+    if (end === -1) throw notPlain;
+    return end;
   }
 
   /** `---`, and nothing else that matters on its line. */
