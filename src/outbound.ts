@@ -106,12 +106,27 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     keepalive: cluster.limits.tcpKeepalive,
     clock,
     security: () => tls.security(cluster, endpoint, tlsHost, host),
+    // HTTP that the mesh reads goes to the endpoint itself, as in Istio: the tunnel is for what it does not read.
+    ...(tlsHost === undefined ? {} : tunnelOf(cluster, endpoint)),
+  });
+  const tunnelOf = (cluster: Cluster, endpoint: Endpoint): Pick<ConnectTarget, 'tunnel'> =>
+    cluster.tunnel === undefined
+      ? {}
+      : { tunnel: { policy: cluster.tunnel, security: () => tls.security(cluster, endpoint, undefined, '') } };
+  /** What the tunnel carries has no TLS of the mesh. */
+  const bytesTo = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
+    ...target(cluster, endpoint, tlsHost, host),
+    bytes: true,
+    ...(cluster.tunnel === undefined || tlsHost !== undefined
+      ? {}
+      : { ...tunnelOf(cluster, endpoint), security: () => ({ kind: 'plaintext' }) }),
   });
 
   const budgets = createConnectionBudgets();
   const gate = createGate(maxChecks);
   const instance = dependencies.instance ?? `${workload.name}-${random()}`;
-  const names = createNameResolver({ ask: createSystemDns(), clock, random });
+  let dnsRefreshMs: number | undefined;
+  const names = createNameResolver({ ask: createSystemDns(), clock, random, refreshMs: () => dnsRefreshMs });
   const clusters: Clusters = createClusters((tlsHost) => ({
     clock,
     random,
@@ -220,8 +235,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     random,
     hosts: () => hosts,
     egress: egress.current,
-    open: (state, endpoint, tlsHost, host) =>
-      connect({ ...target(state.cluster, endpoint.endpoint, tlsHost, host), bytes: true }),
+    open: (state, endpoint, tlsHost, host) => connect(bytesTo(state.cluster, endpoint.endpoint, tlsHost, host)),
     opened: (socket, state, endpoint) =>
       metrics
         .tcp(
@@ -269,6 +283,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     agent,
     connect: connector.connect,
     use(snapshot) {
+      dnsRefreshMs = snapshot.dnsRefreshMs;
       clusters.reconcile(snapshot);
       tls.reconcile(snapshot);
       budgets.reconcile(snapshot.clusters);

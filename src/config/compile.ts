@@ -247,6 +247,7 @@ function compileAll(
     clusters: clusters.byName,
     outboundPolicy: outboundPolicy ?? ofSidecar ?? mesh.outboundPolicy,
     ...(egressProxy === undefined ? {} : { egressProxy }),
+    ...(mesh.dnsRefreshMs === undefined ? {} : { dnsRefreshMs: mesh.dnsRefreshMs }),
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
       authorization,

@@ -154,9 +154,13 @@ const trafficPolicy = object({
     list(object({ port: required(object({ number: uint32 })), ...perPort })),
     'replaces these four parts of the policy for that port, as in Istio',
   ),
-  tunnel: ignored(
-    object({ protocol: string(), targetHost: required(string()), targetPort: required(uint32) }),
-    'connections go to the endpoints directly',
+  tunnel: enforced(
+    object({
+      protocol: approximated(string(), 'CONNECT over HTTP/1.1, the default; with POST no connection is made'),
+      targetHost: required(string()),
+      targetPort: required(uint32),
+    }),
+    'for `mesh.connect` and TLS of the application; HTTP that the mesh reads is not tunnelled, as in Istio',
   ),
   proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
   retryBudget: enforced(

@@ -88,7 +88,10 @@ const meshFields: Readonly<Record<string, Field>> = object({
     time: enforced(duration(), 'default 60 s; `tcpKeepalive` of a DestinationRule overrides it'),
     interval: approximated(duration(), 'in whole seconds; Node.js 22 leaves it to the operating system'),
   }),
-  dnsRefreshRate: ignored(duration(), 'the resolver has its own times'),
+  dnsRefreshRate: enforced(
+    duration(),
+    'for answers that have no time to live of their own (hosts file, search domains); default 30 s',
+  ),
   h2UpgradePolicy: enforced(
     oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'),
     'for ports of HTTP; `h2UpgradePolicy` of a DestinationRule overrides it',

@@ -37,6 +37,7 @@ export interface MeshSpec extends AccessLogSpec {
   readonly caCertificates?: readonly CertificateDataSpec[];
   readonly rootNamespace?: string;
   readonly connectTimeout?: string;
+  readonly dnsRefreshRate?: string;
   readonly defaultHttpRetryPolicy?: RetrySpec;
   readonly enableAutoMtls?: boolean;
   readonly defaultServiceExportTo?: readonly string[];
@@ -127,6 +128,7 @@ export function compileMeshConfig(
     outboundPolicy: spec.outboundTrafficPolicy?.mode ?? defaultMeshSettings.outboundPolicy,
     retry: meshRetry(first, spec, [...path, 'defaultHttpRetryPolicy'], collector),
     connectTimeoutMs: connectTimeout(first, spec, [...path, 'connectTimeout'], collector),
+    ...(spec.dnsRefreshRate === undefined ? {} : { dnsRefreshMs: durationMs(spec.dnsRefreshRate) }),
     ...(tcpKeepalive === undefined ? {} : { tcpKeepalive: compileKeepalive(tcpKeepalive) }),
     locality: compileLocality(localityLbSetting ?? {}),
     ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),

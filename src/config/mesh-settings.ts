@@ -24,6 +24,8 @@ export interface MeshSettings {
   readonly retry: RetryPolicy | undefined;
   /** For clusters whose DestinationRule says nothing, milliseconds. Default 10,000. */
   readonly connectTimeoutMs: number;
+  /** How often names are asked for whose answers have no time to live. Absent: the resolver's own time. */
+  readonly dnsRefreshMs?: number;
   /** For clusters whose DestinationRule says nothing. */
   readonly tcpKeepalive?: TcpKeepalive;
   /** For clusters whose DestinationRule has neither this nor the next, and whose service says nothing. */

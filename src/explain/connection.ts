@@ -40,6 +40,8 @@ export function explainConnection(
   const { tls, note } = cluster === undefined ? {} : explainTls(cluster, question, withoutIdentity);
   const missing = cluster === undefined ? [`${chosen} does not exist: the connection is refused`] : [];
   const places = cluster && explainPlaces(cluster);
+  const tunnel = cluster?.tunnel;
+  if (tunnel !== undefined) missing.push(`through an HTTP proxy to ${tunnel.targetHost}:${tunnel.targetPort} (tunnel)`);
   const { provenance } = route;
   return {
     decision: 'route',

@@ -28,6 +28,8 @@ export interface Snapshot {
   readonly outboundPolicy: OutboundPolicy;
   /** Under `ALLOW_ANY`: the cluster through which hosts that nothing matches are called. Absent: directly. */
   readonly egressProxy?: string;
+  /** How often names are asked for whose answers have no time to live. Absent: 30,000 ms. */
+  readonly dnsRefreshMs?: number;
   readonly inbound: InboundPolicy;
   /** EgressPolicies that select this workload. Absent: it may call whatever it can reach. */
   readonly egress?: readonly AuthorizationPolicy[];

@@ -4,7 +4,9 @@ import type { Cluster } from '../model/cluster.ts';
  * Why the TLS of a cluster cannot be had for a connection, for people; nothing when it can.
  * `ownTls`: the application itself speaks TLS on it.
  */
-export function whyNoConnection({ tls }: Cluster, ownTls: boolean): string | undefined {
+export function whyNoConnection({ tls, tunnel }: Cluster, ownTls: boolean): string | undefined {
+  // What is encrypted then is the way to the proxy, and the application speaks TLS inside of the tunnel.
+  if (tunnel !== undefined) return undefined;
   if (ownTls && typeof tls === 'object') {
     return 'the mesh itself speaks TLS here, and TLS of the application cannot run inside of it; call it with http:, or connect without tls';
   }
@@ -21,8 +23,14 @@ const speaksTls: ReadonlySet<string> = new Set(['https', 'tls', 'tcp']);
 
 /** The same for a request: TLS of the application's own cannot be carried as HTTP. */
 export function whyNoRequest(cluster: Cluster, ownTls: boolean): string | undefined {
-  const { discovery, protocol, tls } = cluster;
-  if (ownTls && typeof tls !== 'object' && discovery.kind !== 'original' && !speaksTls.has(protocol)) {
+  const { discovery, protocol, tls, tunnel } = cluster;
+  if (
+    ownTls &&
+    tunnel === undefined &&
+    typeof tls !== 'object' &&
+    discovery.kind !== 'original' &&
+    !speaksTls.has(protocol)
+  ) {
     return `the mesh knows this port as ${protocol}, and the application would send TLS: call it with http: and let the mesh encrypt`;
   }
   return whyNoConnection(cluster, ownTls);

@@ -51,6 +51,8 @@ export function createNameResolver(options: {
   readonly ask: AskName;
   readonly clock: Clock;
   readonly random: Random;
+  /** For answers that do not say how long they are good for; read for each. Default 30,000. */
+  refreshMs?(): number | undefined;
 }): NameResolver {
   const { ask, clock, random } = options;
   const names = new Map<string, Name>();
@@ -80,7 +82,7 @@ export function createNameResolver(options: {
     }
     const good = answer !== undefined && answer.addresses.length > 0;
     name.failures = good ? 0 : name.failures + 1;
-    const delayMs = good ? refreshMs((answer as DnsAnswer).ttlMs) : retryMs(name.failures);
+    const delayMs = good ? refreshMs((answer as DnsAnswer).ttlMs ?? options.refreshMs?.()) : retryMs(name.failures);
     name.cancel = clock.after(delayMs * (0.9 + 0.2 * random()), () => {
       enqueue(name);
     });

@@ -1,11 +1,12 @@
-import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type NetConnectOpts, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { stallMs } from '../lib/deadlines.ts';
-import type { TcpKeepalive } from '../model/cluster.ts';
+import type { TcpKeepalive, TunnelPolicy } from '../model/cluster.ts';
 import { madeWith } from './connection-life.ts';
 import { checkServerNames } from './server-names.ts';
+import { askForTunnel } from './tunnel.ts';
 
 /** How to speak on one new connection. */
 export type ConnectionSecurity =
@@ -57,6 +58,15 @@ export interface ConnectTarget {
   readonly bytes?: boolean | undefined;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
+  /** The connection goes through the HTTP proxy that listens there. */
+  readonly tunnel?: Tunnel | undefined;
+}
+
+/** A way through an HTTP proxy. */
+export interface Tunnel {
+  readonly policy: TunnelPolicy;
+  /** How the proxy itself is spoken to; what the connection is for comes inside of the tunnel. */
+  security(): ConnectionSecurity;
 }
 
 // What Istio's sidecars offer for HTTP/1.1: the first value leads to the mTLS filter chain of a
@@ -73,10 +83,44 @@ const istioTcpAlpn = ['istio'];
  * @returns through `done`: the socket, or `ERR_MESH_CONNECT_FAILED`, `ERR_MESH_TLS_FAILED`,
  *   `ERR_MESH_PEER_IDENTITY`, `ERR_MESH_NO_IDENTITY`.
  */
-export function openConnection(
-  target: ConnectTarget,
-  done: (error: Error | null, socket: Socket | null) => void,
-): void {
+export function openConnection(target: ConnectTarget, done: Done): void {
+  const { cluster, tunnel } = target;
+  if (tunnel === undefined) {
+    openDirect(target, done);
+    return;
+  }
+  openDirect({ ...direct(target), bytes: true, security: () => tunnel.security() }, (failure, socket) => {
+    if (socket === null) {
+      done(failure, null);
+      return;
+    }
+    askForTunnel(socket, tunnel.policy, target, (error) => {
+      if (error === null) {
+        openDirect({ ...direct(target), through: socket }, done);
+        return;
+      }
+      socket.on('error', () => {}).destroy();
+      const endpoint = nameOf(target);
+      const { targetHost, targetPort } = tunnel.policy;
+      const message = `the proxy ${endpoint} opens no tunnel to ${targetHost}:${targetPort}: ${error.message}`;
+      done(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cause: error, cluster, endpoint }), null);
+    });
+  });
+}
+
+type Done = (error: Error | null, socket: Socket | null) => void;
+
+/** To one place, or inside of a connection that there is. */
+interface DirectTarget extends ConnectTarget {
+  readonly through?: Socket;
+}
+
+/** Its addresses may be read from elsewhere: they are taken as they are now. */
+function direct(target: ConnectTarget): ConnectTarget {
+  return { ...target, tunnel: undefined, security: () => target.security() };
+}
+
+function openDirect(target: DirectTarget, done: Done): void {
   const endpoint = nameOf(target);
   const { cluster } = target;
   let security: ConnectionSecurity;
@@ -88,9 +132,13 @@ export function openConnection(
     return;
   }
   const secure = security.kind !== 'plaintext';
+  if (!secure && target.through !== undefined) {
+    done(null, target.through);
+    return;
+  }
   const socket = security.kind === 'plaintext' ? startTcp(target) : startTls(target, security);
   let settled = false;
-  let connected = false;
+  let connected = target.through !== undefined;
 
   const settle = (error: Error | null): void => {
     if (settled) return;
@@ -181,6 +229,7 @@ const unixPrefix = 'unix://';
 
 type Where =
   | { readonly path: string }
+  | { readonly socket: Socket }
   | {
       readonly host: string;
       readonly port: number;
@@ -191,7 +240,8 @@ type Where =
 /** What is connected to when both addresses are known already: no name is asked for. */
 const bothFamilies = 'both-families.invalid';
 
-function whereOf({ address, otherFamily, port }: ConnectTarget): Where {
+function whereOf({ address, otherFamily, port, through }: DirectTarget): Where {
+  if (through !== undefined) return { socket: through };
   if (otherFamily !== undefined) {
     const both = [address, otherFamily].map((each) => ({ address: each, family: isIP(each) }));
     return { host: bothFamilies, port, autoSelectFamily: true, lookup: (_, __, done) => done(null, both) };
@@ -215,10 +265,10 @@ function probe(socket: Socket, { intervalMs, probes, timeMs = 60_000 }: TcpKeepa
 }
 
 function startTcp(target: ConnectTarget): Socket {
-  return connectTcp(whereOf(target));
+  return connectTcp(whereOf(target) as NetConnectOpts);
 }
 
-function startTls(target: ConnectTarget, security: Exclude<ConnectionSecurity, { kind: 'plaintext' }>): TLSSocket {
+function startTls(target: DirectTarget, security: Exclude<ConnectionSecurity, { kind: 'plaintext' }>): TLSSocket {
   const { serverName } = security;
   const common = whereOf(target);
   if (security.kind === 'tls') {

@@ -317,11 +317,11 @@ t.test('settings of a balancing kind that is not carried out are named in the re
   const { remarks } = good(
     serviceYaml() +
       rule(
-        'trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 443}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}}}',
+        'trafficPolicy: {proxyProtocol: {version: V1}, retryBudget: {}, outlierDetection: {}, loadBalancer: {consistentHash: {httpHeaderName: x}, warmup: {duration: 1s}}}',
       ),
   );
   t.same(
     remarks().map((remark) => remark.replace(/^DestinationRule spec\.trafficPolicy\./, '').replace(/:.*$/, '')),
-    ['tunnel ignored', 'loadBalancer.warmup ignored (warning)'],
+    ['proxyProtocol ignored', 'loadBalancer.warmup ignored (warning)'],
   );
 });

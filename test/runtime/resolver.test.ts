@@ -37,6 +37,36 @@ t.test('asks again when the time to live is over', async (t) => {
   }
 });
 
+t.test(
+  'what has no time to live is asked for as often as the mesh says, and not more than once a second',
+  async (t) => {
+    for (const [configured, ttlMs, wanted] of [
+      [10_000, undefined, 10_000],
+      [10_000, 60_000, 60_000],
+      [1, undefined, 1_000],
+      [undefined, undefined, 30_000],
+    ] as const) {
+      const clock = fakeClock();
+      let asked = 0;
+      const resolver = createNameResolver({
+        ask: async () => {
+          asked++;
+          return { addresses: ['10.0.0.1'], ...(ttlMs === undefined ? {} : { ttlMs }) };
+        },
+        clock,
+        random: () => 0.5,
+        refreshMs: () => configured,
+      });
+      await resolver.watch('a', nothing).first;
+      await clock.advanceAsync(wanted - 1);
+      t.equal(asked, 1, `${configured} ${ttlMs}`);
+      await clock.advanceAsync(1);
+      t.equal(asked, 2, `${configured} ${ttlMs}`);
+      resolver.close();
+    }
+  },
+);
+
 t.test('refreshes are spread by ten percent to both sides', async (t) => {
   for (const [random, refreshMs] of [
     [0, 9_000],

@@ -244,3 +244,89 @@ spec:
   t.equal(answer, 'HTTP/1.1 200 OK\r\n\r\n');
   await t.rejects(mesh.connect({ host: '127.0.0.1', port: proxy.port + 1 }), { code: 'ERR_MESH_HOST_UNKNOWN' });
 });
+
+t.test('tunnel: connections go through a forward proxy, HTTP that the mesh reads does not', async (t) => {
+  const heads: string[] = [];
+  let answer = ['HTTP/1.1 200 OK\r\nvia: proxy\r\n', '\r\nfirst '];
+  const proxy = await rawUpstream(t, (socket) => {
+    let head: string | undefined;
+    socket.on('data', (chunk) => {
+      if (head !== undefined) {
+        socket.end(`then ${String(chunk).includes('far.test') ? 'TLS' : chunk}`);
+        return;
+      }
+      head = String(chunk);
+      heads.push(head.split('\r\n', 1)[0] ?? '');
+      if (!head.startsWith('CONNECT')) socket.end('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      else
+        for (const [index, part] of answer.entries())
+          setImmediate(() => (index === 0 ? socket.write(part) : setImmediate(() => socket.write(part))));
+    });
+  });
+  const world = (protocol: string): string => `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: proxy, namespace: shop}
+spec:
+  hosts: [proxy.test]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 3128, name: tcp, protocol: TCP}, {number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.0.1, ports: {tcp: ${proxy.port}, http: ${proxy.port}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: proxy, namespace: shop}
+spec:
+  host: proxy.test
+  trafficPolicy: {tunnel: {protocol: ${protocol}, targetHost: far.test, targetPort: 443}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: far, namespace: shop}
+spec:
+  hosts: [far.test]
+  location: MESH_EXTERNAL
+  resolution: NONE
+  ports: [{number: 443, name: tls, protocol: TLS}, {number: 9000, name: tcp, protocol: TCP}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: far, namespace: shop}
+spec:
+  hosts: [far.test]
+  tls: [{match: [{port: 443, sniHosts: [far.test]}], route: [{destination: {host: proxy.test, port: {number: 3128}}}]}]
+  tcp: [{match: [{port: 9000}], route: [{destination: {host: proxy.test, port: {number: 3128}}}]}]
+`;
+  const { mesh } = await taskMesh(t, world('CONNECT'), registryOnly);
+  const socket = await mesh.connect({ host: 'far.test', port: 9000 });
+  socket.write('bytes');
+  let got = '';
+  for await (const chunk of socket) got += chunk;
+  t.equal(got, 'first then bytes', 'what comes with the answer is not lost');
+  answer = ['HTTP/1.1 200 OK\r\n\r\n'];
+  await t.rejects(mesh.connect({ host: 'far.test', port: 443, tls: true }), { code: 'ERR_MESH_TLS_FAILED' });
+  await t.rejects(
+    mesh.fetch('https://far.test/').then(({ status }) => Promise.reject(new Error(`${status}`))),
+    /503/,
+  );
+  answer = ['HTTP/1.1 403 Forbidden\r\n\r\n'];
+  await t.rejects(mesh.connect({ host: 'far.test', port: 9000 }), {
+    code: 'ERR_MESH_CONNECT_FAILED',
+    message: /opens no tunnel to far\.test:443: it answered 403/,
+  });
+  answer = ['SSH-2.0-proxy\r\n\r\n'];
+  await t.rejects(mesh.connect({ host: 'far.test', port: 9000 }), { message: /something that is not HTTP/ });
+  answer = ['x'.repeat(20_000)];
+  await t.rejects(mesh.connect({ host: 'far.test', port: 9000 }), { message: /no end within 16384 bytes/ });
+  t.ok(
+    heads.every((head) => head === 'CONNECT far.test:443 HTTP/1.1'),
+    heads.join(),
+  );
+  t.match(mesh.explain({ authority: 'far.test', port: 9000, protocol: 'tcp' }).notes, [/proxy to far\.test:443/]);
+  heads.length = 0;
+  t.equal((await mesh.fetch('http://proxy.test/plain')).status, 200);
+  t.same(heads, ['GET /plain HTTP/1.1']);
+  const posting = await taskMesh(t, world('POST'), registryOnly);
+  await t.rejects(posting.mesh.connect({ host: 'far.test', port: 9000 }), { message: /only CONNECT/ });
+});
