@@ -1,5 +1,6 @@
 import t from 'tap';
 import { request } from 'undici';
+import { MeshError } from '../../src/errors.ts';
 import { defaultConnectionLimits, type OutlierPolicy } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type RetryPolicy } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
@@ -12,6 +13,9 @@ interface Setup {
   readonly outlier?: Partial<OutlierPolicy>;
   readonly retry?: Partial<RetryPolicy>;
   readonly timeoutMs?: number;
+  readonly perTryIdleMs?: number;
+  /** By so much the process is late. */
+  readonly busy?: { ms: number };
 }
 function meshOf(ports: readonly number[], setup: Setup = {}) {
   const clock = fakeClock();
@@ -30,8 +34,13 @@ function meshOf(ports: readonly number[], setup: Setup = {}) {
     { balance: 'ROUND_ROBIN', outlier },
   );
   const retry = { ...defaultRetryPolicy, attempts: 0, backoffBaseMs: 0, ...setup.retry };
-  const timeout = setup.timeoutMs === undefined ? {} : { timeoutMs: setup.timeoutMs };
-  const client = testClient(snapshot({ a: [route(a.name, { retry, ...timeout })] }, [a]), { clock });
+  const timeout = {
+    ...(setup.timeoutMs === undefined ? {} : { timeoutMs: setup.timeoutMs }),
+    ...(setup.perTryIdleMs === undefined ? {} : { perTryIdleMs: setup.perTryIdleMs }),
+  };
+  const client = testClient(snapshot({ a: [route(a.name, { retry, ...timeout })] }, [a]), {
+    clock: { ...clock, now: () => clock.now() + (setup.busy?.ms ?? 0) },
+  });
   const statuses = async (count: number): Promise<number[]> => {
     const result: number[] = [];
     for (let i = 0; i < count; i++) {
@@ -123,6 +132,32 @@ t.test('an endpoint that lets time pass is ejected, by its own fault only', asyn
   }
 });
 
+t.test('a time that was over while this process was busy is not held against it', async (t) => {
+  const silent = await upstream(t, () => {});
+  for (const [name, setup] of Object.entries({
+    'per try': { retry: { perTryTimeoutMs: 100 } },
+    'per try, without a byte': { perTryIdleMs: 100 },
+    'the whole call': { timeoutMs: 100 },
+  })) {
+    for (const [lateMs, health] of [
+      [101, []],
+      [100, [`127.0.0.1:${silent.port} out`]],
+    ] as const) {
+      const busy = { ms: 0 };
+      const { client, clock } = meshOf([silent.port], { outlier: { consecutive5xx: 1 }, busy, ...setup });
+      const before = silent.seen.length;
+      const call = record(client.dispatcher, {});
+      await silent.arrived(before + 1);
+      busy.ms = lateMs;
+      clock.advance(100);
+      await call.done;
+      t.equal(call.events[1], '504');
+      t.same(client.health, health, `${name}, ${lateMs} ms late`);
+      await assertIdle(t, client);
+    }
+  }
+});
+
 t.test('time that passes in the body, or an abort of the application, is not held against it', async (t) => {
   const dripping = await upstream(t, (_incoming, outgoing) => void outgoing.write('drip'));
   const slow = meshOf([dripping.port], { outlier: { consecutive5xx: 1 }, timeoutMs: 100 });
@@ -139,6 +174,11 @@ t.test('time that passes in the body, or an abort of the application, is not hel
   await silent.arrived(1);
   call.controller.abort(new Error('mine'));
   await call.done;
+  const other = record(aborted.client.dispatcher, {});
+  await silent.arrived(2);
+  // What the application says may be what another call of the mesh has told it.
+  other.controller.abort(new MeshError('ERR_MESH_UPSTREAM_RESET', 'somebody else'));
+  await other.done;
   const wrong = record(aborted.client.dispatcher, { headers: { 'bad name': 'x' } });
   await wrong.done;
   t.same(aborted.client.health, []);

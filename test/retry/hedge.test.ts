@@ -258,6 +258,31 @@ t.test('the budget of retries holds for hedges', async (t) => {
   await assertIdle(t, client);
 });
 
+t.test('tries beside others take none from those after a failure', async (t) => {
+  const bad: (() => void)[] = [];
+  const server = await upstream(t, (_incoming, outgoing) => {
+    if (bad.length === 2) outgoing.end('good');
+    else bad.push(() => void outgoing.writeHead(503).end());
+  });
+  const client = meshOf([server.port], after(5), { attempts: 1, retryOn: ['5xx'] });
+  const call = record(client.dispatcher, {});
+  await until(() => bad.length === 2);
+  for (const answer of bad) answer();
+  t.equal(await call.done, 'end');
+  t.equal(call.text, 'good', 'one beside the first, and one after both');
+  await assertIdle(t, client);
+});
+
+t.test('an answer whose sender has spent retries of its own is final', async (t) => {
+  const spent = { 'x-inmesh-retries-spent': '1' };
+  const server = await upstream(t, (_incoming, outgoing) => void outgoing.writeHead(503, spent).end());
+  const client = meshOf([server.port], after(10_000), { attempts: 3, retryOn: ['5xx'] });
+  const call = record(client.dispatcher, {});
+  t.equal(await call.done, 'end');
+  t.equal(server.seen.length, 1);
+  await assertIdle(t, client);
+});
+
 t.test('calls that may be hedged count for a budget of the last while, as others do', async (t) => {
   let seen = 0;
   // Ten answers at once; the eleventh request is left alone, the one beside it is not.

@@ -8,7 +8,7 @@ import type { Lab } from '../lab.ts';
 import { load } from '../load.ts';
 import { answer, httpServer } from '../servers.ts';
 
-const retries = { attempts: 3, retryOn: '5xx,reset,connect-failure' };
+const retries = { attempts: 3, perTryTimeout: '0.3s', retryOn: '5xx,reset,connect-failure' };
 
 /** A service that asks `http://<next>/` and answers what that answered. */
 async function tier(lab: Lab, name: string, next: string, port: number): Promise<number> {
@@ -39,6 +39,7 @@ export const threeTiers: ChaosCase = {
     const count = lab.count(20_000, 3_000, 1_000);
     for (const [name, handler] of [
       ['answers 503', (incoming, outgoing) => void setTimeout(() => answer(503)(incoming, outgoing), 5)],
+      ['never answers', (incoming) => void incoming.resume()],
       ['breaks connections', (incoming) => void setTimeout(() => incoming.socket.resetAndDestroy(), 5)],
     ] as readonly [string, RequestListener][]) {
       const c = await httpServer(lab, handler);
