@@ -1,4 +1,5 @@
 import type { Picker } from '../balance/candidate.ts';
+import { drawByWeight } from '../balance/draw.ts';
 import { earliestDeadlineFirst } from '../balance/edf.ts';
 import { createPicker } from '../balance/picker.ts';
 import type { Pickers } from '../balance/pickers.ts';
@@ -65,10 +66,26 @@ export class Level implements LevelHealth {
     return this.#usable;
   }
 
-  /** One that is not to be avoided: of the own subset if there is one. */
+  /** One that is not to be avoided, drawn by weight: of the own subset if there is one. */
   other(avoid: readonly object[]): EndpointState | undefined {
+    const { dependencies, pickers } = this.#parts;
     const fits = (endpoint: EndpointState): boolean => !avoid.includes(endpoint);
-    return this.#parts.pickers.ours(this.usable).find(fits) ?? this.usable.find(fits);
+    const reached = this.#reached();
+    const ours = pickers.ours(reached).filter(fits);
+    const left = ours.length > 0 ? ours : reached.filter(fits);
+    const weights = left.map(({ weight }) => weight || 1);
+    return left[drawByWeight(weights, dependencies.random)()];
+  }
+
+  /** Those that may be chosen and are in no locality that gets nothing. */
+  #reached(): readonly EndpointState[] {
+    const { panics, policy, priority } = this.#parts;
+    if (policy.localities?.kind !== 'weighted' || panics) return this.usable;
+    const open = new Set(
+      policy.localities.weights.flatMap((each) => (each.priority === priority && each.weight > 0 ? each.locality : [])),
+    );
+    const reached = this.usable.filter(({ endpoint }) => open.has(endpoint.locality));
+    return reached.length > 0 ? reached : this.usable;
   }
 
   get picker(): Picker<EndpointState> {

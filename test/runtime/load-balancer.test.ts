@@ -215,6 +215,27 @@ t.test('a try avoids what failed, within the priorities that have a load', async
     t.equal(local.balancer.pick([local.endpoints[0] as object], undefined), local.endpoints[1]);
 });
 
+t.test('who is left for a try is drawn by weight, and not of localities that get nothing', async (t) => {
+  const heavy = setup('a:1*1000000 b:1*3 c:1');
+  const [first] = heavy.endpoints as [EndpointState];
+  const left = heavy.shares(() => heavy.balancer.pick([first], undefined), 20_000);
+  t.same(Object.keys(left).sort(), ['b', 'c'], 'not all of it on one');
+  t.ok((left['b'] ?? 0) > 70 && (left['b'] ?? 0) < 80, JSON.stringify(left));
+
+  for (const changes of [
+    {},
+    { hash: { key: { kind: 'sourceIp' }, algorithm: { kind: 'ringHash', minimumRingSize: 64 } } },
+  ] as const) {
+    const closed = setup('a:2 b:2', { localities: weights(['a', 1], ['b', 0]), ...changes });
+    const [one, two] = closed.endpoints as [EndpointState, EndpointState];
+    for (let i = 0; i < 100; i++) {
+      const hash = 'hash' in changes ? xxHash64Big(String(i)) : undefined;
+      t.equal(closed.balancer.pick([one], hash), two);
+      t.equal(closed.balancer.pick([one, two], hash)?.endpoint.locality, 'a', 'rather one that has failed');
+    }
+  }
+});
+
 t.test('retryRemoteLocalities leads to other priorities after two tries', async (t) => {
   const { balancer, endpoints, shares } = setup('a:2 b1:2 c2:2');
   const [a, , b, , c] = endpoints as EndpointState[];
