@@ -152,6 +152,36 @@ for (const protocol of ['sotw', 'delta'] as const) {
     },
   );
 
+  withPlane('calls that it says are too many are answered, and headers are edited as it says', async (t, running) => {
+    const { mesh, plane, two } = running;
+    const add = (key: string, appendAction: string): object => ({ header: { key, value: 'route' }, appendAction });
+    const edited = {
+      ...to('one'),
+      responseHeadersToAdd: [
+        add('x-absent', 'ADD_IF_ABSENT'),
+        add('date', 'ADD_IF_ABSENT'),
+        add('x-none', 'OVERWRITE_IF_EXISTS'),
+        { header: { key: 'x-empty', value: '' }, appendAction: 'APPEND_IF_EXISTS_OR_ADD', keepEmptyValue: true },
+      ],
+    };
+    const few = two('1', edited);
+    await plane.set(few);
+    await mesh.ready(20_000);
+    const passed = await mesh.fetch('http://reviews:9080/');
+    t.match(Object.fromEntries(passed.headers), { 'x-absent': 'route', 'x-empty': '' });
+    t.notMatch(passed.headers.get('date') ?? 'route', 'route', 'what the server says stays');
+    t.equal(passed.headers.get('x-none'), null);
+    t.equal(await passed.text(), 'v1');
+    const [first, second] = few.endpoints ?? [];
+    const dropOverloads = [{ category: 'lb', dropPercentage: { numerator: 100, denominator: 'HUNDRED' } }];
+    await plane.set({ ...few, version: '2', endpoints: [{ ...first, policy: { dropOverloads } }, second as object] });
+    await until('the drops', async () => (await mesh.fetch('http://reviews:9080/')).status === 503);
+    const dropped = await mesh.fetch('http://reviews:9080/');
+    t.equal(dropped.headers.get('x-envoy-drop-overload'), 'true');
+    t.equal(await dropped.text(), 'unconditional drop overload');
+    t.same((await plane.seen()).nacks, []);
+  });
+
   withPlane('when it is away everything stays', async (t, { call, mesh, plane, source, two }) => {
     await plane.set(two('1', to('one')));
     await mesh.ready(20_000);
