@@ -70,5 +70,6 @@ function isPort(host: string, colon: number): boolean {
     port = port * 10 + digit;
     if (port > 65_535) return false;
   }
-  return host.length > colon + 1;
+  // `080` is 80 to some and a name of its own to who compares texts.
+  return host.length > colon + 1 && (host.length === colon + 2 || host.charCodeAt(colon + 1) !== 0x30);
 }

@@ -270,6 +270,8 @@ function usualRequest(dice: Dice, { token }: Sources): string {
     '/hints',
     '/early',
     '/ADMIN',
+    '/asked',
+    '/asked?x',
     '/a%2Fb;c',
     '/test.Echo/Unary',
     `/x?access_token=${token}`,

@@ -144,7 +144,7 @@ function fields(dice: Dice, { token }: Sources): Fields {
     const path = dice.pick(
       grpc
         ? ['/test.Echo/Unary', '/test.Echo/Chat', '/test.Echo/Collect', '/test.Echo/Repeat']
-        : ['/', '/trailers', '/hints', '/early', '/x?a=b'],
+        : ['/', '/trailers', '/hints', '/early', '/asked', '/x?a=b'],
     );
     const kind: Fields = grpc
       ? [

@@ -3,7 +3,7 @@
 import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createHttp2 } from 'node:http2';
 import { createRequire } from 'node:module';
-import type { AddressInfo, Server } from 'node:net';
+import { type AddressInfo, createServer as createTcp, type Server } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import express from 'express';
 import Fastify from 'fastify';
@@ -49,6 +49,30 @@ kind: AuthorizationPolicy
 metadata: {name: ${name}, namespace: shop${more}}
 spec: ${spec}
 ---`;
+/** What an authorizer answers that is not well, or not always. */
+const moods = [
+  '200 OK\r\nx-answer: a\r\ncontent-length: 0',
+  '200 OK\r\ncontent-length: 0',
+  '200 OK\r\nte: gzip\r\nx-user: \u00ff\r\ncontent-length: 0',
+  '403 No\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0',
+  '204 No Content',
+  '302 Found\r\nlocation: http://x/\r\ncontent-length: 0',
+  '500 Oh\r\ncontent-length: 0',
+  '999 Oh\r\ncontent-length: 0',
+  '200 OK\r\ncontent-length: 5\r\ncontent-length: 6',
+  '',
+];
+let mood = 0;
+const moody = createTcp((socket) => {
+  socket.on('error', () => {});
+  socket.on('data', () => {
+    const answer = moods[mood++ % moods.length];
+    if (answer !== '') socket.write(Buffer.from(`HTTP/1.1 ${answer}\r\n\r\n`, 'latin1'));
+    else if (mood % 20 === 0) socket.resetAndDestroy();
+  });
+});
+await new Promise<void>((resolve) => moody.listen(0, '127.0.0.1', resolve));
+const moodyPort = (moody.address() as AddressInfo).port;
 const yaml = `
 apiVersion: v1
 kind: ConfigMap
@@ -58,7 +82,26 @@ data:
     defaultConfig:
       gatewayTopology: {numTrustedProxies: 1}
       proxyHeaders: {forwardedClientCert: APPEND_FORWARD}
+    extensionProviders:
+    - name: moody
+      envoyExtAuthzHttp:
+        service: moody.example
+        port: 80
+        timeout: 0.1s
+        includeRequestBodyInCheck: {maxRequestBytes: 1000, allowPartialMessage: true}
+        headersToUpstreamOnAllow: [x-user]
+        headersToDownstreamOnAllow: [x-answer, te]
 ---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: moody, namespace: shop}
+spec:
+  hosts: [moody.example]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${moodyPort}}]
+  endpoints: [{address: 127.0.0.1}]
+---${policy('asked', '{action: CUSTOM, provider: {name: moody}, rules: [{to: [{operation: {paths: ["/asked*", "/test.Echo/Collect"]}}]}]}')}
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: shop}
@@ -131,7 +174,7 @@ const mesh = createMesh({
     error: (...given: unknown[]) => process.env['HOSTILE_LOG'] && console.error(given),
   },
   accessLog: { to: () => void lines++, encoding: 'json' },
-  tracing: { ...recordingTracer(), start: () => undefined } as never,
+  tracing: recordingTracer(),
   loadReports: 'always',
   propagateHeaders: ['x-user'],
   limits,
