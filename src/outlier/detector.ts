@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import { outside } from '../lib/outside.ts';
 import type { Random } from '../lib/random.ts';
 import type { EjectionCause, OutlierPolicy } from '../model/cluster.ts';
-import type { OutlierHost, Rate } from './host.ts';
+import { letBackIn, type OutlierHost, type Rate } from './host.ts';
 import { findFailing, findSlackers, newRate, type RateSample, turnRate } from './rates.ts';
 import { count, type OutlierStats } from './stats.ts';
 
@@ -103,14 +103,7 @@ export function createOutlierDetector<S extends OutlierSubject>(options: {
   };
 
   const letIn = (subject: S, now: number): void => {
-    const host = subject.outlier;
-    host.ejectedUntil = 0;
-    host.cause = undefined;
-    host.returnedAt = now;
-    // What was still on its way when it went out must not send it out again.
-    host.consecutive5xx = 0;
-    host.consecutiveGateway = 0;
-    host.consecutiveLocal = 0;
+    letBackIn(subject.outlier, now);
     active--;
   };
 

@@ -48,6 +48,17 @@ export function newOutlierHost(): OutlierHost {
   };
 }
 
+/** It may be chosen again. */
+export function letBackIn(host: OutlierHost, now: number): void {
+  host.ejectedUntil = 0;
+  host.cause = undefined;
+  host.returnedAt = now;
+  // What was still on its way when it went out must not send it out again.
+  host.consecutive5xx = 0;
+  host.consecutiveGateway = 0;
+  host.consecutiveLocal = 0;
+}
+
 /** Is there anything that a policy would miss? */
 export function isBlank(host: OutlierHost): boolean {
   return (

@@ -10,7 +10,7 @@ import { createShortMemory, type ShortMemory } from '../lib/short-memory.ts';
 import type { Cluster } from '../model/cluster.ts';
 import type { HealthCheckPolicy, ProbeAnswer } from '../model/health-check.ts';
 import { createOutlierDetector, type OutlierDetector } from '../outlier/detector.ts';
-import { isBlank, newOutlierHost, type OutlierHost } from '../outlier/host.ts';
+import { isBlank, letBackIn, newOutlierHost, type OutlierHost } from '../outlier/host.ts';
 import { newOutlierStats, type OutlierStats } from '../outlier/stats.ts';
 import type { EndpointState } from './endpoint.ts';
 
@@ -222,11 +222,7 @@ export function createClusterHealth(options: {
         const { outlier } = known;
         endpoint.outlier = outlier;
         // Its time may have passed while it was away.
-        if (outlier.ejectedUntil !== 0 && outlier.ejectedUntil <= clock.now()) {
-          outlier.ejectedUntil = 0;
-          outlier.cause = undefined;
-          outlier.returnedAt = clock.now();
-        }
+        if (outlier.ejectedUntil !== 0 && outlier.ejectedUntil <= clock.now()) letBackIn(outlier, clock.now());
       }
       if (checker !== undefined && known?.health !== undefined) endpoint.health = known.health;
       endpoint.announced = endpoint.available;

@@ -77,6 +77,27 @@ t.test('one whose time passed while it was away may be chosen, but was ejected o
   await state.close();
 });
 
+t.test('one whose time passed while it was away comes back with a clean sheet, and is forgiven later', async (t) => {
+  const { clock, dependencies } = setup();
+  const policy = { ...outlier, consecutive5xx: 5, consecutiveGatewayErrors: 3 };
+  const state = new ClusterState(of([1, 2], { outlier: policy }), dependencies);
+  fail(state, 1, 3);
+  t.same(out(state), ['10.0.0.1:80']);
+  state.update(of([2], { outlier: policy }));
+  clock.advance(20_000);
+  // Somebody else is out: each interval it is looked at who is.
+  fail(state, 2, 3);
+  clock.advance(24_000);
+  state.update(of([1, 2], { outlier: policy }));
+  for (let i = 0; i < 2; i++) state.report(named(state, 1), 500);
+  t.same(out(state), ['10.0.0.2:80'], 'two errors in a row, and not five');
+  clock.advance(6_000);
+  t.equal(named(state, 1).outlier.ejectionCount, 1, 'an interval after it came back, and no earlier');
+  clock.advance(10_000);
+  t.equal(named(state, 1).outlier.ejectionCount, 0);
+  await state.close();
+});
+
 t.test('after more than a minute it is a new one', async (t) => {
   const { clock, dependencies } = setup();
   const state = new ClusterState(of([1, 2], { outlier: { ...outlier, baseEjectionMs: 100_000 } }), dependencies);
