@@ -67,7 +67,7 @@ const meshFields: Readonly<Record<string, Field>> = object({
     attempts: enforced(integer(), '0 or absent: no retries'),
     retryOn: string(),
     backoff: duration(),
-    perTryTimeout: ignored(duration(), 'as in Istio: only a VirtualService can set it'),
+    perTryTimeout: enforced(duration(), 'as istiod does, against the words of its documentation'),
     retryIgnorePreviousHosts: boolean,
     retryRemoteLocalities: boolean,
   }),

@@ -255,12 +255,11 @@ function meshRetry(resource: MeshConfig, spec: MeshSpec, path: Path, collector: 
       collector.warn(resource, path, 'enforced', 'without attempts there are no retries');
     return undefined;
   }
-  const { perTryTimeout: _, ...applied } = policy;
   // Istio checks these words in a VirtualService only.
   const lenient: Collector = {
     ...collector,
     problem: (subject, at, message) => collector.warn(subject, at, 'ignored', message),
   };
-  checkRetry(resource, applied, path, lenient);
-  return compileRetry(applied);
+  checkRetry(resource, policy, path, lenient);
+  return compileRetry(policy);
 }

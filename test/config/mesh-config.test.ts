@@ -193,6 +193,7 @@ t.test('defaultHttpRetryPolicy is that of routes without retries, with and witho
     retryOn: ['reset', 'retriable-status-codes'],
     retriableStatusCodes: [503],
     backoffBaseMs: 1_000,
+    perTryTimeoutMs: 2_000,
   };
   t.same(retryOf(serviceYaml()), defaultRetryPolicy);
   t.same(retryOf(serviceYaml() + policy), expected, 'no VirtualService');

@@ -1,6 +1,6 @@
 // Routes and clusters of what a real istiod sends, and of the YAML that it was told: the same, part by part.
-import type { Cluster, Route, Snapshot } from 'inmesh/model';
 import t from 'tap';
+import { comparable, plain, routesOf } from './compare.ts';
 import { startTwin } from './twin.ts';
 
 const reviews = 'reviews.shop.svc.cluster.local';
@@ -216,44 +216,6 @@ ${entry('tls', '{ hosts: [api.example.com], resolution: STATIC, ports: [{ number
     hosts: ['h2.shop.svc.cluster.local:80', 'db.shop.svc.cluster.local:3306', 'api.example.com:443'],
   },
 };
-
-const isPart = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
-
-const conditions: readonly string[] = ['headers', 'queryParams', 'withoutHeaders'];
-
-/** Without what only says where something was written; conditions of one match have no order. */
-function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(plain);
-  if (!isPart(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      // What is not said of endpoints that were tried means that they are passed over.
-      .filter(([key, inner]) => key !== 'provenance' && !(key === 'ignorePreviousHosts' && inner === true))
-      .map(([key, inner]) => {
-        const list = conditions.includes(key) && Array.isArray(inner) ? inner : undefined;
-        return [key, list?.map((each: unknown) => JSON.stringify(each)).sort() ?? plain(inner)];
-      }),
-  );
-}
-
-/** What an endpoint assignment does not say: labels, accounts. */
-function comparable(cluster: Cluster | undefined): unknown {
-  if (cluster === undefined) return undefined;
-  const { discovery, protocol, external: _external, serverIdentities, ...others } = cluster;
-  // Of endpoints that are not called with mTLS istiod does not say whether they would accept it, and by whom.
-  const isMesh = cluster.tls === 'auto' || cluster.tls === 'mutual';
-  const rest = { ...others, serverIdentities: isMesh ? serverIdentities : [] };
-  const spoken = protocol === 'grpc' ? 'http2' : protocol === 'tls' || protocol === 'https' ? 'tcp' : protocol;
-  if (discovery.kind === 'original') return { ...rest, discovery, protocol: spoken };
-  const endpoints = discovery.endpoints.map(({ labels: _, spiffeId: _id, speaksMtls, workload: _name, ...each }) => ({
-    ...each,
-    speaksMtls: isMesh && speaksMtls,
-  }));
-  return { ...rest, protocol: spoken, discovery: { ...discovery, endpoints } };
-}
-
-const routesOf = (snapshot: Snapshot, host: string): readonly Route[] => snapshot.hosts.get(host)?.routes ?? [];
 
 t.test('istiod says what the YAML says', async (t) => {
   const twin = await startTwin(t);

@@ -76,8 +76,8 @@ export interface Twin {
   readonly source: XdsSource;
   /** What was refused so far. */
   readonly problems: readonly ConfigProblem[];
-  /** Both snapshots of these resources, when istiod has told. */
-  both(yaml: string): Promise<Both>;
+  /** Both snapshots of these resources, when istiod has told. `mesh`: MeshConfig, in one line. */
+  both(yaml: string, mesh?: string): Promise<Both>;
 }
 
 export interface Both {
@@ -119,15 +119,29 @@ export async function startTwin(t: Test, options: Partial<XdsSourceOptions> = {}
     await running;
   });
   let count = 0;
+  let meshSettings = '';
   return {
     istiod,
     source,
     problems,
-    async both(yaml) {
+    async both(yaml, mesh = '') {
       const marker = `marker-${++count}.shop.svc.cluster.local`;
       const text = `${services}---\n${markerOf(marker)}---\n${yaml}`;
-      const compiled = compile(parseYaml(text).documents, { workload });
+      const settings = mesh === '' || mesh.startsWith('{') ? mesh : `{ ${mesh} }`;
+      const own = settings === '' ? '' : `\n---\napiVersion: inmesh.dev/v1\nkind: MeshConfig\nspec: ${settings}\n`;
+      const compiled = compile(parseYaml(text + own).documents, { workload });
       if (!compiled.ok) throw new Error(compiled.problems.map(({ message }) => message).join('; '));
+      if (settings !== meshSettings) {
+        meshSettings = settings;
+        const all = settings === '' ? '{}' : settings;
+        writeFileSync(
+          join(istiod.folder, 'mesh.new'),
+          `${all.replace(/^\{/, '{ trustDomain: cluster.local, ').replace(', }', ' }')}\n`,
+        );
+        renameSync(join(istiod.folder, 'mesh.new'), join(istiod.folder, 'mesh.yaml'));
+        // istiod waits for more changes of the file.
+        await wait(1_000);
+      }
       // As one step: istiod looks at the folder whenever something in it changes.
       const file = join(istiod.folder, 'config.new');
       writeFileSync(file, text);

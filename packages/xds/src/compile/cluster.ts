@@ -73,7 +73,7 @@ function clusterOf(message: Message): ReadCluster {
     },
     remarks,
   );
-  const { serverIdentities, serverName, speaksMtls, tls } = tlsOf(
+  const { proxyProtocol, serverIdentities, serverName, speaksMtls, tls } = tlsOf(
     message,
     { defaultServerNames: [`outbound_.${port}_.${subset}_.${host}`, name], upstream: protocol.upstream },
     remarks,
@@ -97,6 +97,7 @@ function clusterOf(message: Message): ReadCluster {
       ...(healthCheck === undefined ? {} : { healthCheck }),
       limits: limitsOf(message, protocol),
       ...(retryBudget === undefined ? {} : { retryBudget }),
+      ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
       serverIdentities,
     },
     hash: balance.hash,

@@ -175,8 +175,9 @@ function isInboundCluster(name: string): boolean {
 
 /** What must be the same for endpoints to be in one cluster. */
 function connectionParts({ discovery, policy, speaksMtls }: ReadCluster): unknown {
-  const { http2, serverIdentities, serverName, tls } = policy;
-  return [discovery.kind === 'eds' ? 'static' : discovery.kind, http2, serverIdentities, serverName, tls, speaksMtls];
+  const { http2, proxyProtocol, serverIdentities, serverName, tls } = policy;
+  const kind = discovery.kind === 'eds' ? 'static' : discovery.kind;
+  return [kind, http2, proxyProtocol, serverIdentities, serverName, tls, speaksMtls];
 }
 
 /** Where automatic mTLS is not asked for, this is what would say that an endpoint accepts it. */

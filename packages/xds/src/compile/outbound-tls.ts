@@ -4,6 +4,7 @@ import type { TransportSocket } from '../proto/envoy/base.ts';
 import type { Cluster } from '../proto/envoy/cluster.ts';
 import type { TransportSocketMatch } from '../proto/envoy/cluster-parts.ts';
 import type { UpstreamHttpProtocolOptions } from '../proto/envoy/http-protocol-options.ts';
+import { proxyProtocolUpstreamTransportSchema } from '../proto/envoy/proxy-protocol.ts';
 import type { CommonTlsContext, UpstreamTlsContext } from '../proto/envoy/tls-context.ts';
 import { upstreamTlsContextSchema } from '../proto/envoy/tls-context.ts';
 import type { CertificateValidationContext } from '../proto/envoy/tls-validation.ts';
@@ -19,6 +20,8 @@ export interface ReadTls {
   readonly serverIdentities: readonly string[];
   /** Metadata of endpoints (`envoy.transport_socket_match`) that says that they accept mesh TLS. */
   readonly speaksMtls?: Readonly<Record<string, string>>;
+  /** Version of the PROXY protocol that connections begin with. */
+  readonly proxyProtocol?: 1 | 2;
 }
 
 /** What the rest of a cluster says of its TLS. */
@@ -50,6 +53,11 @@ export function tlsOf(cluster: Cluster, around: TlsSurroundings, remarks: Remark
     second === undefined || !isEverything(second.match)
       ? read(cluster.transport_socket, 'transport_socket')
       : read(second.match.transport_socket, `${second.path}.transport_socket`);
+  if (mesh.proxyProtocol !== rest.proxyProtocol) {
+    throw new ResourceError('transport_socket_matches', 'expected the same PROXY protocol for all endpoints', {
+      unenforceable: true,
+    });
+  }
   if (mesh.tls !== 'mutual' || rest.tls !== 'disable' || (second !== undefined && !isEverything(second.match))) {
     throw new ResourceError(
       'transport_socket_matches',
@@ -93,6 +101,13 @@ function readSocket(
   const config = socket.typed_config;
   if (config === undefined ? socket.name === 'envoy.transport_sockets.raw_buffer' : isRaw(config)) return plaintext;
   const at = `${path}.typed_config`;
+  const wrapper = unpackAt(proxyProtocolUpstreamTransportSchema, config, at, (field) =>
+    remarks.ignored(field, 'the address of the caller is all that is said'),
+  );
+  if (wrapper !== undefined) {
+    const inner = readSocket(wrapper.transport_socket, `${at}.transport_socket`, around, remarks);
+    return { ...inner, proxyProtocol: wrapper.config?.version === 'V2' ? 2 : 1 };
+  }
   const context = unpackAt(upstreamTlsContextSchema, config, at, (field) => remarks.ignored(field, 'not read'));
   if (context === undefined) {
     throw new ResourceError(at, 'expected an UpstreamTlsContext or a RawBuffer', {

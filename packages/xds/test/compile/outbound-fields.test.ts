@@ -7,6 +7,7 @@ import { clusterLoadAssignmentSchema } from '../../src/proto/envoy/endpoint.ts';
 import { corsPolicySchema, httpFaultSchema } from '../../src/proto/envoy/http-filters.ts';
 import { httpProtocolOptionsSchema } from '../../src/proto/envoy/http-protocol-options.ts';
 import * as balancers from '../../src/proto/envoy/lb-policies.ts';
+import { proxyProtocolUpstreamTransportSchema } from '../../src/proto/envoy/proxy-protocol.ts';
 import { routeConfigurationSchema } from '../../src/proto/envoy/route-config.ts';
 import { uriTemplateMatchConfigSchema, uriTemplateRewriteConfigSchema } from '../../src/proto/envoy/route-match.ts';
 import { tcpProxySchema } from '../../src/proto/envoy/tcp-proxy.ts';
@@ -33,6 +34,7 @@ const topics: Readonly<Record<string, readonly Schema<never>[]>> = {
     aggregateClusterConfigSchema,
     httpProtocolOptionsSchema,
     upstreamTlsContextSchema,
+    proxyProtocolUpstreamTransportSchema,
     ...Object.values(balancers).filter((each): each is never => typeof each === 'object'),
   ],
   'Endpoints (EDS)': [clusterLoadAssignmentSchema],

@@ -20,6 +20,7 @@ import { routerFilterSchema } from '../../src/proto/envoy/http-filters.ts';
 import { httpProtocolOptionsSchema } from '../../src/proto/envoy/http-protocol-options.ts';
 import * as balancers from '../../src/proto/envoy/lb-policies.ts';
 import { type Listener, listenerSchema } from '../../src/proto/envoy/listener.ts';
+import { proxyProtocolUpstreamTransportSchema } from '../../src/proto/envoy/proxy-protocol.ts';
 import { tcpProxySchema } from '../../src/proto/envoy/tcp-proxy.ts';
 import { type CommonTlsContext, upstreamTlsContextSchema } from '../../src/proto/envoy/tls-context.ts';
 import { typedStructSchema } from '../../src/proto/envoy/typed-struct.ts';
@@ -329,6 +330,23 @@ t.test('TLS: the identity of the mesh, files, or no connection at all', async (t
     t.throws(() => of({ ...tls(mesh), ...options }), { message: /auto_san_validation/ });
   }
   t.notOk('verifyHost' in (of(tls(named)).tls as object));
+  const proxy = (version: 'V1' | 'V2', transport_socket: Input<ClusterMessage>['transport_socket']) => ({
+    name: 'envoy.transport_sockets.upstream_proxy_protocol',
+    typed_config: pack(proxyProtocolUpstreamTransportSchema, { config: { version }, transport_socket }),
+  });
+  t.match(of({ transport_socket: proxy('V1', raw) }), { tls: 'disable', proxyProtocol: 1 });
+  t.match(of({ transport_socket: proxy('V2', tls(named).transport_socket) }), {
+    tls: { subjectAltNames: ['a'] },
+    proxyProtocol: 2,
+  });
+  const forMesh = (version: 'V1' | 'V2') => ({
+    transport_socket_matches: [
+      { name: 'a', match: { tlsMode: 'istio' }, transport_socket: proxy('V1', tls(mesh).transport_socket) },
+      { name: 'b', match: {}, transport_socket: proxy(version, raw) },
+    ],
+  });
+  t.match(of(forMesh('V1')), { tls: 'auto', proxyProtocol: 1 });
+  t.throws(() => of(forMesh('V2')), { message: /the same PROXY protocol/ });
   t.match(
     of(
       tls({

@@ -10,6 +10,11 @@ import type { Field, Schema } from '../../src/proto/schema.ts';
  * API is of July 2024: what is newer than that is listed here.
  */
 const newer: Readonly<Record<string, readonly string[]>> = {
+  'envoy.config.core.v3.ProxyProtocolConfig': ['added_tlvs'],
+  'envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport': [
+    'allow_unspecified_address',
+    'tlv_as_pool_key',
+  ],
   'envoy.config.route.v3.RouteMatch': ['filter_state', 'cookies'],
   'envoy.service.discovery.v3.DiscoveryResponse': ['resource_errors'],
   'envoy.service.discovery.v3.DeltaDiscoveryResponse': ['resource_errors'],
