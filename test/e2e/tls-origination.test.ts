@@ -242,21 +242,20 @@ t.test('MUTUAL shows the certificate of the files', async (t) => {
   t.match(server.seen, [{ client: 'DNS:client.test' }]);
 });
 
-t.test('the names of the ServiceEntry count where the rule has none', async (t) => {
+t.test('the names of the ServiceEntry count where the rule has none, and the host without sni', async (t) => {
+  const both = await setUp(t, ['real-name.test', 'edition.test']);
   const { server, root } = await setUp(t, ['real-name.test']);
-  const tls = `mode: SIMPLE, caCertificates: ${root}`;
-  const named = await meshOf(
-    t,
-    external({ port: server.port, more: '  subjectAltNames: [real-name.test]' }) + rule(tls),
-  );
-  t.equal((await named.fetch('http://edition.test/')).status, 200);
-  const strange = await meshOf(
-    t,
-    external({ port: server.port, more: '  subjectAltNames: [real-name.test]' }) +
-      rule(`${tls}, subjectAltNames: [another.test]`),
-  );
-  const reply = await strange.fetch('http://edition.test/');
-  t.equal(reply.headers.get('x-inmesh-error'), 'ERR_MESH_PEER_IDENTITY');
+  const entry = (port: number): string => external({ port, more: '  subjectAltNames: [real-name.test]' });
+  const ask = async (port: number, tls: string): Promise<string> => {
+    const mesh = await meshOf(t, entry(port) + rule(`mode: SIMPLE, ${tls}`));
+    const reply = await mesh.fetch('http://edition.test/');
+    return reply.headers.get('x-inmesh-error') ?? String(reply.status);
+  };
+  t.equal(await ask(both.server.port, `caCertificates: ${both.root}`), '200');
+  t.equal(await ask(server.port, `caCertificates: ${root}`), 'ERR_MESH_PEER_IDENTITY', 'not of the host');
+  t.equal(await ask(server.port, `caCertificates: ${root}, sni: front.test`), '200');
+  const another = `caCertificates: ${root}, subjectAltNames: [another.test]`;
+  t.equal(await ask(server.port, another), 'ERR_MESH_PEER_IDENTITY');
 });
 
 t.test('where TLS cannot be had there is no connection, and never plaintext', async (t) => {
