@@ -62,7 +62,7 @@ async function serve(t: Test, routes: readonly InboundRoutes[], random: () => nu
     const [answer] = await rawExchange(port, `${head}\r\n\r\n`);
     return answer;
   };
-  return { ask, clock, handed: () => handed, leftMs: () => leftMs, port };
+  return { ask, clock, handed: () => handed, leftMs: () => leftMs };
 }
 
 const get = (path = '/', more = ''): string => `GET ${path} HTTP/1.1\r\nHost: web${more}`;
@@ -129,7 +129,7 @@ t.test('CORS of a route answers preflights and marks responses; routes are for s
   const routes = (more: Partial<InboundRoutes>): readonly InboundRoutes[] => [
     { hosts: [host(['web'], route({ cors: cors as never }))], ...more },
   ];
-  const { ask, handed, port } = await serve(t, routes({}));
+  const { ask, handed } = await serve(t, routes({}));
   const origin = '\r\nOrigin: https://app.example';
   const preflight = await ask(`OPTIONS / HTTP/1.1\r\nHost: web${origin}\r\nAccess-Control-Request-Method: GET`);
   t.match(preflight, { status: 200 });
@@ -138,7 +138,6 @@ t.test('CORS of a route answers preflights and marks responses; routes are for s
   t.notMatch(JSON.stringify(await ask(`GET / HTTP/1.1\r\nHost: other${origin}`)), 'access-control-allow-origin');
   const elsewhere = await serve(t, routes({ scope: { ports: [1] } }));
   t.notMatch(JSON.stringify(await elsewhere.ask(get('/', origin))), 'access-control-allow-origin');
-  t.ok(port > 0);
 });
 
 t.test('the time of a route is that of the handler, unless its caller has less', async (t) => {
