@@ -29,8 +29,7 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connectionOf(request.socket);
     if (connection !== undefined) {
-      // Sent behind one whose answer is the last of its connection (RFC 9112 section 9.6): nobody would get this one's.
-      if (connection.response?.shouldKeepAlive === false) return;
+      if (isBehindTheLast(request, connection.response)) return;
       connection.request = request;
       connection.response = response;
     }
@@ -60,6 +59,17 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
   // Node starts its checks of header and request timeouts only for servers that listen.
   server.emit('listening');
   return server;
+}
+
+/**
+ * Sent behind one whose answer is the last of its connection (RFC 9112 section 9.6): nobody would get this one's. An
+ * application may have said so when the head of its response was out already: then Node does not know of it.
+ */
+function isBehindTheLast({ socket }: IncomingMessage, before: ServerResponse | undefined): boolean {
+  if (before?.shouldKeepAlive !== false) return false;
+  if (before.writableFinished) return socket.writableEnded;
+  before.once('finish', () => socket.destroySoon());
+  return true;
 }
 
 interface Refusal {

@@ -206,7 +206,8 @@ t.test('what was sent behind a request whose answer is the last of its connectio
   const served: string[] = [];
   const answer: RequestListener = (request, response) => {
     served.push(request.url ?? '');
-    if (request.url === '/last') response.shouldKeepAlive = false;
+    if (request.url === '/late') response.write('late ');
+    if (request.url === '/last' || request.url === '/late') response.shouldKeepAlive = false;
     hello(request, response);
   };
   const { pipeline, port } = await serve(t, answer);
@@ -239,4 +240,24 @@ t.test('what was sent behind a request whose answer is the last of its connectio
   socket.write(`GET /last HTTP/1.1\r\nHost: web\r\n\r\n${smuggled}`);
   t.match(await conversation(socket), /hello/);
   t.same(served, ['/last']);
+  const late = connect({ host: '127.0.0.1', port });
+  late.write(`GET /late HTTP/1.1\r\nHost: web\r\n\r\n${smuggled}`);
+  t.match(await conversation(late), /hello/);
+  t.same(served, ['/last', '/late'], 'said behind its head');
+  const [, again] = await inTurn(port, ['/late', '/again']);
+  t.match(again, /^HTTP\/1\.1 200/, 'who waited for the answer is served');
 });
+
+/** Asks for one after the other on one connection, each when the one before was answered. */
+async function inTurn(port: number, paths: readonly string[]): Promise<readonly string[]> {
+  const socket = connect({ host: '127.0.0.1', port });
+  const answers: string[] = [];
+  for (const path of paths) {
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: web\r\n\r\n`);
+    let text = '';
+    while (!/hello(\r\n0\r\n\r\n)?$/.test(text)) text += String((await once(socket, 'data'))[0]);
+    answers.push(text);
+  }
+  socket.destroy();
+  return answers;
+}
