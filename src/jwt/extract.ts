@@ -152,29 +152,34 @@ const [openBracket, closeBracket] = [0x5b, 0x5d];
 /** Whether the name of a parameter, as it is written from `start` to `end`, is one that is wanted. */
 function isFor(url: string, start: number, end: number, wanted: string): boolean {
   // A query has room for thousands of names, and to decode one costs as much as many looks.
-  if (!firstFits(url, start, wanted.charCodeAt(0))) return false;
+  const first = firstOf(url, start);
+  if (first !== openBracket && !mayBegin(first, wanted.charCodeAt(0))) return false;
   if (!beginsLike(url, start, end, wanted, true) && !beginsLike(url, start, end, wanted, false)) return false;
   const name = decodedQuery(url.slice(start, end));
   return name === wanted || rootOfName(name) === wanted;
 }
 
 function firstFitsAny(url: string, start: number, locations: readonly TokenLocation[]): boolean {
+  const first = firstOf(url, start);
   for (let i = 0; i < locations.length; i++) {
-    if (firstFits(url, start, (locations[i] as TokenLocation).name.charCodeAt(0))) return true;
+    if (mayBegin(first, (locations[i] as TokenLocation).name.charCodeAt(0))) return true;
   }
-  return false;
+  return first === openBracket;
 }
 
-/** Whether the first character may be that of what is wanted, or the bracket before it. */
-function firstFits(url: string, start: number, wanted: number): boolean {
+/** The first character of a name, decoded; 0x80 for all that are no ASCII. */
+function firstOf(url: string, start: number): number {
   const code = url.charCodeAt(start);
-  if (code === wanted || code === openBracket) return true;
-  if (code === plus) return wanted === space;
-  if (code !== percent) return false;
+  if (code === plus) return space;
+  if (code !== percent) return code;
   const high = hexValue(url.charCodeAt(start + 1));
-  if (high >= 8) return wanted >= 0x80;
-  const decoded = high * 16 + hexValue(url.charCodeAt(start + 2));
-  return decoded === wanted || decoded === openBracket;
+  const low = hexValue(url.charCodeAt(start + 2));
+  return high === -1 || low === -1 ? percent : high >= 8 ? 0x80 : high * 16 + low;
+}
+
+function mayBegin(first: number, wanted: number): boolean {
+  // What begins with an escape may turn out to be none: then it begins with the sign itself.
+  return first === wanted || wanted === percent || (first >= 0x80 && wanted >= 0x80);
 }
 
 /** @param decode with escapes, or as a name that cannot be decoded, and counts as it is written */

@@ -53,7 +53,7 @@ export function jwtFilters(
   const scans = createKeyScans(createAttempts(now, random), slowKeys === 'always' ? () => 1 : costOf, now);
   const verify = boundedVerify(
     (text, rules, waitForKeys, caller = '') =>
-      verifyToken(text, rules, clock.wallNow(), options, waitForKeys, { scans, scan: newScan(caller, text.length) }),
+      verifyToken(text, rules, clock.wallNow(), options, waitForKeys, { scans, scan: newScan(caller) }),
     cache,
   );
   return (rules) => jwtFilter(compileTokenRules(rules, liveOf), { ...dependencies, verify });

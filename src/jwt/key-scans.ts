@@ -6,13 +6,19 @@ import type { CostOf } from './verification-cost.ts';
  * Bounds what bad tokens cost. A token that does not name its key is tried with one key after the other, and one
  * verification with a key of P-384 costs as much as ten with one of P-256; to its sender random bytes cost nothing.
  *
- * Free is what costs no more than {@link maxFreeCost}: one verification with a key of P-256, or five of RSA with 2,048 bits. To read
- * a long token costs some of that. So are
+ * Free is what costs no more than {@link maxFreeCost}: one verification with a key of P-256, or five of RSA with 2,048 bits. So are
  * tried the key that a token names, those that have verified a token within {@link provenMs}, the latest first, or else the first.
  * Those are what issuers sign with, so their tokens are accepted whatever others send, also where all come from one address.
  * Whatever goes beyond takes attempts of the caller, which a good token gives back.
  */
 export interface KeyScans {
+  /**
+   * Whether a token may be read: a long one takes attempts for that, for to read it costs as much as to verify it.
+   * {@link KeyScans.end} must be called afterwards.
+   */
+  mayRead(length: number, scan: KeyScan): boolean | Promise<boolean>;
+  /** It is known what the token is. */
+  end(scan: KeyScan): void;
   /**
    * Tries the keys that may have signed a token.
    *
@@ -33,6 +39,8 @@ export interface KeyScan {
   readonly caller: string;
   /** These have not signed it. */
   readonly failed: Set<VerificationKey>;
+  /** Attempts for reading it, as long as it is not known whether it is good. */
+  held: number;
   /** No key was tried yet. */
   isFirst: boolean;
   /** What it may cost without attempts. */
@@ -46,13 +54,12 @@ export const provenMs = 600_000;
 /** What one token may cost without attempts, in signatures of RSA with 2,048 bits. */
 export const maxFreeCost = 5;
 
-/** To read so many characters of a token costs as much as one such signature. */
-const charactersPerCost = 4_096;
+/** A token with more characters takes attempts to be read, one for so many of them. */
+export const longToken = 4_096;
+const charactersPerAttempt = 1_024;
 
-/** @param length of the token, in characters */
-export function newScan(caller: string, length: number): KeyScan {
-  const freeCost = maxFreeCost - Math.floor(length / charactersPerCost);
-  return { caller, failed: new Set(), isFirst: true, freeCost, spent: 0 };
+export function newScan(caller: string): KeyScan {
+  return { caller, failed: new Set(), held: 0, isFirst: true, freeCost: maxFreeCost, spent: 0 };
 }
 
 /** @param now monotonic milliseconds */
@@ -72,6 +79,20 @@ export function createKeyScans(attempts: Attempts, costOf: CostOf, now: () => nu
   };
 
   return {
+    mayRead(length, scan) {
+      if (length <= longToken) return true;
+      const cost = Math.ceil(length / charactersPerAttempt);
+      const taken = attempts.take(scan.caller, cost, cost);
+      const hold = (each: number): boolean => {
+        scan.held = each;
+        return each > 0;
+      };
+      return typeof taken === 'number' ? hold(taken) : taken.then(hold);
+    },
+    end(scan) {
+      if (scan.held > 0) attempts.settle(scan.caller, scan.held, 0);
+      scan.held = 0;
+    },
     async tryKeys(keys, kid, scan, isSignedWith) {
       const { caller, failed } = scan;
       const at = now();
@@ -98,15 +119,25 @@ export function createKeyScans(attempts: Attempts, costOf: CostOf, now: () => nu
         if (failed.has(key)) continue;
         if (!isFree(key)) paid.push(key);
         else if (await signs(key)) {
-          if (scan.spent > 0) attempts.settle(caller, 0, scan.spent);
+          attempts.settle(caller, scan.held, scan.held + scan.spent);
+          scan.held = 0;
           return 'good';
         }
       }
       const [first] = paid;
       if (first === undefined) return 'bad';
-      const wanted = paid.reduce((sum, key) => sum + costOf(key), 0);
-      const taken = await attempts.take(caller, costOf(first), wanted);
-      let left = taken;
+      // Nobody waits for attempts while others wait for those that he holds.
+      const { held } = scan;
+      attempts.settle(caller, held, held);
+      scan.held = 0;
+      const wanted = paid.reduce((sum, key) => sum + costOf(key), held);
+      const taken = await attempts.take(caller, costOf(first) + held, wanted);
+      if (taken === 0) {
+        attempts.settle(caller, 0, -held);
+        return 'busy';
+      }
+      let left = taken - held;
+      scan.spent += held;
       let back = 0;
       try {
         for (const key of paid) {

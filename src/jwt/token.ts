@@ -34,7 +34,7 @@ export interface TokenOptions {
 }
 
 /** Bounds of a token: characters, levels, and members and elements in each of its two parts. */
-export const tokenLimits = { maxLength: 16_384, maxKidLength: 1_024, maxDepth: 16, maxValues: 1_000 } as const;
+export const tokenLimits = { maxLength: 16_384, maxKidLength: 1_024, maxDepth: 16, maxValues: 2_000 } as const;
 
 /** What a key of a key set may verify: never a symmetric algorithm, never none. */
 const algorithms: ReadonlySet<string> = new Set([

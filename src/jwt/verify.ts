@@ -132,6 +132,25 @@ export async function verifyToken(
   waitForKeys?: WaitForKeys,
   bounded?: BoundedScan,
 ): Promise<VerifiedToken | JwtFailure> {
+  if (bounded === undefined) return await verifyText(text, rules, now, options, waitForKeys, bounded);
+  const { scan, scans } = bounded;
+  if (!(await scans.mayRead(text.length, scan)))
+    return jwtFailure('busy', 'too many long tokens of this caller were not good');
+  try {
+    return await verifyText(text, rules, now, options, waitForKeys, bounded);
+  } finally {
+    scans.end(scan);
+  }
+}
+
+async function verifyText(
+  text: string,
+  rules: readonly LiveRule[],
+  now: number,
+  options: TokenOptions,
+  waitForKeys: WaitForKeys | undefined,
+  bounded: BoundedScan | undefined,
+): Promise<VerifiedToken | JwtFailure> {
   const token = parseToken(text, options);
   if (isFailure(token)) return token;
   let failure: JwtFailure | undefined;

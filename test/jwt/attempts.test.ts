@@ -141,7 +141,7 @@ interface Scanner extends Allowance {
   /** Says how a token fares, and with which keys it was tried. */
   ask(
     keys: readonly Key[],
-    token: { readonly by?: Key; readonly kid?: string; readonly caller?: string; readonly length?: number },
+    token: { readonly by?: Key; readonly kid?: string; readonly caller?: string },
   ): Promise<readonly [string, readonly Key[]]>;
 }
 
@@ -154,9 +154,9 @@ function scanner(): Scanner {
   );
   return Object.assign(bounded, {
     scans,
-    ask: async (keys: readonly Key[], { by, caller = 'a', kid, length = 1_000 }: Parameters<Scanner['ask']>[1]) => {
+    ask: async (keys: readonly Key[], { by, caller = 'a', kid }: Parameters<Scanner['ask']>[1]) => {
       const tried: Key[] = [];
-      const found = await scans.tryKeys(keys, kid, newScan(caller, length), async (each) => {
+      const found = await scans.tryKeys(keys, kid, newScan(caller), async (each) => {
         tried.push(each as Key);
         return each === by;
       });
@@ -224,7 +224,7 @@ t.test('slow keys: every verification takes attempts, which good tokens give bac
 t.test('one token: what it may cost is counted over the keys of all rules, and none is tried twice', async (t) => {
   const asked = scanner();
   const { scans } = asked;
-  const scan = newScan('a', 1_000);
+  const scan = newScan('a');
   let tried = 0;
   const bad = async (): Promise<boolean> => {
     tried++;
@@ -242,3 +242,34 @@ t.test('one token: what it may cost is counted over the keys of all rules, and n
   t.equal(await scans.tryKeys([key('own', 20)], 'own', scan, async () => true), 'good');
   t.equal(await drain(asked, 'a'), 3 * attemptsPerSecond, 'what it has spent for other rules comes back, too');
 });
+
+t.test(
+  'long tokens take attempts to be read, which good ones give back, many at once, whatever their keys',
+  async (t) => {
+    const cheap = key('k', 4);
+    const slow = key('k', 36);
+    for (const own of [cheap, slow]) {
+      const asked = scanner();
+      const { scans } = asked;
+      const read = async (by: Key | undefined, length = 16_000): Promise<string> => {
+        const scan = newScan('a');
+        if (!(await scans.mayRead(length, scan))) return 'unread';
+        try {
+          await new Promise((resolve) => setImmediate(resolve));
+          return await scans.tryKeys([own], 'k', scan, async (each) => each === by);
+        } finally {
+          scans.end(scan);
+        }
+      };
+      const many = await Promise.all(Array.from({ length: 64 }, () => read(own)));
+      t.ok(many.every((found) => found === 'good'));
+      t.equal(await drain(asked, 'a', 50), maxAttempts, 'all have come back');
+      asked.time += 60_000;
+      const flood = await Promise.all(Array.from({ length: 64 }, () => read(undefined)));
+      const bad = flood.filter((found) => found === 'bad').length;
+      t.ok(bad > 0 && bad * (16 + (own === slow ? 36 : 0)) <= maxAttempts, `${bad} of 64 were read and verified`);
+      t.equal(await read(own), 'unread');
+      t.equal(await read(own, 4_000), own === cheap ? 'good' : 'busy');
+    }
+  },
+);
