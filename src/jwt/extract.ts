@@ -117,7 +117,7 @@ function fromQuery(
   }
   let all = found;
   for (let from = start; from < url.length; ) {
-    if (!firstFitsAny(url, from, locations)) {
+    if (!mayBeFor(url, from, locations)) {
       // Most of thousands of parameters: no more than a look at each character.
       while (from < url.length && url.charCodeAt(from) !== ampersand) from++;
       from++;
@@ -151,20 +151,23 @@ const [openBracket, closeBracket] = [0x5b, 0x5d];
 
 /** Whether the name of a parameter, as it is written from `start` to `end`, is one that is wanted. */
 function isFor(url: string, start: number, end: number, wanted: string): boolean {
-  // A query has room for thousands of names, and to decode one costs as much as many looks.
-  const first = firstOf(url, start);
-  if (first !== openBracket && !mayBegin(first, wanted.charCodeAt(0))) return false;
-  if (!beginsLike(url, start, end, wanted, true) && !beginsLike(url, start, end, wanted, false)) return false;
+  if (!beginsLike(url, start, wanted)) return false;
   const name = decodedQuery(url.slice(start, end));
   return name === wanted || rootOfName(name) === wanted;
 }
 
-function firstFitsAny(url: string, start: number, locations: readonly TokenLocation[]): boolean {
-  const first = firstOf(url, start);
+/** Whether {@link isFor} has to be asked: a query has room for thousands of names, and to decode one costs as much as many looks. */
+function mayBeFor(url: string, start: number, locations: readonly TokenLocation[]): boolean {
   for (let i = 0; i < locations.length; i++) {
-    if (mayBegin(first, (locations[i] as TokenLocation).name.charCodeAt(0))) return true;
+    if (beginsLike(url, start, (locations[i] as TokenLocation).name)) return true;
   }
-  return first === openBracket;
+  return false;
+}
+
+function beginsLike(url: string, start: number, wanted: string): boolean {
+  const first = firstOf(url, start);
+  if (first !== openBracket && !mayBegin(first, wanted.charCodeAt(0))) return false;
+  return readsLike(url, start, wanted, true) || readsLike(url, start, wanted, false);
 }
 
 /** The first character of a name, decoded; 0x80 for all that are no ASCII. */
@@ -183,17 +186,18 @@ function mayBegin(first: number, wanted: number): boolean {
 }
 
 /** @param decode with escapes, or as a name that cannot be decoded, and counts as it is written */
-function beginsLike(url: string, start: number, end: number, wanted: string, decode: boolean): boolean {
+function readsLike(url: string, start: number, wanted: string, decode: boolean): boolean {
   let matched = 0;
   let opened = wanted.charCodeAt(0) === openBracket;
   let isFirst = !opened;
-  for (let i = start; i < end; i++) {
+  for (let i = start; i < url.length; i++) {
     let code = url.charCodeAt(i);
+    if (code === ampersand || code === equals) break;
     if (code === plus) code = space;
     else if (code === percent && decode) {
       const high = hexValue(url.charCodeAt(i + 1));
       const low = hexValue(url.charCodeAt(i + 2));
-      if (i + 2 >= end || high === -1 || low === -1) return false;
+      if (high === -1 || low === -1) return false;
       code = high * 16 + low;
       // A part of a character: more than a look is needed.
       if (code >= 0x80) return wanted.charCodeAt(matched) >= 0x80;
