@@ -185,7 +185,6 @@ t.test('what undici would refuse is refused in the same way', async (t) => {
       { headers: 'text' as never },
       { headers: [['a', 'b']] as never },
       { headers: { 'transfer-encoding': 'chunked' } },
-      { path: 'no-slash' },
       { path: '/with space' },
       { method: 'BAD METHOD' as 'GET' },
       { body: 7 as never },
@@ -196,6 +195,13 @@ t.test('what undici would refuse is refused in the same way', async (t) => {
       t.match(await call.done, /^error UND_ERR_(INVALID_ARG|NOT_SUPPORTED)/, JSON.stringify(options));
       t.equal(call.events.filter((event) => event.startsWith('error')).length, 1);
     }
+    const noPath = record(dispatcher, { path: 'no-slash' });
+    t.equal(
+      await noPath.done,
+      onFailure === 'throw' ? 'error ERR_MESH_BAD_REQUEST' : 'end',
+      'refused before undici is asked',
+    );
+    t.equal(noPath.headers['x-inmesh-error'], onFailure === 'throw' ? undefined : 'ERR_MESH_BAD_REQUEST');
     for (const handler of [undefined, null, 7, 'x']) {
       t.throws(() => dispatcher.dispatch({ origin: 'http://a', path: '/', method: 'GET' }, handler as never), {
         code: 'UND_ERR_INVALID_ARG',
@@ -354,7 +360,7 @@ t.test('what a handler throws ends its call, once, and nothing else (RT-07)', as
 
   const atError = record(
     client.dispatcher,
-    { path: 'bad' },
+    { path: '/with space' },
     {
       onResponseError() {
         throw new Error('from onResponseError');
