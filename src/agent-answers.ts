@@ -35,6 +35,7 @@ export function agentAnswers(options: { readonly clock: Clock; series(service: s
       // Its connection serves nobody else.
       key: `answered/${++answered}`,
       path,
+      flag: addFlag(start.flag, answer.flag),
       headers: [],
       ...(edits === undefined ? {} : { response: edits }),
       connect: async () => new LocalSocket(answer, method),

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { agentRecord } from './agent-access-log.ts';
 import { type AgentStart, agentAnswers } from './agent-answers.ts';
 import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
@@ -29,6 +30,7 @@ import type { ClusterState } from './runtime/cluster.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
 import { dropAssertions, withoutAssertions } from './sanitize/outbound.ts';
 import type { Known, Selector } from './select.ts';
+import type { MetricTags } from './telemetry/metric-tags.ts';
 import type { Series } from './telemetry/metrics.ts';
 import type { RouteStats } from './telemetry/route-stats.ts';
 import { remainingHeader } from './timeout/deadline-filter.ts';
@@ -45,6 +47,8 @@ export function agentRouter(options: {
   /** Series for requests that reached no endpoint. */
   series(service: string): Series;
   readonly select: Selector;
+  /** Tags that Telemetries add. Absent: none, ever. */
+  readonly metricTags?: MetricTags | undefined;
   /** Faults under way in this process. Default: those of this agent alone. */
   readonly faults?: ActiveFaults;
   /** Default: no cluster has a circuit breaker. */
@@ -140,11 +144,11 @@ export function agentRouter(options: {
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     const made = cookie === undefined ? edits : withCookie(edits, cookie);
+    const told = { cluster: state.cluster.name, endpoint: endpoint.name, route: route.name, flag };
     return notingLoad(clock, state, endpoint, request, {
       ...made,
       ...hearing(state, endpoint, made.response),
-      cluster: state.cluster.name,
-      endpoint: endpoint.name,
+      ...told,
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
       key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
@@ -165,14 +169,22 @@ export function agentRouter(options: {
         }
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
+        const tags = options.metricTags?.client;
+        const series =
+          tags === undefined
+            ? endpoint.series
+            : tags.seriesOf(
+                endpoint.series,
+                agentRecord(clock, request, { startedAt, status, error, target: { ...edits, ...told } }),
+              );
         if (error instanceof MeshError && (stalled === true || notOfEndpoint.has(error.code))) {
-          endpoint.series.record(error.status, addFlag(flag, error.flag), durationMs);
+          series.record(error.status, addFlag(flag, error.flag), durationMs);
         } else if (status !== 0 || error instanceof MeshError) {
           if (status !== 0 || afterConnect.has((error as MeshError).code)) state.connected(endpoint);
           state.report(endpoint, status);
-          endpoint.series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
+          series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
           // The application gave the request up, which says nothing about the endpoint.
-        } else endpoint.series.record(0, addFlag(flag, 'DC'), durationMs);
+        } else series.record(0, addFlag(flag, 'DC'), durationMs);
       },
     });
   };
@@ -193,6 +205,9 @@ export function agentRouter(options: {
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return guarded(request, known, start, () => ({
       ...edited(request, headers, complete(headers, known.route), known, cors.response),
+      cluster: state.cluster.name,
+      route: route.name,
+      flag: start.flag,
       key: `${state.cluster.name}/${hostname}:${port}/${state.revision}.${state.generation}/${secure}`,
       connect: async () => {
         if (options.connectOriginal !== undefined) {
@@ -260,7 +275,7 @@ function withCookie(edits: Edited, cookie: string): Edited {
   return { ...edits, response: (status, raw) => [...(response?.(status, raw) ?? []), changes] };
 }
 
-type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done' | 'cluster' | 'endpoint'>;
+type Edited = Omit<AgentTarget, 'key' | 'connect' | 'done' | 'cluster' | 'endpoint' | 'route' | 'flag'>;
 
 const noCors: { readonly kind: 'none'; readonly response: undefined } = { kind: 'none', response: undefined };
 

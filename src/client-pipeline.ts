@@ -42,8 +42,9 @@ import { EndpointState } from './runtime/endpoint.ts';
 import { dropAssertions } from './sanitize/outbound.ts';
 import { createSelector, type Destination, type Selector } from './select.ts';
 import { accessClientFilter } from './telemetry/access-client-filter.ts';
-import type { AccessLog } from './telemetry/access-log.ts';
+import type { SideLog } from './telemetry/access-log.ts';
 import { clientMetricsFilter } from './telemetry/client-filter.ts';
+import type { MetricTags } from './telemetry/metric-tags.ts';
 import type { Series } from './telemetry/metrics.ts';
 import { RouteStats } from './telemetry/route-stats.ts';
 import { marginMs } from './timeout/deadline-filter.ts';
@@ -76,7 +77,9 @@ export interface ClientPipelineDependencies {
   /** Counts by `statPrefix`. Default: those of this pipeline alone. */
   readonly routeStats?: RouteStats;
   /** Absent: no calls are logged. */
-  readonly accessLog?: AccessLog | undefined;
+  readonly accessLog?: SideLog | undefined;
+  /** Tags that Telemetries add. Absent: none, ever. */
+  readonly metricTags?: MetricTags | undefined;
   /** Absent: no spans. */
   readonly tracing?: ClientTracing | undefined;
   /** Series for calls that reached no endpoint, and for hosts outside the mesh. */
@@ -263,7 +266,7 @@ export function createClientPipeline(dependencies: ClientPipelineDependencies): 
   const seriesOf = (call: ClientCall): Series =>
     call.endpoint instanceof EndpointState ? call.endpoint.series : dependencies.series(hostOf(call.cluster));
 
-  const counted = clientMetricsFilter(clock, seriesOf);
+  const counted = clientMetricsFilter(clock, seriesOf, dependencies.metricTags);
   const mirrors = createClientMirrors({
     clock,
     random,

@@ -29,7 +29,9 @@ import { destinationLabels } from './series-labels.ts';
 import type { AuthorizerStatus } from './server-authorizers.ts';
 import type { RateLimitStatus } from './server-limits.ts';
 import { createServerPipeline, type ServerPipelineDependencies } from './server-pipeline.ts';
-import type { AccessLog } from './telemetry/access-log.ts';
+import type { SideLog } from './telemetry/access-log.ts';
+import { servedConnection } from './telemetry/connection-record.ts';
+import type { MetricTags } from './telemetry/metric-tags.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { callerLabels } from './telemetry/server-filter.ts';
 import type { ServerTracing } from './trace/server-filter.ts';
@@ -68,7 +70,9 @@ export interface InboundDependencies {
   readonly authorization?: AuthorizationOptions;
   /** Cuts connections of clients that are no longer trusted. */
   readonly trustWatch?: TrustWatch | undefined;
-  readonly accessLog?: AccessLog | undefined;
+  readonly accessLog?: SideLog | undefined;
+  /** Tags that Telemetries add. Absent: none, ever. */
+  readonly metricTags?: MetricTags | undefined;
   /** Hears of requests that AUDIT policies match. */
   readonly audited?: (audit: AuthorizationAudit) => void;
   /** Absent: no spans. */
@@ -179,8 +183,11 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
         throw new MeshError('ERR_MESH_OPTION_INVALID', 'grpc is an option of mesh.listen: listenTcp reads no protocol');
       }
       const policy = (): InboundPolicy | undefined => snapshot()?.inbound;
-      const opened = (socket: Socket, peer: Peer | undefined): void =>
-        dependencies.metrics.tcp({ ...ownLabels, ...callerLabels(peer) }).watch(socket);
+      const opened = (socket: Socket, peer: Peer | undefined): void => {
+        const series = dependencies.metrics.tcp({ ...ownLabels, ...callerLabels(peer) });
+        const tags = dependencies.metricTags?.server;
+        (tags?.connectionsOf(series, servedConnection(clock, socket, peer)) ?? series).watch(socket);
+      };
       const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy, pools: inboundPools });
       return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },

@@ -173,9 +173,14 @@ export interface MeshOptions {
   readonly tracing?: MeshTracer;
   /**
    * One line for each request, inbound and outbound, in Istio's format: where to, and which. `false`: none, whatever the
-   * configuration says. Default: what the configuration says (MeshConfig `accessLogFile`), else none, as in Istio.
+   * configuration says. Default: what the configuration says (Telemetry `accessLogging`, MeshConfig `accessLogFile`), else none, as in Istio.
    */
   readonly accessLog?: AccessLogSettings | false;
+  /**
+   * Folder in which the configuration may name files for access logs (MeshConfig `accessLogFile`, `envoyFileAccessLog`).
+   * Default none: a configuration chooses no files of this machine.
+   */
+  readonly accessLogFolder?: string;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
   readonly clock?: Clock;

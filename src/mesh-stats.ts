@@ -2,6 +2,7 @@ import type { AuthorizationCount } from './authz/tallies.ts';
 import type { FaultStatus } from './fault/active.ts';
 import type { IdentityHealth } from './identity/store.ts';
 import type { JwksStatus } from './jwt/key-sources.ts';
+import type { MetricOverrides } from './model/metric-overrides.ts';
 import type { Workload } from './model/workload.ts';
 import type { OverloadStatus } from './overload/protection.ts';
 import type { AuthorizerStatus } from './server-authorizers.ts';
@@ -121,6 +122,8 @@ export interface MeshStats {
   /** What was accepted and refused of configuration. */
   readonly config: ConfigCounts;
   readonly requests: readonly SeriesSnapshot[];
+  /** What Telemetries make of Istio's metrics of these, when they are shown; absent: nothing. */
+  readonly metricOverrides?: MetricOverrides | undefined;
   /** Lines of the access log that were dropped: who reads them is too slow, or they cannot be written. */
   readonly accessLogDropped: number;
   /** Connections of `mesh.connect` and `mesh.listenTcp`. */

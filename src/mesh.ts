@@ -1,3 +1,4 @@
+import { accessLogWriters } from './access-log-writers.ts';
 import { createAuthorizerCalls } from './authorizer-calls.ts';
 import { compile } from './config/compile.ts';
 import { fileSource } from './config/file-source.ts';
@@ -26,7 +27,7 @@ import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
-import { createLineWriter } from './telemetry/line-writer.ts';
+import { createMetricTags } from './telemetry/metric-tags.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createDocumentFetch } from './transport/fetch-document.ts';
 import { createTrustWatch } from './transport/trust-watch.ts';
@@ -54,7 +55,10 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const events = createEmitter<MeshEvents>(logger);
   const config = createConfigStore();
   const accessLog =
-    options.accessLog === false ? undefined : createAccessLog(clock, (to) => createLineWriter(to, clock, logger));
+    options.accessLog === false
+      ? undefined
+      : createAccessLog(clock, accessLogWriters(options.accessLog === undefined, settings.accessLogFolder, logger));
+  const metricTags = createMetricTags(metrics);
   if (options.accessLog !== false) accessLog?.use(options.accessLog);
   const configSource = configSourceOf(options, settings, clock);
   const identitySource = identitySourceOf(options, settings, clock, random);
@@ -71,7 +75,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     createMeshTracing(options.tracing, { workload, clock, random, logger, environment: process.env });
   const outbound = createOutbound({
     tracing: tracing?.client,
-    accessLog,
+    accessLog: accessLog?.client,
+    metricTags,
     workload,
     clock,
     trustWatch,
@@ -113,7 +118,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   });
   const inbound = createInbound({
     tracing: tracing?.server,
-    accessLog,
+    accessLog: accessLog?.server,
+    metricTags,
     workload,
     clock,
     trustWatch,
@@ -144,7 +150,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       trusting?.use(snapshot.trust);
       outbound.use(snapshot);
       tracing?.use(snapshot);
-      if (options.accessLog === undefined) accessLog?.use(snapshot.accessLog);
+      if (options.accessLog === undefined) accessLog?.follow(snapshot.accessLog);
+      metricTags.use(snapshot.metricOverrides);
       keys.use(snapshot.inbound.requestAuthentication ?? []);
       reportAuthorizers(snapshot, options, logger);
       events.emit('config', { version: snapshot.version, report });
@@ -273,6 +280,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
         identityHealth: identity?.health(),
         config: configCounts(counts),
         requests: metrics.snapshot(),
+        metricOverrides: config.current()?.metricOverrides,
         tcp: metrics.connections(),
         accessLogDropped: accessLog?.dropped ?? 0,
         endpoints: outbound.endpoints(),

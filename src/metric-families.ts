@@ -23,7 +23,7 @@ export function metricFamilies(
 ): readonly MetricFamily[] {
   const stats = mesh.stats();
   return [
-    ...istioFamilies(stats.requests, stats.tcp),
+    ...istioFamilies(stats.requests, stats.tcp, stats.metricOverrides),
     ...clusterFamilies(stats),
     ...routeFamilies(stats.routes),
     ...inboundFamilies(stats),

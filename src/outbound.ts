@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { loggedRouter } from './agent-access-log.ts';
 import { agentRouter } from './agent-router.ts';
 import { tracedRouter } from './agent-trace.ts';
 import type { AuthorizationCount } from './authz/tallies.ts';
@@ -34,7 +35,9 @@ import type { EndpointState } from './runtime/endpoint.ts';
 import { createNameResolver } from './runtime/resolver.ts';
 import { createSystemDns } from './runtime/system-dns.ts';
 import { createSourceLabels } from './series-labels.ts';
-import type { AccessLog } from './telemetry/access-log.ts';
+import type { SideLog } from './telemetry/access-log.ts';
+import { calledConnection } from './telemetry/connection-record.ts';
+import type { MetricTags } from './telemetry/metric-tags.ts';
 import type { Metrics, Series } from './telemetry/metrics.ts';
 import { RouteStats, type RouteStatus } from './telemetry/route-stats.ts';
 import type { ClientTracing } from './trace/client-filter.ts';
@@ -68,7 +71,9 @@ export interface OutboundDependencies {
   breakerChanged?(status: BreakerStatus): void;
   /** Absent: no spans. */
   readonly tracing?: ClientTracing | undefined;
-  readonly accessLog?: AccessLog | undefined;
+  readonly accessLog?: SideLog | undefined;
+  /** Tags that Telemetries add. Absent: none, ever. */
+  readonly metricTags?: MetricTags | undefined;
   /** A file that TLS of a cluster needs cannot be read. */
   fileUnreadable(cluster: string, file: string, error: Error): void;
 }
@@ -207,6 +212,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     tracing: dependencies.tracing,
     series: seriesWithout,
     accessLog: dependencies.accessLog,
+    metricTags: dependencies.metricTags,
   });
   const dispatcher = new MeshDispatcher({
     send: pipeline.send,
@@ -236,16 +242,18 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     hosts: () => hosts,
     egress: egress.current,
     open: (state, endpoint, tlsHost, host) => connect(bytesTo(state.cluster, endpoint.endpoint, tlsHost, host)),
-    opened: (socket, state, endpoint) =>
-      metrics
-        .tcp(
-          state === undefined
-            ? labels.toService('PassthroughCluster')
-            : endpoint === undefined
-              ? labels.toService(state.cluster.host)
-              : labels.toEndpoint(state.cluster, endpoint.endpoint),
-        )
-        .watch(socket),
+    opened: (socket, state, endpoint) => {
+      const series = metrics.tcp(
+        state === undefined
+          ? labels.toService('PassthroughCluster')
+          : endpoint === undefined
+            ? labels.toService(state.cluster.host)
+            : labels.toEndpoint(state.cluster, endpoint.endpoint),
+      );
+      const facts = { cluster: state?.cluster.name ?? 'PassthroughCluster', endpoint: endpoint?.name ?? '' };
+      const tagged = dependencies.metricTags?.client?.connectionsOf(series, calledConnection(clock, facts));
+      (tagged ?? series).watch(socket);
+    },
     openOriginal: (cluster, host, port, tlsHost) =>
       connect({ ...tls.originalTarget(cluster, host, port, tlsHost), bytes: true }),
     openOutside: (address, port, tlsHost) =>
@@ -258,24 +266,23 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
         security: () => (tlsHost === undefined ? { kind: 'plaintext' } : { kind: 'tls', serverName: tlsHost }),
       }),
   });
-  const agent = createAgent(
-    tracedRouter(
-      agentRouter({
-        hashes,
-        routeStats,
-        clock,
-        random,
-        series: seriesWithout,
-        breakers,
-        faults,
-        select: pipeline.select,
-        connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
-        connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
-      }),
-      dependencies.tracing,
-    ),
-    { clock, lifeMs: (socket) => lifeOf(socket, Number.POSITIVE_INFINITY, clock) },
-  );
+  const routed = agentRouter({
+    hashes,
+    routeStats,
+    clock,
+    random,
+    series: seriesWithout,
+    metricTags: dependencies.metricTags,
+    breakers,
+    faults,
+    select: pipeline.select,
+    connect: (state, endpoint, tlsHost, host) => connect(target(state.cluster, endpoint.endpoint, tlsHost, host)),
+    connectOriginal: (cluster, host, port, tlsHost) => connect(tls.originalTarget(cluster, host, port, tlsHost)),
+  });
+  const agent = createAgent(tracedRouter(loggedRouter(routed, dependencies.accessLog, clock), dependencies.tracing), {
+    clock,
+    lifeMs: (socket) => lifeOf(socket, Number.POSITIVE_INFINITY, clock),
+  });
 
   return {
     fetch: createFetch(dispatcher, nearnessOf),

@@ -44,8 +44,9 @@ import { type AuthorizerDependencies, type AuthorizerStatus, createServerAuthori
 import { corsFilters } from './server-cors.ts';
 import { createServerLimits, type RateLimitStatus } from './server-limits.ts';
 import { routeFilters } from './server-routes.ts';
-import type { AccessLog } from './telemetry/access-log.ts';
-import { arrivalOf, logServed } from './telemetry/access-server-record.ts';
+import type { SideLog } from './telemetry/access-log.ts';
+import { arrivalOf, serverRecord } from './telemetry/access-server-record.ts';
+import type { MetricTags } from './telemetry/metric-tags.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { serverMetricsFilter, serverSeries } from './telemetry/server-filter.ts';
 import { inboundScope } from './trace/inbound-scope.ts';
@@ -92,7 +93,9 @@ export interface ServerPipelineDependencies extends AuthorizerDependencies {
   /** How refusals are written. Default `text`. */
   readonly errorFormat?: ErrorFormat;
   /** Absent: no requests are logged. */
-  readonly accessLog?: AccessLog | undefined;
+  readonly accessLog?: SideLog | undefined;
+  /** Tags that Telemetries add. Absent: none, ever. */
+  readonly metricTags?: MetricTags | undefined;
   /** Header fields of a request. Default 100. */
   readonly maxHeaders?: number | undefined;
   /** Absent: no spans. */
@@ -131,7 +134,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   const owner: CallOwner = { clock };
   const seriesOf = serverSeries(dependencies.metrics, destinationLabels(dependencies.workload));
   const { accessLog } = dependencies;
-  const metrics = serverMetricsFilter(clock, seriesOf, accessLog);
+  const metrics = serverMetricsFilter(clock, seriesOf, accessLog, dependencies.metricTags);
   const deadline = inboundDeadlineFilter(clock);
   const propagated = dependencies.propagateHeaders ?? [];
   const reporting = dependencies.loadReports ?? 'asked';
@@ -250,7 +253,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     if (!call.observed) {
       seriesOf(call.peer).record(failure.status, failure.flag, clock.now() - call.startedAt);
       const end = { status: failure.status, flags: failure.flag };
-      if (accessLog?.on === true) logServed(accessLog, clock, call, arrivalOf(call), end);
+      if (accessLog?.on === true) accessLog.write(serverRecord(clock, call, arrivalOf(call), end));
     }
     const detail = call.authorization?.detail;
     const why = detail === undefined || detail === '' ? {} : { detail };

@@ -41,6 +41,7 @@ const checks: { readonly [K in keyof Required<MeshOptions>]: Check } = {
   untrustedConnections: like(settingsTable.untrustedConnections),
   policyPaths: like(settingsTable.policyPaths),
   jwksCa: like(settingsTable.jwksCa),
+  accessLogFolder: like(settingsTable.accessLogFolder),
   jwksRefreshMs: like(settingsTable.jwksRefreshMs),
   tokenExpiry: like(settingsTable.tokenExpiry),
   slowTokenKeys: like(settingsTable.slowTokenKeys),

@@ -189,6 +189,7 @@ interface SettingValues {
   readonly untrustedConnections: 'refuse' | 'close';
   readonly policyPaths: 'views' | 'literal';
   readonly jwksCa: string;
+  readonly accessLogFolder: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
   readonly slowTokenKeys: 'bounded' | 'always';
@@ -253,6 +254,7 @@ export const settingsTable: { readonly [K in SettingKey]: Setting<SettingValue<K
   policyPaths: oneOf('INMESH_POLICY_PATHS', 'views', 'literal'),
   jwksCa: path('INMESH_JWKS_CA', 'the path of a PEM file'),
   jwksRefreshMs,
+  accessLogFolder: path('INMESH_ACCESS_LOG_FOLDER', 'the path of a folder'),
   tokenExpiry: oneOf('INMESH_TOKEN_EXPIRY', 'optional', 'required'),
   slowTokenKeys: oneOf('INMESH_SLOW_TOKEN_KEYS', 'bounded', 'always'),
   errorFormat: oneOf('INMESH_ERROR_FORMAT', 'text', 'problem'),

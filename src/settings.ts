@@ -64,6 +64,8 @@ export interface ResolvedSettings {
   readonly policyPaths: 'views' | 'literal';
   /** Path of a PEM file. */
   readonly jwksCa?: string;
+  /** Where the configuration may name files for access logs; absolute. */
+  readonly accessLogFolder?: string;
   readonly jwksRefreshMs: number;
   readonly tokenExpiry: 'optional' | 'required';
   readonly slowTokenKeys: 'bounded' | 'always';
@@ -102,6 +104,7 @@ export function resolveSettings(
   const outboundPolicy = options.outboundPolicy ?? value('outboundPolicy');
   const instance = options.instance ?? value('instance');
   const jwksCa = options.jwksCa ?? value('jwksCa');
+  const accessLogFolder = options.accessLogFolder ?? value('accessLogFolder');
   const inKubernetes = Boolean(env['KUBERNETES_SERVICE_HOST']);
   const logLevel = value('logLevel') ?? 'warn';
   return {
@@ -129,6 +132,7 @@ export function resolveSettings(
     mirrorCredentials: options.mirrorCredentials ?? value('mirrorCredentials') ?? 'own',
     untrustedConnections: options.untrustedConnections ?? value('untrustedConnections') ?? 'refuse',
     policyPaths: options.policyPaths ?? value('policyPaths') ?? 'views',
+    ...(accessLogFolder === undefined ? {} : { accessLogFolder: resolve(cwd, accessLogFolder) }),
     ...(jwksCa === undefined ? {} : { jwksCa: resolve(cwd, jwksCa) }),
     jwksRefreshMs: options.jwksRefreshMs ?? value('jwksRefreshMs') ?? 300_000,
     tokenExpiry: options.tokenExpiry ?? value('tokenExpiry') ?? 'optional',

@@ -109,6 +109,7 @@ t.test('every setting can come from the environment', async (t) => {
       INMESH_REPLAY_BODY_BYTES: '1000',
       INMESH_OVERRIDE_HEADERS: 'obey',
       INMESH_JWKS_CA: '/etc/issuer.pem',
+      INMESH_ACCESS_LOG_FOLDER: '/var/log/shop',
       INMESH_JWKS_REFRESH_MS: '1000',
       INMESH_TOKEN_EXPIRY: 'required',
       INMESH_SLOW_TOKEN_KEYS: 'always',
@@ -155,6 +156,7 @@ t.test('every setting can come from the environment', async (t) => {
     mirrorCredentials: 'own',
     untrustedConnections: 'refuse',
     jwksCa: '/etc/issuer.pem',
+    accessLogFolder: '/var/log/shop',
     jwksRefreshMs: 1_000,
     tokenExpiry: 'required',
     slowTokenKeys: 'always',
@@ -197,6 +199,7 @@ overrideHeaders: obey
 mirrorCredentials: all
 untrustedConnections: close
 jwksCa: issuer.pem
+accessLogFolder: logs
 jwksRefreshMs: 60000
 tokenExpiry: required
 slowTokenKeys: always
@@ -232,6 +235,7 @@ policyPaths: literal
     mirrorCredentials: 'all',
     untrustedConnections: 'close',
     jwksCa: join(cwd, 'issuer.pem'),
+    accessLogFolder: join(cwd, 'logs'),
     jwksRefreshMs: 60_000,
     tokenExpiry: 'required',
     slowTokenKeys: 'always',

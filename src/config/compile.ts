@@ -3,6 +3,7 @@ import type { InboundPolicy } from '../model/inbound.ts';
 import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
 import { markShared, shareUnchanged } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import { type AccessLoggingBody, compileAccessLogging } from './access-logging.ts';
 import { callersOf } from './callers.ts';
 import { type CircuitBreakerBody, createCircuitBreakers } from './circuit-breakers.ts';
 import { createClusters } from './clusters.ts';
@@ -40,6 +41,7 @@ import { compileTracing, type TelemetryTracingBody } from './istio-telemetry.ts'
 import type { VirtualServiceBody } from './istio-virtual-service.ts';
 import { checkVirtualService } from './istio-virtual-service-check.ts';
 import { type MeshSettings, meshTrustOf } from './mesh-settings.ts';
+import { compileMetricOverrides, type MetricsBody } from './metric-overrides.ts';
 import { compileOverloadPolicy, type OverloadPolicyBody } from './overload-policies.ts';
 import { type CompileState, recompile } from './recompile.ts';
 import { createRegistry } from './registry.ts';
@@ -50,6 +52,7 @@ import type { MeshService } from './service.ts';
 import { compileServices } from './services.ts';
 import { createSidecarScope, type SidecarScope } from './sidecar-scope.ts';
 import type { ConfigProblem, EnforcementReport } from './source.ts';
+import { applicableTelemetries } from './telemetries.ts';
 import { trustedProxies, warnOfUntrusted } from './trusted-proxies.ts';
 import { digestOf, versionOf } from './version.ts';
 import { compileVirtualHosts } from './virtual-hosts.ts';
@@ -187,10 +190,15 @@ function compileAll(
   const overload = stages.run('overload', [overloadPolicies, workload, mesh], () =>
     compileOverloadPolicy(overloadPolicies, workload, mesh.rootNamespace, collector),
   );
-  const telemetries = ofKind<TelemetryTracingBody>('Telemetry');
-  const tracing = stages.run('tracing', [telemetries, workload, mesh], () =>
-    compileTracing(telemetries, workload, mesh, collector),
-  );
+  const telemetries = ofKind<TelemetryTracingBody & AccessLoggingBody & MetricsBody>('Telemetry');
+  const { tracing, accessLog, metricOverrides } = stages.run('telemetry', [telemetries, workload, mesh], () => {
+    const applied = applicableTelemetries(telemetries, workload, mesh.rootNamespace, collector);
+    return {
+      tracing: compileTracing(applied, mesh, collector),
+      accessLog: compileAccessLogging(applied, mesh.accessLogging, collector),
+      metricOverrides: compileMetricOverrides(applied, mesh.metricProviders, collector),
+    };
+  });
   const egressPolicies = ofKind<EgressPolicyBody>('EgressPolicy');
   const egress = stages.run('egress', [egressPolicies, workload, mesh], () =>
     egressPolicies.flatMap((resource) => compileEgressPolicy(resource, workload, mesh, collector) ?? []),
@@ -265,7 +273,8 @@ function compileAll(
     ...(callers === undefined ? {} : { callers }),
     ...(trust === undefined ? {} : { trust }),
     ...(tracing === undefined ? {} : { tracing }),
-    ...(mesh.accessLog === undefined ? {} : { accessLog: mesh.accessLog }),
+    ...(accessLog === undefined ? {} : { accessLog }),
+    ...(metricOverrides === undefined ? {} : { metricOverrides }),
   };
   const digests = documents.map(digestOf);
   const snapshot = shareUnchanged(previous, { version: versionOf(digests, options), ...content });

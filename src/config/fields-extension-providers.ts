@@ -17,23 +17,33 @@ import {
   text,
 } from './schema.ts';
 
-const telemetry = 'of telemetry, traces go to zipkin and opentelemetry alone';
+const telemetry =
+  'of telemetry, traces go to zipkin and opentelemetry, metrics to prometheus, access logs to files and standard output';
+const logService = 'access logs go to files and standard output, or to a function of the application';
 const tracing = 'for the tracer of `@inmesh/otel`, unless `OTEL_EXPORTER_…` variables say otherwise';
 
 /** Every other kind of Istio's. */
-const others = [
-  'lightstep',
-  'datadog',
-  'stackdriver',
-  'opencensus',
-  'skywalking',
-  'prometheus',
-  'envoyFileAccessLog',
-  'envoyHttpAls',
-  'envoyTcpAls',
-  'envoyOtelAls',
-  'sds',
-];
+const others = ['lightstep', 'datadog', 'stackdriver', 'opencensus', 'skywalking', 'sds'];
+
+/** Those that access logs are sent to, which nobody here does. */
+const logServices = ['envoyHttpAls', 'envoyTcpAls', 'envoyOtelAls'];
+
+const fileAccessLog = object({
+  path: enforced(
+    string(),
+    'default `/dev/stdout`; beside it and `/dev/stderr` files in the folder that the option `accessLogFolder` names',
+  ),
+  logFormat: field(
+    object(
+      {
+        text: approximated(string({ anyCharacter: true }), 'operators that have no meaning in a process are `-`'),
+        labels: approximated(any, 'operators that have no meaning in a process are null'),
+      },
+      ['text', 'labels'],
+    ),
+  ),
+  omitEmptyValues: boolean,
+});
 
 const port = required(enforced(integer(1, 65_535)));
 const service = required(
@@ -82,8 +92,22 @@ export const extensionProviders: FieldType = list(
         'asked through the option `externalAuthorization` (see `@inmesh/ext-authz`); without it requests are refused',
       ),
       ...Object.fromEntries(Object.entries(tracingProviders).map(([name, type]) => [name, enforced(type, tracing)])),
+      prometheus: enforced(
+        any,
+        'the provider of the metrics that this process has; `prometheus` is there without a word',
+      ),
+      envoyFileAccessLog: enforced(fileAccessLog, '`envoy` is there without a word'),
+      ...Object.fromEntries(logServices.map((name) => [name, ignored(any, logService)])),
       ...Object.fromEntries(others.map((name) => [name, ignored(any, telemetry)])),
     },
-    ['envoyExtAuthzHttp', 'envoyExtAuthzGrpc', ...Object.keys(tracingProviders), ...others],
+    [
+      'envoyExtAuthzHttp',
+      'envoyExtAuthzGrpc',
+      ...Object.keys(tracingProviders),
+      'prometheus',
+      'envoyFileAccessLog',
+      ...logServices,
+      ...others,
+    ],
   ),
 );

@@ -111,14 +111,20 @@ const meshFields: Readonly<Record<string, Field>> = object({
   serviceScopeConfigs: ignored(list(any), 'there is one cluster'),
   serviceSettings: ignored(list(any), 'there is one cluster'),
   configSources: ignored(list(any), 'configuration comes from the source that `createMesh` is given'),
-  extensionProviders: enforced(extensionProviders, 'those for external authorization and for traces'),
+  extensionProviders: enforced(extensionProviders, 'those for external authorization, traces, metrics and access logs'),
   defaultProviders: openObject({
     tracing: approximated(list(string()), 'the first counts, as in Istio; without a Telemetry, too'),
-    metrics: ignored(any, 'metrics are read by whoever asks'),
-    accessLogging: ignored(any, accessLog),
+    metrics: approximated(
+      list(string()),
+      'whose overrides count; default `prometheus`; metrics are there for whoever asks, named or not',
+    ),
+    accessLogging: enforced(list(string()), 'without a Telemetry, and for those that name no provider'),
   }),
   defaultConfig: meshProxyConfig,
-  accessLogFile: enforced(string(), '`/dev/stdout` and `/dev/stderr`; files are for the option `accessLog`'),
+  accessLogFile: enforced(
+    string(),
+    'where no Telemetry and no default provider says more; beside `/dev/stdout` and `/dev/stderr` files in the folder that the option `accessLogFolder` names',
+  ),
   accessLogFormat: approximated(
     string({ anyCharacter: true }),
     'operators that have no meaning in a process are `-` in every line',

@@ -41,7 +41,7 @@ export const telemetryTable: KindTable = {
   group: 'telemetry.istio.io',
   versions: ['v1', 'v1alpha1'],
   status: 'enforced',
-  note: 'tracing; the process needs a tracer (option `tracing`)',
+  note: 'traces (the process needs a tracer: option `tracing`), metrics and access logs',
   reference: 'https://istio.io/latest/docs/reference/config/telemetry/',
   fields: {
     spec: {
@@ -71,32 +71,52 @@ export const telemetryTable: KindTable = {
             disableContextPropagation: nullable(enforced(boolean, 'for calls')),
           }),
         ),
-        metrics: ignored(
-          list(
-            object({
+        metrics: list(
+          object({
+            providers: approximated(
               providers,
-              overrides: list(
-                object({
-                  match: object({ metric, customMetric: text, mode }, ['metric', 'customMetric']),
-                  disabled: nullable(boolean),
-                  tagOverrides: map(object({ operation: oneOfValues('UPSERT', 'REMOVE'), value: string() })),
-                }),
-              ),
-              reportingInterval: string(),
-            }),
-          ),
-          'metrics have all labels, and are read by whoever asks',
+              'those of kind prometheus; the first of those named last counts, for the metrics that this process has',
+            ),
+            overrides: list(
+              object({
+                match: object(
+                  {
+                    metric,
+                    customMetric: approximated(
+                      text,
+                      'names of metrics of Istio, without `istio_`: there are no others',
+                    ),
+                    mode,
+                  },
+                  ['metric', 'customMetric'],
+                ),
+                disabled: nullable(boolean),
+                tagOverrides: map(
+                  object({
+                    operation: oneOfValues('UPSERT', 'REMOVE'),
+                    value: approximated(
+                      string(),
+                      'CEL: see [expressions](metrics.md#expressions); what is not supported is refused',
+                    ),
+                  }),
+                ),
+              }),
+            ),
+            reportingInterval: ignored(string(), 'connections are counted whenever somebody asks'),
+          }),
         ),
-        accessLogging: ignored(
-          list(
-            object({
-              match: object({ mode }),
-              providers,
-              disabled: nullable(boolean),
-              filter: object({ expression: string({ anyCharacter: true }) }),
+        accessLogging: list(
+          object({
+            match: object({ mode }),
+            providers: approximated(providers, 'of kind envoyFileAccessLog; `envoy` is there without a word'),
+            disabled: nullable(boolean),
+            filter: object({
+              expression: approximated(
+                string({ anyCharacter: true }),
+                'CEL: see [expressions](metrics.md#expressions); what is not supported is refused',
+              ),
             }),
-          ),
-          'there is no access log yet',
+          }),
         ),
       }),
     },

@@ -1,7 +1,6 @@
 import type { PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
-import { type AccessLogSpec, compileAccessLog } from './access-log.ts';
 import { type CertificateDataSpec, compileTrustAnchors } from './ca-certificates.ts';
 import { unknownField } from './check.ts';
 import type { Collector } from './collector.ts';
@@ -13,7 +12,9 @@ import { forwardClientCertOf, type ProxyHeadersSpec } from './forward-client-cer
 import { checkRetry, compileRetry, type RetrySpec } from './istio-retry.ts';
 import { checkLocality, checkZones } from './locality-check.ts';
 import { compileLocality, compileZones } from './locality-policy.ts';
+import { type AccessLogSpec, compileLogProviders, type LogProviderSpec } from './log-providers.ts';
 import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
+import { compileMetricProviders, type MetricProviderSpec } from './metric-providers.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
 import {
@@ -54,8 +55,15 @@ export interface MeshSpec extends AccessLogSpec {
     readonly tracing?: ProxyTracingSpec;
   };
   readonly enableTracing?: boolean;
-  readonly defaultProviders?: { readonly tracing?: readonly string[] };
-  readonly extensionProviders?: readonly (ExtensionProviderSpec & TracingProviderSpec)[];
+  readonly defaultProviders?: {
+    readonly tracing?: readonly string[];
+    readonly metrics?: readonly string[];
+    readonly accessLogging?: readonly string[];
+  };
+  readonly extensionProviders?: readonly (ExtensionProviderSpec &
+    TracingProviderSpec &
+    LogProviderSpec &
+    MetricProviderSpec)[];
 }
 
 /** A MeshConfig, the ConfigMap of one, or an IstioOperator. */
@@ -117,7 +125,6 @@ export function compileMeshConfig(
   }
   reportOverrides(first, spec, path, overrides, collector);
   const trustAnchors = compileTrustAnchors(first, spec.caCertificates, [...path, 'caCertificates'], collector);
-  const accessLog = compileAccessLog(first, spec, path, collector);
   const trusted = spec.defaultConfig?.gatewayTopology?.numTrustedProxies;
   const normalization = spec.pathNormalization?.normalization ?? 'DEFAULT';
   return {
@@ -140,7 +147,8 @@ export function compileMeshConfig(
       [...path, 'defaultConfig', 'proxyHeaders'],
       collector,
     ),
-    ...(accessLog === undefined ? {} : { accessLog }),
+    accessLogging: compileLogProviders(first, spec, path, collector),
+    metricProviders: compileMetricProviders(spec),
     ...(trusted === undefined ? {} : { numTrustedProxies: trusted }),
     authorizers: compileExtensionProviders(first, spec.extensionProviders, [...path, 'extensionProviders'], collector),
     ...tracingOf(first, spec, path, collector),

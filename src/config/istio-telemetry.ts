@@ -1,10 +1,9 @@
 import { defaultTracingPolicy, type TracingDirection, type TracingPolicy } from '../model/tracing.ts';
-import type { Workload } from '../model/workload.ts';
 import type { Collector } from './collector.ts';
 import type { MeshSettings } from './mesh-settings.ts';
-import { byAge, type Resource } from './resource.ts';
+import type { Resource } from './resource.ts';
+import type { TelemetryScope } from './telemetries.ts';
 import { type CustomTagSpec, compileCustomTags, type MeshTracing } from './tracing-settings.ts';
-import { selects } from './values.ts';
 
 interface TracingSpec {
   readonly match?: { readonly mode?: 'CLIENT_AND_SERVER' | 'CLIENT' | 'SERVER' };
@@ -18,12 +17,7 @@ interface TracingSpec {
 }
 
 export interface TelemetryTracingBody {
-  readonly spec?: {
-    readonly selector?: { readonly matchLabels?: Readonly<Record<string, string>> };
-    readonly targetRef?: unknown;
-    readonly targetRefs?: readonly unknown[];
-    readonly tracing?: readonly TracingSpec[];
-  };
+  readonly spec?: TelemetryScope & { readonly tracing?: readonly TracingSpec[] };
 }
 
 type Telemetry = Resource<TelemetryTracingBody>;
@@ -32,14 +26,15 @@ type Telemetry = Resource<TelemetryTracingBody>;
  * What is traced of a workload: Telemetries of the root namespace, then of its own, then those that select it,
  * each overriding what came before field by field, as Istio merges them; without any, what the MeshConfig says.
  * Nothing where nobody says anything.
+ *
+ * @param applied see `applicableTelemetries`
  */
 export function compileTracing(
-  resources: readonly Telemetry[],
-  workload: Workload,
-  { rootNamespace, tracing: mesh }: MeshSettings,
+  applied: readonly Telemetry[],
+  { tracing: mesh }: MeshSettings,
   collector: Collector,
 ): TracingPolicy | undefined {
-  const entries = applicable(resources, workload, rootNamespace, collector);
+  const entries = entriesOf(applied);
   if (entries.length === 0 && mesh?.defaultTracer === undefined) return mesh && fromMesh(mesh);
   let server = base(mesh);
   let client = base(mesh);
@@ -102,43 +97,10 @@ interface Entry {
   readonly index: number;
 }
 
-/** One for the whole mesh, one for the namespace (the oldest counts), all that select the workload. */
-function applicable(
-  resources: readonly Telemetry[],
-  workload: Workload,
-  rootNamespace: string,
-  collector: Collector,
-): readonly Entry[] {
-  const sorted = [...resources].sort(byAge);
-  for (const each of sorted) {
-    if (hasTargets(each)) collector.warn(each, ['spec'], 'ignored', 'is for gateways and waypoints');
-  }
-  const plain = sorted.filter((each) => !hasTargets(each));
-  const isWide = (each: Telemetry): boolean => Object.keys(labelsOf(each)).length === 0;
-  const wideIn = (namespace: string): readonly Telemetry[] => {
-    const [first, ...others] = plain.filter((each) => each.namespace === namespace && isWide(each));
-    for (const other of others) {
-      collector.warn(other, ['spec'], 'ignored', `${first?.name} is older and counts for ${namespace} instead`);
-    }
-    return first === undefined ? [] : [first];
-  };
-  const { labels, namespace } = workload;
-  const chosen = [
-    ...wideIn(rootNamespace),
-    ...(namespace === rootNamespace ? [] : wideIn(namespace)),
-    ...plain.filter((each) => each.namespace === namespace && !isWide(each) && selects(labelsOf(each), labels)),
-  ];
-  return chosen.flatMap((resource) =>
+function entriesOf(resources: readonly Telemetry[]): readonly Entry[] {
+  return resources.flatMap((resource) =>
     (resource.body.spec?.tracing ?? []).map((spec, index) => ({ resource, spec, index })),
   );
-}
-
-function hasTargets({ body: { spec = {} } }: Telemetry): boolean {
-  return spec.targetRef !== undefined || (spec.targetRefs ?? []).length > 0;
-}
-
-function labelsOf({ body }: Telemetry): Readonly<Record<string, string>> {
-  return body.spec?.selector?.matchLabels ?? {};
 }
 
 function namedTracer(

@@ -1,4 +1,3 @@
-import type { AccessLogPolicy } from '../model/access-log.ts';
 import type { TcpKeepalive } from '../model/cluster.ts';
 import type { ForwardClientCert, PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
@@ -7,6 +6,8 @@ import type { OutboundPolicy } from '../model/snapshot.ts';
 import type { MeshTrust, TrustAnchor } from '../model/trust.ts';
 import type { NamedAuthorizer } from './extension-providers.ts';
 import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
+import { type MeshAccessLogging, noAccessLogging } from './log-providers.ts';
+import { defaultMetricProviders, type MetricProviders } from './metric-providers.ts';
 import type { MeshTracing } from './tracing-settings.ts';
 
 /** What holds for the whole mesh: Istio's `MeshConfig`, as far as it has an effect here. */
@@ -44,8 +45,8 @@ export interface MeshSettings {
   readonly authorizers: readonly NamedAuthorizer[];
   /** What it says of tracing; absent: nothing. */
   readonly tracing?: MeshTracing;
-  /** Absent: none. */
-  readonly accessLog?: AccessLogPolicy;
+  readonly accessLogging: MeshAccessLogging;
+  readonly metricProviders: MetricProviders;
   /** Default `BASE`. */
   readonly pathNormalization: PathNormalization;
   /** Who sees a resource that has no `exportTo`. Default `*`: everybody. */
@@ -67,6 +68,8 @@ export const defaultMeshSettings: MeshSettings = {
   http2Upgrade: false,
   autoMtls: true,
   authorizers: [],
+  accessLogging: noAccessLogging,
+  metricProviders: defaultMetricProviders,
   pathNormalization: 'BASE',
   exportTo: { services: ['*'], virtualServices: ['*'], destinationRules: ['*'] },
 };

@@ -43,6 +43,10 @@ export interface AgentTarget {
   readonly cluster?: string;
   /** `10.0.0.7:9080`, for telemetry. */
   readonly endpoint?: string;
+  /** Name of the route, for telemetry. */
+  readonly route?: string;
+  /** Response flag of what the mesh did before it was sent, or of its own answer; '' for none. */
+  readonly flag?: string;
   /** With query, after a rewrite. */
   readonly path: string;
   /** New Host header; absent: the application's stays. */

@@ -3,6 +3,7 @@ import type { AccessLogPolicy } from './access-log.ts';
 import type { AuthorizationPolicy } from './authorization.ts';
 import type { Cluster } from './cluster.ts';
 import type { InboundPolicy } from './inbound.ts';
+import type { MetricOverrides } from './metric-overrides.ts';
 import type { VirtualHost } from './route.ts';
 import type { TracingPolicy } from './tracing.ts';
 import type { MeshTrust } from './trust.ts';
@@ -39,6 +40,8 @@ export interface Snapshot {
   readonly trust?: MeshTrust;
   /** Absent: no access log, Istio's default. */
   readonly accessLog?: AccessLogPolicy;
+  /** Absent: Istio's metrics with all of their labels. */
+  readonly metricOverrides?: MetricOverrides;
   /** What is traced, where there is a tracer. Absent: `defaultTracingPolicy`. */
   readonly tracing?: TracingPolicy;
 }
@@ -72,6 +75,9 @@ export function shareUnchanged(previous: Snapshot | undefined, next: Snapshot): 
     ...(next.egress === undefined ? {} : { egress: keep(previous.egress, next.egress) }),
     ...(next.callers === undefined ? {} : { callers: keep(previous.callers, next.callers) }),
     ...(next.accessLog === undefined ? {} : { accessLog: keep(previous.accessLog, next.accessLog) }),
+    ...(next.metricOverrides === undefined
+      ? {}
+      : { metricOverrides: keep(previous.metricOverrides, next.metricOverrides) }),
     ...(next.trust === undefined ? {} : { trust: keep(previous.trust, next.trust) }),
     ...(next.tracing === undefined ? {} : { tracing: keep(previous.tracing, next.tracing) }),
   });

@@ -1,14 +1,15 @@
 import { isSecretName, redacted, redactText } from '../lib/redact.ts';
-import type { AccessRecord } from './access-record.ts';
+import type { JsonFormat, JsonTemplate } from '../model/access-log.ts';
+import { type AccessRecord, type LoggedQuery, loggedHeader, loggedPath } from './access-record.ts';
 
 /** A value of a log line: numbers stay numbers in JSON; nothing is `-` in text and null in JSON. */
 type Value = string | number | undefined;
-type Part = string | ((record: AccessRecord) => Value);
+type Part = string | ((record: AccessRecord, query: LoggedQuery) => Value);
 
 /** A format taken apart. */
 export interface AccessFormat {
-  /** One line with its end. */
-  write(record: AccessRecord): string;
+  /** One line with its end; `query`: what of queries is shown, default `redact`. */
+  write(record: AccessRecord, query?: LoggedQuery): string;
   /** Operators that are not known here, as they were written; they are nothing in every line. */
   readonly unknown: readonly string[];
 }
@@ -49,36 +50,57 @@ export const istioJsonFormat: Readonly<Record<string, string>> = {
   x_forwarded_for: '%REQ(X-FORWARDED-FOR)%',
 };
 
-/** What stands in a line of text; values cannot end it, nor the quotes around them. */
-export function textFormat(format: string): AccessFormat {
+/** What stands in a line of text; values cannot end it, nor the quotes around them. What is not there: `-`, or nothing. */
+export function textFormat(format: string, omitEmpty = false): AccessFormat {
   const unknown: string[] = [];
   const parts = partsOf(format.endsWith('\n') ? format : `${format}\n`, unknown);
+  const missing = omitEmpty ? '' : '-';
   return {
     unknown,
-    write: (record) => parts.map((part) => (typeof part === 'string' ? part : asText(part(record) ?? '-'))).join(''),
+    write: (record, query = 'redact') =>
+      parts.map((part) => (typeof part === 'string' ? part : asText(part(record, query) ?? missing))).join(''),
   };
 }
 
-/** One object of JSON a line. A value that is one operator keeps its type, as in Envoy. */
-export function jsonFormat(format: Readonly<Record<string, string>>): AccessFormat {
+/** One object of JSON a line. A value that is one operator keeps its type, as in Envoy. What is not there: null, or no field. */
+export function jsonFormat(format: JsonFormat, omitEmpty = false): AccessFormat {
   const unknown: string[] = [];
-  const fields = Object.entries(format).map(([name, value]) => [name, partsOf(value, unknown)] as const);
-  return {
-    unknown,
-    write(record) {
-      const values = fields.map(([name, parts]) => [name, jsonValue(parts, record)] as const);
-      return `${jsonLine(Object.fromEntries(values))}\n`;
-    },
+  const root = templateOf(format, unknown, omitEmpty);
+  return { unknown, write: (record, query = 'redact') => `${jsonLine(root(record, query) as object)}\n` };
+}
+
+type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
+type Template = (record: AccessRecord, query: LoggedQuery) => Json;
+
+function templateOf(template: JsonTemplate, unknown: string[], omitEmpty: boolean): Template {
+  if (typeof template === 'string') {
+    const parts = partsOf(template, unknown);
+    return (record, query) => jsonValue(parts, record, query, omitEmpty ? '' : '-');
+  }
+  if (typeof template !== 'object' || template === null) return () => template;
+  if (Array.isArray(template)) {
+    const items = (template as readonly JsonTemplate[]).map((each) => templateOf(each, unknown, omitEmpty));
+    return (record, query) => items.map((each) => each(record, query));
+  }
+  const fields = Object.entries(template).map(([name, each]) => [name, templateOf(each, unknown, omitEmpty)] as const);
+  return (record, query) => {
+    const values = fields.map(([name, each]) => [name, each(record, query)] as const);
+    return Object.fromEntries(omitEmpty ? values.filter(([, value]) => value !== null) : values);
   };
 }
 
-function jsonValue(parts: readonly Part[], record: AccessRecord): string | number | null {
+function jsonValue(
+  parts: readonly Part[],
+  record: AccessRecord,
+  query: LoggedQuery,
+  missing: string,
+): string | number | null {
   const [only] = parts;
   if (parts.length === 1 && typeof only === 'function') {
-    const value = only(record);
+    const value = only(record, query);
     return typeof value === 'string' ? safe(value) : (value ?? null);
   }
-  return parts.map((part) => (typeof part === 'string' ? part : safe(String(part(record) ?? '-')))).join('');
+  return parts.map((part) => (typeof part === 'string' ? part : safe(String(part(record, query) ?? missing)))).join('');
 }
 
 /** JSON escapes what ends a line in ASCII; some readers know more that does. */
@@ -135,9 +157,9 @@ function operatorOf(
   if (name === 'REQ' || name === 'RESP') {
     const headers = (given ?? '').split('?').map((each) => each.trim().toLowerCase());
     if (headers.length > 2 || headers.includes('')) return undefined;
-    return (record) => {
+    return (record, query) => {
       for (const header of headers) {
-        const value = name === 'REQ' ? requestValue(record, header) : record.responseHeader(header);
+        const value = name === 'REQ' ? requestValue(record, header, query) : record.responseHeader(header);
         if (value === undefined) continue;
         if (isSecretName(header)) return redacted;
         // What is cut looks like no token any more.
@@ -152,11 +174,11 @@ function operatorOf(
   return simple[name];
 }
 
-function requestValue(record: AccessRecord, header: string): string | undefined {
+function requestValue(record: AccessRecord, header: string, query: LoggedQuery): string | undefined {
   if (header === ':method') return record.method;
-  if (header === ':path') return record.path;
+  if (header === ':path') return loggedPath(record.target, query);
   if (header === ':authority' || header === 'host') return record.authority || undefined;
-  return record.requestHeader(header);
+  return loggedHeader(header, record.requestHeader(header), query);
 }
 
 const some = (value: string | undefined): string | undefined => (value === '' ? undefined : value);

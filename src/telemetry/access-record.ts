@@ -5,8 +5,8 @@ export interface AccessRecord {
   readonly startTimeMs: number;
   readonly durationMs: number;
   readonly method: string;
-  /** With its query as the settings of the log want it. */
-  readonly path: string;
+  /** As it was asked for, with its query: to decide by, not to show. */
+  readonly target: string;
   readonly authority: string;
   readonly protocol: string;
   /** 0: no response. */
@@ -19,6 +19,8 @@ export interface AccessRecord {
   readonly upstreamHost: string;
   readonly upstreamCluster: string;
   readonly transportFailure: string;
+  /** The port that was called; 0: not known. */
+  readonly localPort: number;
   readonly localAddress: string;
   readonly remoteAddress: string;
   /** SPIFFE ID of the caller. */
@@ -26,7 +28,9 @@ export interface AccessRecord {
   readonly serverName: string;
   readonly routeName: string;
   readonly tries: number;
-  /** `name` is lower case. */
+  /** -1: none. */
+  readonly grpcStatus: number;
+  /** `name` is lower case; see {@link loggedHeader} for those that are shown. */
   requestHeader(name: string): string | undefined;
   responseHeader(name: string): string | undefined;
 }
@@ -49,6 +53,9 @@ export function loggedPath(target: string, query: LoggedQuery): string {
 }
 
 const maxQuery = 2_048;
+
+/** Its value in an access record, which is `-1` of who counts. */
+export const counted = (bytes: number | undefined): number | undefined => (bytes === -1 ? undefined : bytes);
 
 /** A header of a request as it is logged: those that repeat a target have a query as well. */
 export function loggedHeader(name: string, value: string | undefined, query: LoggedQuery): string | undefined {

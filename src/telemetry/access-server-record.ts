@@ -1,8 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
-import type { AccessLog } from './access-log.ts';
-import { loggedHeader, loggedPath } from './access-record.ts';
+import { type AccessRecord, counted } from './access-record.ts';
 
 /** What is gone once a request has ended: frameworks change its URL, and its socket may be closed. */
 export interface Arrival {
@@ -23,55 +22,64 @@ export function arrivalOf({ localPort, request }: ServerCall): Arrival {
   };
   return {
     target: request.url ?? '',
-    localAddress: localAddress === '' ? '' : `${bracketed(localAddress)}:${localPort}`,
-    remoteAddress: remoteAddress === '' ? '' : `${bracketed(remoteAddress)}:${remotePort}`,
+    localAddress: addressText(localAddress, localPort),
+    remoteAddress: addressText(remoteAddress, remotePort),
     serverName: typeof servername === 'string' ? servername : '',
   };
 }
 
-const bracketed = (address: string): string => (address.includes(':') ? `[${address}]` : address);
+/** `10.0.0.7:9080`; '' without an address. */
+export function addressText(address: string | undefined, port: number | undefined): string {
+  if (address === undefined || address === '') return '';
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
 
-/** Logs one request that was served or refused. */
-export function logServed(
-  log: AccessLog,
-  clock: Clock,
-  call: ServerCall,
-  arrival: Arrival,
-  end: { readonly status: number; readonly flags: string; readonly received?: number; readonly sent?: number },
-): void {
+/** How a request ended; bytes are -1 or absent where nobody has counted them. */
+export interface ServedEnd {
+  readonly status: number;
+  readonly flags: string;
+  readonly received?: number;
+  readonly sent?: number;
+  readonly grpcStatus?: number;
+}
+
+/** What is known of a request that was served or refused. */
+export function serverRecord(clock: Clock, call: ServerCall, arrival: Arrival, end: ServedEnd): AccessRecord {
   const durationMs = clock.now() - call.startedAt;
   const { authorization, connection, handed, localPort, method, peer, request, response } = call;
   const detail = authorization?.detail ?? '';
-  log.write({
+  return {
     direction: 'inbound',
     startTimeMs: clock.wallNow() - durationMs,
     durationMs,
     method,
-    path: loggedPath(arrival.target, log.query),
+    target: arrival.target,
     authority: call.host || (request.headers.host ?? ''),
     protocol:
       connection?.overHttp2 === true || request.httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${request.httpVersion}`,
     status: end.status,
     flags: end.flags,
     details: handed ? 'via_upstream' : detail || 'refused_by_mesh',
-    bytesReceived: end.received === -1 ? undefined : end.received,
-    bytesSent: end.sent === -1 ? undefined : end.sent,
+    bytesReceived: counted(end.received),
+    bytesSent: counted(end.sent),
     upstreamHost: handed ? arrival.localAddress : '',
     upstreamCluster: `inbound|${localPort}||`,
     transportFailure: '',
+    localPort,
     localAddress: arrival.localAddress,
     remoteAddress: arrival.remoteAddress,
     peer: peer?.spiffeId ?? '',
     serverName: arrival.serverName,
     routeName: 'default',
     tries: 1,
+    grpcStatus: end.grpcStatus ?? -1,
     requestHeader(name) {
       const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined;
-      return loggedHeader(name, Array.isArray(value) ? value.join(',') : value, log.query);
+      return Array.isArray(value) ? value.join(',') : value;
     },
     responseHeader(name) {
       const value = response.getHeader(name);
       return value === undefined ? undefined : String(value);
     },
-  });
+  };
 }

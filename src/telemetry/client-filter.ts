@@ -5,17 +5,24 @@ import type { CallWatcher, ClientCall, Reply } from '../pipeline/client-call.ts'
 import { failureFlag } from '../pipeline/failure-flag.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
+import { clientRecord } from './access-client-filter.ts';
+import type { MetricTags } from './metric-tags.ts';
 import { notGrpc } from './outcome.ts';
 import type { Series } from './series.ts';
 
 /** Counts each call once, when its last byte arrived or it failed, with the time of all its tries. */
-export function clientMetricsFilter(clock: Clock, seriesOf: (call: ClientCall) => Series): Filter<ClientCall, Reply> {
+export function clientMetricsFilter(
+  clock: Clock,
+  seriesOf: (call: ClientCall) => Series,
+  tags?: MetricTags,
+): Filter<ClientCall, Reply> {
   const watcher: CallWatcher = {
     callEnded(call, status, error) {
       const flag = error === undefined ? call.flag : addFlag(call.flag, failureFlag(error, call));
       const { requestBytes, responseBytes, startedAt } = call;
       const grpcStatus = status !== 200 && call.grpcStatus === notGrpc ? grpcFailure(call, status) : call.grpcStatus;
-      seriesOf(call).record(status, flag, clock.now() - startedAt, requestBytes, responseBytes, grpcStatus);
+      const series = tags?.client?.seriesOf(seriesOf(call), clientRecord(clock, call, status, error)) ?? seriesOf(call);
+      series.record(status, flag, clock.now() - startedAt, requestBytes, responseBytes, grpcStatus);
     },
   };
   return (call, next) => {

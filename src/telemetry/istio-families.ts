@@ -1,99 +1,111 @@
+import type { IstioMetric, MetricOverrides } from '../model/metric-overrides.ts';
 import type { SeriesLabels } from './labels.ts';
 import type { MetricFamily, MetricHistogram, MetricSample } from './metric-family.ts';
 import { bucketBoundsMs, istioBounds, type OutcomeSnapshot, type SizeSnapshot } from './outcome.ts';
+import { addedUp, mayCoincide, overriddenLabels } from './overridden.ts';
 import type { SeriesSnapshot } from './series.ts';
 import type { TcpSeriesSnapshot } from './tcp-series.ts';
 
-/** Istio's standard metrics, with its names, labels and buckets. */
+/** Istio's standard metrics, with its names, labels and buckets, and what Telemetries make of them. */
 export function istioFamilies(
   requests: readonly SeriesSnapshot[],
   connections: readonly TcpSeriesSnapshot[],
+  overrides?: MetricOverrides,
 ): readonly MetricFamily[] {
-  const outcomes = requests.flatMap(({ labels, outcomes }) =>
-    outcomes.map((outcome) => ({ outcome, labels: requestLabels(labels, outcome) })),
+  const coincide = mayCoincide(overrides, requests) || mayCoincide(overrides, connections);
+  const family = (metric: IstioMetric, rest: Omit<MetricFamily, 'name' | 'samples'>, all: readonly Sample[]) => {
+    const samples = all.flatMap(({ series, ...sample }): readonly MetricSample[] => {
+      const labels = overriddenLabels(metric, series, sample.labels, overrides);
+      return labels === undefined ? [] : [{ ...sample, labels }];
+    });
+    return { name: `istio_${metric}`, ...rest, samples: coincide ? addedUp(samples) : samples };
+  };
+  const outcomes = requests.flatMap(({ labels: series, outcomes }) =>
+    outcomes.map((outcome) => ({ outcome, series, labels: requestLabels(series, outcome) })),
   );
-  const sizes = (of: (outcome: OutcomeSnapshot) => SizeSnapshot): readonly MetricSample[] =>
-    outcomes.flatMap(({ labels, outcome }) => {
+  const sizes = (of: (outcome: OutcomeSnapshot) => SizeSnapshot): readonly Sample[] =>
+    outcomes.flatMap(({ labels, outcome, series }) => {
       const { buckets, count, sum } = of(outcome);
-      return count === 0 ? [] : [{ labels, value: sum, histogram: { bounds: istioBounds, buckets, count } }];
+      return count === 0 ? [] : [{ series, labels, value: sum, histogram: { bounds: istioBounds, buckets, count } }];
     });
-  const messages = (of: (series: SeriesSnapshot) => number): readonly MetricSample[] =>
-    requests.flatMap((series) => {
-      const value = of(series);
-      return value === 0 ? [] : [{ labels: { ...istioLabels(series.labels), request_protocol: 'grpc' }, value }];
+  const messages = (of: (series: SeriesSnapshot) => number): readonly Sample[] =>
+    requests.flatMap((each) => {
+      const value = of(each);
+      const { labels: series } = each;
+      return value === 0 ? [] : [{ series, labels: { ...istioLabels(series), request_protocol: 'grpc' }, value }];
     });
-  const tcp = (of: (series: TcpSeriesSnapshot) => number): readonly MetricSample[] =>
-    connections.map((series) => ({
-      labels: { ...istioLabels(series.labels), request_protocol: 'tcp', response_flags: '-' },
-      value: of(series),
+  const tcp = (of: (series: TcpSeriesSnapshot) => number): readonly Sample[] =>
+    connections.map((each) => ({
+      series: each.labels,
+      labels: { ...istioLabels(each.labels), request_protocol: 'tcp', response_flags: '-' },
+      value: of(each),
     }));
   return [
-    {
-      name: 'istio_requests_total',
-      help: 'Requests, by who reports, who called, who was called, and how it ended.',
-      type: 'counter',
-      samples: outcomes.map(({ labels, outcome }) => ({ labels, value: outcome.requests })),
-    },
-    {
-      name: 'istio_request_duration_milliseconds',
-      help: 'Time from the start of a request to the last byte of its response, all tries included.',
-      type: 'histogram',
-      samples: outcomes.map(({ labels, outcome }) => ({
+    family(
+      'requests_total',
+      { help: 'Requests, by who reports, who called, who was called, and how it ended.', type: 'counter' },
+      outcomes.map(({ labels, outcome, series }) => ({ series, labels, value: outcome.requests })),
+    ),
+    family(
+      'request_duration_milliseconds',
+      {
+        help: 'Time from the start of a request to the last byte of its response, all tries included.',
+        type: 'histogram',
+      },
+      outcomes.map(({ labels, outcome, series }) => ({
+        series,
         labels,
         value: outcome.sumMs,
         histogram: durations(outcome),
       })),
-    },
-    {
-      name: 'istio_request_bytes',
-      help: 'Sizes of request bodies.',
-      type: 'histogram',
-      samples: sizes(({ requestBytes }) => requestBytes),
-    },
-    {
-      name: 'istio_response_bytes',
-      help: 'Sizes of responses: of their bodies where this process called, with headers where it served.',
-      type: 'histogram',
-      samples: sizes(({ responseBytes }) => responseBytes),
-    },
-    {
-      name: 'istio_request_messages_total',
-      help: 'Messages of gRPC calls from client to server.',
-      type: 'counter',
-      samples: messages(({ requestMessages }) => requestMessages),
-    },
-    {
-      name: 'istio_response_messages_total',
-      help: 'Messages of gRPC calls from server to client.',
-      type: 'counter',
-      samples: messages(({ responseMessages }) => responseMessages),
-    },
-    {
-      name: 'istio_tcp_connections_opened_total',
-      help: 'Connections of mesh.connect and mesh.listenTcp that were opened.',
-      type: 'counter',
-      samples: tcp(({ opened }) => opened),
-    },
-    {
-      name: 'istio_tcp_connections_closed_total',
-      help: 'Connections of mesh.connect and mesh.listenTcp that are closed.',
-      type: 'counter',
-      samples: tcp(({ closed }) => closed),
-    },
-    {
-      name: 'istio_tcp_sent_bytes_total',
-      help: 'Bytes that servers have sent on these connections.',
-      type: 'counter',
-      samples: tcp(({ sentBytes }) => sentBytes),
-    },
-    {
-      name: 'istio_tcp_received_bytes_total',
-      help: 'Bytes that clients have sent on these connections.',
-      type: 'counter',
-      samples: tcp(({ receivedBytes }) => receivedBytes),
-    },
+    ),
+    family(
+      'request_bytes',
+      { help: 'Sizes of request bodies.', type: 'histogram' },
+      sizes(({ requestBytes }) => requestBytes),
+    ),
+    family(
+      'response_bytes',
+      {
+        help: 'Sizes of responses: of their bodies where this process called, with headers where it served.',
+        type: 'histogram',
+      },
+      sizes(({ responseBytes }) => responseBytes),
+    ),
+    family(
+      'request_messages_total',
+      { help: 'Messages of gRPC calls from client to server.', type: 'counter' },
+      messages(({ requestMessages }) => requestMessages),
+    ),
+    family(
+      'response_messages_total',
+      { help: 'Messages of gRPC calls from server to client.', type: 'counter' },
+      messages(({ responseMessages }) => responseMessages),
+    ),
+    family(
+      'tcp_connections_opened_total',
+      { help: 'Connections of mesh.connect and mesh.listenTcp that were opened.', type: 'counter' },
+      tcp(({ opened }) => opened),
+    ),
+    family(
+      'tcp_connections_closed_total',
+      { help: 'Connections of mesh.connect and mesh.listenTcp that are closed.', type: 'counter' },
+      tcp(({ closed }) => closed),
+    ),
+    family(
+      'tcp_sent_bytes_total',
+      { help: 'Bytes that servers have sent on these connections.', type: 'counter' },
+      tcp(({ sentBytes }) => sentBytes),
+    ),
+    family(
+      'tcp_received_bytes_total',
+      { help: 'Bytes that clients have sent on these connections.', type: 'counter' },
+      tcp(({ receivedBytes }) => receivedBytes),
+    ),
   ];
 }
+
+type Sample = MetricSample & { readonly series: SeriesLabels };
 
 /** Labels that all of Istio's metrics have. */
 function istioLabels(labels: SeriesLabels): Readonly<Record<string, string>> {

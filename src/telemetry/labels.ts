@@ -27,6 +27,8 @@ export interface SeriesLabels {
   readonly destinationCanonicalRevision?: string | undefined;
   /** As in Istio: callers do not know it, servers know whether the caller has proven who it is. */
   readonly securityPolicy?: 'mutual_tls' | 'none' | 'unknown' | undefined;
+  /** Values of the expressions that Telemetries have for tags, by their text. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
 const names: readonly (keyof SeriesLabels)[] = [
@@ -53,12 +55,15 @@ const names: readonly (keyof SeriesLabels)[] = [
 
 /** The same for the same labels, and for no others. */
 export function labelsKey(labels: SeriesLabels): string {
-  return JSON.stringify(names.map((name) => labels[name] ?? null));
+  const own = names.map((name) => labels[name] ?? null);
+  return JSON.stringify(labels.tags === undefined ? own : [own, labels.tags]);
 }
 
 /** Where calls count once there are too many series: which callers, or which destinations, is not told apart any more. */
-export function overflowLabels(labels: SeriesLabels): SeriesLabels {
+export function overflowLabels(given: SeriesLabels): SeriesLabels {
   const other = 'other';
+  const tags = given.tags && Object.fromEntries(Object.keys(given.tags).map((text) => [text, other]));
+  const labels = tags === undefined ? given : { ...given, tags };
   if (labels.reporter === 'destination') {
     return {
       ...labels,

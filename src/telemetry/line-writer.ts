@@ -1,4 +1,4 @@
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, fstat, type Stats, stat, type WriteStream } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -25,17 +25,37 @@ export function createLineWriter(to: AccessLogSettings['to'], clock: Clock, logg
   if (to === 'stdout' || to === 'stderr')
     return streamWriter(
       () => process[to],
-      false,
+      undefined,
       clock,
       () => {},
     );
-  return streamWriter(
-    () => createWriteStream(to, { flags: 'a', mode: 0o640 }),
-    true,
-    clock,
-    (error) =>
-      logger.error({ file: to, error: error.message }, 'the access log cannot be written; its lines are dropped'),
+  const { moved, open } = followedFile(to);
+  return streamWriter(open, moved, clock, (error) =>
+    logger.error({ file: to, error: error.message }, 'the access log cannot be written; its lines are dropped'),
   );
+}
+
+/** A file that is appended to, and the question whether its name stands for another by now, or for none (logrotate). */
+function followedFile(file: string): { open(): Writable; moved(answer: (moved: boolean) => void): void } {
+  let opened: Stats | undefined;
+  return {
+    open() {
+      const stream: WriteStream = createWriteStream(file, { flags: 'a', mode: 0o640 });
+      opened = undefined;
+      stream.once('open', (fd) => {
+        fstat(fd, (_, stats) => {
+          opened = stats;
+        });
+      });
+      return stream;
+    },
+    moved(answer) {
+      stat(file, (error, now) => {
+        if (opened === undefined) answer(false);
+        else answer(error ? error.code === 'ENOENT' : opened.ino !== now.ino || opened.dev !== now.dev);
+      });
+    },
+  };
 }
 
 function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter {
@@ -56,13 +76,20 @@ function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter 
   };
 }
 
-function streamWriter(open: () => Writable, own: boolean, clock: Clock, failed: (error: Error) => void): LineWriter {
+/** @param moved whether the stream is to be opened anew before more is written; absent: it is not ours to open */
+function streamWriter(
+  open: () => Writable,
+  moved: ((answer: (moved: boolean) => void) => void) | undefined,
+  clock: Clock,
+  failed: (error: Error) => void,
+): LineWriter {
   let lines: string[] = [];
   let size = 0;
   let dropped = 0;
   let told = false;
   let brokenAt = 0;
   let cancel: (() => void) | undefined;
+  let asking: Promise<void> | undefined;
   const onError = (error: Error): void => {
     brokenAt = clock.now();
     if (!told) failed(error);
@@ -71,15 +98,13 @@ function streamWriter(open: () => Writable, own: boolean, clock: Clock, failed: 
   // Also those of the process: an error that nobody listens to would end it.
   const opened = (): Writable => open().on('error', onError);
   let stream = opened();
-  const flushNow = (): void => {
-    cancel?.();
-    cancel = undefined;
+  const writeAll = (): void => {
     if (lines.length === 0) return;
     const count = lines.length;
     const text = lines.join('');
     lines = [];
     size = 0;
-    if (own && stream.destroyed && clock.now() - brokenAt >= reopenMs) stream = opened();
+    if (moved !== undefined && stream.destroyed && clock.now() - brokenAt >= reopenMs) stream = opened();
     if (stream.destroyed || stream.writableLength > maxPending) {
       dropped += count;
       return;
@@ -95,11 +120,35 @@ function streamWriter(open: () => Writable, own: boolean, clock: Clock, failed: 
       onError(error as Error);
     }
   };
+  const flushNow = (): void => {
+    cancel?.();
+    cancel = undefined;
+    if (moved === undefined || stream.destroyed || lines.length === 0) {
+      writeAll();
+      return;
+    }
+    // What comes meanwhile is written together with this.
+    asking ??= new Promise((resolve) => {
+      moved((isMoved) => {
+        asking = undefined;
+        if (isMoved && !stream.destroyed) {
+          stream.end();
+          stream = opened();
+        }
+        writeAll();
+        resolve();
+      });
+    });
+  };
   return {
     get dropped() {
       return dropped;
     },
     write(line) {
+      if (size + line.length > maxPending) {
+        dropped++;
+        return;
+      }
       lines.push(line);
       size += line.length;
       if (size >= flushBytes) flushNow();
@@ -107,19 +156,23 @@ function streamWriter(open: () => Writable, own: boolean, clock: Clock, failed: 
     },
     async flush() {
       flushNow();
+      await asking;
     },
     async close() {
       flushNow();
-      if (!own) {
+      if (moved === undefined) {
         // Not before what is under way has failed, or has not.
         clock.after(closeMs, () => stream.off('error', onError));
         return;
       }
-      if (stream.destroyed) return;
       const { promise, resolve } = Promise.withResolvers<void>();
-      stream.once('close', () => resolve());
-      stream.end();
       const stop = clock.after(closeMs, resolve, true);
+      const end = (): void => {
+        if (stream.destroyed) resolve();
+        else stream.once('close', () => resolve()).end();
+      };
+      if (asking === undefined) end();
+      else void asking.then(end);
       await promise;
       stop();
     },

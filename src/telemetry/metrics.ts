@@ -18,6 +18,8 @@ export interface Metrics {
   series(labels: SeriesLabels): Series;
   /** The same for connections whose protocol the mesh does not read. */
   tcp(labels: SeriesLabels): TcpSeries;
+  /** No series leaves from now on: where series are shown as sums, one that left would make its sum shrink. */
+  keepAll(on: boolean): void;
   snapshot(): readonly SeriesSnapshot[];
   connections(): readonly TcpSeriesSnapshot[];
 }
@@ -46,8 +48,12 @@ export function createMetrics({ clock, idleMs = 3_600_000, maxSeries = 5_000 }: 
     (labels, revive) => new BoundTcpSeries(labels, revive),
   );
   return {
-    series: requests.get,
-    tcp: connections.get,
+    series: (labels) => requests.get(labels),
+    tcp: (labels) => connections.get(labels),
+    keepAll(on) {
+      requests.keepsAll = on;
+      connections.keepsAll = on;
+    },
     snapshot: () => requests.all().map((series) => series.snapshot()),
     connections: () => connections.all().map((series) => series.snapshot()),
   };
@@ -61,6 +67,7 @@ interface Member {
 }
 
 interface Table<S> {
+  keepsAll: boolean;
   get(labels: SeriesLabels): S;
   all(): readonly S[];
 }
@@ -109,11 +116,12 @@ function createTable<S extends Member>(
   };
   const shared = new Map<string, S>();
   return {
+    keepsAll: false,
     get(labels) {
       const key = labelsKey(labels);
       const known = byKey.get(key);
       if (known !== undefined) return known;
-      if (byKey.size >= maxSeries && clock !== undefined) makePlace();
+      if (byKey.size >= maxSeries && clock !== undefined && !this.keepsAll) makePlace();
       if (byKey.size < maxSeries) {
         const series = make(labels, revive);
         byKey.set(key, series);

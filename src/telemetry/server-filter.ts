@@ -3,9 +3,10 @@ import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
-import type { AccessLog } from './access-log.ts';
-import { arrivalOf, logServed } from './access-server-record.ts';
+import type { SideLog } from './access-log.ts';
+import { arrivalOf, serverRecord } from './access-server-record.ts';
 import type { SeriesLabels } from './labels.ts';
+import type { MetricTags } from './metric-tags.ts';
 import type { Metrics } from './metrics.ts';
 import { notCounted, notGrpc } from './outcome.ts';
 import type { Series } from './series.ts';
@@ -55,14 +56,17 @@ export function serverSeries(metrics: Metrics, labels: ServerLabels): (peer: Pee
 export function serverMetricsFilter(
   clock: Clock,
   seriesOf: (peer: Peer | undefined) => Series,
-  log?: AccessLog,
+  log?: SideLog,
+  tags?: MetricTags,
 ): Filter<ServerCall, void> {
   return (call, next) => {
     call.observed = true;
     const { socket } = call.request;
     const readBefore = socket?.bytesRead ?? 0;
     const writtenBefore = socket?.bytesWritten ?? 0;
-    const arrival = log?.on === true ? arrivalOf(call) : undefined;
+    const logged = log?.on === true;
+    const tagged = tags?.server;
+    const arrival = logged || tagged !== undefined ? arrivalOf(call) : undefined;
     call.response.on('close', () => {
       const { response } = call;
       const status = response.headersSent ? response.statusCode : 0;
@@ -71,10 +75,15 @@ export function serverMetricsFilter(
       const received = counts ? requestBytes(call, socket.bytesRead - readBefore) : notCounted;
       const sent = counts ? Math.max(0, socket.bytesWritten - writtenBefore) : notCounted;
       const durationMs = clock.now() - call.startedAt;
-      seriesOf(call.peer).record(status, flag, durationMs, received, sent, grpcStatus(call, status));
-      if (log !== undefined && arrival !== undefined) {
-        logServed(log, clock, call, arrival, { status, flags: flag, received, sent });
+      const grpc = grpcStatus(call, status);
+      const series = seriesOf(call.peer);
+      if (arrival === undefined) {
+        series.record(status, flag, durationMs, received, sent, grpc);
+        return;
       }
+      const record = serverRecord(clock, call, arrival, { status, flags: flag, received, sent, grpcStatus: grpc });
+      (tagged?.seriesOf(series, record) ?? series).record(status, flag, durationMs, received, sent, grpc);
+      if (logged) log.write(record);
     });
     return next(call);
   };

@@ -284,3 +284,275 @@ t.test('tracing: what has no effect is reported', async (t) => {
   const secret = tracingOf(telemetry('{tracing: [{customTags: {who: {header: {name: Cookie}}}}]}'));
   t.same(secret?.server.customTags, []);
 });
+
+const logged = (text: string, side: 'client' | 'server') =>
+  good(text).snapshot.accessLog?.[side].map(({ filter, name }) => (filter === undefined ? name : `${name}: ${filter}`));
+const files =
+  'extensionProviders: [{name: a, envoyFileAccessLog: {path: /dev/stdout}}, {name: b, envoyFileAccessLog: {path: /dev/stderr}}, {name: trace, zipkin: {service: z.example.com, port: 1}}, {name: als, envoyHttpAls: {service: a.example.com, port: 1}}]';
+const logging = (entries: string, namespace?: string, name?: string): string =>
+  telemetry(`{accessLogging: [${entries}]}`, namespace, name);
+
+t.test('access logs: who logs what, merged as Istio merges it', async (t) => {
+  const mesh = meshConfig(files);
+  const withDefault = meshConfig(`${files}, defaultProviders: {accessLogging: [a]}`);
+  const legacy = meshConfig(`${files}, accessLogFile: /dev/stdout`);
+  const cases: readonly (readonly [what: string, text: string, client: unknown, server: unknown])[] = [
+    ['nobody says anything', mesh, undefined, undefined],
+    ['the default provider', withDefault, ['a'], ['a']],
+    ['the log of the mesh', legacy, [''], ['']],
+    ['the built-in provider', mesh + logging('{providers: [{name: envoy}]}'), ['envoy'], ['envoy']],
+    ['names in any case', mesh + logging('{providers: [{name: ENVOY}]}'), ['envoy'], ['envoy']],
+    ['without a provider there is none', mesh + logging('{}'), undefined, undefined],
+    ['without a provider the default counts', withDefault + logging('{match: {mode: SERVER}}'), [''].slice(1), ['a']],
+    [
+      'providers of the namespace replace those of the root',
+      mesh + logging('{providers: [{name: a}]}', 'istio-system') + logging('{providers: [{name: b}]}'),
+      ['b'],
+      ['b'],
+    ],
+    ['several at once', mesh + logging('{providers: [{name: b}, {name: a}]}'), ['a', 'b'], ['a', 'b']],
+    [
+      'one side each',
+      mesh +
+        logging('{providers: [{name: a}], match: {mode: CLIENT}}, {providers: [{name: b}], match: {mode: SERVER}}'),
+      ['a'],
+      ['b'],
+    ],
+    [
+      'disabled goes before the log of the mesh',
+      legacy + logging('{providers: [{name: a}], disabled: true}'),
+      undefined,
+      undefined,
+    ],
+    [
+      'disabled below',
+      mesh + logging('{providers: [{name: a}]}', 'istio-system') + logging('{disabled: true, match: {mode: CLIENT}}'),
+      [],
+      ['a'],
+    ],
+    [
+      'switched on again below',
+      mesh + logging('{providers: [{name: a}], disabled: true}', 'istio-system') + logging('{disabled: false}'),
+      ['a'],
+      ['a'],
+    ],
+    [
+      'a provider that nobody knows leaves the log of the mesh',
+      legacy + logging('{providers: [{name: nobody}]}'),
+      [''],
+      [''],
+    ],
+    ['so does one of traces', legacy + logging('{providers: [{name: trace}]}'), [''], ['']],
+    ['one that is a service does not', legacy + logging('{providers: [{name: als}]}'), undefined, undefined],
+    [
+      'a side without a word has the log of the mesh',
+      legacy + logging('{providers: [{name: a}], match: {mode: SERVER}}'),
+      [''],
+      ['a'],
+    ],
+    [
+      'filters',
+      mesh + logging('{providers: [{name: a}], filter: {expression: "response.code >= 400"}}'),
+      ['a: response.code >= 400'],
+      ['a: response.code >= 400'],
+    ],
+    [
+      'the filter of the provider that is named last',
+      mesh +
+        logging('{providers: [{name: a}], filter: {expression: "response.code >= 400"}}', 'istio-system') +
+        logging('{providers: [{name: a}]}'),
+      ['a'],
+      ['a'],
+    ],
+    [
+      'a filter without a provider is for nobody',
+      mesh +
+        logging('{providers: [{name: a}]}', 'istio-system') +
+        logging('{filter: {expression: "response.code >= 500"}}'),
+      ['a'],
+      ['a'],
+    ],
+    [
+      'a workload, the oldest first',
+      mesh +
+        telemetry('{selector: {matchLabels: {app: web}}, accessLogging: [{providers: [{name: b}]}]}', 'shop', 'web') +
+        logging('{providers: [{name: a}]}'),
+      ['b'],
+      ['b'],
+    ],
+    [
+      'another workload',
+      mesh +
+        telemetry('{selector: {matchLabels: {app: other}}, accessLogging: [{providers: [{name: b}]}]}', 'shop', 'o') +
+        logging('{providers: [{name: a}]}'),
+      ['a'],
+      ['a'],
+    ],
+  ];
+  for (const [what, text, client, server] of cases) {
+    t.same([logged(text, 'client'), logged(text, 'server')], [client, server], what);
+  }
+});
+
+t.test('access logs: what providers say of files and formats', async (t) => {
+  const sink = (provider: string, more = '') =>
+    good(
+      meshConfig(`extensionProviders: [{name: x, envoyFileAccessLog: ${provider}}]${more}`) +
+        logging('{providers: [{name: x}]}'),
+    ).snapshot.accessLog?.client[0];
+  t.same(sink('{}'), { name: 'x', to: 'stdout', encoding: 'text' });
+  t.same(sink('{path: /var/log/a.log, omitEmptyValues: true}'), {
+    name: 'x',
+    to: '/var/log/a.log',
+    encoding: 'text',
+    omitEmpty: true,
+  });
+  t.match(sink('{path: /dev/stderr, logFormat: {text: "%PROTOCOL%"}}'), {
+    to: 'stderr',
+    encoding: 'text',
+    format: '%PROTOCOL%',
+  });
+  t.match(sink('{path: /dev/stdout, logFormat: {labels: {a: "%PROTOCOL%", b: {c: ["%DURATION%"], d: 1}}}}'), {
+    encoding: 'json',
+    format: { b: { c: ['%DURATION%'], d: 1 } },
+  });
+  t.same(sink('{path: /dev/stdout, logFormat: {labels: {}}}'), { name: 'x', to: 'stdout', encoding: 'json' });
+  const builtIn = (more: string) =>
+    good(meshConfig(more) + logging('{providers: [{name: envoy}]}')).snapshot.accessLog?.client[0];
+  t.match(
+    builtIn('accessLogEncoding: JSON'),
+    { encoding: 'json', to: 'stdout' },
+    'the built-in one looks like the log of the mesh',
+  );
+  t.match(
+    builtIn(
+      'extensionProviders: [{name: envoy, envoyFileAccessLog: {path: /dev/stderr, omitEmptyValues: true}}], accessLogEncoding: JSON',
+    ),
+    { encoding: 'text', to: 'stderr' },
+  );
+  t.match(
+    problems(meshConfig('extensionProviders: [{name: x, envoyFileAccessLog: {logFormat: {text: a, labels: {}}}}]')),
+    /only one of text and labels/,
+  );
+});
+
+const overridesOf = (text: string) => {
+  const { metricOverrides } = good(text).snapshot;
+  const plain = (side: 'client' | 'server') => {
+    const { disabled, metrics } = metricOverrides?.[side] ?? { disabled: false, metrics: new Map() };
+    if (disabled) return 'disabled';
+    return Object.fromEntries(
+      [...metrics].map(([name, each]) => [name, each.disabled ? 'disabled' : Object.fromEntries(each.tags)]),
+    );
+  };
+  return [plain('client'), plain('server')];
+};
+const metric = (overrides: string, namespace?: string, more = ''): string =>
+  telemetry(`{metrics: [{overrides: [${overrides}]${more}}]}`, namespace);
+
+t.test('metrics: overrides, merged as Istio merges them', async (t) => {
+  const host = 'tagOverrides: {host: {value: request.host}}';
+  const cases: readonly (readonly [what: string, text: string, client: unknown, server: unknown])[] = [
+    ['nobody says anything', '', {}, {}],
+    [
+      'one metric of one side',
+      metric('{match: {metric: REQUEST_COUNT, mode: CLIENT}, disabled: true}'),
+      { requests_total: 'disabled' },
+      {},
+    ],
+    [
+      'a tag for one metric',
+      metric(`{match: {metric: REQUEST_COUNT}, ${host}}`),
+      { requests_total: { host: 'request.host' } },
+      { requests_total: { host: 'request.host' } },
+    ],
+    ['all metrics are disabled', metric('{match: {metric: ALL_METRICS}, disabled: true}'), 'disabled', 'disabled'],
+    ['so they are without a match', metric('{disabled: true}'), 'disabled', 'disabled'],
+    ['one side of all', metric('{match: {mode: SERVER}, disabled: true}'), {}, 'disabled'],
+    [
+      'whatever follows switches them on again',
+      metric('{disabled: true}', 'istio-system') +
+        metric('{match: {metric: REQUEST_SIZE, mode: CLIENT}, disabled: false}'),
+      {},
+      'disabled',
+    ],
+    [
+      'tag by tag, the last word counts',
+      metric(
+        `{match: {metric: REQUEST_COUNT, mode: CLIENT}, tagOverrides: {host: {value: request.host}, b: {value: "'x'"}}}`,
+        'istio-system',
+      ) + metric('{match: {metric: REQUEST_COUNT}, tagOverrides: {host: {operation: REMOVE}}}'),
+      { requests_total: { host: undefined, b: "'x'" } },
+      { requests_total: { host: undefined } },
+    ],
+    [
+      'a standard metric by its name',
+      metric('{match: {customMetric: request_bytes, mode: CLIENT}, disabled: true}'),
+      { request_bytes: 'disabled' },
+      {},
+    ],
+    ['a metric that there is not', metric('{match: {customMetric: mine}, disabled: true}'), {}, {}],
+    [
+      'a provider of another kind',
+      telemetry(`{metrics: [{providers: [{name: stackdriver}], overrides: [{${host}}]}]}`),
+      {},
+      {},
+    ],
+    [
+      'a provider that is replaced below',
+      telemetry('{metrics: [{providers: [{name: other}], overrides: [{disabled: true}]}]}', 'istio-system') +
+        meshConfig('extensionProviders: [{name: other, prometheus: {}}]') +
+        metric(
+          '{match: {metric: REQUEST_COUNT, mode: CLIENT}, disabled: true}',
+          undefined,
+          ', providers: [{name: prometheus}]',
+        ),
+      { requests_total: 'disabled' },
+      {},
+    ],
+    [
+      'names of tags as Envoy writes them',
+      metric(
+        '{match: {metric: REQUEST_COUNT, mode: CLIENT}, tagOverrides: {"a.b-c": {value: request.host}, "1x": {value: request.host}}}',
+      ),
+      { requests_total: { a_b_c: 'request.host', _1x: 'request.host' } },
+      {},
+    ],
+  ];
+  for (const [what, text, client, server] of cases) t.same(overridesOf(text), [client, server], what);
+  const [all] = overridesOf(metric('{tagOverrides: {destination_port: {value: "string(destination.port)"}}}'));
+  t.equal(Object.keys(all as object).length, 10, 'no match: all metrics');
+});
+
+t.test('expressions that cannot be evaluated are refused by name, and what has no effect is reported', async (t) => {
+  const cases: readonly (readonly [text: string, message: RegExp])[] = [
+    [
+      logging('{filter: {expression: "xds.node.id == \'a\'"}, providers: [{name: envoy}]}'),
+      /accessLogging\[0\]\.filter\.expression: does not know xds\.node\.id/,
+    ],
+    [logging('{filter: {expression: "response.code"}}'), /must be true or false, and is of type int/],
+    [logging('{filter: {expression: "string(response.code) == \'200\'"}}'), /does not know the function string/],
+    [
+      metric('{tagOverrides: {a: {value: "upstream_peer.labels[\'app\'].value"}}}'),
+      /tagOverrides\.a\.value: does not know upstream_peer/,
+    ],
+    [metric('{tagOverrides: {a: {value: request.headers}}}'), /is a strings, and no value of a label/],
+    [metric('{tagOverrides: {a: {value: plain}}}'), /does not know plain/],
+  ];
+  for (const [text, message] of cases) t.match(problems(text).join('\n'), message, text);
+  const other =
+    '{selector: {matchLabels: {app: other}}, accessLogging: [{filter: {expression: "xds.node.id == \'a\'"}}]}';
+  t.same(problems(telemetry(other)), [], 'those of other workloads are nobody here');
+  const remarks = (text: string): string => good(text).remarks().join('\n');
+  t.match(
+    remarks(meshConfig(files) + logging('{providers: [{name: als}, {name: nobody}]}')),
+    /als is not written to from here[\s\S]*no extension provider nobody/,
+  );
+  t.match(remarks(metric('{match: {customMetric: mine}}')), /no metric of this name/);
+  t.match(remarks(metric('{tagOverrides: {le: {value: request.host}}}')), /no name of a label/);
+  t.match(remarks(metric('{}', undefined, ', reportingInterval: 5s')), /reportingInterval ignored/);
+  t.match(
+    remarks(telemetry('{metrics: [{providers: [{name: zipkin}]}]}')),
+    /no extension provider zipkin of kind prometheus/,
+  );
+});

@@ -1,0 +1,33 @@
+import { resolve, sep } from 'node:path';
+import type { Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import type { AccessLogSettings, LineWriter } from './telemetry/access-log.ts';
+import { createLineWriter } from './telemetry/line-writer.ts';
+
+/**
+ * Opens access logs. Where the configuration says which there are, it does not choose files of this machine: those in
+ * `folder` alone, if there is one.
+ */
+export function accessLogWriters(
+  byConfiguration: boolean,
+  folder: string | undefined,
+  logger: Logger,
+): (to: AccessLogSettings['to'], clock: Clock) => LineWriter | undefined {
+  return (to, clock) => {
+    const isFile = typeof to === 'string' && to !== 'stdout' && to !== 'stderr';
+    if (byConfiguration && isFile && !isIn(folder, to)) {
+      logger.warn(
+        { file: to, accessLogFolder: folder },
+        'no access log is written: its file is not in accessLogFolder',
+      );
+      return undefined;
+    }
+    return createLineWriter(to, clock, logger);
+  };
+}
+
+function isIn(folder: string | undefined, file: string): boolean {
+  if (folder === undefined) return false;
+  const base = resolve(folder);
+  return resolve(file).startsWith(base.endsWith(sep) ? base : base + sep);
+}
