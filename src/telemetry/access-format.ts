@@ -187,7 +187,8 @@ const some = (value: string | undefined): string | undefined => (value === '' ? 
 const simple: Readonly<Record<string, (record: AccessRecord) => Value>> = {
   PROTOCOL: ({ protocol }) => protocol,
   RESPONSE_CODE: ({ status }) => status,
-  RESPONSE_FLAGS: ({ flags }) => some(flags),
+  // Envoy has no empty flags, not in JSON either.
+  RESPONSE_FLAGS: ({ flags }) => some(flags) ?? '-',
   RESPONSE_CODE_DETAILS: ({ details }) => some(details),
   BYTES_RECEIVED: ({ bytesReceived }) => bytesReceived,
   BYTES_SENT: ({ bytesSent }) => bytesSent,

@@ -34,6 +34,9 @@ export function addressText(address: string | undefined, port: number | undefine
   return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
+/** Envoy's word for callers that went away. */
+const gone = 'downstream_remote_disconnect';
+
 /** How a request ended; bytes are -1 or absent where nobody has counted them. */
 export interface ServedEnd {
   readonly status: number;
@@ -59,7 +62,7 @@ export function serverRecord(clock: Clock, call: ServerCall, arrival: Arrival, e
       connection?.overHttp2 === true || request.httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${request.httpVersion}`,
     status: end.status,
     flags: end.flags,
-    details: handed ? 'via_upstream' : detail || 'refused_by_mesh',
+    details: end.flags.includes('DC') ? gone : handed ? 'via_upstream' : detail || 'refused_by_mesh',
     bytesReceived: counted(end.received),
     bytesSent: counted(end.sent),
     upstreamHost: handed ? arrival.localAddress : '',

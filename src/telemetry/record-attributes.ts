@@ -1,4 +1,5 @@
 import type { CelNames, CelValue } from '../lib/cel.ts';
+import { grpcStatusOf } from '../lib/grpc-answer.ts';
 import { isSecretName, redacted } from '../lib/redact.ts';
 import { callAttributeType } from '../model/call-attributes.ts';
 import { type AccessRecord, loggedHeader, loggedPath } from './access-record.ts';
@@ -52,7 +53,9 @@ function names(path: (record: AccessRecord) => string, header: Entry): CelNames<
     'response.code': ({ status }) => (status === 0 ? undefined : status),
     'response.code_details': ({ details }) => some(details),
     'response.flags': ({ flags }) => bitsOf(flags),
-    'response.grpc_status': ({ grpcStatus }) => (grpcStatus === -1 ? undefined : grpcStatus),
+    // As Envoy: what is none of gRPC has what its status of HTTP means there.
+    'response.grpc_status': ({ grpcStatus, status }) =>
+      grpcStatus !== -1 ? grpcStatus : status === 0 ? undefined : grpcStatusOf(status),
     'response.size': ({ bytesSent }) => bytesSent,
     'connection.mtls': ({ peer }) => peer !== '',
     'connection.requested_server_name': ({ serverName }) => serverName,

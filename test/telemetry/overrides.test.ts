@@ -188,7 +188,7 @@ t.test('tags and filters of Telemetries see calls of every kind, and requests; s
     code,
     cluster: 'outbound|80||a.shop.svc.cluster.local',
     a: 'b',
-    flags: null,
+    flags: '-',
   });
   t.same(lines, [line('/bad?key=*', 404), line('/bad?key=*', 404), line('/x?log=*', 200), line('/x?log=*', 200)]);
 });

@@ -323,6 +323,38 @@ t.test('a try after the first is a span below that of its call, and its server i
   t.equal(call?.error, undefined);
 });
 
+t.test('a hedged try is a span of its own; that of a try that lost ends with it', async (t) => {
+  const heard: string[] = [];
+  // Whoever is asked second answers.
+  const answer: RequestListener = (incoming, outgoing) => {
+    if (heard.push(String(incoming.headers['traceparent'])) === 2) outgoing.end('good');
+  };
+  const servers = [await upstream(t, answer), await upstream(t, answer)];
+  const to = cluster(
+    'ratings',
+    servers.map(({ port }) => endpoint(port)),
+  );
+  const retry = { attempts: 2, retryOn: ['5xx'], retriableStatusCodes: [], backoffBaseMs: 0 } as const;
+  const hedge = { when: { kind: 'after', ms: 20 } } as const;
+  const tracer = recordingTracer();
+  const config = snapshot({ ratings: [route(to.name, { retry, hedge })] }, [to], { tracing: all as never });
+  const mesh = await modelMesh(t, config, { tracing: tracer });
+  t.equal((await ways['mesh.dispatcher']?.(mesh, 'http://ratings/'))?.status, 200);
+  await ended(tracer, 2);
+  t.equal(tracer.spans.length, 2, 'the call, and the try beside its first');
+  const call = tracer.spans.find(({ parent }) => parent === undefined);
+  const hedged = tracer.spans.find(({ parent }) => parent !== undefined);
+  t.equal(hedged?.parent?.spanId, call?.context.spanId);
+  t.same(
+    heard.map((each) => each.slice(36, 52)),
+    [call?.context.spanId, hedged?.context.spanId],
+    'each server is below its own try',
+  );
+  t.match(hedged?.attributes, { 'http.response.status_code': 200 });
+  t.match(call?.attributes, { 'http.response.status_code': 200, 'http.request.resend_count': 1 });
+  t.match(call?.events, [{ name: 'try failed', attributes: { 'inmesh.try': 1 } }]);
+});
+
 t.test('gRPC calls say so, and how they ended', async (t) => {
   const { ask, tracer } = await twoHops(t, all);
   await ask({ 'content-type': 'application/grpc+proto' }, '/shop.Cart/Add');

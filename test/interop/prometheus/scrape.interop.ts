@@ -23,6 +23,20 @@ spec:
   resolution: STATIC
   ports: [{number: 9080, name: http, protocol: HTTP}]
   endpoints: [{address: 127.0.0.1, ports: {http: ${port}}, labels: {app: reviews, version: v1}}]
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: tags, namespace: shop}
+spec:
+  metrics:
+  - overrides:
+    - match: {metric: REQUEST_COUNT}
+      tagOverrides:
+        request_method: {value: request.method}
+        outcome: {value: 'response.code >= 500 ? "bad" : "good"'}
+        source_principal: {operation: REMOVE}
+    - match: {metric: GRPC_REQUEST_MESSAGES}
+      disabled: true
 `;
 
 function meshOf(t: Test, name: string, config: string): Mesh {
@@ -166,6 +180,22 @@ t.test(
         destination_workload: 'reviews',
       },
     );
+    const tagged = await until(
+      'sum by (request_method, outcome, source_principal, response_code) (istio_requests_total{reporter="source"})',
+      (r) => r.length >= 2,
+    );
+    t.same(
+      new Set(tagged.map(({ metric }) => JSON.stringify(Object.entries(metric).sort()))),
+      new Set([
+        '[["outcome","bad"],["request_method","POST"],["response_code","500"]]',
+        '[["outcome","good"],["request_method","POST"],["response_code","200"]]',
+      ]),
+      'tags of a Telemetry are added and removed',
+    );
+    const untouched = await query(
+      'count(istio_request_duration_milliseconds_count{reporter="source",request_method!=""})',
+    );
+    t.same(untouched, [], 'no other metric has them');
     const ratio = await until('inmesh:success_ratio', (results) => Math.abs(Number(results[0]?.value[1]) - 0.9) < 0.05);
     t.ok(Math.abs(Number(ratio[0]?.value[1]) - 0.9) < 0.05, `success ${ratio[0]?.value[1]}`);
     t.equal(ratio[0]?.metric['destination_service'], 'reviews.shop.svc.cluster.local');
