@@ -1,4 +1,3 @@
-import { accessLogWriters } from './access-log-writers.ts';
 import { createAuthorizerCalls } from './authorizer-calls.ts';
 import { compile } from './config/compile.ts';
 import { fileSource } from './config/file-source.ts';
@@ -19,6 +18,7 @@ import { createKeySources } from './jwt/key-sources.ts';
 import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
 import { type Random, systemRandom } from './lib/random.ts';
+import { createMeshAccessLog } from './mesh-access-log.ts';
 import type { ConfigCounts, IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
 import { createHealthView } from './mesh-health.ts';
 import { loggerLevel, publicCertificates } from './mesh-inspect.ts';
@@ -26,7 +26,6 @@ import { createMeshTracing } from './mesh-tracing.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
 import { type ResolvedSettings, resolveSettings } from './settings.ts';
-import { createAccessLog } from './telemetry/access-log.ts';
 import { createMetricTags } from './telemetry/metric-tags.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createDocumentFetch } from './transport/fetch-document.ts';
@@ -54,12 +53,8 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   const metrics = createMetrics({ clock });
   const events = createEmitter<MeshEvents>(logger);
   const config = createConfigStore();
-  const accessLog =
-    options.accessLog === false
-      ? undefined
-      : createAccessLog(clock, accessLogWriters(options.accessLog === undefined, settings.accessLogFolder, logger));
+  const accessLog = createMeshAccessLog(options.accessLog, settings.accessLogFolder, clock, logger);
   const metricTags = createMetricTags(metrics);
-  if (options.accessLog !== false) accessLog?.use(options.accessLog);
   const configSource = configSourceOf(options, settings, clock);
   const identitySource = identitySourceOf(options, settings, clock, random);
   // Where nobody chose a trust domain, the certificate says which it is.

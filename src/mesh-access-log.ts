@@ -1,14 +1,27 @@
 import { resolve, sep } from 'node:path';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
-import type { AccessLogSettings, LineWriter } from './telemetry/access-log.ts';
+import { type AccessLog, type AccessLogSettings, createAccessLog, type LineWriter } from './telemetry/access-log.ts';
 import { createLineWriter } from './telemetry/line-writer.ts';
+
+/** The access logs of a mesh; nothing where the application wants none, whatever the configuration says. */
+export function createMeshAccessLog(
+  option: AccessLogSettings | false | undefined,
+  folder: string | undefined,
+  clock: Clock,
+  logger: Logger,
+): AccessLog | undefined {
+  if (option === false) return undefined;
+  const log = createAccessLog(clock, writers(option === undefined, folder, logger));
+  log.use(option);
+  return log;
+}
 
 /**
  * Opens access logs. Where the configuration says which there are, it does not choose files of this machine: those in
  * `folder` alone, if there is one.
  */
-export function accessLogWriters(
+function writers(
   byConfiguration: boolean,
   folder: string | undefined,
   logger: Logger,
