@@ -1,6 +1,6 @@
 import type { Test } from 'tap';
 import type { Layer } from './layers.ts';
-import { runAttacks } from './runner.ts';
+import { type RunOptions, runAttacks } from './runner.ts';
 import type { Way } from './ways.ts';
 
 /** Runs layers on ways; each case that does not give its decision is a failure, and too few runs are one. */
@@ -9,9 +9,9 @@ export async function check(
   layers: readonly Layer[],
   ways: readonly Way[],
   atLeast: number,
-  full = false,
+  options: RunOptions = {},
 ): Promise<void> {
-  const results = await runAttacks(layers, ways, { full });
+  const results = await runAttacks(layers, ways, options);
   for (const { attack, way, verdict, detail, figures } of results) {
     if (figures !== undefined) t.comment(`${attack.id} (${way}): ${figures}`);
     if (verdict === 'fail') t.fail(`${attack.id} ${attack.title} (${way}): ${detail}`);

@@ -30,7 +30,7 @@ const crumbs: Script = async ({ full, plainPort, way }, input) => {
   const server = await startServer(way.name);
   try {
     // Code and pools that any request would bring are there after the first.
-    await sendCrumbs(server.port, count);
+    await sendCrumbs(server.port, quickCount(input));
     const before = await server.memory('settle');
     const began = performance.now();
     const outcome = await sendCrumbs(server.port, count);

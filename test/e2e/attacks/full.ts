@@ -154,7 +154,7 @@ async function bombOf(bytes: number): Promise<Buffer> {
 
 const gibibyte = 1_073_741_824;
 /** Of what is read and thrown away piece by piece, no more than this may be there at a time. */
-const pieces = 64 * 1_048_576;
+const pieces = 128 * 1_048_576;
 
 async function gzipBomb(): Promise<Outcome> {
   const bomb = await bombOf(gibibyte);
