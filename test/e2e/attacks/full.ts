@@ -194,8 +194,16 @@ function inRealTime() {
   const stoppedBody = withServer(listening, async ({ port }) =>
     timed(await dribble(port, 'POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\nx', 60_000), 30_000),
   );
+  // Never silent for long: the limit of the whole request ends it, five minutes by default.
+  const dribbledBody = withServer(
+    listening,
+    async ({ port }) =>
+      timed(await dribble(port, 'POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\nx', 500), 5_000),
+    { requestTimeoutMs: 5_000 },
+  );
+  const slowBody = allOf(stoppedBody, dribbledBody);
   const idle = allOf(idleConnections(listening, 5_000), tooMany(5_000, 200));
-  return { slowHeaders, stoppedBody, idle };
+  return { slowHeaders, slowBody, idle };
 }
 
 let running: ReturnType<typeof inRealTime> | undefined;
@@ -209,7 +217,7 @@ export const fullLayer: Layer = {
   alone: {
     'H2-001': besideRapidReset,
     'DOS-001': realTime('slowHeaders'),
-    'DOS-002': realTime('stoppedBody'),
+    'DOS-002': realTime('slowBody'),
     'DOS-004': realTime('idle'),
     'DOS-007': gzipBomb,
   },
