@@ -122,7 +122,9 @@ function resolve(snapshot: Snapshot, origin: string, unknown: Unknown): HostTarg
     matcher = compileVirtualHost(virtualHost);
     matchers.set(virtualHost, matcher);
   }
-  const normalization = tls ? 'NONE' : (snapshot.inbound.pathNormalization ?? 'BASE');
+  // What a stranger is asked for may be signed as it is written, and no route looks at it.
+  const asWritten = tls || known === undefined;
+  const normalization = asWritten ? 'NONE' : (snapshot.inbound.pathNormalization ?? 'BASE');
   const { name } = virtualHost;
   const target = { kind: 'host', name, hostHeader: url.host, port, matcher, normalization, ...stranger } as const;
   // A certificate names an IPv6 address without the brackets of the URL.

@@ -1,10 +1,11 @@
-import { connect as connectTcp, isIP, type LookupFunction, type NetConnectOpts, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { stallMs } from '../lib/deadlines.ts';
 import type { TcpKeepalive, TunnelPolicy } from '../model/cluster.ts';
 import { madeWith } from './connection-life.ts';
+import { type Attempt, type Done, eitherFamily } from './either-family.ts';
 import { checkServerNames } from './server-names.ts';
 import { askForTunnel } from './tunnel.ts';
 
@@ -108,8 +109,6 @@ export function openConnection(target: ConnectTarget, done: Done): void {
   });
 }
 
-type Done = (error: Error | null, socket: Socket | null) => void;
-
 /** To one place, or inside of a connection that there is. */
 interface DirectTarget extends ConnectTarget {
   readonly through?: Socket;
@@ -121,20 +120,53 @@ function direct(target: ConnectTarget): ConnectTarget {
 }
 
 function openDirect(target: DirectTarget, done: Done): void {
+  if (target.otherFamily === undefined || target.through !== undefined) openOne(target, done);
+  else openEither(target, target.otherFamily, done);
+}
+
+/** To either of two addresses of one server; what is spoken there comes when one of them has answered. */
+function openEither(target: DirectTarget, otherAddress: string, done: Done): void {
+  const { clock, cluster } = target;
+  const asked = direct(target);
+  const dueAt = clock.now() + target.timeoutMs;
+  const left = (): number => Math.max(1, dueAt - clock.now());
+  const to =
+    (address: string): Attempt =>
+    (taken) =>
+      openOne({ ...asked, address, otherFamily: undefined, timeoutMs: left(), security: () => plaintext }, taken);
+  eitherFamily(clock, to(asked.address), to(otherAddress), (cause, socket) => {
+    if (socket !== null) {
+      openOne({ ...asked, timeoutMs: left(), through: socket }, done);
+      return;
+    }
+    const endpoint = nameOf(asked);
+    const message = `connection to ${endpoint} failed: ${messageOf(cause as Error)}`;
+    done(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cause, cluster, endpoint }), null);
+  });
+}
+
+const plaintext: ConnectionSecurity = { kind: 'plaintext' };
+
+const nothingToLeave = (): void => {};
+
+/** @returns leaves it, as long as nobody has heard of it */
+function openOne(target: DirectTarget, done: Done): () => void {
   const endpoint = nameOf(target);
   const { cluster } = target;
   let security: ConnectionSecurity;
   try {
     security = target.security();
   } catch (error) {
+    // Nobody else has it, and an error of a socket that nobody listens to ends the process.
+    target.through?.on('error', () => {}).destroy();
     // Never from within the call that asked: undici is not ready for an answer yet.
     queueMicrotask(() => done(error as Error, null));
-    return;
+    return nothingToLeave;
   }
   const secure = security.kind !== 'plaintext';
   if (!secure && target.through !== undefined) {
     done(null, target.through);
-    return;
+    return nothingToLeave;
   }
   const socket = security.kind === 'plaintext' ? startTcp(target) : startTls(target, security);
   let settled = false;
@@ -205,6 +237,12 @@ function openDirect(target: DirectTarget, done: Done): void {
       }
     });
   }
+  return () => {
+    if (settled) return;
+    settled = true;
+    cancelTimer();
+    socket.destroy();
+  };
 }
 
 /** So long a handshake may still take that this process has held up itself. */
@@ -234,18 +272,10 @@ type Where =
       readonly host: string;
       readonly port: number;
       readonly autoSelectFamily: true;
-      readonly lookup?: LookupFunction;
     };
 
-/** What is connected to when both addresses are known already: no name is asked for. */
-const bothFamilies = 'both-families.invalid';
-
-function whereOf({ address, otherFamily, port, through }: DirectTarget): Where {
+function whereOf({ address, port, through }: DirectTarget): Where {
   if (through !== undefined) return { socket: through };
-  if (otherFamily !== undefined) {
-    const both = [address, otherFamily].map((each) => ({ address: each, family: isIP(each) }));
-    return { host: bothFamilies, port, autoSelectFamily: true, lookup: (_, __, done) => done(null, both) };
-  }
   if (!address.startsWith(unixPrefix)) return { host: address, port, autoSelectFamily: true };
   const path = address.slice(unixPrefix.length);
   // An abstract name is written with @, as Envoy does.

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, Socket } from 'node:net';
 import {
   createSecureContext,
   createServer,
@@ -13,6 +13,7 @@ import { meshTlsOptions } from '../../src/identity/tls-options.ts';
 import { peerOfSocket } from '../../src/identity/verify-peer.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { type ConnectionSecurity, type ConnectTarget, openConnection } from '../../src/transport/connector.ts';
+import { type Attempt, type Done, eitherFamily } from '../../src/transport/either-family.ts';
 import { chaosProxy } from '../chaos/proxy.ts';
 import { keyPem, makeAuthority, makeCertificate, makeKey, toPem } from '../support/certificates.ts';
 import { fakeClock } from '../support/fake-clock.ts';
@@ -142,6 +143,72 @@ t.test('the other family answers where the address does not: at once when it is 
   t.match(both.error, { code: 'ERR_MESH_CONNECT_FAILED', endpoint: `127.0.0.1:${refused}` });
   t.match(both.error?.message, /127\.0\.0\.1.*::1/s);
   return undefined;
+});
+
+t.test('the other family is tried beside the address, and not instead of it, where that needs longer', async (t) => {
+  const { port } = await rawUpstream(t, (each) => each.end('four'));
+  const opening = open(t, port, { kind: 'plaintext' }, { otherFamily: '::1' });
+  // The attempt has begun, and its time passes before its answer is read: as with a server that is far away.
+  await turns(1);
+  for (const until = performance.now() + 1_200; performance.now() < until; );
+  const { error, socket } = await opening;
+  t.equal(error, undefined);
+  t.equal(socket?.remoteAddress, '127.0.0.1');
+});
+
+t.test('of two families the one that is there first is taken, and the other is left', async (t) => {
+  for (const winner of [0, 1]) {
+    const clock = fakeClock();
+    const attempts: { done: Done; left: boolean }[] = [];
+    const attempt: Attempt = (done) => {
+      const made = { done, left: false };
+      attempts.push(made);
+      return () => void (made.left = true);
+    };
+    const outcomes: unknown[] = [];
+    const won = new Socket();
+    t.teardown(() => won.destroy());
+    eitherFamily(clock, attempt, attempt, (error, socket) => outcomes.push(error ?? socket));
+    clock.advance(249);
+    t.equal(attempts.length, 1);
+    clock.advance(1);
+    t.equal(attempts.length, 2, 'beside it');
+    attempts[winner]?.done(null, won);
+    t.strictSame(
+      attempts.map(({ left }) => left),
+      [winner === 1, winner === 0],
+    );
+    t.equal(outcomes.length, 1);
+    t.equal(outcomes[0], won);
+  }
+});
+
+t.test('a tunnel that cannot be used is closed, whatever the proxy does then', async (t) => {
+  const closed = new Promise<void>((resolve) => {
+    void rawUpstream(t, (proxy) => {
+      proxy.on('data', () => proxy.write('HTTP/1.1 200 OK\r\n\r\n')).on('close', () => resolve());
+    }).then(({ port }) => {
+      const policy = { method: 'CONNECT', targetHost: 'far.test', targetPort: 443 } as const;
+      const security = (): ConnectionSecurity => {
+        throw new MeshError('ERR_MESH_NO_IDENTITY', 'there is no certificate yet');
+      };
+      const tunnel = { policy, security: () => ({ kind: 'plaintext' }) as const };
+      return open(t, port, { kind: 'plaintext' }, { tunnel, security }).then(({ error }) =>
+        t.equal(error?.code, 'ERR_MESH_NO_IDENTITY'),
+      );
+    });
+  });
+  await closed;
+  const resetting = await rawUpstream(t, (proxy) => {
+    proxy.once('data', () => {
+      proxy.write('HTTP/1.1 200 OK\r\n\r\n');
+      proxy.once('data', () => proxy.resetAndDestroy());
+    });
+  });
+  const policy = { method: 'CONNECT', targetHost: 'far.test', targetPort: 443 } as const;
+  const tunnel = { policy, security: () => ({ kind: 'plaintext' }) as const };
+  const { error } = await open(t, resetting.port, { kind: 'tls', serverName: 'far.test' }, { tunnel });
+  t.equal(error?.code, 'ERR_MESH_TLS_FAILED', 'a reset within TLS');
 });
 
 t.test('an IPv6 endpoint is written with brackets', async (t) => {

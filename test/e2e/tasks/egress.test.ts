@@ -95,6 +95,8 @@ spec:
 `,
   );
   t.equal(await (await mesh.fetch('http://www.unknown.test:8080/a?b=c')).text(), 'www.unknown.test:8080 /a?b=c');
+  const signed = '/bucket//%61%2Fb%252F?signature=%2F%61';
+  t.equal(await (await mesh.fetch(`http://www.unknown.test${signed}`)).text(), `www.unknown.test ${signed}`);
   const socket = await mesh.connect({ host: 'db.unknown.test', port: 5432 });
   socket.end('GET /raw HTTP/1.1\r\nhost: raw\r\nconnection: close\r\n\r\n');
   let answer = '';
