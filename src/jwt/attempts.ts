@@ -28,6 +28,9 @@ export const attemptsPerSecond = 36;
 /** Callers are spread over so many places by chance: together they never have more than this times the above. */
 export const places = 64;
 
+/** Of one place wait for others at most so many; more get nothing. */
+const maxWaiting = 1_024;
+
 interface Waiting {
   readonly least: number;
   readonly wanted: number;
@@ -81,7 +84,7 @@ export function createAttempts(now: () => number, random: Random = systemRandom)
       if (place.waiting.length === 0) {
         const taken = takeNow(place, least, wanted);
         if (taken !== undefined) return taken;
-      } else if (place.left + place.running < least) return 0;
+      } else if (place.left + place.running < least || place.waiting.length >= maxWaiting) return 0;
       return new Promise<number>((resolve) => void place.waiting.push({ least, wanted, resolve }));
     },
     settle(caller, taken, back) {

@@ -1,7 +1,7 @@
 import type { JwtFailure } from './failure.ts';
 import { jwtFailure } from './failure.ts';
 import type { LiveRule } from './rules.ts';
-import type { WaitForKeys } from './signature.ts';
+import type { WaitAside } from './signature.ts';
 import { cacheKey, type TokenCache } from './token-cache.ts';
 import type { VerifiedToken, VerifyToken } from './verify.ts';
 
@@ -10,18 +10,19 @@ export const maxConcurrent = 64;
 /** Tokens that wait for their turn; with more the request is refused as when the process is overloaded. */
 export const maxWaiting = 1_024;
 
-/** Verifies the text of a token; what waits for keys of an issuer does it by `waitForKeys`. */
+/** Verifies the text of a token; what waits for keys of an issuer, or for attempts, does it by `waitAside`. */
 export type VerifyInTurn = (
   text: string,
   rules: readonly LiveRule[],
-  waitForKeys: WaitForKeys,
+  waitAside: WaitAside,
   caller: string | undefined,
 ) => Promise<VerifiedToken | JwtFailure>;
 
 /**
  * Verification for requests: what was verified is remembered, a token that many requests present
  * at the same moment is verified once, and only so many are verified at a time. Those that wait for
- * keys of an issuer are not among them: who has good keys need not wait for an issuer that is slow.
+ * keys of an issuer are not among them: who has good keys need not wait for an issuer that is slow. Nor are those that
+ * wait for attempts, which tokens may hold that wait for keys, and then for their turn: each would wait for the other.
  */
 export function boundedVerify(verify: VerifyInTurn, cache: TokenCache): VerifyToken {
   const running = new Map<string, { readonly rules: readonly LiveRule[]; readonly result: ReturnType<VerifyToken> }>();
@@ -34,12 +35,12 @@ export function boundedVerify(verify: VerifyInTurn, cache: TokenCache): VerifyTo
     if (next === undefined) busy--;
     else next();
   };
-  const waitForKeys: WaitForKeys = async (keys) => {
+  const waitAside: WaitAside = async (what) => {
     giveUp();
     try {
-      return await keys;
+      return await what;
     } finally {
-      // Never refused: only so many wait for keys.
+      // Never refused: only so many wait for keys, or for attempts.
       if (busy >= maxConcurrent) await new Promise<void>((resolve) => void waiting.push(resolve));
       else busy++;
     }
@@ -51,7 +52,7 @@ export function boundedVerify(verify: VerifyInTurn, cache: TokenCache): VerifyTo
       await new Promise<void>((resolve) => void waiting.push(resolve));
     } else busy++;
     try {
-      return await verify(text, rules, waitForKeys, caller);
+      return await verify(text, rules, waitAside, caller);
     } finally {
       giveUp();
     }

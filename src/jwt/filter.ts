@@ -52,8 +52,8 @@ export function jwtFilters(
   const now = (): number => clock.now();
   const scans = createKeyScans(createAttempts(now, random), slowKeys === 'always' ? () => 1 : costOf, now);
   const verify = boundedVerify(
-    (text, rules, waitForKeys, caller = '') =>
-      verifyToken(text, rules, clock.wallNow(), options, waitForKeys, { scans, scan: newScan(caller) }),
+    (text, rules, waitAside, caller = '') =>
+      verifyToken(text, rules, clock.wallNow(), options, waitAside, { scans, scan: newScan(caller) }),
     cache,
   );
   return (rules) => jwtFilter(compileTokenRules(rules, liveOf), { ...dependencies, verify });

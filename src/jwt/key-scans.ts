@@ -23,6 +23,7 @@ export interface KeyScans {
    * Tries the keys that may have signed a token.
    *
    * @param isSignedWith never rejects
+   * @param wait for attempts that others may give back; default by waiting
    * @returns `busy`: not all were tried, and none that were has signed it
    */
   tryKeys(
@@ -30,6 +31,7 @@ export interface KeyScans {
     kid: string | undefined,
     scan: KeyScan,
     isSignedWith: (key: VerificationKey) => Promise<boolean>,
+    wait?: <T>(what: Promise<T>) => Promise<T>,
   ): Promise<'good' | 'bad' | 'busy'>;
 }
 
@@ -93,7 +95,7 @@ export function createKeyScans(attempts: Attempts, costOf: CostOf, now: () => nu
       if (scan.held > 0) attempts.settle(scan.caller, scan.held, 0);
       scan.held = 0;
     },
-    async tryKeys(keys, kid, scan, isSignedWith) {
+    async tryKeys(keys, kid, scan, isSignedWith, wait = (what) => what) {
       const { caller, failed } = scan;
       const at = now();
       const signs = async (key: VerificationKey): Promise<boolean> => {
@@ -131,7 +133,8 @@ export function createKeyScans(attempts: Attempts, costOf: CostOf, now: () => nu
       attempts.settle(caller, held, held);
       scan.held = 0;
       const wanted = paid.reduce((sum, key) => sum + costOf(key), held);
-      const taken = await attempts.take(caller, costOf(first) + held, wanted);
+      const given = attempts.take(caller, costOf(first) + held, wanted);
+      const taken = typeof given === 'number' ? given : await wait(given);
       if (taken === 0) {
         attempts.settle(caller, 0, -held);
         return 'busy';

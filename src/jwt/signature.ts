@@ -16,8 +16,10 @@ export interface BoundedScan {
   readonly scan: KeyScan;
 }
 
-/** Waits for keys of an issuer, and does meanwhile what is to be done meanwhile. */
-export type WaitForKeys = (keys: Promise<KeySet | undefined>) => Promise<KeySet | undefined>;
+/** Waits for what others have to say or to give back (keys of an issuer, attempts), and keeps nobody waiting meanwhile. */
+export type WaitAside = <T>(what: Promise<T>) => Promise<T>;
+
+export const waitHere: WaitAside = (what) => what;
 
 /**
  * Verifies the signature of a token with the keys of a rule, which it hands back when it is good.
@@ -28,7 +30,7 @@ export type WaitForKeys = (keys: Promise<KeySet | undefined>) => Promise<KeySet 
 export async function verifySignature(
   token: ParsedToken,
   source: KeySource,
-  wait: WaitForKeys = (keys) => keys,
+  wait: WaitAside = waitHere,
   bounded?: BoundedScan,
 ): Promise<KeySet | JwtFailure> {
   let keys = source.current();
@@ -46,7 +48,7 @@ export async function verifySignature(
   const found =
     bounded === undefined
       ? await tryAll(candidates, isSignedWith)
-      : await bounded.scans.tryKeys(candidates, token.kid, bounded.scan, isSignedWith);
+      : await bounded.scans.tryKeys(candidates, token.kid, bounded.scan, isSignedWith, wait);
   if (found === 'good') return keys;
   if (found === 'bad') return jwtFailure('verification-failed');
   return jwtFailure('busy', 'too many tokens of this caller were not good, and this one would cost much to verify');

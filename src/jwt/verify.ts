@@ -5,7 +5,7 @@ import { type JwtFailure, jwtFailure } from './failure.ts';
 import type { KeySet, KeySource } from './keys.ts';
 import { outputHeaders } from './outputs.ts';
 import { compileTokenRules, type LiveRule, type TokenLocation, type TokenRules } from './rules.ts';
-import { type BoundedScan, verifySignature, type WaitForKeys } from './signature.ts';
+import { type BoundedScan, verifySignature, type WaitAside, waitHere } from './signature.ts';
 import { type Claims, claimsOf, isFailure, parseToken, refusedByNames, type TokenOptions } from './token.ts';
 
 /** What is known of a token that a rule accepts. Holds no part of its signature. */
@@ -129,15 +129,16 @@ export async function verifyToken(
   rules: readonly LiveRule[],
   now: number,
   options: TokenOptions = {},
-  waitForKeys?: WaitForKeys,
+  waitAside?: WaitAside,
   bounded?: BoundedScan,
 ): Promise<VerifiedToken | JwtFailure> {
-  if (bounded === undefined) return await verifyText(text, rules, now, options, waitForKeys, bounded);
+  if (bounded === undefined) return await verifyText(text, rules, now, options, waitAside, bounded);
   const { scan, scans } = bounded;
-  if (!(await scans.mayRead(text.length, scan)))
+  const mayRead = scans.mayRead(text.length, scan);
+  if (!(typeof mayRead === 'boolean' ? mayRead : await (waitAside ?? waitHere)(mayRead)))
     return jwtFailure('busy', 'too many long tokens of this caller were not good');
   try {
-    return await verifyText(text, rules, now, options, waitForKeys, bounded);
+    return await verifyText(text, rules, now, options, waitAside, bounded);
   } finally {
     scans.end(scan);
   }
@@ -148,7 +149,7 @@ async function verifyText(
   rules: readonly LiveRule[],
   now: number,
   options: TokenOptions,
-  waitForKeys: WaitForKeys | undefined,
+  waitAside: WaitAside | undefined,
   bounded: BoundedScan | undefined,
 ): Promise<VerifiedToken | JwtFailure> {
   const token = parseToken(text, options);
@@ -161,7 +162,7 @@ async function verifyText(
       failure = worse(failure, refused);
       continue;
     }
-    const keys = await verifySignature(token, source, waitForKeys, bounded);
+    const keys = await verifySignature(token, source, waitAside, bounded);
     if (isFailure(keys)) {
       failure = worse(failure, keys);
       continue;

@@ -242,7 +242,7 @@ function createCompiler<F>(names: CelNames<F>, makesTexts: boolean): (node: CelN
     if (name === 'matches' && first !== undefined && second !== undefined && all.length === 2) {
       return matches(compile(first), second);
     }
-    const text = textFunctions[name];
+    const text = textFunctions.get(name);
     if (text !== undefined && of !== undefined && first !== undefined && second !== undefined && all.length === 2) {
       const [whole, part] = [compile(first), compile(second)];
       if (whole.type !== 'string' || part.type !== 'string') return fail(`takes texts for ${name}()`);
@@ -319,11 +319,11 @@ const comparisons: Readonly<Record<string, (a: number, b: number) => boolean>> =
   '>=': (a, b) => a >= b,
 };
 
-const textFunctions: Readonly<Record<string, (text: string, part: string) => boolean>> = {
-  contains: (text, part) => text.includes(part),
-  startsWith: (text, part) => text.startsWith(part),
-  endsWith: (text, part) => text.endsWith(part),
-};
+const textFunctions: ReadonlyMap<string, (text: string, part: string) => boolean> = new Map([
+  ['contains', (text: string, part: string) => text.includes(part)],
+  ['startsWith', (text: string, part: string) => text.startsWith(part)],
+  ['endsWith', (text: string, part: string) => text.endsWith(part)],
+]);
 
 /** CEL orders texts by code points, JavaScript by code units. */
 function byCodePoint(a: string, b: string): number {
@@ -362,7 +362,8 @@ function toNumber(name: 'int' | 'uint' | 'double', value: string | number): CelV
   return Number.isSafeInteger(whole) && (name === 'int' || whole >= 0) ? whole : undefined;
 }
 
-const numberPatterns = { int: /^[+-]?\d+$/, uint: /^\+?\d+$/, double: /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/ };
+/** No digit has two places where it could belong: strangers choose these texts. */
+const numberPatterns = { int: /^[+-]?\d+$/, uint: /^\+?\d+$/, double: /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/ };
 
 const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1, us: 1e-3, ns: 1e-6 };
 

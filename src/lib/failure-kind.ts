@@ -46,11 +46,15 @@ const systemCodes: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNABORTED', 
 /** What undici says of a 100 or 101 that nobody has asked for. */
 const unasked: ReadonlySet<string> = new Set(['bad response', 'bad upgrade']);
 
-/** undici's reader of HTTP/1 takes some things that servers may send for mistakes of its own (a 101 without headers). */
+/**
+ * undici's reader of HTTP/1 takes some things that servers may send for mistakes of its own (a 101 without headers). It has
+ * called, further down in the stack, what applications give it, too: bodies to send, and readers of responses.
+ */
 function isOfParser(error: Error): boolean {
   const { generatedMessage } = error as { readonly generatedMessage?: unknown };
-  const stack = error.stack ?? '';
-  return generatedMessage === true && (stack.includes('client-h1') || stack.includes('at Parser.on'));
+  if (generatedMessage !== true) return false;
+  const [, thrower = ''] = /\n {4}at (.*)/.exec(error.stack ?? '') ?? [];
+  return thrower.includes('client-h1') || thrower.startsWith('Parser.on');
 }
 
 const byPrefix: readonly (readonly [string, FailureKind])[] = [

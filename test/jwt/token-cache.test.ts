@@ -1,12 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { createAttempts } from '../../src/jwt/attempts.ts';
 import { boundedVerify, maxConcurrent, maxWaiting, type VerifyInTurn } from '../../src/jwt/bounded-verify.ts';
 import { jwtFailure } from '../../src/jwt/failure.ts';
-import { type KeySet, keySetOf } from '../../src/jwt/keys.ts';
+import { createKeyScans, newScan } from '../../src/jwt/key-scans.ts';
+import { fixedKeys, type KeySet, keySetOf } from '../../src/jwt/keys.ts';
 import type { LiveRule } from '../../src/jwt/rules.ts';
 import { cacheKey, createTokenCache } from '../../src/jwt/token-cache.ts';
-import type { VerifiedToken } from '../../src/jwt/verify.ts';
-import { tokenRule } from '../support/tokens.ts';
+import { costOf } from '../../src/jwt/verification-cost.ts';
+import { type VerifiedToken, verifyToken } from '../../src/jwt/verify.ts';
+import { jwksOf, makeToken, makeTokenKey, tokenRule } from '../support/tokens.ts';
 
 interface TestSource {
   live: LiveRule;
@@ -186,4 +189,46 @@ t.test('a verification that throws gives its turn back', async (t) => {
   for (let i = 0; i < maxConcurrent * 2; i++) await t.rejects(bounded('a.b.c', [own.live]), /broken/);
   fail = false;
   t.match(await bounded('a.b.c', [own.live]), { principal: 'a/b' });
+});
+
+t.test('long tokens that wait for an issuer that does not answer take no turn from others', async (t) => {
+  const cache = createTokenCache();
+  const scans = createKeyScans(
+    createAttempts(() => 0),
+    costOf,
+    () => 0,
+  );
+  const bounded = boundedVerify(
+    (text, rules, wait, caller = '') => verifyToken(text, rules, 0, {}, wait, { scans, scan: newScan(caller) }),
+    cache,
+  );
+  const { promise: answer, resolve } = Promise.withResolvers<undefined>();
+  const silent: LiveRule = {
+    rule: tokenRule('', { issuer: 'silent' }),
+    source: { current: () => undefined, refresh: () => answer },
+  };
+  const key = makeTokenKey('ES256', { kid: 'k1' });
+  const jwks = jwksOf(key);
+  const good: LiveRule = { rule: tokenRule(jwks), source: fixedKeys(jwks) };
+  const long = 'x'.repeat(11_000);
+  const flood = Array.from({ length: 300 }, (_, i) =>
+    bounded(makeToken({ alg: 'ES256', key, claims: { iss: 'silent', i, long } }), [silent], 'stranger'),
+  );
+  const token = makeToken({ alg: 'ES256', key, claims: { iss: 'https://issuer.example', sub: 'ann' } });
+  const verdict = bounded(token, [good], 'friend');
+  let settled = false;
+  void verdict.then(() => {
+    settled = true;
+  });
+  for (let i = 0; i < 200_000 && !settled; i++) await new Promise(setImmediate);
+  t.ok(settled, 'who needs nothing of that issuer does not wait for it');
+  resolve(undefined);
+  const reasons = new Set((await Promise.all(flood)).map((result) => ('reason' in result ? result.reason : '')));
+  t.same(reasons, new Set(['no-keys', 'busy']), 'all have an answer');
+  t.match(await verdict, { principal: 'https://issuer.example/ann' });
+  t.match(
+    await bounded(token, [good], 'stranger'),
+    { principal: 'https://issuer.example/ann' },
+    'and all turns are back',
+  );
 });

@@ -94,6 +94,8 @@ const good: readonly (readonly [text: string, value: CelValue])[] = [
   ['int(1.9)', 1],
   ['uint(-1)', undefined],
   ['double("1e3")', 1_000],
+  ['double("-.5") + double("1.") + double("2.25E+0")', 2.75],
+  ['double(".")', undefined],
   ['r"\\d"', '\\d'],
   ['"\\x41\\101\\n"', 'AA\n'],
   ['"""a"b"""', 'a"b'],
@@ -130,6 +132,12 @@ const bad: readonly (readonly [text: string, why: RegExp, restricted?: true])[] 
   ['a.text.exists(x, true)', /does not know the function exists/],
   ['timestamp("2020-01-01T00:00:00Z")', /timestamp\(\) of values of type string/],
   ['duration("soon")', /durations such as/],
+  // what every object has in JavaScript is no function of CEL: called, it would throw, or say what is no truth value
+  ['a.text.valueOf("x")', /does not know the function valueOf/],
+  ['a.text.toString("x")', /does not know the function toString/],
+  ['a.text.hasOwnProperty("x")', /does not know the function hasOwnProperty/],
+  ['a.text.constructor("x")', /does not know the function constructor/],
+  ['a.text.__proto__("x")', /does not know the function __proto__/],
   ['string(a.int)', /string\(\) of values of type int/, true],
   ['a.text + "x"', /joins no texts/, true],
   ['a ==', /is no expression of CEL/],
@@ -149,5 +157,19 @@ t.test('what expressions make of the facts', async (t) => {
 t.test('what is not supported is refused before it runs, and said by name', async (t) => {
   for (const [text, message, restricted] of bad) {
     t.throws(() => compileCel(text, names, { makesTexts: restricted !== true }), { message }, text.slice(0, 60));
+  }
+});
+
+t.test('texts of strangers are read as numbers in a time that grows with their length, not its square', async (t) => {
+  const given = (text: string): CelNames<null> => ({ ...names, read: () => () => text });
+  for (const name of ['int', 'uint', 'double']) {
+    // With the square this takes a minute.
+    for (const text of [
+      `${'1'.repeat(200_000)}x`,
+      `${'1'.repeat(200_000)}.${'1'.repeat(200_000)}e`,
+      '.'.repeat(200_000),
+    ]) {
+      t.equal(compileCel(`${name}(a.text)`, given(text)).evaluate(null), undefined, `${name}(${text.slice(0, 2)}…)`);
+    }
   }
 });

@@ -1,7 +1,9 @@
-import { AssertionError } from 'node:assert';
-import { connect } from 'node:net';
+import { AssertionError, equal } from 'node:assert';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import type { Readable } from 'node:stream';
 import t from 'tap';
-import { errors } from 'undici';
+import { Agent, errors } from 'undici';
 import { failureKind } from '../../src/lib/failure-kind.ts';
 
 const coded = (code: string, more: object = {}): Error => Object.assign(new Error('x'), { code, ...more });
@@ -67,3 +69,43 @@ t.test('real errors look as the table has them', async (t) => {
   const refused = await new Promise((resolve) => connect(1, '127.0.0.1').on('error', resolve));
   t.equal(failureKind(refused), 'connect');
 });
+
+t.test(
+  'what an application asserts while its body is sent, or a response is read, is none of the server',
+  async (t) => {
+    const server = createServer((request, response) => request.resume().on('end', () => response.end('x')));
+    await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+    const agent = new Agent();
+    t.teardown(async () => {
+      await agent.destroy();
+      server.close();
+    });
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const wrong = (): never => {
+      equal(1, 2);
+      throw new Error('never');
+    };
+    async function* body(): AsyncGenerator<string> {
+      yield 'a';
+      wrong();
+    }
+    const failed = (method: 'GET' | 'POST', onResponseData: () => void): Promise<Error> =>
+      new Promise((resolve) => {
+        const sent = method === 'POST' ? { body: body() as unknown as Readable } : {};
+        agent.dispatch(
+          { origin, path: '/', method, ...sent },
+          {
+            onRequestStart: () => {},
+            onResponseStart: () => {},
+            onResponseData,
+            onResponseEnd: () => resolve(new Error('nothing failed')),
+            onResponseError: (_, error) => resolve(error),
+          },
+        );
+      });
+    for (const error of [await failed('POST', () => {}), await failed('GET', wrong)]) {
+      t.match(error.stack, /client-h1/, 'the stack leads through undici');
+      t.equal(failureKind(error), undefined);
+    }
+  },
+);
