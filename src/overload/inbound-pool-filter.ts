@@ -17,7 +17,12 @@ export function inboundPoolFilter(memory: InboundPoolMemory): Filter<ServerCall,
     const visit = request.httpVersionMajor === 2 ? undefined : new Visit(pool, call);
     const entrance = pool.enter(visit);
     if (entrance === 'full') throw overflow;
-    if (entrance === 'waiting') return (visit as Visit).wait(next);
+    if (entrance === 'waiting') {
+      if (!isResponseClosed(response)) return (visit as Visit).wait(next);
+      // It has heard of its end already, and would have its place for ever.
+      pool.giveUp(visit as Visit);
+      throw callerGone();
+    }
     if (isResponseClosed(response)) pool.leave(visit);
     else response.once('close', () => pool.leave(visit));
     return next(call);
@@ -26,6 +31,10 @@ export function inboundPoolFilter(memory: InboundPoolMemory): Filter<ServerCall,
 
 /** Made once: an error takes a picture of the stack. */
 const overflow = new MeshError('ERR_MESH_CONCURRENCY_LIMIT', 'this port has as many requests under way as it may');
+
+function callerGone(): MeshError {
+  return new MeshError('ERR_MESH_CLIENT_GONE', 'the caller went away while it waited for a place');
+}
 
 /** An HTTP/1.1 request, while it waits or has a place. */
 class Visit implements Waiting {
@@ -45,7 +54,7 @@ class Visit implements Waiting {
     const { response } = this.#call;
     const gone = (): void => {
       this.#pool.giveUp(this);
-      this.#refuse?.(new MeshError('ERR_MESH_CLIENT_GONE', 'the caller went away while it waited for a place'));
+      this.#refuse?.(callerGone());
     };
     response.once('close', gone);
     return new Promise<void>((resolve, reject) => {

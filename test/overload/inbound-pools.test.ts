@@ -1,11 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, request } from 'undici';
 import type { InboundPool } from '../../src/model/inbound.ts';
+import { inboundPoolFilter } from '../../src/overload/inbound-pool-filter.ts';
 import { createInboundPoolMemory, PortPool, type Waiting } from '../../src/overload/inbound-pools.ts';
+import type { ServerCall } from '../../src/pipeline/server-call.ts';
 import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
 import { turns, until } from '../support/upstream.ts';
 
@@ -77,6 +79,34 @@ t.test('each port counts for itself, under its own limits or those of all others
   t.equal(memory.of(80).enter(undefined), 'admitted', 'what is under way goes on to count');
   t.equal(memory.of(80).enter(undefined), 'full');
   t.equal(memory.of(81).enter(undefined), 'admitted', 'no limit any more');
+});
+
+t.test('callers who were gone before it was their turn to wait keep no place', async (t) => {
+  const memory = createInboundPoolMemory();
+  memory.adopt({ ports: new Map(), others: limits({ maxConnections: 1 }) });
+  const filter = inboundPoolFilter(memory);
+  const call = (): ServerCall => {
+    const request = new IncomingMessage(new Socket());
+    request.httpVersionMajor = 1;
+    return { request, response: new ServerResponse(request), localPort: 80 } as unknown as ServerCall;
+  };
+  const served = async (): Promise<void> => {};
+  const first = call();
+  await filter(first, served);
+  const late = call();
+  late.response.destroy();
+  await turns(2);
+  let reached = false;
+  const lateOutcome = (async () =>
+    filter(late, async () => {
+      reached = true;
+    }))();
+  lateOutcome.catch(() => {});
+  first.response.destroy();
+  await turns(2);
+  t.notOk(reached);
+  await t.rejects(lateOutcome, { code: 'ERR_MESH_CLIENT_GONE' });
+  t.equal(memory.of(80).enter(guest()), 'admitted', 'the place is free');
 });
 
 /** A server that answers when the test says so. */

@@ -2,6 +2,7 @@ import type { Fault, InboundRoutes, Route } from 'inmesh/model';
 import type { Any } from '../proto/any.ts';
 import { unpack } from '../proto/any.ts';
 import { type RouteConfiguration, routeConfigurationSchema } from '../proto/envoy/route-config.ts';
+import { problemOf } from '../resources.ts';
 import type { XdsProfile } from './compile.ts';
 import { type ReadRoutes, type RoutesOwner, routesOf } from './route.ts';
 
@@ -19,10 +20,26 @@ export interface ServedRoutes {
   readonly fault: Fault | undefined;
 }
 
-/** What routes say that is done here; nothing where that is nothing, or where they cannot be read. */
+/** What has no effect of the routes that something is done by. */
+export interface UnservedRoutes {
+  /** Name of the resource that they are; nothing where they are in the listener. */
+  readonly name: string | undefined;
+  /** Path from the routes on; '' for all of them. */
+  readonly field: string;
+  readonly status: 'approximated' | 'ignored';
+  readonly note: string;
+  readonly warning?: true;
+}
+
+/**
+ * What routes say that is done here; nothing where that is nothing, or where they cannot be read.
+ *
+ * @param tell is told of what they say in vain
+ */
 export function servedRoutes(
   { cors, fault, faults, inline, name, profile }: ServedRoutes,
   all: ReadonlyMap<string, Any>,
+  tell: (unserved: UnservedRoutes) => void,
 ): readonly Omit<InboundRoutes, 'scope'>[] {
   const owner: RoutesOwner = { type: 'routes', name: name ?? inline?.name ?? '', path: '' };
   const any = name === undefined ? undefined : all.get(name);
@@ -31,9 +48,14 @@ export function servedRoutes(
   try {
     const config = inline ?? (any && unpack(routeConfigurationSchema, any));
     read = config && routesOf(config, profile, owner, above);
-  } catch {
+  } catch (error) {
     // The application routes for itself: what cannot be read is only missed here, and nobody is let in by that.
+    const { field, message } = problemOf('routes', owner.name, error);
+    const note = `${message}: no faults, CORS and times of these routes`;
+    tell({ name, field, status: 'ignored', note, warning: true });
   }
+  for (const { field, note, status } of read?.remarks ?? [])
+    if (field.includes('typed_per_filter_config[')) tell({ name, field, status, note });
   const slim = (route: Route): Route => ({
     name: route.name,
     matches: route.matches,

@@ -13,12 +13,12 @@ import {
 } from 'inmesh/model';
 import { type Any, unpack } from '../proto/any.ts';
 import { routeConfigurationSchema } from '../proto/envoy/route-config.ts';
-import { problemOf, type ResourceProblem, type ResourceSet } from '../resources.ts';
+import { kindOf, problemOf, type ResourceProblem, type ResourceSet } from '../resources.ts';
 import type { CompileContext, CompiledSide } from './compile.ts';
 import type { HttpChain } from './inbound-http.ts';
 import { contentOf, type InboundListener, type InboundPort } from './inbound-listener.ts';
 import { checkRoutes } from './inbound-routes.ts';
-import { servedRoutes } from './inbound-served.ts';
+import { servedRoutes, type UnservedRoutes } from './inbound-served.ts';
 import { type ReadListener, readListener } from './listener.ts';
 
 /** What callers have to be, and whose names count for the own trust domain. */
@@ -65,7 +65,9 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     ...[...routes].flatMap((name) => routeProblem(name, set.routes.get(name)) ?? []),
   ];
   const result =
-    problems.length > 0 ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) } : merged(ports, context, set.routes);
+    problems.length > 0
+      ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) }
+      : merged(ports, context, set.routes, entries);
   if (problems.length === 0 && !ports.some(demands)) {
     const field = 'filter_chains';
     const note = 'nothing is demanded of callers: no mTLS, no policy, no token. Whoever reaches this process is let in';
@@ -77,6 +79,18 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'approximated', note });
   }
   return { result, entries, problems, wanted: routes.size === 0 ? {} : { routes } };
+}
+
+/** Ports may share routes, of which is told once. */
+function createTeller(entries: EnforcementEntry[]): (listener: string, unserved: UnservedRoutes) => void {
+  const told = new Set<string>();
+  return (listener, { field: inner, name, ...what }) => {
+    const at = name === undefined ? placeOf(listener) : { ...placeOf(name), kind: kindOf('routes') };
+    const field = name === undefined ? `route_config${inner === '' ? '' : `.${inner}`}` : inner;
+    const text = JSON.stringify([at.kind, at.name, field, what.note]);
+    if (!told.has(text)) entries.push({ at, field, ...what });
+    told.add(text);
+  };
 }
 
 function timed(routes: InboundPolicy['routes'] = []): boolean {
@@ -155,7 +169,12 @@ function routeProblem(name: string, any: Any | undefined): ResourceProblem | und
 
 const checkedRoutes = new WeakMap<Any, ResourceProblem | null>();
 
-function merged(ports: readonly Port[], { workload }: CompileContext, routes: ResourceSet['routes']): Inbound {
+function merged(
+  ports: readonly Port[],
+  { workload }: CompileContext,
+  routes: ResourceSet['routes'],
+  entries: EnforcementEntry[],
+): Inbound {
   const others = ports.find(({ port }) => port === undefined);
   const named = ports.flatMap(({ port }) => (port === undefined ? [] : [port]));
   const [http] = ports.flatMap((port) => port.http ?? []);
@@ -178,7 +197,10 @@ function merged(ports: readonly Port[], { workload }: CompileContext, routes: Re
   const limits = grouped(ports, ({ http: chain }) => chain?.limits ?? []).flatMap(({ items, scope }) =>
     items.map((limit) => scoped(limit, scope)),
   );
-  const served = grouped(ports, ({ http: chain }) => (chain === undefined ? [] : servedRoutes(chain.served, routes)));
+  const tell = createTeller(entries);
+  const served = grouped(ports, ({ http: chain, listener }) =>
+    chain === undefined ? [] : servedRoutes(chain.served, routes, (unserved) => tell(listener, unserved)),
+  );
   const tokens = http?.tokens.rules ?? [];
   const provenance = placeOf(ports[0]?.listener ?? '');
   const inbound: InboundPolicy = {

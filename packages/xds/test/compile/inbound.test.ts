@@ -1131,10 +1131,27 @@ t.test(
     t.equal(told(named).routes, undefined, 'routes that are not there');
     t.equal(told(listener([corsFilter], { route_config: { name: 'r' } })).routes, undefined, 'routes that say nothing');
     const broken = { name: 'r', virtual_hosts: [{ name: 'web', domains: ['a*b'], routes: [] }] };
-    t.equal(
-      told(listener([], { route_config: broken })).routes,
-      undefined,
-      'they let nobody in: what cannot be read is missed',
-    );
+    const unread = told(listener([], { route_config: broken }));
+    t.equal(unread.routes, undefined, 'they let nobody in: what cannot be read is missed');
+    const ofRoutes = (fields: readonly string[]) => fields.filter((field) => /virtual_hosts/.test(field));
+    t.strictSame(ofRoutes(unread.fields), ['ignored route_config.virtual_hosts[0].domains[0]'], 'and told of');
+    const apart = new Map([['r', pack(routeConfigurationSchema, broken as never)]]);
+    t.strictSame(ofRoutes(told(named, apart).fields), ['ignored virtual_hosts[0].domains[0]']);
+    const partly = pack(httpFaultSchema, {
+      abort: { http_status: 503 },
+      headers: [{ name: 'x', present_match: true }],
+    });
+    const vain = {
+      name: 'r',
+      virtual_hosts: [
+        {
+          name: 'web',
+          domains: ['*'],
+          routes: [],
+          typed_per_filter_config: new Map([['envoy.filters.http.fault', partly]]),
+        },
+      ],
+    };
+    t.match(ofRoutes(told(listener([faultFilter], { route_config: vain })).fields).join(), /per_filter_config.*fault/);
   },
 );
