@@ -160,6 +160,7 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
     const scope = inboundScope(call, propagated);
     call.scope = scope;
     call.handed = true;
+    call.messages?.begin(call);
     if (connection?.awaitsContinue === response) response.writeContinue();
     const parent = tracing && call.trace;
     if (parent === undefined) runInScope(scope, () => call.next(request, response));

@@ -27,10 +27,12 @@ export function peekBody(request: IncomingMessage, checked: CheckedBody): Promis
     const chunks = arrived(stream);
     let bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
     let settled = false;
+    const before = Object.hasOwn(stream, 'push') ? stream.push : undefined;
     const settle = (error?: Error): void => {
       settled = true;
-      // The method of the prototype again.
-      delete (stream as Partial<Readable>).push;
+      // That of whoever has looked before; else the method of the prototype again.
+      if (before !== undefined) stream.push = before;
+      else delete (stream as Partial<Readable>).push;
       stream.off('error', failed).off('close', failed);
       if (error !== undefined) reject(error);
       else {

@@ -1,6 +1,7 @@
 import { type Dispatcher, errors } from 'undici';
 import type { HeaderList } from '../lib/header-list.ts';
 import { youngList } from '../lib/young-list.ts';
+import type { CallMessages } from './call-messages.ts';
 import type { Scope } from './scope.ts';
 import type { Span, SpanContext } from './tracing.ts';
 
@@ -210,6 +211,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   responseBytes: number;
   /** `grpc-status` of the answer; -1 when it has none. */
   grpcStatus: number;
+  /** metrics: counts the messages of a call of gRPC; nothing for others. */
+  messages: CallMessages<ClientCall> | undefined;
 
   /** trace: the context that goes out; `null`: none does; nothing where nothing is traced. */
   trace: SpanContext | null | undefined;
@@ -255,6 +258,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.requestBytes = 0;
     this.responseBytes = 0;
     this.grpcStatus = -1;
+    this.messages = undefined;
     this.trace = undefined;
     this.span = undefined;
     this.rawHeaders = null;

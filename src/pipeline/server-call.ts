@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import { remoteAddressOf } from '../lib/forwarded-for.ts';
 import { plainAddress } from '../lib/ip-address.ts';
 import type { AuthorizationDecision } from './authorization-decision.ts';
+import type { CallMessages } from './call-messages.ts';
 import type { Connection } from './connection.ts';
 import type { Peer, Scope } from './scope.ts';
 import type { Span, SpanContext } from './tracing.ts';
@@ -83,6 +84,8 @@ export class ServerCall {
   span: Span | undefined;
   /** metrics: the end of this call will be recorded. */
   observed: boolean;
+  /** metrics: counts the messages of a call of gRPC; nothing for others. */
+  messages: CallMessages<ServerCall> | undefined;
   /** Envoy's response flag, '' when all went well. */
   flag: string;
   /** handler: what the application and its outbound calls see. */
@@ -122,6 +125,7 @@ export class ServerCall {
     this.trace = undefined;
     this.span = undefined;
     this.observed = false;
+    this.messages = undefined;
     this.flag = '';
     this.scope = undefined;
     this.handed = false;

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { CallMessages } from './call-messages.ts';
 import type { Handler, ResponseHeaders } from './client-call.ts';
 import { ClientCall, ClientRequest, grpcCall } from './client-call.ts';
 import { addFlag } from './response-flags.ts';
@@ -44,6 +45,8 @@ export class TwinCall extends ClientCall {
     this.impostors = parent.impostors;
     this.trace = parent.trace;
     this.span = parent.span;
+    // Told by the parent, once one of its twins is what the application gets.
+    if (parent.messages !== undefined) this.messages = new CallMessages(nowhere);
   }
 
   /** From now on this is what the application gets. */
@@ -58,12 +61,15 @@ export class TwinCall extends ClientCall {
         parent.requestBytes = this.requestBytes;
         parent.responseBytes = this.responseBytes;
         parent.grpcStatus = this.grpcStatus;
+        parent.messages = this.messages;
         for (const flag of this.flag.split(',')) parent.flag = addFlag(parent.flag, flag);
         parent.ended(status, error);
       },
     });
   }
 }
+
+const nowhere = (): undefined => undefined;
 
 /** Hands on to the application of the parent, in the parent's name, once there is a twin to do it for. */
 class TwinHandler implements Handler {

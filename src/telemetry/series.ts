@@ -33,7 +33,7 @@ export interface SeriesSnapshot {
   readonly sumMs: number;
   /** The same by how calls ended: status, flags and gRPC status together. */
   readonly outcomes: readonly OutcomeSnapshot[];
-  /** Messages of gRPC calls, where they are counted. */
+  /** Messages of gRPC calls. */
   readonly requestMessages: number;
   readonly responseMessages: number;
 }

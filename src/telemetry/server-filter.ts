@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import { grpcStatusOf, isGrpc } from '../lib/grpc-answer.ts';
+import { CallMessages, countAnswer, countRequest } from '../pipeline/call-messages.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import type { Peer } from '../pipeline/scope.ts';
 import type { ServerCall } from '../pipeline/server-call.ts';
@@ -59,8 +60,11 @@ export function serverMetricsFilter(
   log?: SideLog,
   tags?: MetricTags,
 ): Filter<ServerCall, void> {
+  // What tags are made of is known at the end.
+  const known = ({ peer }: ServerCall): Series | undefined => (tags?.server === undefined ? seriesOf(peer) : undefined);
   return (call, next) => {
     call.observed = true;
+    if (call.method === 'POST' && isGrpc(call.request.headers['content-type'])) countMessages(call, known);
     const { socket } = call.request;
     const readBefore = socket?.bytesRead ?? 0;
     const writtenBefore = socket?.bytesWritten ?? 0;
@@ -78,15 +82,32 @@ export function serverMetricsFilter(
       const grpc = grpcStatus(call, status);
       const series = seriesOf(call.peer);
       if (arrival === undefined) {
+        tellMessages(call, series);
         series.record(status, flag, durationMs, received, sent, grpc);
         return;
       }
       const record = serverRecord(clock, call, arrival, { status, flags: flag, received, sent, grpcStatus: grpc });
-      (tagged?.seriesOf(series, record) ?? series).record(status, flag, durationMs, received, sent, grpc);
+      const counting = tagged?.seriesOf(series, record) ?? series;
+      tellMessages(call, counting);
+      counting.record(status, flag, durationMs, received, sent, grpc);
       if (logged) log.write(record);
     });
     return next(call);
   };
+}
+
+/** Whoever serves a stream of HTTP/2 itself counts there: of the request that stands for it nothing is read. */
+function countMessages(call: ServerCall, known: (call: ServerCall) => Series | undefined): void {
+  const { request, response } = call;
+  call.messages = new CallMessages(known);
+  if (typeof request.read !== 'function') return;
+  countRequest(call.messages, request);
+  countAnswer(call.messages, response);
+}
+
+/** What the application was not given does not count, as behind a sidecar, whose policies are before its counters. */
+function tellMessages({ handed, messages }: ServerCall, series: Series): void {
+  if (handed) messages?.tell(series);
 }
 
 /** Is the socket that of this request alone, while it lasts? Not where streams of HTTP/2 share one. */

@@ -3,6 +3,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import type { Clock } from '../lib/clock.ts';
 import { grpcTimeout, grpcTimeoutMs } from '../lib/grpc-timeout.ts';
 import type { Logger } from '../lib/logger.ts';
+import { countAnswer } from '../pipeline/call-messages.ts';
 import { currentScope, emitInScope } from '../pipeline/scope.ts';
 import { callOf, headerHints, type ServerCall } from '../pipeline/server-call.ts';
 import { endUnread, type GrpcRequest, type GrpcResponse, isReadToEnd } from './grpc-exchange.ts';
@@ -58,7 +59,8 @@ export function grpcListener(
     if (headers[':authority'] !== undefined) delete headers.host;
     if ((call.hints & headerHints.timeout) !== 0) tellTimeLeft(call, headers);
     try {
-      watch(stream, application.takesOneMessage?.(headers[':path'] ?? '') === true);
+      watch(stream, application.takesOneMessage?.(headers[':path'] ?? '') === true, call.messages);
+      if (call.messages !== undefined) countAnswer(call.messages, stream);
       stream.once('wantTrailers', complete);
       stream.once('finish', finished);
       const scope = currentScope();

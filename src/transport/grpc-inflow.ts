@@ -26,6 +26,8 @@ class Inflow {
   readonly stream: ServerHttp2Stream;
   /** The caller owes one message and the end of its stream. */
   readonly single: boolean;
+  /** Wants to see what comes. */
+  readonly reader: ChunkReader | undefined;
   /** The end of the caller's stream has come. */
   ended: boolean;
   /** Pieces that have come. */
@@ -47,9 +49,10 @@ class Inflow {
   #gathered: Buffer | undefined;
   #filled: number;
 
-  constructor(stream: ServerHttp2Stream, single: boolean, now: number) {
+  constructor(stream: ServerHttp2Stream, single: boolean, reader: ChunkReader | undefined, now: number) {
     this.stream = stream;
     this.single = single;
+    this.reader = reader;
     this.ended = stream.endAfterHeaders;
     this.moved = 0;
     this.messages = 0;
@@ -130,6 +133,7 @@ function pushInParts(this: Watched, chunk: Uint8Array | null, encoding?: BufferE
     return Readable.prototype.push.call(this, null);
   }
   inflow.moved++;
+  inflow.reader?.readRequest(chunk);
   let more = true;
   for (let from = 0; from < chunk.length; ) {
     const { inside } = inflow;
@@ -156,6 +160,7 @@ function pushGathered(stream: Watched, inflow: Inflow): boolean {
 function pushBack(stream: ServerHttp2Stream, inflow: Inflow): void {
   const chunk = stream.read() as Uint8Array | null;
   if (chunk === null) return;
+  inflow.reader?.readRequest(chunk);
   const parts: Uint8Array[] = [];
   for (let from = 0; from < chunk.length; ) {
     const to = inflow.partEnd(chunk, from);
@@ -172,13 +177,20 @@ export interface CallLimits {
   readonly responseIdleMs: number;
 }
 
+/** Sees what comes in, as it comes. */
+interface ChunkReader {
+  readRequest(chunk: Uint8Array): void;
+}
+
+type WatchCall = (stream: ServerHttp2Stream, single: boolean, reader?: ChunkReader) => void;
+
 /**
  * Gives calls of gRPC to their application in parts that it can take, and ends those that do not move: in the
  * middle of a message, before the only one of a call, or because nobody takes the response. One timer for all
  * calls of a server. A stream of messages may rest between two of them for as long as it likes, as
  * behind a sidecar of Istio.
  */
-export function watchCalls(clock: Clock, limits: CallLimits): (stream: ServerHttp2Stream, single: boolean) => void {
+export function watchCalls(clock: Clock, limits: CallLimits): WatchCall {
   const calls = new Set<Inflow>();
   const intervalMs = Math.max(1, Math.min(limits.bodyIdleMs, limits.requestTimeoutMs, limits.responseIdleMs) / 2);
   let running = false;
@@ -195,8 +207,8 @@ export function watchCalls(clock: Clock, limits: CallLimits): (stream: ServerHtt
   const forget = function (this: Watched): void {
     calls.delete(this[key]);
   };
-  return (stream, single) => {
-    const inflow = new Inflow(stream, single, clock.now());
+  return (stream, single, reader) => {
+    const inflow = new Inflow(stream, single, reader, clock.now());
     (stream as Watched)[key] = inflow;
     if (stream.readableLength > 0) pushBack(stream, inflow);
     if (!stream.endAfterHeaders) stream.push = pushInParts as ServerHttp2Stream['push'];

@@ -124,6 +124,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
       return;
     }
     this.#call.sent = true;
+    this.#call.messages?.restart();
     this.#call.startWatcher?.tryStarted(this.#call);
   }
 
@@ -135,6 +136,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   onBodySent(chunk: Buffer): void {
     this.#activity?.tryActive();
     this.#call.requestBytes += chunk.length;
+    if (!this.#discarded) this.#call.messages?.readRequest(chunk);
     this.#call.handler.onBodySent?.(chunk);
   }
 
@@ -150,6 +152,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
       this.status = status;
       this.headers = headers;
       this.#statusText = statusText;
+      if (!this.#discarded) this.#call.messages?.answered(status, headers['content-type']);
       this.#settle();
     }
   }
@@ -164,7 +167,10 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
 
   onResponseData(_controller: Controller, chunk: Buffer): void {
     this.#activity?.tryActive();
-    if (!this.#discarded) this.#call.responseBytes += chunk.length;
+    if (!this.#discarded) {
+      this.#call.responseBytes += chunk.length;
+      this.#call.messages?.readResponse(chunk);
+    }
     if (this.#delivered && this.#chunks === undefined) {
       try {
         this.#call.handler.onResponseData?.(this.#call, chunk);
@@ -211,6 +217,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
   deliver(call: ClientCall): void {
     const { handler } = call;
     this.#delivered = true;
+    call.messages?.begin(call);
     if (this.#finished) this.#over(call, this.#failure);
     if (this.#failure !== undefined) {
       this.#tellError(this.#failure);

@@ -81,7 +81,13 @@ t.test('an external authorizer is shown the messages of a call, and the handler 
   });
   t.equal((await many).split(' ').length, 40, 'messages that came while it was asked, and those after');
 
+  const messagesOf = () => {
+    const { requests } = web.stats();
+    return requests.reduce((sum, { requestMessages }) => sum + requestMessages, 0);
+  };
+  t.equal(messagesOf(), 43, 'each message counts once, whoever was shown it');
   const denied = await unary(client, '"no"');
+  t.equal(messagesOf(), 43);
   t.match(denied, { code: status.UNAUTHENTICATED, metadata: { 'content-type': 'application/grpc' } });
   t.notMatch(JSON.stringify(denied), /why/, 'its words are for clients of HTTP');
   const before = asked.length;
