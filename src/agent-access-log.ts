@@ -16,7 +16,13 @@ export function loggedRouter(router: AgentRouter, log: SideLog | undefined, cloc
     if (!log.on) return router(request);
     const startedAt = clock.now();
     const headers = headersOf(request);
-    const ended = (end: AgentEnd): void => log.write(agentRecord(clock, request, end, headers));
+    let told = false;
+    const ended = (end: AgentEnd): void => {
+      // Who gave up while it was decided where to is told about, and not again when that is known.
+      if (told) return;
+      told = true;
+      log.write(agentRecord(clock, request, end, headers));
+    };
     const failed = (error: unknown): never => {
       ended({ startedAt, status: 0, error: error instanceof Error ? error : new Error(String(error)) });
       throw error;

@@ -68,9 +68,15 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
 function isBehindTheLast({ socket }: IncomingMessage, before: ServerResponse | undefined): boolean {
   if (before?.shouldKeepAlive !== false) return false;
   if (before.writableFinished) return socket.writableEnded;
-  before.once('finish', () => socket.destroySoon());
+  // Once, however many requests are behind it.
+  if (!ending.has(before)) {
+    ending.add(before);
+    before.once('finish', () => socket.destroySoon());
+  }
   return true;
 }
+
+const ending = new WeakSet<ServerResponse>();
 
 interface Refusal {
   readonly status: number;

@@ -4,8 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { loggedRouter } from '../../src/agent-access-log.ts';
 import { compile } from '../../src/config/compile.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
+import type { AgentTarget, RoutedLater } from '../../src/host/agent-target.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createMesh } from '../../src/mesh.ts';
 import type { Mesh, MeshOptions } from '../../src/mesh-api.ts';
@@ -434,5 +436,37 @@ spec: {${fields}}
     ['stdout', /must be an object/],
   ] as const) {
     t.throws(() => createMesh({ accessLog: accessLog as never }), { message });
+  }
+});
+
+t.test('a request of node:http that is given up before it is known where it goes is logged once', async (t) => {
+  const target = { key: 'k', path: '/', headers: [], done: () => {}, connect: () => Promise.reject(new Error('no')) };
+  const request = {
+    hostname: 'a',
+    port: 80,
+    secure: false,
+    method: 'GET',
+    path: '/',
+    header: () => undefined,
+    headers: () => [],
+  };
+  for (const decide of [
+    async (): Promise<AgentTarget> => target,
+    () => Promise.reject<AgentTarget>(new Error('nowhere')),
+  ]) {
+    const logged: AccessRecord[] = [];
+    const log = { on: true, write: (each: AccessRecord) => void logged.push(each) };
+    const later = loggedRouter(decide, log, fakeClock())(request) as RoutedLater;
+    later.giveUp?.();
+    await later.then(
+      (routed) => {
+        if (routed === 'direct') return;
+        routed.done(0);
+        routed.ended?.();
+      },
+      () => {},
+    );
+    t.match(logged, [{ status: 0, flags: 'DC' }]);
+    t.equal(logged.length, 1);
   }
 });

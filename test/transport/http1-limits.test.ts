@@ -244,6 +244,15 @@ t.test('what was sent behind a request whose answer is the last of its connectio
   late.write(`GET /late HTTP/1.1\r\nHost: web\r\n\r\n${smuggled}`);
   t.match(await conversation(late), /hello/);
   t.same(served, ['/last', '/late'], 'said behind its head');
+  const warnings: Error[] = [];
+  const warn = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', warn);
+  const many = connect({ host: '127.0.0.1', port });
+  many.write(`GET /last HTTP/1.1\r\nHost: web\r\n\r\n${smuggled.repeat(100)}`);
+  t.match(await conversation(many), /hello/);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', warn);
+  t.same(warnings, [], 'however many they are, nothing is kept for each');
   const [, again] = await inTurn(port, ['/late', '/again']);
   t.match(again, /^HTTP\/1\.1 200/, 'who waited for the answer is served');
 });

@@ -93,7 +93,7 @@ export function boundedProcessor(exporter: SpanExporter, options: QueueOptions =
       }
       sending += spans.length;
       let told = false;
-      exporter.export(spans, (result) => {
+      const tell = (result: ExportResult): void => {
         if (told) return;
         told = true;
         sending -= spans.length;
@@ -102,7 +102,13 @@ export function boundedProcessor(exporter: SpanExporter, options: QueueOptions =
         else failed += spans.length;
         ended(taken);
         done(result);
-      });
+      };
+      try {
+        exporter.export(spans, tell);
+      } catch (error) {
+        // What it has thrown at it does not hold.
+        tell({ code: ExportResultCode.FAILED, error: error as Error });
+      }
     },
     shutdown: () => exporter.shutdown(),
     async forceFlush() {

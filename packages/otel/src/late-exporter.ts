@@ -13,8 +13,12 @@ export function lateExporter(): LateExporter {
   let known = false;
   let waiting: { readonly spans: ReadableSpan[]; done(result: ExportResult): void } | undefined;
   const send = (spans: ReadableSpan[], done: (result: ExportResult) => void): void => {
-    if (target === undefined) done({ code: ExportResultCode.FAILED, error: new Error('no collector is configured') });
-    else target.export(spans, done);
+    try {
+      if (target === undefined) done({ code: ExportResultCode.FAILED, error: new Error('no collector is configured') });
+      else target.export(spans, done);
+    } catch (error) {
+      done({ code: ExportResultCode.FAILED, error: error as Error });
+    }
   };
   return {
     use(next) {

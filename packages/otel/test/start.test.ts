@@ -414,6 +414,33 @@ t.test('an exporter that holds on to batches for longer than it may is given no 
   t.ok(failed > 0 && queued <= 4 && sending <= 6, `${failed} failed, ${queued} wait, ${sending} are sent`);
 });
 
+t.test('an exporter that throws at batches holds none of them, and gets those that come later', async (t) => {
+  const clock = fakeClock();
+  let broken = true;
+  const exporter: SpanExporter = {
+    export(_, done) {
+      if (broken) throw new Error('cannot be written');
+      done({ code: 0 });
+    },
+    shutdown: async () => {},
+  };
+  const processor = boundedProcessor(exporter, { maxQueueSize: 4, maxExportBatchSize: 1, clock });
+  const span = { spanContext: () => ({ traceFlags: 1 }), resource: {} } as never;
+  const batches = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      processor.onEnd(span);
+      await processor.forceFlush().catch(() => {});
+    }
+  };
+  await batches(20);
+  t.same(processor.counts(), { exported: 0, dropped: 0, failed: 20, queued: 0, sending: 0 });
+  broken = false;
+  clock.advance(5_000);
+  await batches(20);
+  t.same(processor.counts(), { exported: 20, dropped: 0, failed: 20, queued: 0, sending: 0 });
+  await processor.shutdown();
+});
+
 t.test(
   'POL-21 a collector that takes nothing is asked now and then only, and again as before once it takes a batch',
   async (t) => {
