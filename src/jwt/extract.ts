@@ -116,8 +116,9 @@ function fromQuery(
     if (!url.includes('+', start)) return found;
   }
   let all = found;
+  const begins = firstsOf(locations);
   for (let from = start; from < url.length; ) {
-    if (!mayBeFor(url, from, locations)) {
+    if (begins[firstOf(url, from)] === 0 || !mayBeFor(url, from, locations)) {
       // Most of thousands of parameters: no more than a look at each character.
       while (from < url.length && url.charCodeAt(from) !== ampersand) from++;
       from++;
@@ -179,6 +180,23 @@ function firstOf(url: string, start: number): number {
   const low = hexValue(url.charCodeAt(start + 2));
   return high === -1 || low === -1 ? percent : high >= 8 ? 0x80 : high * 16 + low;
 }
+
+/** For each first character of a name, whether one of the places may be meant. */
+function firstsOf(locations: readonly TokenLocation[]): Uint8Array {
+  let firsts = knownFirsts.get(locations);
+  if (firsts === undefined) {
+    firsts = new Uint8Array(0x81);
+    for (let first = 0; first <= 0x80; first++) {
+      const may = ({ name }: TokenLocation): boolean => mayBegin(first, name.charCodeAt(0));
+      if (first === openBracket || locations.some(may)) firsts[first] = 1;
+    }
+    knownFirsts.set(locations, firsts);
+  }
+  return firsts;
+}
+
+/** Places are those of the rules in force: made once, asked by every request. */
+const knownFirsts = new WeakMap<readonly TokenLocation[], Uint8Array>();
 
 function mayBegin(first: number, wanted: number): boolean {
   // What begins with an escape may turn out to be none: then it begins with the sign itself.

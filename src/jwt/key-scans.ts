@@ -57,7 +57,7 @@ export const provenMs = 600_000;
 export const maxFreeCost = 5;
 
 /** A token with more characters takes attempts to be read, one for so many of them. */
-export const longToken = 4_096;
+export const longToken = 2_048;
 const charactersPerAttempt = 1_024;
 
 export function newScan(caller: string): KeyScan {

@@ -269,7 +269,7 @@ t.test(
       const bad = flood.filter((found) => found === 'bad').length;
       t.ok(bad > 0 && bad * (16 + (own === slow ? 36 : 0)) <= maxAttempts, `${bad} of 64 were read and verified`);
       t.equal(await read(own), 'unread');
-      t.equal(await read(own, 4_000), own === cheap ? 'good' : 'busy');
+      t.equal(await read(own, 2_000), own === cheap ? 'good' : 'busy');
     }
   },
 );

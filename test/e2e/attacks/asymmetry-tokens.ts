@@ -194,12 +194,12 @@ export const tokenKinds: readonly TokenKind[] = [
   },
   { name: '401 or 503, a token with 11 KB of text', turns: large(claimsWith(`"a":"${'x'.repeat(11_000)}"`)) },
   // As long as a token may be without being counted.
-  { name: '401, a token of 4 KiB with 310 claims', turns: large(claimsWith(list(310, (i) => `"c${i}":1`))) },
+  { name: '401, a token of 2 KiB with 150 claims', turns: large(claimsWith(list(150, (i) => `"c${i}":1`))) },
   {
-    name: '401, a token of 4 KiB with 130 escaped claims',
-    turns: large(claimsWith(list(130, (i) => `"\\u0061\\u0062${i}":1`))),
+    name: '401, a token of 2 KiB with 60 escaped claims',
+    turns: large(claimsWith(list(60, (i) => `"\\u0061\\u0062${i}":1`))),
   },
-  { name: '401, a token of 4 KiB with 950 lists', turns: large(claimsWith(`"a":[${list(950, () => '[]')}]`)) },
+  { name: '401, a token of 2 KiB with 450 lists', turns: large(claimsWith(`"a":[${list(450, () => '[]')}]`)) },
   { name: 'a query of 2,500 parameters', turns: [request(`/?${'%61&'.repeat(2_500)}`)], says: 'HTTP/1.1 200' },
   { name: 'a query of 7,000 broken escapes', turns: [request(`/?${'%&'.repeat(7_000)}`)], says: 'HTTP/1.1 200' },
   {
