@@ -1,10 +1,14 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { ActiveFaults } from '../src/fault/active.ts';
+import { planFault } from '../src/fault/decide.ts';
+import { inboundFaultFilter } from '../src/fault/inbound-filter.ts';
 import type { InboundRoutes } from '../src/model/inbound.ts';
 import type { Route } from '../src/model/route.ts';
 import { currentScope } from '../src/pipeline/scope.ts';
+import type { ServerCall } from '../src/pipeline/server-call.ts';
 import { domainFinder } from '../src/route/domains.ts';
 import { fakeClock } from './support/fake-clock.ts';
 import { inboundSnapshot, rawExchange, testPipeline } from './support/inbound.ts';
@@ -100,7 +104,7 @@ t.test('faults of a route are injected before the application sees the request',
   t.equal(handed(), 2);
 });
 
-t.test('a delay holds a request up; one whose caller goes away is not handed on', async (t) => {
+t.test('a delay holds a request up', async (t) => {
   const fault = { level: 'call', delay: { delayMs: 1_000, percent: 100 } } as const;
   const { ask, clock, handed } = await serve(t, [{ hosts: [host(['*'], route({ fault }))] }]);
   const before = clock.pending();
@@ -111,6 +115,37 @@ t.test('a delay holds a request up; one whose caller goes away is not handed on'
   await clock.advanceAsync(1);
   t.match(await asked, { status: 200 });
   t.equal(handed(), 1);
+});
+
+t.test('callers who go away end their fault, also before it began: they do not count for ever', async (t) => {
+  const fault = { level: 'call', delay: { delayMs: 1_000, percent: 100 }, maxActive: 1 } as const;
+  const plan = planFault(fault);
+  const active = new ActiveFaults();
+  const clock = fakeClock();
+  const filter = inboundFaultFilter({ planFor: () => plan, clock, random: () => 0, active });
+  let handed = 0;
+  const next = (): Promise<void> => {
+    handed++;
+    return Promise.resolve();
+  };
+  const call = (): ServerCall => {
+    const request = new IncomingMessage(new Socket());
+    return { request, response: new ServerResponse(request), flag: '' } as unknown as ServerCall;
+  };
+  const leaving = call();
+  const held = filter(leaving, next);
+  t.equal(active.status.active, 1);
+  leaving.response.destroy();
+  await held;
+  t.equal(handed, 0, 'nobody waits for an answer');
+  t.equal(active.status.active, 0);
+  const gone = call();
+  gone.response.destroy();
+  await new Promise((resolve) => setImmediate(resolve));
+  const late = filter(gone, next);
+  await clock.advanceAsync(1_000);
+  await late;
+  t.equal(active.status.active, 0);
 });
 
 t.test('faults that callers ask for by headers are for those who have proven who they are', async (t) => {

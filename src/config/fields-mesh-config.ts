@@ -90,7 +90,7 @@ const meshFields: Readonly<Record<string, Field>> = object({
   }),
   dnsRefreshRate: enforced(
     duration(),
-    'for answers that have no time to live of their own (hosts file, search domains); default 30 s',
+    'for answers that have no time to live of their own (hosts file, search domains); 1 s to 1 h, 0 is 5 s; default 30 s',
   ),
   h2UpgradePolicy: enforced(
     oneOfValues('DO_NOT_UPGRADE', 'UPGRADE'),

@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import { isGrpc } from '../lib/grpc-answer.ts';
 import type { Random } from '../lib/random.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
+import { isResponseClosed } from '../pipeline/response-closed.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { passed, type ServerCall } from '../pipeline/server-call.ts';
 import type { ActiveFaults } from './active.ts';
@@ -58,7 +59,8 @@ export function inboundFaultFilter(options: {
 
   return (call, next) => {
     const plan = planFor(call);
-    if (plan === undefined || !active.admits(plan.maxActive)) return next(call);
+    // Of a caller who is gone nothing tells the end any more.
+    if (plan === undefined || isResponseClosed(call.response) || !active.admits(plan.maxActive)) return next(call);
     const own =
       plan.byHeaders === undefined || call.peer === undefined
         ? plan
