@@ -1,4 +1,4 @@
-import { createWriteStream, fstat, type Stats, stat, type WriteStream } from 'node:fs';
+import { close, constants, createWriteStream, fstat, open, type Stats, stat, type WriteStream, write } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -40,7 +40,8 @@ function followedFile(file: string): { open(): Writable; moved(answer: (moved: b
   let opened: Stats | undefined;
   return {
     open() {
-      const stream: WriteStream = createWriteStream(file, { flags: 'a', mode: 0o640 });
+      const fs = { open: openWritten, write, close };
+      const stream: WriteStream = createWriteStream(file, { flags: 'a', mode: 0o640, fs });
       opened = undefined;
       stream.once('open', (fd) => {
         fstat(fd, (_, stats) => {
@@ -56,6 +57,25 @@ function followedFile(file: string): { open(): Writable; moved(answer: (moved: b
       });
     },
   };
+}
+
+const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = constants;
+
+/**
+ * Opens a file without waiting for who reads it: a pipe without a reader would hold one of the few threads that
+ * signatures, names and files share, for ever. That is an error, and tried again later.
+ */
+function openWritten(
+  file: string,
+  flags: string,
+  mode: number,
+  opened: (error: NodeJS.ErrnoException | null, fd: number) => void,
+): void {
+  open(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, mode, (error, fd) => {
+    if (error) opened(error, fd);
+    // Written to by waiting: a reader that is slow loses nothing.
+    else open(file, flags, mode, (why, own) => close(fd, () => opened(why, own)));
+  });
 }
 
 function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter {

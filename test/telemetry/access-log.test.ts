@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -204,15 +204,34 @@ t.test('a file that comes back is written again, and one that takes nothing does
   t.equal(readFileSync(file, 'utf8'), 'kept\n');
   t.equal(errors.length, 1);
 
-  const pipe = join(folder, 'pipe');
-  if (process.platform === 'win32' || spawnSync('mkfifo', [pipe]).status !== 0) return;
-  const stuck = createLineWriter(pipe, clock, silentLogger);
-  stuck.write('x\n');
-  const closed = stuck.close();
-  clock.advance(2_000);
-  await closed;
-  // A reader, so that the thread that opens it can end.
-  await readFile(pipe, 'utf8');
+  // More than there are threads that open files.
+  const pipes = Array.from({ length: 16 }, (_, i) => join(folder, `pipe${i}`));
+  if (process.platform === 'win32' || spawnSync('mkfifo', pipes).status !== 0) return;
+  const stuck = pipes.map((pipe) => createLineWriter(pipe, clock, silentLogger));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(await readFile(file, 'utf8'), 'kept\n', 'pipes without readers hold no threads');
+  for (const writer of stuck) writer.write('x\n');
+  await Promise.all(stuck.map((writer) => writer.close()));
+  const [pipe = ''] = pipes;
+  const reader = spawn('head', ['-n', '1', pipe]);
+  const { promise: heard, resolve } = Promise.withResolvers<unknown>();
+  reader.stdout.on('data', (line) => resolve(String(line)));
+  // It is opened again and again until somebody reads.
+  const read = createLineWriter(pipe, clock, silentLogger);
+  let told = false;
+  void heard.then(() => {
+    told = true;
+  });
+  for (let i = 0; i < 100_000 && !told; i++) {
+    if (i % 100 === 0) {
+      read.write('heard\n');
+      clock.advance(5_000);
+      await read.flush();
+    }
+    await new Promise((done) => setImmediate(done));
+  }
+  t.equal(await heard, 'heard\n');
+  await read.close();
 });
 
 t.test('settings may change while it runs', async (t) => {
