@@ -1,5 +1,11 @@
 import t from 'tap';
-import { good } from './support.ts';
+import { good as compiled } from './support.ts';
+
+/** What is said of one namespace that describes services of another has tests of its own. */
+function good(yaml: string) {
+  const result = compiled(yaml);
+  return { ...result, remarks: () => result.remarks().filter((text) => !text.includes('is also for callers')) };
+}
 
 const entry = (namespace: string, address: string, more = '', metadata = ''): string => `
 apiVersion: networking.istio.io/v1

@@ -372,6 +372,7 @@ t.test('entries for the same host in one namespace add up; in others the nearest
   const near = good([foreign, serviceYaml()]);
   t.match(near.endpoints('reviews|80'), [{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
   t.match(near.remarks(), [
+    /ServiceEntry spec\.hosts\[0\] enforced \(warning\): is also for callers of other namespaces/,
     /ServiceEntry spec\.hosts ignored \(warning\): reviews\.shop\.svc\.cluster\.local is already described by ServiceEntry shop\/reviews \(1\.yaml:2:1\)/,
   ]);
 });

@@ -119,14 +119,19 @@ t.test('the process is described by options, or by the variables that it takes i
 t.test('analyze: what happens with each field', async (t) => {
   const path = folder(t, {
     'a.yaml': service,
-    'b.yaml': `${route('timeout: 1s, match: [{statPrefix: a}]')}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n`,
+    'b.yaml': `${route('timeout: 1s')}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n`,
+    'c.yaml': `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: shop}
+spec: {host: reviews, trafficPolicy: {proxyProtocol: {version: V2}}}
+`,
   });
   const { code, out } = await inmesh(['analyze', path]);
   t.equal(code, 0);
   t.match(out, /^ServiceEntry shop\/reviews \(.*a\.yaml\): \d fields enforced$/m);
   t.match(
     out,
-    /^VirtualService shop\/reviews \(.*b\.yaml\): 3 fields enforced\n {2}ignored {6}spec\.http\[0\]\.match\[0\]\.statPrefix: metrics .* {2}line 7:\d+$/m,
+    /^DestinationRule shop\/reviews \(.*c\.yaml\): 1 field enforced\n {2}ignored {6}spec\.trafficPolicy\.proxyProtocol: no PROXY header .* {2}line 4:\d+$/m,
   );
   t.match(out, /^ {2}ignored {6}the whole resource: Deployment has no meaning for a mesh {2}line \d+:\d+$/m);
   t.match(out, /^\d+ fields enforced, 0 approximated, 2 ignored; 0 warnings$/m);
@@ -136,7 +141,7 @@ t.test('analyze: what happens with each field', async (t) => {
   t.ok(
     json.entries.some(
       (entry: { field: string; status: string }) =>
-        entry.field === 'spec.http[0].match[0].statPrefix' && entry.status === 'ignored',
+        entry.field === 'spec.trafficPolicy.proxyProtocol' && entry.status === 'ignored',
     ),
   );
 });
