@@ -12,6 +12,7 @@ import type { ServerCall } from '../src/pipeline/server-call.ts';
 import { domainFinder } from '../src/route/domains.ts';
 import { fakeClock } from './support/fake-clock.ts';
 import { inboundSnapshot, rawExchange, testPipeline } from './support/inbound.ts';
+import { leave } from './support/leave.ts';
 
 t.test(
   'a host is found by its name, then by wildcards at the beginning and at the end, longest first, then by any',
@@ -135,12 +136,12 @@ t.test('callers who go away end their fault, also before it began: they do not c
   const leaving = call();
   const held = filter(leaving, next);
   t.equal(active.status.active, 1);
-  leaving.response.destroy();
+  leave(leaving);
   await held;
   t.equal(handed, 0, 'nobody waits for an answer');
   t.equal(active.status.active, 0);
   const gone = call();
-  gone.response.destroy();
+  leave(gone);
   await new Promise((resolve) => setImmediate(resolve));
   const late = filter(gone, next);
   await clock.advanceAsync(1_000);

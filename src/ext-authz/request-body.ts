@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { MeshError } from '../errors.ts';
+import { putBack, takeArrived } from '../lib/arrived.ts';
 import type { CheckedBody } from '../model/external-authorizer.ts';
 import type { CheckBody } from './service.ts';
 
@@ -74,10 +75,10 @@ function streamOf(request: IncomingMessage & { readonly stream?: Readable }): Re
 
 /** What came before anybody looked: taken out and put back at once, before an end could be told. */
 function arrived(stream: Readable): Buffer[] {
-  if (stream.readableLength === 0) return [];
-  const chunk = stream.read() as Buffer | string;
-  stream.unshift(chunk);
-  return [typeof chunk === 'string' ? Buffer.from(chunk, stream.readableEncoding ?? 'utf8') : chunk];
+  const pieces = takeArrived(stream);
+  putBack(stream, pieces);
+  const encoding = stream.readableEncoding ?? 'utf8';
+  return pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece, encoding) : piece));
 }
 
 const tooLarge = (maxBytes: number): MeshError =>

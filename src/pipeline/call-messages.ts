@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { putBack, takeArrived } from '../lib/arrived.ts';
 import { isGrpc } from '../lib/grpc-answer.ts';
 
 /** gRPC over HTTP/2, Length-Prefixed-Message: one byte that says whether it is compressed, four of length. */
@@ -169,11 +170,9 @@ const encodingOf = (encoding: unknown): BufferEncoding =>
 export function countRequest(messages: Counted, request: IncomingMessage): void {
   // What somebody has read of it says nothing any more about where messages begin.
   if (request.readableDidRead || request.readableEncoding !== null) return;
-  if (request.readableLength > 0) {
-    const early = request.read() as Uint8Array;
-    request.unshift(early);
-    messages.readRequest(early);
-  }
+  const early = takeArrived(request) as Buffer[];
+  putBack(request, early);
+  for (const piece of early) messages.readRequest(piece);
   const push = request.push;
   request.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
     if (chunk instanceof Uint8Array) messages.readRequest(chunk);

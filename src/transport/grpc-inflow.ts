@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Readable } from 'node:stream';
+import { putBack, takeArrived } from '../lib/arrived.ts';
 import type { Clock } from '../lib/clock.ts';
 
 const { NGHTTP2_CANCEL } = constants;
@@ -158,16 +159,16 @@ function pushGathered(stream: Watched, inflow: Inflow): boolean {
 
 /** What a check showed an authorizer, and kept: it goes the same way as what comes from now on. */
 function pushBack(stream: ServerHttp2Stream, inflow: Inflow): void {
-  const chunk = stream.read() as Uint8Array | null;
-  if (chunk === null) return;
-  inflow.reader?.readRequest(chunk);
   const parts: Uint8Array[] = [];
-  for (let from = 0; from < chunk.length; ) {
-    const to = inflow.partEnd(chunk, from);
-    parts.push(chunk.subarray(from, to));
-    from = to;
+  for (const chunk of takeArrived(stream) as Buffer[]) {
+    inflow.reader?.readRequest(chunk);
+    for (let from = 0; from < chunk.length; ) {
+      const to = inflow.partEnd(chunk, from);
+      parts.push(chunk.subarray(from, to));
+      from = to;
+    }
   }
-  for (const part of parts.reverse()) stream.unshift(part);
+  putBack(stream, parts);
 }
 
 /** Bounds of {@link watchCalls}, milliseconds; see `AcceptorLimits`. */

@@ -67,7 +67,8 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
  */
 function isBehindTheLast({ socket }: IncomingMessage, before: ServerResponse | undefined): boolean {
   if (before?.shouldKeepAlive !== false) return false;
-  if (before.writableFinished) return socket.writableEnded;
+  // Not `writableFinished`: what is written at once is that while requests behind it are still read (Node 22).
+  if (before.socket === null) return socket.writableEnded;
   // Once, however many requests are behind it.
   if (!ending.has(before)) {
     ending.add(before);

@@ -9,6 +9,7 @@ import { inboundPoolFilter } from '../../src/overload/inbound-pool-filter.ts';
 import { createInboundPoolMemory, PortPool, type Waiting } from '../../src/overload/inbound-pools.ts';
 import type { ServerCall } from '../../src/pipeline/server-call.ts';
 import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
+import { leave } from '../support/leave.ts';
 import { turns, until } from '../support/upstream.ts';
 
 const none = Number.POSITIVE_INFINITY;
@@ -94,7 +95,7 @@ t.test('callers who were gone before it was their turn to wait keep no place', a
   const first = call();
   await filter(first, served);
   const late = call();
-  late.response.destroy();
+  leave(late);
   await turns(2);
   let reached = false;
   const lateOutcome = (async () =>
@@ -102,7 +103,7 @@ t.test('callers who were gone before it was their turn to wait keep no place', a
       reached = true;
     }))();
   lateOutcome.catch(() => {});
-  first.response.destroy();
+  leave(first);
   await turns(2);
   t.notOk(reached);
   await t.rejects(lateOutcome, { code: 'ERR_MESH_CLIENT_GONE' });
