@@ -135,6 +135,8 @@ t.test(
     );
     const query = async (text: string): Promise<readonly Result[]> => {
       const answer = await fetch(`http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(text)}`);
+      // It answers 503 until it has begun.
+      if (!answer.ok) return [];
       const { data } = (await answer.json()) as { data?: { result: readonly Result[] } };
       return data?.result ?? [];
     };

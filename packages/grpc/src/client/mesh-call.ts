@@ -22,6 +22,7 @@ import {
   type Fields,
   metadataOf,
   statusIn,
+  statusInTime,
   statusOf,
   statusOfCredentials,
   statusOfFailure,
@@ -253,7 +254,7 @@ export class MeshCall implements CallLike, IncomingReader {
     const code = causeOf(error)?.code;
     const unseen = code !== undefined && notReady.has(code) && this.#body.untouched && !this.#committed;
     if (this.#waitForReady && unseen) this.#wait();
-    else this.#finish(code === undefined ? statusOf(status.CANCELLED, error.message) : statusOfFailure(error));
+    else this.#finish(statusInTime(error, this.#deadline) ?? this.#deadlineStatus());
   }
 
   // ---- what arrives, in its order

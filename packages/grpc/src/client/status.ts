@@ -1,6 +1,7 @@
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { causeOf } from 'inmesh';
 import { grpcStatusOf, grpcStatusOfError, printable } from 'inmesh/grpc';
+import { systemClock } from 'inmesh/identity';
 
 /** Headers or trailers, names in lower case. */
 export type Fields = Readonly<Record<string, string | string[] | undefined>>;
@@ -41,6 +42,16 @@ export function statusOfHttp(httpStatus: number, headers: Fields): StatusObject 
     `Received HTTP status code ${httpStatus}${type}${ours}`,
     metadataOf(headers),
   );
+}
+
+/**
+ * As {@link statusOfFailure} of a call that is under way; what is no failure of the mesh is an abort. Nothing where the
+ * server was the first to see that the deadline (milliseconds since the epoch) has passed.
+ */
+export function statusInTime(error: Error, deadline: number): StatusObject | undefined {
+  if (causeOf(error) === undefined) return statusOf(status.CANCELLED, error.message);
+  const failure = statusOfFailure(error);
+  return failure.code === status.CANCELLED && systemClock.wallNow() >= deadline ? undefined : failure;
 }
 
 /** A call that has no response, or only a part of one: why the mesh, or the connection, failed it. */
