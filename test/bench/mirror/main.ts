@@ -20,11 +20,12 @@ const { values } = parseArgs({
     only: { type: 'string', default: kinds.join(',') },
     rate: { type: 'string', default: '2000' },
     seconds: { type: 'string', default: '60' },
-    'window-ms': { type: 'string', default: '200' },
+    'window-ms': { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
   },
 });
 const rate = Number(values.rate);
+/** Short against the half second or so between two stalls of a virtual machine: most windows have none. */
 const windowMs = Number(values['window-ms']);
 const random = seededRandom(Number(values.seed));
 
