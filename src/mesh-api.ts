@@ -44,7 +44,7 @@ export type {
 export interface MeshOptions {
   /** Who this process is. Absent fields come from `INMESH_*`, then from `inmesh.yaml`. */
   readonly workload?: Partial<Workload>;
-  /** File or folder of Istio YAML, or a source of your own. */
+  /** File or folder of Istio YAML, or a source: `xdsSource` of `@inmesh/xds`, `staticSource` of `inmesh/config`, one of your own. */
   readonly config?: string | ConfigSource;
   /** Where certificates come from. `false`: no identity, plaintext only. */
   readonly identity?: IdentitySource | false;
@@ -77,7 +77,7 @@ export interface MeshOptions {
   readonly propagateHeaders?: readonly string[];
   /**
    * Name of this very process, for what each of many alike shall do differently: which endpoints
-   * it calls where a `subset-size` limits them. Default: one at random.
+   * it calls where a `subset-size` limits them. Default: `POD_NAME`, else one at random.
    */
   readonly instance?: string;
   /**
@@ -183,7 +183,9 @@ export interface MeshOptions {
   readonly accessLogFolder?: string;
   /** Default: warnings and errors to stderr, one JSON object a line. */
   readonly logger?: Logger;
+  /** Time, for tests. Default: that of the system. */
   readonly clock?: Clock;
+  /** Numbers from 0 to less than 1, for tests. Default: `Math.random`. */
   readonly random?: Random;
 }
 

@@ -1,31 +1,29 @@
 import { createAuthorizerCalls } from './authorizer-calls.ts';
-import { compile } from './config/compile.ts';
-import { fileSource } from './config/file-source.ts';
 import { describeProblem } from './config/problem.ts';
-import type { ConfigSink, ConfigSource } from './config/source.ts';
+import type { ConfigSink } from './config/source.ts';
 import { createConfigStore } from './config/store.ts';
 import { MeshError } from './errors.ts';
 import { createLiveExplain } from './explain-live.ts';
-import { caSource } from './identity/ca-source.ts';
-import { fileIdentitySource } from './identity/file-source.ts';
 import { createTrustingSink } from './identity/mesh-trust.ts';
 import { createIdentityStore } from './identity/rotation.ts';
-import type { Credentials, IdentitySource } from './identity/source.ts';
+import type { Credentials } from './identity/source.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import { narrowsTrust } from './identity/trust-renewal.ts';
 import { createInbound } from './inbound.ts';
 import { createKeySources } from './jwt/key-sources.ts';
-import { type Clock, holdProcess, systemClock } from './lib/clock.ts';
+import { holdProcess, systemClock } from './lib/clock.ts';
 import { createEmitter } from './lib/emitter.ts';
-import { type Random, systemRandom } from './lib/random.ts';
+import { systemRandom } from './lib/random.ts';
 import { createMeshAccessLog } from './mesh-access-log.ts';
-import type { ConfigCounts, IdentityStatus, ListenOptions, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import type { ConfigCounts, IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
+import { checkListener, checkTimeout, listenOptionsOf } from './mesh-arguments.ts';
 import { createHealthView } from './mesh-health.ts';
 import { loggerLevel, publicCertificates } from './mesh-inspect.ts';
+import { configSourceOf, identitySourceOf, run } from './mesh-sources.ts';
 import { createMeshTracing } from './mesh-tracing.ts';
 import { createOutbound } from './outbound.ts';
 import { reportAuthorizers } from './server-authorizers.ts';
-import { type ResolvedSettings, resolveSettings } from './settings.ts';
+import { resolveSettings } from './settings.ts';
 import { createMetricTags } from './telemetry/metric-tags.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { createDocumentFetch } from './transport/fetch-document.ts';
@@ -195,6 +193,7 @@ export function createMesh(options: MeshOptions = {}): Mesh {
   });
 
   const ready = async (timeoutMs?: number): Promise<void> => {
+    checkTimeout(timeoutMs);
     if (stop.signal.aborted) throw new MeshError('ERR_MESH_CLOSED', 'the mesh is closed');
     const release = holdProcess();
     const { promise: ended, reject } = Promise.withResolvers<never>();
@@ -253,12 +252,14 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     agent: outbound.agent,
     connect: outbound.connect,
     async listenTcp(handler, portOrOptions) {
+      const options = listenOptionsOf(portOrOptions);
       await ready();
-      return inbound.listenTcp(handler, listenOptionsOf(portOrOptions));
+      return inbound.listenTcp(handler, options);
     },
     async listen(app, portOrOptions) {
+      const options = listenOptionsOf(portOrOptions);
       await ready();
-      return inbound.listen(app, listenOptionsOf(portOrOptions));
+      return inbound.listen(app, options);
     },
     handle: inbound.handle,
     scopeOf: inbound.scopeOf,
@@ -314,7 +315,10 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       },
       keys.sourceOf,
     ),
-    on: events.on,
+    on(event, listener) {
+      checkListener(event, listener);
+      return events.on(event, listener);
+    },
   };
 }
 
@@ -326,68 +330,6 @@ const breakerMessages = {
 
 function configCounts({ acceptedAt, ...counts }: Required<ConfigCounts>): ConfigCounts {
   return counts.accepted === 0 ? counts : { ...counts, acceptedAt };
-}
-
-function listenOptionsOf(portOrOptions: number | ListenOptions = {}): ListenOptions {
-  return typeof portOrOptions === 'number' ? { port: portOrOptions } : portOrOptions;
-}
-
-interface Source<S> {
-  run(sink: S, signal: AbortSignal): Promise<void>;
-}
-
-/** Runs a source to its end. It must not throw; one that does is one that is out of reach. */
-async function run<S extends { lost(reason: Error): void }>(
-  source: Source<S>,
-  sink: S,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    await source.run(sink, signal);
-  } catch (error) {
-    if (!signal.aborted) sink.lost(error instanceof Error ? error : new Error(String(error)));
-  }
-}
-
-function configSourceOf(options: MeshOptions, settings: ResolvedSettings, clock: Clock): ConfigSource {
-  const { workload, outboundPolicy, foreignRoutes, trustDomainIsDefault, configPath } = settings;
-  const compiling = {
-    workload,
-    foreignRoutes,
-    trustDomainIsDefault,
-    ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
-  };
-  if (typeof options.config === 'object') return options.config;
-  if (configPath !== undefined) return fileSource(configPath, { ...compiling, clock });
-  return {
-    // Nothing was configured, which is a configuration too: every host is outside of the mesh.
-    name: 'none',
-    async run(sink) {
-      const result = compile([], compiling);
-      if (result.ok) sink.update(result.snapshot, result.report);
-      else sink.reject(result.problems);
-    },
-  };
-}
-
-function identitySourceOf(
-  options: MeshOptions,
-  settings: ResolvedSettings,
-  clock: Clock,
-  random: Random,
-): IdentitySource | undefined {
-  if (options.identity !== undefined) return options.identity === false ? undefined : options.identity;
-  const { identity, workload } = settings;
-  switch (identity.kind) {
-    case 'ca':
-      return caSource({ ...identity, workload, clock, random });
-    case 'files':
-      return fileIdentitySource({ ...identity, clock });
-    case 'none':
-      return undefined;
-    default:
-      throw new MeshError('ERR_MESH_OPTION_INVALID', `unknown kind of identity: ${String(identity satisfies never)}`);
-  }
 }
 
 function statusOf({ credentials, generation }: ActiveIdentity): IdentityStatus {

@@ -1,7 +1,7 @@
 import { showValue } from './config/problem.ts';
+import { unknownName } from './lib/known-options.ts';
 import type { MeshOptions } from './mesh-api.ts';
 import type { Workload } from './model/workload.ts';
-import { unknown } from './settings-sources.ts';
 import { type Setting, settingsTable } from './settings-table.ts';
 import { formatOf } from './telemetry/access-log.ts';
 
@@ -83,7 +83,7 @@ function checkAll(prefix: string, given: object, known: Readonly<Record<string, 
   for (const [key, value] of Object.entries(given)) {
     if (value === undefined) continue;
     const check = Object.hasOwn(known, key) ? known[key] : undefined;
-    const problem = check === undefined ? unknown('option', key, Object.keys(known)) : check(value);
+    const problem = check === undefined ? unknownName('option', key, Object.keys(known)) : check(value);
     if (problem !== undefined) problems.push(`option ${prefix}${key}: ${problem}`);
   }
 }
@@ -102,7 +102,7 @@ function accessLogProblem(value: unknown): string | undefined {
   if (!isObject(value)) return `must be an object ${example}, got ${showValue(value)}`;
   const { encoding, format, query, to, ...others } = value as Readonly<Record<string, unknown>>;
   const [other] = Object.keys(others);
-  if (other !== undefined) return `${other} ${unknown('field', other, ['to', 'encoding', 'format', 'query'])}`;
+  if (other !== undefined) return `${other} ${unknownName('field', other, ['to', 'encoding', 'format', 'query'])}`;
   if (typeof to !== 'function' && (typeof to !== 'string' || to === '')) {
     return `to: must be stdout, stderr, a file or a function, got ${showValue(to)}`;
   }

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import type { ConfigDocument } from './config/document.ts';
 import { describePlace, describeProblem, showValue } from './config/problem.ts';
-import { suggest } from './config/values.ts';
 import { parseYaml } from './config/yaml.ts';
+import { unknownName } from './lib/known-options.ts';
 import {
   isKubernetesServiceVariable,
   type Setting,
@@ -46,7 +46,7 @@ export function readEnvironment(env: Environment, cwd: string, problems: string[
   }
   for (const name of Object.keys(env)) {
     if (!name.startsWith('INMESH_') || known.has(name) || isKubernetesServiceVariable(name)) continue;
-    problems.push(`${name}: ${unknown('variable', name, known)}`);
+    problems.push(`${name}: ${unknownName('variable', name, known)}`);
   }
   return { values, name: (key) => names[key] ?? settingsTable[key].variable };
 }
@@ -95,7 +95,7 @@ function readDocument(document: ConfigDocument, directory: string, problems: str
   const known = new Map<string, Setting<unknown>>(settings);
   for (const [key, given] of Object.entries(value)) {
     const setting = known.get(key);
-    if (setting === undefined) problems.push(`${name(key, true)}: ${unknown('setting', key, known.keys())}`);
+    if (setting === undefined) problems.push(`${name(key, true)}: ${unknownName('setting', key, known.keys())}`);
     else {
       const accepted = setting.accept(given);
       if (accepted === undefined) problems.push(wrong(name(key), setting, given));
@@ -108,11 +108,4 @@ function readDocument(document: ConfigDocument, directory: string, problems: str
 /** `INMESH_CA_URL: must be an https URL, got "http://ca"`. */
 export function wrong(name: string, setting: Setting<unknown>, value: unknown): string {
   return `${name}: must be ${setting.mustBe}${setting.secret === true ? '' : `, got ${showValue(value)}`}`;
-}
-
-/** `is not a known option; did you mean config?` */
-export function unknown(what: string, name: string, known: Iterable<string>): string {
-  const all = [...known];
-  const meant = suggest(name, all);
-  return `is not a known ${what}${meant === undefined ? `; known: ${all.join(', ')}` : `; did you mean ${meant}?`}`;
 }

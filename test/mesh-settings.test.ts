@@ -1,5 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import t, { type Test } from 'tap';
+import { describeProblem } from '../src/config/problem.ts';
+import { staticSource } from '../src/config/static-source.ts';
 import type { IdentitySource } from '../src/identity/source.ts';
 import { createMesh } from '../src/index.ts';
 import { makeAuthority } from './support/certificates.ts';
@@ -109,6 +111,50 @@ t.test('hosts that nobody knows: the document decides where no option does, and 
   await changed;
   t.equal(await outcome(web), 'called');
 });
+
+t.test('hosts that nobody knows: the option goes before a source of the application, too', async (t) => {
+  const outcome = async (outboundPolicy?: 'REGISTRY_ONLY'): Promise<string | undefined> => {
+    const mesh = createMesh({
+      config: staticSource([]),
+      identity: false,
+      ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
+    });
+    t.teardown(() => mesh.close());
+    await mesh.ready();
+    return mesh.inspect().snapshot?.outboundPolicy;
+  };
+  t.equal(await outcome(), 'ALLOW_ANY');
+  t.equal(await outcome('REGISTRY_ONLY'), 'REGISTRY_ONLY');
+});
+
+t.test(
+  'foreignRoutes: routes of a namespace for the hosts of others are refused where files are read, too',
+  async (t) => {
+    const route = `
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: mine, namespace: elsewhere}
+spec: {hosts: [orders.shop.svc.cluster.local], http: [{route: [{destination: {host: thief.elsewhere.svc.cluster.local}}]}]}
+`;
+    const net = testMesh(t, route);
+    const mesh = createMesh({
+      workload: { name: 'web', namespace: 'shop' },
+      config: net.folder,
+      identity: false,
+      foreignRoutes: 'refuse',
+      logger: recordingLogger(),
+    });
+    t.teardown(() => mesh.close());
+    const refused = new Promise<string>((resolve) => {
+      mesh.on('config-rejected', ({ problems }) => resolve(problems.map(describeProblem).join()));
+      mesh.on('config', () => resolve('accepted'));
+    });
+    t.match(await refused, /VirtualService elsewhere\/mine: spec\.hosts\[0\]: must be a host of its own namespace/);
+    const free = await net.join('free', { identity: false });
+    t.ok(free.inspect().snapshot, 'by default it is accepted');
+  },
+);
 
 t.test('pathNormalization is that of inbound requests', async (t) => {
   const of = async (spec: string): Promise<string> => {

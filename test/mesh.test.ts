@@ -3,6 +3,7 @@ import { json, text } from 'node:stream/consumers';
 import t from 'tap';
 import { request, fetch as undiciFetch } from 'undici';
 import { causeOf, MeshError } from '../src/index.ts';
+import { silentLogger } from '../src/lib/logger.ts';
 import { strict, testMesh } from './support/mesh-pair.ts';
 
 interface Seen {
@@ -219,4 +220,37 @@ t.test('options that are wrong are refused at once, by name', async (t) => {
   t.throws(() => createMesh({ onFailure: 'maybe' as 'throw' }), { code: 'ERR_MESH_OPTION_INVALID' });
   t.throws(() => createMesh({ confg: './mesh' } as object), /confg/);
   t.ok(new MeshError('ERR_MESH_CLOSED', 'x') instanceof Error);
+});
+
+t.test('arguments that are wrong are refused at once, by name', async (t) => {
+  const { createMesh } = await import('../src/index.ts');
+  // Of a folder that is not there: what is wrong is said without waiting for it.
+  const mesh = createMesh({ config: 'not-there', identity: false, logger: silentLogger });
+  t.teardown(() => mesh.close());
+  const rows: readonly (readonly [unknown, RegExp])[] = [
+    ['4001', /^listen: port: must be a whole number from 0 .* to 65535, got "4001"$/],
+    [Number.NaN, /^listen: port: .*, got NaN$/],
+    [null, /^listen: port: .*, got null$/],
+    [{ port: 65_536 }, /^listen: port: .*, got 65536$/],
+    [{ port: '80' }, /^listen: port: .*, got "80"$/],
+    [{ port: 0, hostname: '127.0.0.1' }, /^listen: hostname: is not a known option; known: port, host, grpc$/],
+    [{ host: '' }, /^listen: host: must be an address .*, got ""$/],
+    [{ host: 127 }, /^listen: host: .*, got 127$/],
+  ];
+  for (const [given, message] of rows) {
+    const problem = { code: 'ERR_MESH_OPTION_INVALID', message };
+    await t.rejects(
+      mesh.listen(() => {}, given as number),
+      problem,
+    );
+    await t.rejects(
+      mesh.listenTcp(() => {}, given as number),
+      problem,
+    );
+  }
+  const invalid = (message: RegExp) => ({ code: 'ERR_MESH_OPTION_INVALID', message });
+  await t.rejects(mesh.ready('5s' as never), invalid(/^ready: timeoutMs: .*, got "5s"$/));
+  await t.rejects(mesh.ready(Number.NaN), invalid(/, got NaN$/));
+  t.throws(() => mesh.on('config-reject' as 'config', () => {}), invalid(/^on: config-reject: .*config-rejected\?$/));
+  t.throws(() => mesh.on('config', undefined as never), invalid(/^on: listener of config: must be a function/));
 });

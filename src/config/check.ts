@@ -1,6 +1,7 @@
+import { suggest } from '../lib/suggest.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { Field, FieldStatus, FieldType, ObjectType } from './schema.ts';
-import { parseDurationMs, parseFractionalMs, suggest } from './values.ts';
+import { parseDurationMs, parseFractionalMs } from './values.ts';
 
 /**
  * Checks the fields of a resource against its table: unknown fields, types, ranges and refused

@@ -1,9 +1,9 @@
+import { suggest } from '../lib/suggest.ts';
 import type { BalancePolicy } from '../model/cluster.ts';
 import type { Collector } from './collector.ts';
 import type { DestinationRuleBody } from './istio-destination-rule.ts';
 import { outlierAnnotation, readOutlierAnnotation } from './outlier-annotation.ts';
 import type { Resource } from './resource.ts';
-import { suggest } from './values.ts';
 
 /**
  * What inmesh has beyond Istio's API for a DestinationRule: annotations of the resource, for every

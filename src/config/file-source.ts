@@ -1,19 +1,13 @@
 import type { Clock } from '../lib/clock.ts';
-import type { OutboundPolicy, Snapshot } from '../model/snapshot.ts';
-import type { Workload } from '../model/workload.ts';
-import { compile } from './compile.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { type CompileOptions, compile } from './compile.ts';
 import { type FileState, listConfigFiles, loadConfigFile } from './config-files.ts';
 import type { ConfigDocument } from './document.ts';
 import { describeProblem } from './problem.ts';
 import type { ConfigProblem, ConfigSink, ConfigSource } from './source.ts';
 import type { ParsedYaml } from './yaml.ts';
 
-export interface FileSourceOptions {
-  readonly workload: Workload;
-  /** Goes before what the files say. Default: their MeshConfig, else `ALLOW_ANY`. */
-  readonly outboundPolicy?: OutboundPolicy;
-  /** The trust domain of the workload was not chosen by anybody: a MeshConfig may name another. */
-  readonly trustDomainIsDefault?: boolean;
+export interface FileSourceOptions extends Omit<CompileOptions, 'previous'> {
   readonly clock: Clock;
   /** How often the files are looked at. Default 200 ms; a slow disk is looked at less often. */
   readonly pollMs?: number;
@@ -47,8 +41,8 @@ async function watchFiles(
   sink: ConfigSink,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock, pollMs = 200 } = options;
-  const reader = createReader(options, sink);
+  const { clock, pollMs = 200, ...compiling } = options;
+  const reader = createReader(compiling, sink);
   let applied: string | undefined;
   while (!signal.aborted) {
     let pause = pollMs;
@@ -109,10 +103,7 @@ interface Reader {
   lost(reason: Error): void;
 }
 
-function createReader(
-  { workload, outboundPolicy, trustDomainIsDefault = false }: FileSourceOptions,
-  sink: ConfigSink,
-): Reader {
+function createReader(compiling: Omit<CompileOptions, 'previous'>, sink: ConfigSink): Reader {
   // Parsing costs far more than compiling, and one file changes at a time.
   let cache = new Map<string, { readonly state: string; readonly parsed: ParsedYaml }>();
   let previous: Snapshot | undefined;
@@ -139,12 +130,7 @@ function createReader(
         problems.push(...parsed.problems);
       }
       cache = fresh;
-      const options = {
-        workload,
-        trustDomainIsDefault,
-        ...(outboundPolicy === undefined ? {} : { outboundPolicy }),
-        ...(previous === undefined ? {} : { previous }),
-      };
+      const options = previous === undefined ? compiling : { ...compiling, previous };
       const result = problems.length > 0 ? { ok: false as const, problems } : compile(documents, options);
       return () => {
         const saying = result.ok ? `ok ${result.snapshot.version}` : result.problems.map(describeProblem).join('\n');

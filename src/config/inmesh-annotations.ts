@@ -1,10 +1,11 @@
+import { suggest } from '../lib/suggest.ts';
 import type { Fault, HedgePolicy, StickySplit } from '../model/route.ts';
 import type { Collector } from './collector.ts';
 import type { HttpRule } from './delegates.ts';
 import { checkHedge, hedgeAnnotation, hedgeOf } from './hedge-annotation.ts';
 import { isHeaderName } from './istio-headers.ts';
 import type { HttpRouteSpec, VirtualService } from './istio-virtual-service.ts';
-import { parseDurationMs, suggest } from './values.ts';
+import { parseDurationMs } from './values.ts';
 
 /**
  * What inmesh has beyond Istio's API for a VirtualService: annotations of the resource in which a rule is written.

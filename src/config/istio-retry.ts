@@ -1,9 +1,10 @@
 import { STATUS_CODES } from 'node:http';
+import { suggest } from '../lib/suggest.ts';
 import type { RetryOn, RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy, retryOnWords } from '../model/route.ts';
 import type { Collector, Subject } from './collector.ts';
 import type { Path } from './document.ts';
-import { durationMs, suggest } from './values.ts';
+import { durationMs } from './values.ts';
 
 /** Istio `HTTPRetry`. */
 export interface RetrySpec {

@@ -1,6 +1,7 @@
+import { suggest } from '../lib/suggest.ts';
 import type { EjectionCause, OutlierPolicy } from '../model/cluster.ts';
 import type { Resource } from './resource.ts';
-import { parseDurationMs, suggest } from './values.ts';
+import { parseDurationMs } from './values.ts';
 
 /**
  * Fields of Envoy's `OutlierDetection` that Istio's API does not have, under their own names in lower

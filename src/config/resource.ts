@@ -1,3 +1,4 @@
+import { editDistance, suggest } from '../lib/suggest.ts';
 import { checkFields, unknownField } from './check.ts';
 import type { Collector, Subject } from './collector.ts';
 import { isConsulEntry, readConsulEntry } from './consul-entry.ts';
@@ -11,7 +12,6 @@ import { describePlace } from './problem.ts';
 import { rememberStep } from './remember.ts';
 import type { KindTable } from './schema.ts';
 import { validatorOf } from './validators.ts';
-import { editDistance, suggest } from './values.ts';
 
 /** A checked resource of a kind that has a compiler. */
 export interface Resource<Body = unknown> extends Subject {

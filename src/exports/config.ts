@@ -30,7 +30,7 @@ export type {
   SourceContext,
   SourceCredentials,
 } from '../config/source.ts';
-export { staticSource } from '../config/static-source.ts';
+export { type StaticSourceOptions, staticSource } from '../config/static-source.ts';
 export { type ConfigStore, createConfigStore } from '../config/store.ts';
 export { parseDurationMs } from '../config/values.ts';
 export { type ParsedYaml, parseYaml } from '../config/yaml.ts';

@@ -58,6 +58,7 @@ export {
 } from '../identity/verify-peer.ts';
 export { waitFor } from '../identity/wait.ts';
 export { type Clock, systemClock } from '../lib/clock.ts';
+export { type OptionNames, refuseUnknownOptions } from '../lib/known-options.ts';
 export { type Logger, silentLogger } from '../lib/logger.ts';
 export { printable } from '../lib/printable.ts';
 export { type Random, systemRandom } from '../lib/random.ts';

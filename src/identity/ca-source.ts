@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { MeshError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { type OptionNames, refuseUnknownOptions } from '../lib/known-options.ts';
 import { type Random, systemRandom } from '../lib/random.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import { type Workload, workloadSpiffeId } from '../model/workload.ts';
@@ -39,6 +40,20 @@ export interface CaSourceOptions {
   readonly random?: Random;
 }
 
+const optionNames: OptionNames<CaSourceOptions> = {
+  url: true,
+  trustRoot: true,
+  workload: true,
+  spiffeId: true,
+  token: true,
+  tokenFile: true,
+  renewAtShare: true,
+  watchBundle: true,
+  timeoutMs: true,
+  clock: true,
+  random: true,
+};
+
 const firstBackoffMs = 50;
 const maxBackoffMs = 60_000;
 /** A process that has no certificate starts within two seconds of the authority. */
@@ -59,6 +74,7 @@ const maxBackoffWithoutMs = 1_500;
  * caSource({ url: 'https://127.0.0.1:8443', trustRoot: './ca/root.pem', spiffeId: 'spiffe://cluster.local/ns/shop/sa/web', token });
  */
 export function caSource(options: CaSourceOptions): IdentitySource {
+  refuseUnknownOptions('caSource', options, optionNames);
   const { clock = systemClock, random = systemRandom, renewAtShare = 0.5, timeoutMs = 30_000 } = options;
   const url = authorityUrl(options.url);
   const spiffeId = options.spiffeId ?? (options.workload && workloadSpiffeId(options.workload));

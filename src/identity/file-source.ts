@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { MeshError } from '../errors.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { type OptionNames, refuseUnknownOptions } from '../lib/known-options.ts';
 import { isTrustDomain } from '../model/spiffe-id.ts';
 import { checkCredentials, credentialsOf } from './credentials.ts';
 import { readPemCrls } from './crl.ts';
@@ -40,6 +41,19 @@ export interface FileIdentityOptions {
   readonly clock?: Clock;
 }
 
+const optionNames: OptionNames<FileIdentityOptions> = {
+  layout: true,
+  directory: true,
+  certificateFile: true,
+  keyFile: true,
+  rootFile: true,
+  federatedRootFiles: true,
+  spiffeBundleMapFile: true,
+  crlFile: true,
+  pollMs: true,
+  clock: true,
+};
+
 /** Files that cannot be used are complained of once they were so for this long: writers need a moment. */
 const patienceMs = 1_000;
 /** Roots that are gone must be gone for this long: a bundle that is being written lacks its end. */
@@ -57,6 +71,7 @@ const shrinkMs = 200;
  * fileIdentitySource({ layout: 'cert-manager', directory: '/tls' });
  */
 export function fileIdentitySource(options: FileIdentityOptions = {}): IdentitySource {
+  refuseUnknownOptions('fileIdentitySource', options, optionNames);
   const { clock = systemClock, pollMs = 500 } = options;
   const files = filesOf(options);
   const lists = files.crl === undefined ? [] : [files.crl];

@@ -86,6 +86,17 @@ t.test('a static source gives its snapshot once, from text or from objects', asy
   t.equal(store.current()?.outboundPolicy, 'REGISTRY_ONLY');
 });
 
+t.test('a static source is for the workload of the mesh that runs it, where it names none', async (t) => {
+  const store = createConfigStore();
+  const signal = new AbortController().signal;
+  const mesh = { workload: { ...web, namespace: 'elsewhere' }, credentials: () => undefined };
+  await staticSource(serviceYaml('a'), { outboundPolicy: 'REGISTRY_ONLY' }).run(store.sink, signal, mesh);
+  t.ok(store.current()?.hosts.has('a.shop:80'));
+  t.notOk(store.current()?.hosts.has('a:80'), 'a short name is for its own namespace');
+  t.equal(store.current()?.outboundPolicy, 'REGISTRY_ONLY');
+  await t.rejects(staticSource([]).run(store.sink, signal), { code: 'ERR_MESH_OPTION_INVALID', message: /workload/ });
+});
+
 t.test('a static source rejects what is bad, and says nothing once it is over', async (t) => {
   const store = createConfigStore();
   await staticSource('a: [', { workload: web }).run(store.sink, new AbortController().signal);

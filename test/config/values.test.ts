@@ -2,7 +2,6 @@ import t from 'tap';
 import {
   canonicalAddress,
   durationMs,
-  editDistance,
   isCidr,
   isDnsLabel,
   isHostName,
@@ -10,8 +9,8 @@ import {
   isWildcardHostName,
   parseDurationMs,
   selects,
-  suggest,
 } from '../../src/config/values.ts';
+import { editDistance, suggest } from '../../src/lib/suggest.ts';
 
 t.test('durations are read in the notation of Go', async (t) => {
   const cases: readonly (readonly [string, number | undefined])[] = [

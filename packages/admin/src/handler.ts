@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { logLevels, type Mesh, meshMetricsText } from 'inmesh';
+import { type OptionNames, refuseUnknownOptions } from 'inmesh/identity';
 import { type Answer, BadRequest, json, send, text } from './answer.ts';
 import { explain } from './explain.ts';
 import { createGuard, type GuardOptions } from './guard.ts';
@@ -24,6 +25,15 @@ export interface AdminOptions extends GuardOptions {
   readonly quit?: () => void;
 }
 
+/** Of a `token` that is mistyped nobody would learn that none is asked for. */
+export const optionNames: OptionNames<AdminOptions> = {
+  allowedHosts: true,
+  token: true,
+  processMetrics: true,
+  prefix: true,
+  quit: true,
+};
+
 /** For `http.createServer`, Express' `app.use`, or a route of your own. */
 export type AdminHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -40,13 +50,14 @@ interface Endpoint {
 /**
  * The admin endpoints of a mesh.
  *
- * @throws TypeError for options that are wrong.
+ * @throws TypeError for options that are wrong, MeshError `ERR_MESH_OPTION_INVALID` for those that there are not.
  *
  * @example
  * const mesh = createMesh();
  * const server = createServer(adminHandler(mesh));
  */
 export function adminHandler(mesh: Mesh, options: AdminOptions = {}): AdminHandler {
+  refuseUnknownOptions('adminHandler', options, optionNames);
   const { prefix = '' } = options;
   if (!/^(\/[\w.-]+)*$/.test(prefix)) throw new TypeError(`prefix: must be a path such as /mesh, got ${prefix}`);
   const guard = createGuard(options);

@@ -2,7 +2,8 @@ import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
 import type { Mesh } from 'inmesh';
-import { type AdminOptions, adminHandler } from './handler.ts';
+import { type OptionNames, refuseUnknownOptions } from 'inmesh/identity';
+import { type AdminOptions, adminHandler, optionNames } from './handler.ts';
 
 /** Options of {@link adminServer}. */
 export interface AdminServerOptions extends AdminOptions {
@@ -23,12 +24,16 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
+const serverOptionNames: OptionNames<AdminServerOptions> = { ...optionNames, port: true, host: true, tls: true };
+
 /**
  * Serves the admin endpoints. It goes on when the mesh is closed, so that one can see it drain; close it last.
  *
- * @throws TypeError for options that are wrong; the error of `listen` when the port is taken.
+ * @throws TypeError for options that are wrong, MeshError `ERR_MESH_OPTION_INVALID` for those that there are not; the
+ * error of `listen` when the port is taken.
  */
 export async function adminServer(mesh: Mesh, options: AdminServerOptions = {}): Promise<AdminServer> {
+  refuseUnknownOptions('adminServer', options, serverOptionNames);
   const { host = '127.0.0.1', port = 15_000, tls, token, ...rest } = options;
   if (
     tls?.requestCert === true &&

@@ -1,5 +1,13 @@
 import { join } from 'node:path';
-import { type Clock, type Logger, silentLogger, systemClock, type TrustBundles } from 'inmesh/identity';
+import {
+  type Clock,
+  type Logger,
+  type OptionNames,
+  refuseUnknownOptions,
+  silentLogger,
+  systemClock,
+  type TrustBundles,
+} from 'inmesh/identity';
 import type { Authority } from './authority-types.ts';
 import { type BundleEndpoint, type BundleEndpointOptions, serveBundleEndpoint } from './bundle-endpoint.ts';
 import { createFederation } from './federation.ts';
@@ -21,6 +29,29 @@ export interface RunOptions extends Omit<AuthorityOptions, 'federated'>, ServeOp
   readonly signal?: AbortSignal;
 }
 
+/** Of a `passphrase` or a `dir` that is mistyped nobody would learn that keys are not encrypted, or not kept. */
+const optionNames: OptionNames<RunOptions> = {
+  dir: true,
+  bundleEndpoint: true,
+  signal: true,
+  trustDomain: true,
+  leafTtlMs: true,
+  keyType: true,
+  nameConstraints: true,
+  passphrase: true,
+  extraRoots: true,
+  refuseKeyReuse: true,
+  host: true,
+  port: true,
+  names: true,
+  requestsPerSecond: true,
+  burst: true,
+  kubernetes: true,
+  attestors: true,
+  clock: true,
+  logger: true,
+};
+
 /** An authority that serves. */
 export interface RunningAuthority extends AuthorityServer {
   readonly authority: Authority;
@@ -36,11 +67,14 @@ const followMs = 1_000;
 /**
  * Opens or makes an authority and serves it: what `inmesh ca serve` does.
  *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that are wrong, or that there are not
+ *
  * @example
  * const running = await runAuthority({ dir: './ca', port: 8443 });
  * process.once('SIGTERM', () => running.close());
  */
 export async function runAuthority(options: RunOptions = {}): Promise<RunningAuthority> {
+  refuseUnknownOptions('runAuthority', options, optionNames);
   const { clock = systemClock, dir, logger = silentLogger, signal } = options;
   let federation: Federation | undefined;
   const federated = (): TrustBundles => federation?.bundles() ?? none;

@@ -9,10 +9,15 @@ import { type Mesh, MeshError, type MeshServer } from 'inmesh';
  *
  * `fastify.close()` drains it; with `forceCloseConnections: true` connections are cut instead.
  *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` when it is not given a mesh
+ *
  * @example
  * const app = Fastify({ serverFactory: meshServerFactory(mesh) });
  */
 export function meshServerFactory(mesh: Mesh): (handler: RequestListener) => MeshHttpServer {
+  if (typeof mesh?.listen !== 'function') {
+    throw new MeshError('ERR_MESH_OPTION_INVALID', 'meshServerFactory(mesh) needs the mesh that createMesh returned');
+  }
   return (handler) => new MeshHttpServer(mesh, handler);
 }
 

@@ -1,5 +1,14 @@
 import { isIP } from 'node:net';
-import { type Clock, isTrustDomain, parseSpiffeId, type Random, systemClock, systemRandom } from 'inmesh/identity';
+import {
+  type Clock,
+  isTrustDomain,
+  type OptionNames,
+  parseSpiffeId,
+  type Random,
+  refuseUnknownOptions,
+  systemClock,
+  systemRandom,
+} from 'inmesh/identity';
 import { type Environment, type IstiodKeyType, invalid, istiodKeyTypes, readEnvironment } from './environment.ts';
 
 /**
@@ -49,6 +58,25 @@ export interface IstiodSourceOptions {
   readonly random?: Random;
 }
 
+const optionNames: OptionNames<IstiodSourceOptions> = {
+  address: true,
+  serverName: true,
+  trustRoot: true,
+  tokenFile: true,
+  spiffeId: true,
+  clusterId: true,
+  certSigner: true,
+  keyType: true,
+  ttlMs: true,
+  graceRatio: true,
+  graceRatioJitter: true,
+  extraRoots: true,
+  timeoutMs: true,
+  env: true,
+  clock: true,
+  random: true,
+};
+
 /** Options with variables and defaults filled in. */
 export interface IstiodSettings {
   readonly address: string;
@@ -74,6 +102,7 @@ export interface IstiodSettings {
 
 /** @throws MeshError `ERR_MESH_OPTION_INVALID` naming the option or the variable */
 export function resolveSettings(options: IstiodSourceOptions): IstiodSettings {
+  refuseUnknownOptions('istiodSource', options, optionNames);
   const pod = readEnvironment(options.env ?? process.env);
   const address = options.address ?? pod.address ?? 'istiod.istio-system.svc:15012';
   const host = hostOf(address);

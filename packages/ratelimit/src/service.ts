@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { type ChannelCredentials, type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
 import { MeshError, type RateLimitQuestion, type RateLimitService, type RateLimitVerdict } from 'inmesh';
-import { systemClock } from 'inmesh/identity';
+import { refuseUnknownOptions, systemClock } from 'inmesh/identity';
 import { type DescriptorStatus, type RateLimitResponse, readResponse, writeRequest } from './messages.ts';
 
 /** Options of {@link grpcRateLimitService}. */
@@ -20,10 +20,13 @@ type Headers = readonly (readonly [string, string])[];
  * Asks rate limit services in Envoy's protocol (`envoy.service.ratelimit.v3`) over gRPC, with one
  * channel for each service, which connects on first use and again when it was lost.
  *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for options that there are not
+ *
  * @example
  * const mesh = createMesh({ rateLimitService: grpcRateLimitService() });
  */
 export function grpcRateLimitService(options: GrpcRateLimitOptions = {}): RateLimitService {
+  refuseUnknownOptions('grpcRateLimitService', options, { credentials: true, channelOptions: true });
   const clients = new Map<string, Client>();
   let closed = false;
 

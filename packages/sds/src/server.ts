@@ -15,6 +15,8 @@ import {
   type IdentityStore,
   type Logger,
   MeshError,
+  type OptionNames,
+  refuseUnknownOptions,
   silentLogger,
   systemClock,
 } from 'inmesh/identity';
@@ -39,6 +41,16 @@ export interface ServeSdsOptions {
   readonly logger?: Logger;
   readonly clock?: Clock;
 }
+
+const optionNames: OptionNames<ServeSdsOptions> = {
+  path: true,
+  identity: true,
+  source: true,
+  mode: true,
+  names: true,
+  logger: true,
+  clock: true,
+};
 
 /** A running server of secrets. */
 export interface SdsServer {
@@ -69,6 +81,7 @@ const maxRequestBytes = 65_536;
  * const mesh = createMesh({ identity: sds.source });
  */
 export async function serveSds(options: ServeSdsOptions): Promise<SdsServer> {
+  refuseUnknownOptions('serveSds', options, optionNames);
   const { clock = systemClock, logger = silentLogger, mode = 0o600, path } = options;
   const names: SecretNames = { ...usualNames, ...options.names };
   if ((options.identity === undefined) === (options.source === undefined)) {

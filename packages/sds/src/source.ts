@@ -13,8 +13,10 @@ import {
   isTrustDomain,
   type Logger,
   MeshError,
+  type OptionNames,
   printable,
   type Random,
+  refuseUnknownOptions,
   silentLogger,
   systemClock,
   systemRandom,
@@ -50,6 +52,18 @@ export interface SdsSourceOptions {
   readonly random?: Random;
 }
 
+const optionNames: OptionNames<SdsSourceOptions> = {
+  path: true,
+  certificate: true,
+  roots: true,
+  trustDomains: true,
+  nodeId: true,
+  timeoutMs: true,
+  logger: true,
+  clock: true,
+  random: true,
+};
+
 const firstBackoffMs = 50;
 const maxBackoffMs = 10_000;
 /** A stream that lived this long was a healthy one. */
@@ -80,6 +94,7 @@ const refusals: ReadonlySet<number> = new Set([
  * const mesh = createMesh({ identity: sdsSource() });
  */
 export function sdsSource(options: SdsSourceOptions = {}): IdentitySource {
+  refuseUnknownOptions('sdsSource', options, optionNames);
   const { certificate = 'default', roots = 'ROOTCA', nodeId = 'inmesh', timeoutMs = 30_000 } = options;
   const { clock = systemClock, logger = silentLogger, random = systemRandom, trustDomains = [] } = options;
   const path = options.path ?? usualPath(process.env['WORKLOAD_IDENTITY_SOCKET_FILE']);

@@ -1,4 +1,4 @@
-import type { Credentials, IdentitySource } from 'inmesh/identity';
+import { type Credentials, type IdentitySource, type OptionNames, refuseUnknownOptions } from 'inmesh/identity';
 import { createWorkloadApiClient, type WorkloadApiOptions } from './client.ts';
 import { reasonOf } from './problem.ts';
 import { credentialsOfSvid, type SvidChoice, trustOf, type X509Context } from './x509.ts';
@@ -11,6 +11,15 @@ export interface WorkloadApiSourceOptions extends WorkloadApiOptions {
   readonly spiffeId?: string;
 }
 
+const optionNames: OptionNames<WorkloadApiSourceOptions> = {
+  hint: true,
+  spiffeId: true,
+  address: true,
+  timeoutMs: true,
+  clock: true,
+  random: true,
+};
+
 /**
  * The identity of a mesh from the SPIFFE Workload API: certificates and trust bundles of this
  * workload, of its own trust domain and of those that it federates with, renewed as the agent
@@ -22,6 +31,7 @@ export interface WorkloadApiSourceOptions extends WorkloadApiOptions {
  * const mesh = createMesh({ config: './mesh', identity: workloadApiSource() });
  */
 export function workloadApiSource(options: WorkloadApiSourceOptions = {}): IdentitySource {
+  refuseUnknownOptions('workloadApiSource', options, optionNames);
   const { hint, spiffeId, ...clientOptions } = options;
   const choice: SvidChoice = {
     ...(hint === undefined ? {} : { hint }),

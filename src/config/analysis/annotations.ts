@@ -1,4 +1,4 @@
-import { suggest } from '../values.ts';
+import { suggest } from '../../lib/suggest.ts';
 import { istioAnnotations } from './annotation-list.ts';
 import type { Analyzer } from './context.ts';
 

@@ -1,6 +1,6 @@
 import type { Channel, ChannelCredentials, ChannelOptions, ClientOptions } from '@grpc/grpc-js';
 import { connectivityState } from '@grpc/grpc-js';
-import type { Mesh } from 'inmesh';
+import { type Mesh, MeshError } from 'inmesh';
 import type { GrpcCall, GrpcRetry } from 'inmesh/grpc';
 import { type ChannelSettings, readChannelOptions } from './channel-settings.ts';
 import type { Encoding } from './compression.ts';
@@ -22,10 +22,13 @@ type CreateCall = Parameters<ChannelLike['createCall']>;
  *
  * @param options of grpc-js; those that say how connections are made are for the mesh to say
  *
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` when it is not given a mesh
+ *
  * @example
  * const client = new Greeter('greeter:50051', credentials.createInsecure(), meshChannelOptions(mesh));
  */
 export function meshChannelOptions(mesh: CallingMesh, options: ClientOptions = {}): ClientOptions {
+  checkMesh('meshChannelOptions', mesh);
   return {
     ...options,
     channelFactoryOverride: (target, credentials, given) =>
@@ -36,7 +39,7 @@ export function meshChannelOptions(mesh: CallingMesh, options: ClientOptions = {
 /**
  * A channel through the mesh, for libraries that take one (nice-grpc, or grpc-js's `channelOverride`).
  *
- * @throws MeshError `ERR_MESH_OPTION_INVALID` for a target or an option that is wrong
+ * @throws MeshError `ERR_MESH_OPTION_INVALID` for a target or an option that is wrong, and when it is not given a mesh
  */
 export function meshChannel(
   mesh: CallingMesh,
@@ -44,8 +47,16 @@ export function meshChannel(
   options: ChannelOptions = {},
   credentials?: ChannelCredentials,
 ): Channel {
+  checkMesh('meshChannel', mesh);
   // Libraries ask for the class that grpc-js exports as its channel, and use no more than its interface.
   return createChannel(mesh, target, credentials, options) as unknown as Channel;
+}
+
+function checkMesh(what: string, mesh: unknown): void {
+  const { dispatcher } = (mesh ?? {}) as Partial<CallingMesh>;
+  if (dispatcher === undefined) {
+    throw new MeshError('ERR_MESH_OPTION_INVALID', `${what}(mesh) needs the mesh that createMesh returned`);
+  }
 }
 
 function createChannel(

@@ -1,4 +1,11 @@
-import { type Clock, type Random, systemClock, systemRandom } from 'inmesh/identity';
+import {
+  type Clock,
+  type OptionNames,
+  type Random,
+  refuseUnknownOptions,
+  systemClock,
+  systemRandom,
+} from 'inmesh/identity';
 import type { XdsProfile } from '../compile/compile.ts';
 import { readBootstrap } from './bootstrap.ts';
 import { type Environment, proxyConfigOf } from './node.ts';
@@ -25,10 +32,32 @@ export interface XdsSettings {
   readonly random: Random;
 }
 
+const optionNames: OptionNames<XdsSourceOptions> = {
+  profile: true,
+  server: true,
+  protocol: true,
+  services: true,
+  serves: true,
+  serverListenerTemplate: true,
+  node: true,
+  workload: true,
+  bootstrap: true,
+  headers: true,
+  deletions: true,
+  missingMs: true,
+  maxMessageBytes: true,
+  maxResources: true,
+  lastGoodFile: true,
+  env: true,
+  clock: true,
+  random: true,
+};
+
 const istioTokenFile = '/var/run/secrets/tokens/istio-token';
 
 /** @throws MeshError `ERR_MESH_OPTION_INVALID` naming the option, the variable or the member of the bootstrap */
 export function resolveSettings(options: XdsSourceOptions): XdsSettings {
+  refuseUnknownOptions('xdsSource', options, optionNames);
   const env = options.env ?? process.env;
   const bootstrap = options.bootstrap === undefined ? undefined : readBootstrap(options.bootstrap, env);
   const profile = options.profile ?? (bootstrap === undefined ? 'istio' : 'grpc');
