@@ -167,9 +167,10 @@ export class MeshError extends Error {
 /** Walks the `cause` chain and returns the first {@link MeshError} (with this code, when given). */
 export function causeOf(error: unknown, code?: MeshErrorCode): MeshError | undefined {
   let at: unknown = error;
-  for (let depth = 0; at instanceof Error && depth < 16; depth++) {
+  // Errors of Node itself are not of this `Error` where a test runner loads modules into a context of its own.
+  for (let depth = 0; typeof at === 'object' && at !== null && depth < 16; depth++) {
     if (at instanceof MeshError && (code === undefined || at.code === code)) return at;
-    at = at.cause;
+    at = (at as { readonly cause?: unknown }).cause;
   }
   return undefined;
 }

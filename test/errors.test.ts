@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { causeOf, errorTable, MeshError, type MeshErrorCode } from '../src/errors.ts';
 import { root, sourceFiles } from './support/source-files.ts';
@@ -10,8 +11,11 @@ const envoyFlags = new Set(
 
 const codes = Object.keys(errorTable) as MeshErrorCode[];
 
+const page = readFileSync(`${root}docs/reference/errors.md`, 'utf8');
+const [, afterCodes = '', flagsSection = ''] = page.split(/^## (?:Codes|Flags)$/m);
+
 /** The rows of the table in the docs: cells without back-quotes. */
-const rows = readFileSync(`${root}docs/reference/errors.md`, 'utf8')
+const rows = afterCodes
   .split('\n')
   .filter((line) => line.startsWith('| `'))
   .map((line) =>
@@ -43,6 +47,19 @@ t.test('every status is an HTTP error and every flag is one of Envoy', async (t)
     t.ok(Number.isInteger(status) && status >= 400 && status < 600, `${code} status`);
     t.ok(flag === '' || envoyFlags.has(flag), `${code} flag`);
   }
+});
+
+t.test('the documentation has every flag that a request can end with, and no other', async (t) => {
+  const flags = new Set<string>(Object.values(errorTable).flatMap(({ flag }) => (flag === '' ? [] : [flag])));
+  for (const { code } of sourceFiles()) {
+    for (const line of code.split('\n')) {
+      if (!/addFlag\(|\bflags?(:| =) /.test(line)) continue;
+      for (const [, flag = ''] of line.matchAll(/'([A-Z]{2,4})'/g)) flags.add(flag);
+    }
+  }
+  const cells = flagsSection.split('\n').flatMap((line) => (line.startsWith('| `') ? [line.split('|')[1] ?? ''] : []));
+  const documented = cells.flatMap((cell) => [...cell.matchAll(/`([A-Z]+)`/g)].map(([, flag]) => flag));
+  t.same(documented.toSorted(), [...flags].toSorted());
 });
 
 t.test('every code is used, and no other is invented', async (t) => {
@@ -80,6 +97,8 @@ t.test('causeOf finds the first mesh error, or the one with this code', async (t
   t.equal(causeOf(thrown, 'ERR_MESH_PEER_IDENTITY'), inner);
   t.equal(causeOf(thrown, 'ERR_MESH_CLOSED'), undefined);
   t.equal(causeOf('not an error'), undefined);
+  const elsewhere = runInNewContext('(cause) => new TypeError("fetch failed", { cause })');
+  t.equal(causeOf(elsewhere(outer)), outer, 'fetch of a test runner that has a context of its own');
 });
 
 t.test('causeOf ends on a ring of causes', async (t) => {

@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /** What went wrong on the way to a server, as far as the error tells. */
 export type FailureKind =
   /** No connection came about: no byte of the request has left. */
@@ -72,7 +74,8 @@ const byPrefix: readonly (readonly [string, FailureKind])[] = [
  * read (an inbound request that was cut off has the code `ECONNRESET` too, but no `syscall`).
  */
 export function failureKind(error: unknown): FailureKind | undefined {
-  if (!(error instanceof Error)) return undefined;
+  // Not `instanceof`: where a test runner loads modules into a context of its own, errors of Node are of another `Error`.
+  if (!types.isNativeError(error)) return undefined;
   const { code, syscall } = error as NodeJS.ErrnoException;
   // undici 8 leaves the code of these undefined.
   if (error.name === 'HTTPParserError') return 'protocol';

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import type { Clock } from './clock.ts';
 import { type Logger, silentLogger } from './logger.ts';
 import { isSecretName, redacted, redactText } from './redact.ts';
@@ -87,7 +88,8 @@ function toPlain(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (depth >= maxDepth) return '[deeper]';
   try {
-    if (value instanceof Error) return errorToPlain(value, depth);
+    // Also those of another `Error`: of Node, where a test runner loads modules into a context of its own.
+    if (value instanceof Error || types.isNativeError(value)) return errorToPlain(value, depth);
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
     if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
     if (Array.isArray(value)) return value.slice(0, maxItems).map((item) => toPlain(item, depth + 1));

@@ -2,6 +2,7 @@ import { AssertionError, equal } from 'node:assert';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import type { Readable } from 'node:stream';
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { Agent, errors } from 'undici';
 import { failureKind } from '../../src/lib/failure-kind.ts';
@@ -13,6 +14,8 @@ t.test(
   async (t) => {
     const table: readonly (readonly [unknown, ReturnType<typeof failureKind>])[] = [
       [coded('ECONNREFUSED', { syscall: 'connect' }), 'connect'],
+      // Modules that a test runner loads into a context of its own see errors of Node from outside.
+      [runInNewContext('Object.assign(new Error("x"), { code: "ECONNREFUSED", syscall: "connect" })'), 'connect'],
       [coded('ETIMEDOUT', { syscall: 'connect' }), 'connect'],
       [coded('ECONNRESET', { syscall: 'connect' }), 'connect'],
       [coded('EADDRNOTAVAIL', { syscall: 'connect' }), 'connect'],

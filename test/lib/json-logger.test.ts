@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import { MeshError } from '../../src/errors.ts';
 import { type JsonLoggerOptions, jsonLogger } from '../../src/lib/json-logger.ts';
@@ -53,6 +54,8 @@ t.test('errors are written with code, fields and causes, without stacks', async 
     cluster: 'c',
     cause: { name: 'Error', message: 'connect ECONNREFUSED', code: 'ECONNREFUSED' },
   });
+  logger.warn({ error: runInNewContext('Object.assign(new Error("gone"), { code: "ENOENT" })') }, 'x');
+  t.match(last()['error'], { message: 'gone', code: 'ENOENT' }, 'errors of another context');
 });
 
 t.test('OBS-004 secrets are not written, by name or by form', async (t) => {
