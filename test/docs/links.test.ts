@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import t from 'tap';
-import { root } from '../support/source-files.ts';
+import { filesOf, root } from '../support/source-files.ts';
 import { pages } from './fences.ts';
 
 /** The text of a page without code, where brackets are not links. */
@@ -70,4 +70,21 @@ t.test('every page of docs can be reached from the README', async (t) => {
   for (const page of pages()) {
     if (page.startsWith('docs/')) t.ok(reached.has(page), page);
   }
+});
+
+t.test('the list of decisions has each of them under its title', async (t) => {
+  const page = `${root}docs/decisions/README.md`;
+  const rows = filesOf('docs/decisions/0*.md').map((path) => {
+    const [heading = ''] = readFileSync(`${root}${path}`, 'utf8').split('\n', 1);
+    const [, number = '', title = ''] = /^# (\d{4}): (.+)$/.exec(heading) ?? [];
+    t.ok(posix.basename(path).startsWith(`${number}-`), `${path} begins with its number and a title`);
+    return `- [${number}](${posix.basename(path)}): ${title}.`;
+  });
+  const text = readFileSync(page, 'utf8');
+  const begin = '<!-- decisions: written by UPDATE_DOCS=1 npx tap test/docs/links.test.ts --disable-coverage -->\n';
+  const head = text.slice(0, text.indexOf(begin) + begin.length);
+  t.ok(head.endsWith(begin), 'the page has its mark');
+  const whole = `${head}\n${rows.join('\n')}\n`;
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(page, whole);
+  else t.equal(text, whole, 'or run the command that is in the page');
 });
