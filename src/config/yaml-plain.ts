@@ -386,9 +386,10 @@ class PlainReader {
 }
 
 /** A key that is there twice, that every object has, or that JavaScript would put before the others. */
-function refuseKey(map: object, key: string): void {
+function refuseKey(map: Readonly<Record<string, unknown>>, key: string): void {
   const code = key.charCodeAt(0);
-  if (key in map || (code >= 48 && code <= 57 && String(Number(key)) === key)) throw notPlain;
+  // No value is undefined.
+  if (map[key] !== undefined || (code >= 48 && code <= 57 && String(Number(key)) === key)) throw notPlain;
 }
 
 function scalar(text: string): unknown {
