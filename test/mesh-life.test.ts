@@ -116,7 +116,7 @@ t.test('an expired certificate means no calls and no plaintext', async (t) => {
   await net.serve(orders, (_request, response) => void response.end('ok'));
   const web = await net.join('web', {
     identity: fixedIdentity(
-      { ...net.authority, issue: (id) => net.authority.issue(id, { notAfter: Date.now() + 1_500 }) },
+      { ...net.authority, issue: (id) => net.authority.issue(id, { notAfter: Date.now() + 3_000 }) },
       'spiffe://cluster.local/ns/shop/sa/web',
     ),
   });

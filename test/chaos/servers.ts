@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcp, type ListenOptions, type Socket } from 'node:net';
+import { type AddressInfo, createServer as createTcp, type ListenOptions, type Socket } from 'node:net';
+
+export { refusingPort } from '../support/free-ports.ts';
 
 export interface Owner {
   teardown(end: () => unknown): unknown;
@@ -98,18 +100,4 @@ async function listen(owner: Owner, server: Server | ReturnType<typeof createTcp
   owner.teardown(close);
   const { port = 0 } = server.address() as Partial<AddressInfo>;
   return { port, accepted: () => accepted, open: () => sockets.size, close };
-}
-
-/**
- * A port of loopback on which nobody listens, nor will: a client holds it, for as long as this process
- * lives. A port that is merely free may be somebody else's a moment later.
- */
-export async function refusingPort(): Promise<number> {
-  const server = createTcp((socket) => void socket.on('error', () => {}).unref()).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const holder = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  await once(holder, 'connect');
-  holder.on('error', () => {}).unref();
-  server.unref();
-  return holder.localPort as number;
 }

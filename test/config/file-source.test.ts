@@ -1,6 +1,5 @@
 import { mkdir, readdir, rename, rm, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { loadConfigFile, readConfigPath } from '../../src/config/config-files.ts';
 import { fileSource } from '../../src/config/file-source.ts';
@@ -8,6 +7,7 @@ import { describeProblem } from '../../src/config/problem.ts';
 import { createConfigStore } from '../../src/config/store.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { advanceUntil } from '../support/upstream.ts';
 import { resourceYaml, serviceYaml, web } from './support.ts';
 import { flipAllTheTime, watch } from './watched.ts';
 
@@ -78,12 +78,7 @@ t.test('the last good configuration stays in force meanwhile', async (t) => {
   const controller = new AbortController();
   const clock = fakeClock();
   const running = fileSource(folder, { workload: web, clock }).run(store.sink, controller.signal);
-  const until = async (condition: () => boolean): Promise<void> => {
-    for (let i = 0; i < 20_000 && !condition(); i++) {
-      if (clock.pending() > 0) clock.advance(20);
-      await setImmediate();
-    }
-  };
+  const until = (condition: () => boolean): Promise<void> => advanceUntil(clock, 20, condition);
   await until(() => store.current() !== undefined);
   const good = store.current();
   await writeFile(join(folder, 'a.yaml'), 'a: [');

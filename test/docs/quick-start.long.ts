@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { freePorts } from '../support/free-ports.ts';
 import { plainEnvironment } from '../support/plain-environment.ts';
 import { root } from '../support/source-files.ts';
 import { fencesOf } from './fences.ts';
@@ -16,24 +16,7 @@ const folder = join(root, `.cache/quick-start-${process.pid}`);
 const programs = join(folder, '.bin');
 const cli = join(root, 'packages/cli/src/main.ts');
 /** For a step on a machine that is busy with other tests. */
-const patienceMs = 40_000;
-
-/** Ports that the page names, and free ones to take their place. */
-async function freePorts(...named: readonly number[]): Promise<ReadonlyMap<string, string>> {
-  const servers = await Promise.all(
-    named.map(async (port) => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return { port, server };
-    }),
-  );
-  const ports = servers.map(({ port, server }): [string, string] => {
-    const address = server.address();
-    return [String(port), String(typeof address === 'object' ? address?.port : '')];
-  });
-  await Promise.all(servers.map(({ server }) => new Promise((resolve) => server.close(resolve))));
-  return new Map(ports);
-}
+const patienceMs = 100_000;
 
 /** A shell that keeps its variables and background processes from block to block. */
 class Session {
@@ -98,11 +81,14 @@ function pattern(line: string): RegExp {
 const missing = ['bash', 'curl'].filter((program) => spawnSync(program, ['--version']).status !== 0);
 const skip = missing.length === 0 ? false : `there is no ${missing.join(' and no ')}`;
 
-t.test('the quick start works as it is written', { skip, timeout: 110_000 }, async (t) => {
+t.test('the quick start works as it is written', { skip, timeout: 500_000 }, async (t) => {
   t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   mkdirSync(programs, { recursive: true });
   writeFileSync(join(programs, 'npx'), `#!/bin/sh\nshift\nexec node "${cli}" "$@"\n`, { mode: 0o755 });
-  const ports = await freePorts(4000, 4001, 4002, 8443);
+  // Free ones take the place of those that the page names.
+  const named = ['4000', '4001', '4002', '8443'];
+  const free = await freePorts(named.length);
+  const ports = new Map(named.map((port, i) => [port, String(free[i])]));
   const session = new Session();
   t.teardown(() => session.end());
   await session.prepare();

@@ -178,8 +178,8 @@ function askHttp2(adapter: Adapter, socket: Socket, headers: HeaderAttack['heade
 
 const seenOf = ({ body }: Answer): Seen => JSON.parse(body) as Seen;
 
-/** What comes of raw bytes: the server's first bytes, and that the connection ends. */
-async function sendBytes(port: number, bytes: Buffer): Promise<Buffer> {
+/** What comes of raw bytes: the server's first bytes, and that the connection ends; after `patienceMs` the client ends it. */
+async function sendBytes(port: number, bytes: Buffer, patienceMs: number): Promise<Buffer> {
   const socket = tcpConnect({ host: '127.0.0.1', port });
   const chunks: Buffer[] = [];
   socket.on('error', () => {});
@@ -190,7 +190,7 @@ async function sendBytes(port: number, bytes: Buffer): Promise<Buffer> {
   });
   socket.write(bytes);
   // What is cut off in the middle waits for more; the client gives up first.
-  const timer = setTimeout(() => socket.destroy(), 300);
+  const timer = setTimeout(() => socket.destroy(), patienceMs);
   await once(socket, 'close');
   clearTimeout(timer);
   return Buffer.concat(chunks);
@@ -222,14 +222,14 @@ async function attempt(t: Test, adapter: Adapter, server: GuardedServer, attack:
       ...(serverName === undefined ? {} : { serverName: Buffer.from(serverName, 'hex') }),
       ...(alpn === undefined ? {} : { alpn: alpn.map((each) => Buffer.from(each, 'hex')) }),
     });
-    const flight = readServerFlight(await sendBytes(server.port, hello));
+    const flight = readServerFlight(await sendBytes(server.port, hello, 20_000));
     if (expected === 'alert') t.match(flight, { kind: 'alert', level: 2 }, name);
     else if (expected === 'hello') t.match(flight, { kind: 'hello', compression: 0 }, `${name}: without compression`);
     else t.match(flight.kind, /^(hello|alert)$/, name);
     return;
   }
   if (client.bytes !== undefined) {
-    const answer = await sendBytes(server.port, Buffer.from(client.bytes, 'hex'));
+    const answer = await sendBytes(server.port, Buffer.from(client.bytes, 'hex'), 300);
     if (expected === 'refused') t.equal(answer.length, 0, name);
     else t.notMatch(answer.toString('latin1'), ' 200 ', name);
     return;

@@ -5,7 +5,7 @@ import type { Credentials, IdentitySource } from '../../src/identity/source.ts';
 export interface FollowedSource {
   readonly updates: readonly Credentials[];
   readonly problems: readonly string[];
-  /** Waits up to half a minute. */
+  /** Waits up to two minutes. */
   until(what: string, reached: () => boolean): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export function followSource(t: Test, source: IdentitySource): FollowedSource {
     await running;
   });
   const until = async (what: string, reached: () => boolean): Promise<void> => {
-    for (let i = 0; i < 600; i++) {
+    for (let i = 0; i < 2_400; i++) {
       if (reached()) return;
       await wait(50);
     }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -16,13 +16,46 @@ export function peerFolder(
   make: (folder: string) => string | undefined,
 ): { folder: string } | { why: string } {
   const folder = join(cache, name);
-  if (existsSync(join(folder, '.complete'))) return { folder };
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const why = make(folder);
-  if (why !== undefined) return { why };
-  mkdirSync(join(folder, '.complete'));
-  return { folder };
+  return alone(`${folder}.lock`, () => {
+    if (existsSync(join(folder, '.complete'))) return { folder };
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    const why = make(folder);
+    if (why !== undefined) return { why };
+    mkdirSync(join(folder, '.complete'));
+    return { folder };
+  });
+}
+
+/** Files that run at the same time make nothing twice. */
+function alone<T>(lock: string, work: () => T): T {
+  mkdirSync(cache, { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+    if (isGone(lock)) rmSync(lock, { force: true });
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  }
+  try {
+    return work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+/** Whoever wrote the lock has ended without taking it away; nothing takes an hour. */
+function isGone(lock: string): boolean {
+  try {
+    if (Date.now() - statSync(lock).mtimeMs > 3_600_000) return true;
+    process.kill(Number(readFileSync(lock, 'utf8')), 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
 }
 
 /** Runs a program to its end; the last of what it said when it fails. */
@@ -72,15 +105,6 @@ export function debianPackages(
   return { folder: found.folder, libraries: [...new Set(libraries)].join(delimiter) };
 }
 
-/** Ports that nobody listens on just now. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
 /** Starts a program that ends with the test, and waits until it takes connections. */
 export async function startPeer(
   t: Test,
@@ -89,7 +113,7 @@ export async function startPeer(
   {
     env,
     port,
-    attempts = 200,
+    attempts = 1_200,
   }: { readonly env?: NodeJS.ProcessEnv; readonly port: number; readonly attempts?: number },
 ): Promise<ChildProcess> {
   const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -102,7 +126,7 @@ export async function startPeer(
     await ended;
   });
   for (let i = 0; i < attempts; i++) {
-    if (child.exitCode !== null) break;
+    if (child.exitCode !== null || child.signalCode !== null) break;
     if (await accepts(port)) return child;
     await wait(50);
   }

@@ -2,9 +2,10 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import t from 'tap';
+import { freePorts } from '../support/free-ports.ts';
 import { checkTrace, type StoredSpan } from '../support/trace-shape.ts';
 import { runTracesExample } from '../support/traces-example.ts';
-import { freePorts, peerFolder, runOnce, startPeer } from './peers.ts';
+import { peerFolder, runOnce, startPeer } from './peers.ts';
 
 const version = '3.6.1';
 const address = `https://repo1.maven.org/maven2/io/zipkin/zipkin-server/${version}/zipkin-server-${version}-exec.jar`;
@@ -27,7 +28,7 @@ t.test('Zipkin: one trace through three processes, with a retry, by its API', as
 
   t.equal(await runTracesExample(t, port), '200 7 left\n');
   let traces: readonly (readonly StoredSpan[])[] = [];
-  for (let i = 0; i < 100 && (traces[0]?.length ?? 0) < 8; i++) {
+  for (let i = 0; i < 1_000 && (traces[0]?.length ?? 0) < 8; i++) {
     traces = (await ask('/traces?serviceName=shop&limit=10')) as typeof traces;
     await wait(100);
   }

@@ -5,9 +5,11 @@ import { request } from 'undici';
 import { defaultConnectionLimits, type RetryBudget } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Fault, type HedgePolicy, type RetryPolicy } from '../../src/model/route.ts';
 import { testClient } from '../support/client.ts';
+import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
+import { refusingPort } from '../support/free-ports.ts';
 import { assertIdle, counted, record } from '../support/recorder.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
-import { rawUpstream, refusingPort, until, upstream } from '../support/upstream.ts';
+import { rawUpstream, turns, until, upstream } from '../support/upstream.ts';
 
 const after = (ms: number, hedges?: number): HedgePolicy => ({
   when: { kind: 'after', ms },
@@ -19,7 +21,12 @@ function meshOf(
   ports: readonly number[],
   hedge: HedgePolicy,
   retry: Partial<RetryPolicy> = {},
-  more: { readonly timeoutMs?: number; readonly maxRetries?: number; readonly retryBudget?: RetryBudget } = {},
+  more: {
+    readonly timeoutMs?: number;
+    readonly maxRetries?: number;
+    readonly retryBudget?: RetryBudget;
+    readonly clock?: FakeClock;
+  } = {},
 ) {
   const a = cluster(
     'a',
@@ -33,7 +40,8 @@ function meshOf(
   const policy = { ...defaultRetryPolicy, backoffBaseMs: 0, ...retry };
   const { timeoutMs } = more;
   const only = route(a.name, { retry: policy, hedge, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
-  return testClient(snapshot({ a: [only] }, [a]), { random: () => 0 });
+  const { clock } = more;
+  return testClient(snapshot({ a: [only] }, [a]), { random: () => 0, ...(clock === undefined ? {} : { clock }) });
 }
 
 /** Says when a request was cut off. */
@@ -96,15 +104,15 @@ t.test('a slow first answer that is faster than the second one wins', async (t) 
 });
 
 t.test('never for what may not arrive twice, nor for streams', async (t) => {
-  const bodies: string[] = [];
-  const slow: RequestListener = (incoming, outgoing) => {
-    bodies.push(incoming.method ?? '');
-    setTimeout(() => outgoing.end('slow'), 50);
-  };
+  const waiting: (() => void)[] = [];
+  const slow: RequestListener = (_incoming, outgoing) => void waiting.push(() => outgoing.end('slow'));
   const servers = [await upstream(t, slow), await upstream(t, slow)];
+  const clock = fakeClock();
   const client = meshOf(
     servers.map(({ port }) => port),
     after(5),
+    {},
+    { clock },
   );
   const { dispatcher } = client;
   for (const [options, tries] of [
@@ -116,11 +124,16 @@ t.test('never for what may not arrive twice, nor for streams', async (t) => {
     [{ method: 'DELETE' }, 2],
     [{ method: 'POST', body: 'x', idempotent: true }, 2],
   ] as const) {
-    bodies.length = 0;
+    waiting.length = 0;
     const given: object = options;
-    const answer = await request('http://a/', { ...given, dispatcher });
-    t.equal(await answer.body.text(), 'slow');
-    t.equal(bodies.length, tries, JSON.stringify(options));
+    const call = request('http://a/', { ...given, dispatcher });
+    await until(() => waiting.length === 1);
+    clock.advance(5);
+    if (tries === 2) await until(() => waiting.length === 2);
+    else await turns(200);
+    t.equal(waiting.length, tries, JSON.stringify(options));
+    for (const answer of waiting) answer();
+    t.equal(await (await call).body.text(), 'slow');
   }
   await assertIdle(t, client);
 });
@@ -241,8 +254,15 @@ t.test('faults of tries that did not win are over with their call', async (t) =>
 
 t.test('no more tries beside others than the policy has', async (t) => {
   const slow = await silent(t);
-  const client = meshOf([slow.port, slow.port], after(5, 2), {}, { timeoutMs: 200 });
+  const clock = fakeClock();
+  const client = meshOf([slow.port, slow.port], after(5, 2), {}, { timeoutMs: 200, clock });
   const call = record(client.dispatcher, {});
+  for (const tries of [1, 2, 3]) {
+    await until(() => slow.seen() === tries);
+    clock.advance(5);
+  }
+  await turns(200);
+  clock.advance(200);
   await call.done;
   t.equal(call.headers['x-inmesh-error'], 'ERR_MESH_TIMEOUT');
   t.equal(slow.seen(), 3);
@@ -251,9 +271,16 @@ t.test('no more tries beside others than the policy has', async (t) => {
 });
 
 t.test('the budget of retries holds for hedges', async (t) => {
-  const slow = await upstream(t, (_incoming, outgoing) => void setTimeout(() => outgoing.end('slow'), 60));
-  const client = meshOf([slow.port], after(5), {}, { maxRetries: 0 });
-  await record(client.dispatcher, {}).done;
+  const waiting: (() => void)[] = [];
+  const slow = await upstream(t, (_incoming, outgoing) => void waiting.push(() => outgoing.end('slow')));
+  const clock = fakeClock();
+  const client = meshOf([slow.port], after(5), {}, { maxRetries: 0, clock });
+  const call = record(client.dispatcher, {});
+  await until(() => waiting.length === 1);
+  clock.advance(5);
+  await turns(200);
+  for (const answer of waiting) answer();
+  await call.done;
   t.equal(slow.seen.length, 1);
   await assertIdle(t, client);
 });
@@ -288,9 +315,14 @@ t.test('calls that may be hedged count for a budget of the last while, as others
   // Ten answers at once; the eleventh request is left alone, the one beside it is not.
   const server = await upstream(t, (_incoming, outgoing) => void (++seen !== 11 && outgoing.end('ok')));
   const retryBudget = { percent: 20, intervalMs: 60_000, minRetryConcurrency: 0 };
-  const client = meshOf([server.port], after(5), {}, { timeoutMs: 2_000, retryBudget });
+  const clock = fakeClock();
+  const client = meshOf([server.port], after(5), {}, { timeoutMs: 2_000, retryBudget, clock });
   for (let i = 0; i < 11; i++) {
     const call = record(client.dispatcher, {});
+    if (i === 10) {
+      await until(() => seen === 11);
+      clock.advance(5);
+    }
     await call.done;
     t.equal(call.text, 'ok');
   }

@@ -57,6 +57,12 @@ async function footprint(inbound: TestInbound): Promise<Footprint> {
   return { handles, files, heap: process.memoryUsage().heapUsed };
 }
 
+/** What may grow for a moment, and not for ever. */
+const mostHeap = 2 ** 21;
+
+const isLarger = (after: Footprint, before: Footprint): boolean =>
+  after.handles > before.handles || after.files > before.files || after.heap - before.heap >= mostHeap;
+
 /**
  * TLS-033: so many clients go away at each of these steps, and leave neither connections nor files,
  * listeners or memory behind.
@@ -75,12 +81,17 @@ export function leavesNothing(steps: Readonly<Record<string, (port: number) => P
       await repeat(100, () => abort(inbound.port));
       const before = await footprint(inbound);
       await repeat(aborts, () => abort(inbound.port));
-      const after = await footprint(inbound);
+      let after = await footprint(inbound);
+      // The last ones are still on their way out, now and then; what is leaked stays.
+      for (let i = 0; i < 100 && isLarger(after, before); i++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        after = await footprint(inbound);
+      }
       t.ok(after.handles <= before.handles, `handles: ${before.handles}, then ${after.handles}`);
       t.ok(after.files <= before.files, `files: ${before.files}, then ${after.files}`);
       const grown = after.heap - before.heap;
       t.ok(
-        grown < 2 ** 21,
+        grown < mostHeap,
         `heap: ${Math.round(grown / 1_024)} KiB more, ${Math.round(grown / aborts)} bytes a client`,
       );
       t.same(warnings, [], 'no listener was added again and again');

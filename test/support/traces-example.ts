@@ -1,25 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from './free-ports.ts';
 import { plainEnvironment } from './plain-environment.ts';
 import { root } from './source-files.ts';
 import type { Owner } from './upstream.ts';
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** Runs examples/traces with a collector on this port, to the end of all three; what `shop` has said. */
 export async function runTracesExample(t: Owner, collectorPort: number): Promise<string> {
-  const [orders, stock] = [await freePort(), await freePort()];
+  const [orders = 0, stock = 0] = await freePorts(2);
   const folder = mkdtempSync(join(tmpdir(), 'traces-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const yaml = readFileSync(`${root}examples/traces/mesh/mesh.yaml`, 'utf8');

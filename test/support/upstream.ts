@@ -1,8 +1,10 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import type { FakeClock } from './fake-clock.ts';
+
+export { refusingPort } from './free-ports.ts';
 
 /** A test, or whatever else runs something when it is over. */
 export interface Owner {
@@ -64,21 +66,19 @@ export async function rawUpstream(
   return listen(t, server);
 }
 
-/** A port on which nobody listens. */
-export async function refusingPort(): Promise<number> {
-  const server = createTcp().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+/** Turns of the event loop without a pause, for what this process does by itself. */
+const quickTurns = 20_000;
 
-/** Lets the event loop turn until something has become true; fails the test after very many turns. */
+/**
+ * Lets the event loop turn until something has become true; fails the test after very many turns, and no sooner than
+ * after half a minute: on a busy machine turns pass, and the other side has not had its turn yet.
+ */
 export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
-  for (let turn = 0; turn < 100_000; turn++) {
+  const end = performance.now() + 30_000;
+  for (let turn = 0; turn < quickTurns || performance.now() < end; turn++) {
     if (condition()) return;
-    await nextTurn();
+    if (turn < quickTurns) await nextTurn();
+    else await pause(1);
   }
   throw new Error(`${what} did not become true`);
 }

@@ -11,7 +11,7 @@ import { modelMesh, ways } from '../support/model-mesh.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 import { type RecordingTracer, recordingTracer } from '../support/recording-tracer.ts';
 import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
-import { upstream } from '../support/upstream.ts';
+import { until, upstream } from '../support/upstream.ts';
 
 const trace = '0af7651916cd43dd8448eb211c80319c';
 const span = 'b7ad6b7169203331';
@@ -40,9 +40,7 @@ const all = policy({ samplingPercent: 100 });
 const nothing = policy({ samplingPercent: 0 });
 
 /** Until the spans of requests have ended, which is when their responses are closed. */
-async function ended(tracer: RecordingTracer, count: number): Promise<void> {
-  for (let i = 0; i < 1_000 && tracer.spans.length < count; i++) await new Promise(setImmediate);
-}
+const ended = (tracer: RecordingTracer, count: number): Promise<void> => until(() => tracer.spans.length >= count);
 
 /** Calls `web`, whose handler calls `ratings`; tells what `ratings` was sent. */
 async function twoHops(

@@ -17,7 +17,7 @@ import {
   time,
   utf8,
 } from './asn1.ts';
-import { type IssuerParts, keyIdentifier } from './certificate-parts.ts';
+import { type IssuerParts, keyIdentifier, publicKeyInfoOf } from './certificate-parts.ts';
 import { signatureAlgorithmOf } from './key-type.ts';
 
 /** A name in the subjectAltName. */
@@ -121,7 +121,7 @@ function generalName(given: SubjectName): Element {
 
 function publicKeyInfo(key: KeyObject): Element {
   // Written as it comes out of node:crypto: forge knows no EC keys, and it must not parse.
-  return sequenceOf(readDer(key.export({ type: 'spki', format: 'der' })).content);
+  return sequenceOf(readDer(publicKeyInfoOf(key)).content);
 }
 
 /** The inside of the name of one of our own authorities. */

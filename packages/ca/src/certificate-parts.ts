@@ -18,8 +18,20 @@ export interface IssuerParts {
   readonly keyId: Buffer;
 }
 
+/** An authority signs many times with the same certificate. */
+const issuers = new WeakMap<X509Certificate, IssuerParts>();
+
 /** Reads them from the certificate of an authority. @throws MeshError when it is malformed */
 export function issuerPartsOf(certificate: X509Certificate): IssuerParts {
+  let parts = issuers.get(certificate);
+  if (parts === undefined) {
+    parts = readIssuerParts(certificate);
+    issuers.set(certificate, parts);
+  }
+  return parts;
+}
+
+function readIssuerParts(certificate: X509Certificate): IssuerParts {
   const fields = fieldsOf(certificate);
   // version, serialNumber, signature, issuer, validity, subject
   const subject = expectTag(fields[5], derTag.sequence, 'the subject');
@@ -37,17 +49,29 @@ export function signatureOidOf(certificate: X509Certificate): string {
   return readOid(expectTag(name, derTag.oid, 'the signature algorithm'));
 }
 
+const infos = new WeakMap<KeyObject, Buffer>();
+
+/** SubjectPublicKeyInfo of a public key, DER, as node:crypto writes it. Writing it takes longer than all that is made of it. */
+export function publicKeyInfoOf(key: KeyObject): Buffer {
+  let info = infos.get(key);
+  if (info === undefined) {
+    info = key.export({ type: 'spki', format: 'der' });
+    infos.set(key, info);
+  }
+  return info;
+}
+
 /** RFC 7093 method 1: the first 160 bits of the SHA-256 of the public key. */
 export function keyIdentifier(key: KeyObject): Buffer {
-  const [, bits] = derChildren(readDer(key.export({ type: 'spki', format: 'der' })));
+  const [, bits] = derChildren(readDer(publicKeyInfoOf(key)));
   const { bytes } = readBitString(bits as NonNullable<typeof bits>);
   return createHash('sha256').update(bytes).digest().subarray(0, 20);
 }
 
 /** SHA-256 of a public key (SubjectPublicKeyInfo), hex: how the issuance log names keys. */
 export function keyIdOf(key: KeyObject): string {
-  const spki = (key.type === 'private' ? createPublicKey(key) : key).export({ type: 'spki', format: 'der' });
-  return createHash('sha256').update(spki).digest('hex');
+  const info = publicKeyInfoOf(key.type === 'private' ? createPublicKey(key) : key);
+  return createHash('sha256').update(info).digest('hex');
 }
 
 function fieldsOf(certificate: X509Certificate): readonly DerNode[] {

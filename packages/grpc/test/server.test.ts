@@ -323,10 +323,10 @@ t.test('the time that a caller has left is that of the handler, and a caller who
     },
   });
   const caller = client();
-  const late = unary(caller, 'a', new Metadata(), { deadline: new Date(Date.now() + 200) });
+  const late = unary(caller, 'a', new Metadata(), { deadline: new Date(Date.now() + 1_500) });
   t.match(await late, { code: status.DEADLINE_EXCEEDED });
-  t.ok((contexts[0]?.remainingMs() ?? 1e9) <= 200);
-  t.ok((deadlines[0] ?? 0) <= Date.now() + 200);
+  t.ok((contexts[0]?.remainingMs() ?? 1e9) <= 1_500);
+  t.ok((deadlines[0] ?? 0) <= Date.now() + 1_500);
 
   const ended = new Promise<void>((resolve) => cancelled.push(resolve));
   const call = caller.unary('b', () => {});

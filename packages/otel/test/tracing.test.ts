@@ -9,7 +9,7 @@ import { createMesh, type Mesh, type MeshOptions } from '../../../src/index.ts';
 import { defaultTracingPolicy } from '../../../src/model/tracing.ts';
 import { modelMesh, ways } from '../../../test/support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../../test/support/snapshot.ts';
-import { upstream } from '../../../test/support/upstream.ts';
+import { until, upstream } from '../../../test/support/upstream.ts';
 import { otelTracing } from '../src/index.ts';
 
 const exporter = new InMemorySpanExporter();
@@ -29,7 +29,7 @@ const parent = { trace: '0af7651916cd43dd8448eb211c80319c', span: 'b7ad6b7169203
 const traceparent = `00-${parent.trace}-${parent.span}-01`;
 
 async function spans(count: number): Promise<readonly ReadableSpan[]> {
-  for (let i = 0; i < 1_000 && exporter.getFinishedSpans().length < count; i++) await new Promise(setImmediate);
+  await until(() => exporter.getFinishedSpans().length >= count);
   const found = [...exporter.getFinishedSpans()];
   exporter.reset();
   return found;

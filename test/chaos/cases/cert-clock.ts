@@ -246,7 +246,7 @@ export const certClockCases: readonly ChaosCase[] = [
             }
           }
           written++;
-          await within(5_000, () => shop.stats().identity?.generation === written + 1);
+          await within(60_000, () => shop.stats().identity?.generation === written + 1);
         }
       })();
       let over = false;

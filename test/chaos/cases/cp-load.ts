@@ -125,7 +125,7 @@ const garbage: ChaosCase = {
     lab.equal(`good ones acknowledged, of ${responses}`, result?.accepted, responses);
     const wanted = Array.from({ length: clusters }, (_, i) => responses - clusters + i).filter((i) => i >= 0);
     const applied = (): number => wanted.filter((i) => numberOf(current(), i % clusters) === i).length;
-    await within(5_000, () => applied() === wanted.length);
+    await within(60_000, () => applied() === wanted.length);
     lab.equal('last good endpoints in force', applied(), wanted.length);
     lab.note(`${snapshots() - from} snapshots`);
     lab.atMost('growth of the heap', (await heapMiB()) - before, 5, ' MiB');
@@ -155,12 +155,11 @@ const updates: ChaosCase = {
         const cluster = Number(/service-(\d+)\./.exec(name)?.[1] ?? -1);
         return number === (cluster === -1 ? routesNumber(current(), Number(name)) : numberOf(current(), cluster));
       }).length;
-    await within(5_000, () => inForce() === last.length);
+    await within(60_000, () => inForce() === last.length);
     lab.equal('resources whose last update is in force', inForce(), last.length);
     lab.equal('snapshots with half of a response', halves(), 0);
     lab.check(snapshots() - from < count, `${snapshots() - from} snapshots of ${count} updates`);
-    const grown = (await heapMiB()) - before;
-    lab.atMost('change of the heap', Math.abs(grown), 5, ' MiB');
+    lab.atMost('growth of the heap', (await heapMiB()) - before, 5, ' MiB');
   },
 };
 

@@ -72,7 +72,7 @@ async function cut(lab: Lab, untrustedConnections: 'refuse' | 'close'): Promise<
   lab.time('refused after', refusedAfter, 1_000, 5_000);
   lab.equal('on a new connection', /^(200|403)$/.test(await bad('/')), false);
   if (untrustedConnections === 'close') {
-    await within(5_000, () => ended.length > 0);
+    await within(60_000, () => ended.length > 0);
     lab.time(
       'a download on an open connection was cut after',
       (ended[0] ?? Number.POSITIVE_INFINITY) - from,

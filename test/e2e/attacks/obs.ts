@@ -54,7 +54,7 @@ const observed =
     const refused = [undefined, 400, 431].includes(outcome.status);
     const complete = (): boolean => refused || (lines.length > known && ended().length > 0);
     // They are written when the answer has gone out, which is about when it arrives.
-    for (let i = 0; i < 400 && !complete(); i++) await pause(5);
+    for (let i = 0; i < 4_000 && !complete(); i++) await pause(5);
     if (!complete()) return { ...outcome, problem: `${lines.length - known} records, ${ended().length} spans` };
     const spans = ended();
     const problem = wrongWith(lines.slice(known), spans) ?? further(spans);

@@ -74,7 +74,7 @@ async function look(t: Test, url: string, more: readonly string[] = []): Promise
   };
 }
 
-t.test('Chromium shows the page, and pages of other sites see nothing of it', { skip, timeout: 120_000 }, async (t) => {
+t.test('Chromium shows the page, and pages of other sites see nothing of it', { skip, timeout: 400_000 }, async (t) => {
   const upstream = createServer((_, response) => response.end('hello')).listen(0, '127.0.0.1');
   await once(upstream, 'listening');
   t.teardown(() => upstream.close());

@@ -1,4 +1,5 @@
 // Lines of access logs, and values of expressions: ours beside those of an Envoy, for the same requests.
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -85,21 +86,31 @@ const requests: readonly Asked[] = [
   { id: 'gone', method: 'GET', path: '/slow', giveUp: true },
 ];
 
-function ask(port: number, { body, giveUp, headers, id, method, path }: Asked): Promise<void> {
+/** `arrived`: when a caller who is to give up may do so. */
+function ask(port: number, each: Asked, arrived: Promise<unknown>): Promise<void> {
+  const { body, giveUp, headers, id, method, path } = each;
   return new Promise((resolve) => {
     const all = { ...headers, host: 'app.shop:80', 'x-request-id': id };
     const sent = request({ port, method, path, host: '127.0.0.1', headers: all, agent: false }, (answer) => {
       answer.resume().on('end', () => resolve());
     });
     sent.on('error', () => resolve()).end(body);
-    if (giveUp) setTimeout(() => sent.destroy(), 200);
+    if (giveUp) void arrived.then(() => sent.destroy());
   });
 }
+
+/** Requests that are not answered. */
+const held = new EventEmitter();
+let holding = 0;
 
 const app: RequestListener = (incoming, outgoing) => {
   const { url = '' } = incoming;
   incoming.resume();
-  if (url === '/slow') return;
+  if (url === '/slow') {
+    // One comes by itself, one through the Envoy.
+    if (++holding === 2) held.emit('both');
+    return;
+  }
   outgoing.statusCode = url === '/missing' ? 404 : url === '/broken' ? 503 : 200;
   outgoing.setHeader('x-b', 'two').end('hello');
 };
@@ -178,8 +189,9 @@ t.test(
       clusters: [cluster('inbound|80||', [(behind.address() as AddressInfo).port])],
     }));
 
-    for (const each of requests) await Promise.all([ask(envoy.port('in'), each), ask(port, each)]);
-    for (let i = 0; i < 100 && (envoy.accessLog().length < requests.length || own.length < requests.length); i++) {
+    const arrived = once(held, 'both');
+    for (const each of requests) await Promise.all([envoy.port('in'), port].map((to) => ask(to, each, arrived)));
+    for (let i = 0; i < 1_200 && (envoy.accessLog().length < requests.length || own.length < requests.length); i++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     const theirs = new Map(envoy.accessLog().map((line) => [line['request_id'], line]));

@@ -94,14 +94,12 @@ async function counted(server: BrokenServer, call: () => Promise<string>): Promi
   const before = server.requests();
   const what = await call();
   const tries = server.requests() - before;
-  server.reset();
-  // Until both have seen that their connections are gone.
-  await wait(8);
+  await server.reset();
   return { what, tries };
 }
 
 async function flagOf(envoy: Envoy, path: string): Promise<string> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 3_000; i++) {
     const line = envoy.accessLog().findLast((each) => each['path'] === path);
     if (line !== undefined) return String(line['flags']);
     await wait(10);

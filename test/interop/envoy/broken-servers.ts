@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Owner } from '../../support/upstream.ts';
 
 /** A server whose answers break the protocol, each time in the same way. */
@@ -7,8 +9,8 @@ export interface BrokenServer {
   readonly port: number;
   /** Requests so far. */
   readonly requests: () => number;
-  /** Ends its connections, so that the next call begins with a new one. */
-  reset(): void;
+  /** Ends its connections, and resolves when whoever called has ended them, too: the next call begins with a new one. */
+  reset(): Promise<void>;
 }
 
 /** What is said of one request. */
@@ -20,8 +22,25 @@ export function http1(text: string, end: 'close' | 'reset' | 'stay' = 'close'): 
     if (end === 'close') socket.end(text, 'latin1');
     else if (end === 'stay') socket.write(text, 'latin1');
     else if (text === '') socket.resetAndDestroy();
-    else socket.write(text, 'latin1', () => setTimeout(() => socket.resetAndDestroy(), 30));
+    else socket.write(text, 'latin1', () => void whenRead(socket).then(() => socket.resetAndDestroy()));
   };
+}
+
+/** Resolves when the peer has read all that it was sent: a reset takes away what still waits to be read. */
+async function whenRead({ localPort = 0, remotePort = 0 }: Socket): Promise<void> {
+  // proc_net_tcp(5): local and remote address, state, and bytes that wait to be written and read, of both ends here.
+  const table = '/proc/net/tcp';
+  const [own, theirs] = [localPort, remotePort].map((port) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`);
+  for (let i = 0; i < 2_000; i++) {
+    await wait(5);
+    if (!existsSync(table)) continue;
+    const rows = readFileSync(table, 'latin1').split('\n');
+    const [, , , , queues] =
+      rows
+        .map((row) => row.trim().split(/\s+/))
+        .find(([, local, remote]) => local?.endsWith(theirs as string) && remote?.endsWith(own as string)) ?? [];
+    if (queues === undefined || queues.endsWith(':00000000')) return;
+  }
 }
 
 /** Reads requests of HTTP/1.1 without bodies. */
@@ -142,11 +161,21 @@ async function serve(t: Owner, on: (socket: Socket, request: () => void) => void
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const reset = (): void => {
+  const destroy = (): void => {
     for (const socket of sockets) socket.destroy();
   };
+  const reset = async (): Promise<void> => {
+    const closing = [...sockets].map(async (socket) => {
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      socket.end();
+      await closed;
+    });
+    const late = setTimeout(destroy, 10_000);
+    await Promise.all(closing);
+    clearTimeout(late);
+  };
   t.teardown(() => {
-    reset();
+    destroy();
     server.close();
   });
   return { port: (server.address() as AddressInfo).port, requests: () => requests, reset };

@@ -1,11 +1,11 @@
 // Which endpoint a key belongs to: a process of the mesh must send it where an Envoy does, or a fleet of
 // both would keep everything twice.
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { request } from 'undici';
 import { makeAuthority } from '../../support/certificates.ts';
-import { upstream } from '../../support/upstream.ts';
 import { withEnvoy } from './binary.ts';
 import { fixedSecrets, loopback, type Message } from './bootstrap.ts';
+import { portServer } from './echo.ts';
 import { meshProcess } from './mesh-process.ts';
 import { type OutboundService, outboundSidecar } from './outbound-sidecar.ts';
 import { startEnvoy } from './run.ts';
@@ -65,7 +65,7 @@ function keyed(url: string, where: Case['key'], key: string): [url: string, head
 
 t.test(
   ...withEnvoy('every key goes to the endpoint that an Envoy chooses', async (t, program) => {
-    const ports = await servers(t, 5);
+    const ports = await Promise.all(Array.from({ length: 5 }, () => portServer(t)));
     const weightOf = ({ weights }: Case, i: number): number | undefined => (weights === undefined ? 1 : weights[i]);
     const services = cases.map((each, at): OutboundService => {
       const name = `case-${at}`;
@@ -123,16 +123,6 @@ t.test(
     }
   }),
 );
-
-/** Servers that answer with their port. */
-async function servers(t: Test, count: number): Promise<readonly number[]> {
-  const all = await Promise.all(
-    Array.from({ length: count }, () =>
-      upstream(t, (incoming, response) => void response.end(String(incoming.socket.localPort))),
-    ),
-  );
-  return all.map(({ port }) => port);
-}
 
 const hashed = (name: string, endpoints: string, hash: string): string => `
 apiVersion: networking.istio.io/v1

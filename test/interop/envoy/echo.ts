@@ -28,10 +28,18 @@ export const echo: RequestListener = (request, response) => {
 export const echoServer = (t: Owner, onRequest?: (request: IncomingMessage) => void): Promise<number> =>
   listen(
     t,
-    createServer((request, response) => {
+    // Who ends an idle connection ends it under the next request, now and then: callers end them here.
+    createServer({ keepAliveTimeout: 0 }, (request, response) => {
       onRequest?.(request);
       echo(request, response);
     }),
+  );
+
+/** Answers every request with its port. */
+export const portServer = (t: Owner): Promise<number> =>
+  listen(
+    t,
+    createServer({ keepAliveTimeout: 0 }, ({ socket }, response) => void response.end(String(socket.localPort))),
   );
 
 /** Says back what it is told, byte by byte. */

@@ -1,7 +1,6 @@
 // Where a gRPC status has to stand to be retried, and to count against an endpoint: in the head of the response, and
 // not in trailers, be there a message before them or none.
 import { connect } from 'node:http2';
-import { setTimeout as wait } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { makeAuthority } from '../../support/certificates.ts';
@@ -53,8 +52,7 @@ t.test(
       const seen = server.requests();
       const counted = await envoy.stat(`cluster.case-${i}.outlier_detection.ejections_detected_consecutive_5xx`);
       t.same({ requests: seen, ejects: counted > 0 }, { requests, ejects }, `${what}: Envoy`);
-      server.reset();
-      await wait(10);
+      await server.reset();
       const { body } = await request(`http://case-${i}/`, {
         dispatcher: mesh.dispatcher,
         method: 'POST',

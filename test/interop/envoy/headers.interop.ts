@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http';
 import t from 'tap';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { makeAuthority } from '../../support/certificates.ts';
+import { freePorts } from '../../support/free-ports.ts';
 import { withEnvoy } from './binary.ts';
 import { fixedSecrets } from './bootstrap.ts';
 import { type Echo, echo, echoServer } from './echo.ts';
@@ -102,9 +103,7 @@ t.test(
 t.test(
   ...withEnvoy('a port of ours that disables mutual TLS: plaintext passes, mutual TLS does not', async (t, program) => {
     // The port must be known before the policy that names it.
-    const probe = await meshProcess(t, 'reviews', '', reviews);
-    const { port } = await probe.listen(echo, { host: '127.0.0.1' });
-    await probe.close();
+    const [port = 0] = await freePorts(1);
     const yaml = `
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication

@@ -228,7 +228,7 @@ function nextIdentity(mesh: Mesh): Promise<void> {
 async function shown(envoy: Envoy, credentials: Credentials): Promise<void> {
   const root = [...credentials.trustBundles.values()][0]?.[0] ?? '';
   const wanted = [root, credentials.certificateChainPem].map(serialOf);
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 2_400; i++) {
     const { certificates } = JSON.parse(await envoy.admin('/certs')) as Certificates;
     // Of several roots it names the first.
     const found = certificates.map(({ ca_cert: [ca], cert_chain: [leaf] }) => [ca?.serial_number, leaf?.serial_number]);

@@ -69,7 +69,9 @@ export async function startEnvoy(t: Owner, program: string, make: (folder: strin
     },
     accessLog() {
       const file = join(folder, accessLogFile);
-      const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+      const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+      // What is behind the last end of a line is still being written.
+      const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
       return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Message);
     },
   };
@@ -93,13 +95,13 @@ async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Asks until there is an answer, or the program has ended, or half a minute is over. */
+/** Asks until there is an answer, or the program has ended, or two minutes are over. */
 async function waitFor(
   child: ChildProcess,
   said: () => string,
   ask: () => Promise<string | undefined>,
 ): Promise<string> {
-  for (let i = 0; i < 600 && child.exitCode === null; i++) {
+  for (let i = 0; i < 2_400 && child.exitCode === null && child.signalCode === null; i++) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     await wait(50);

@@ -75,7 +75,8 @@ export interface Recording<T> {
 /** An authorizer over HTTP that keeps what it was asked last. */
 export async function recordingAuthorizer(t: Test, answer: () => Answered): Promise<Recording<Asked | undefined>> {
   let last: Asked | undefined;
-  const server = createServer((request, response) => {
+  // Its callers end idle connections: it would end one under the next request, now and then.
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     let body = '';
     request.setEncoding('latin1');
     request.on('data', (text: string) => (body += text));

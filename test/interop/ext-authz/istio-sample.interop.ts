@@ -1,9 +1,11 @@
 // Istio's own authorizer, samples/extauthz: allows what has `x-ext-authz: allow`.
+import { once } from 'node:events';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { freePorts } from '../../support/free-ports.ts';
 import { root } from '../../support/source-files.ts';
-import { freePorts, peerFolder, runOnce, startPeer } from '../peers.ts';
+import { peerFolder, runOnce, startPeer } from '../peers.ts';
 import { asking, type Provider } from './asked.ts';
 
 /** Built within the module that names the release of Istio and what it needs. */
@@ -68,6 +70,7 @@ t.test("Istio's sample authorizer decides over HTTP and over gRPC", async (t) =>
     meshes.push(await asking(t, provider));
   }
   peer.kill('SIGKILL');
+  if (peer.signalCode === null) await once(peer, 'exit');
   for (const base of meshes) {
     const refused = await fetch(`${base}/a`, { headers: { 'x-ext-authz': 'allow' } });
     t.equal(refused.status, 403);

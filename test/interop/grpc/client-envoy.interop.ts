@@ -67,7 +67,7 @@ t.test(
     for (const [i, { mode, name, protocol }] of cases.entries()) {
       const what = `${name}, called ${protocol}`;
       const client = clientOf(t, mesh, `reviews-${i}.shop.svc.cluster.local:80`);
-      const options = { deadline: Date.now() + 20_000 };
+      const options = { deadline: Date.now() + 60_000 };
       const seen = JSON.parse(await client.unary('x', undefined, options)) as Record<string, string>;
       t.match(
         seen,

@@ -3,9 +3,10 @@
 import { type Client, credentials, loadPackageDefinition, Metadata, status } from '@grpc/grpc-js';
 import { meshChannelOptions } from '@inmesh/grpc';
 import t, { type Test } from 'tap';
+import { freePorts } from '../../support/free-ports.ts';
 import { modelMesh } from '../../support/model-mesh.ts';
 import { cluster, endpoint, route, snapshot } from '../../support/snapshot.ts';
-import { freePorts, goProgram, startPeer } from '../peers.ts';
+import { goProgram, startPeer } from '../peers.ts';
 import { testServiceDefinition } from './test-service.ts';
 
 interface Stream extends AsyncIterable<{ readonly payload: { readonly body: Buffer } }> {

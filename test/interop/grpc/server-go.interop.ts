@@ -91,7 +91,7 @@ const cases = [
 /** Runs a program while this process serves; what it said when it fails. */
 function runAside(program: string, args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile(program, args, { timeout: 30_000 }, (error, out, said) =>
+    execFile(program, args, { timeout: 120_000 }, (error, out, said) =>
       resolve(error === null ? undefined : `${error.message} ${out}${said}`.slice(-500)),
     );
   });

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { keyPem, makeCertificate, makeKey, type TestSigner, toPem } from '../../support/certificates.ts';
-import { freePorts, startPeer } from '../peers.ts';
+import { freePorts } from '../../support/free-ports.ts';
+import { startPeer } from '../peers.ts';
 
 const serverName = 'istiod.istio-system.svc';
 const issuer = 'https://kubernetes.test';
@@ -81,7 +82,7 @@ export async function startIstiod(t: Test, program: string): Promise<ControlPlan
       const child = spawn(program, ['agent', address, rootFile, tokenFile], { cwd: home, stdio: 'ignore' });
       t.teardown(() => ended(child));
       const socket = join(home, 'var/run/secrets/workload-spiffe-uds/socket');
-      for (let i = 0; i < 200 && !existsSync(socket); i++) await wait(50);
+      for (let i = 0; i < 1_200 && !existsSync(socket); i++) await wait(50);
       return socket;
     },
   };

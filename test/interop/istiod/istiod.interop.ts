@@ -56,7 +56,7 @@ withIstiod('istiod signs for keys of every kind, for a day, and the chain verifi
 
 withIstiod('renews at half of the life, and without a token by the certificate that it has', async (t, istiod) => {
   const tokenFile = istiod.tokenFile('web');
-  const { problems, until, updates } = followSource(t, sourceOf(istiod, { tokenFile, ttlMs: 4_000 }));
+  const { problems, until, updates } = followSource(t, sourceOf(istiod, { tokenFile, ttlMs: 10_000 }));
   await until('a certificate', () => updates.length === 1);
   rmSync(tokenFile);
   await until('two renewals', () => updates.length >= 3);

@@ -10,9 +10,9 @@ export interface Ran {
   readonly text: string;
 }
 
-/** Runs openssl to its end; no longer than 20 s. */
+/** Runs openssl to its end; no longer than a minute. */
 export function openssl(args: readonly string[], input = '', cwd = '.'): Ran {
-  const options = { input, cwd, encoding: 'utf8', timeout: 20_000 } as const;
+  const options = { input, cwd, encoding: 'utf8', timeout: 60_000 } as const;
   const { error, status, stderr, stdout } = spawnSync('openssl', args, options);
   return { status: status ?? -1, text: `${stdout}${stderr}${error?.message ?? ''}` };
 }
@@ -45,9 +45,10 @@ export interface ClientOptions {
 export async function opensslClient(port: number, { args, send = '', until }: ClientOptions): Promise<Ran> {
   const child = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: 20_000,
+    timeout: 60_000,
   });
-  const ended = once(child, 'exit') as Promise<[number | null]>;
+  // With `exit` not all of what it said has arrived.
+  const ended = once(child, 'close') as Promise<[number | null]>;
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('latin1').on('data', (chunk: string) => {
@@ -78,7 +79,7 @@ export async function opensslServer(t: Owner, args: readonly string[]): Promise<
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('latin1').on('data', (chunk: string) => {
         said += chunk;
-        const found = /ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1];
+        const found = /ACCEPT 127\.0\.0\.1:(\d+)\s/.exec(said)?.[1];
         if (found !== undefined) resolve(Number(found));
       });
     }

@@ -9,8 +9,9 @@ import { adminServer } from '@inmesh/admin';
 import { createMesh, type Mesh, meshMetricsText } from 'inmesh';
 import { parseYaml } from 'inmesh/config';
 import t, { type Test } from 'tap';
+import { freePorts } from '../../support/free-ports.ts';
 import { root } from '../../support/source-files.ts';
-import { debianPackages, freePorts, startPeer } from '../peers.ts';
+import { debianPackages, startPeer } from '../peers.ts';
 
 const token = 'scraped-with-a-token';
 
@@ -143,7 +144,7 @@ t.test(
     /** Calls go on until a query has what is looked for. */
     const until = async (text: string, good: (results: readonly Result[]) => boolean): Promise<readonly Result[]> => {
       let results: readonly Result[] = [];
-      for (let i = 0; i < 150; i++) {
+      for (let i = 0; i < 900; i++) {
         for (let each = 0; each < 10; each++) await call();
         results = await query(text);
         if (good(results)) break;

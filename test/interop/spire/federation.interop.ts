@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { bundleDocument, runAuthority } from '@inmesh/ca';
 import { parseSpiffeBundle } from 'inmesh/identity';
 import t, { type Test } from 'tap';
-import { freePorts } from '../peers.ts';
+import { freePorts } from '../../support/free-ports.ts';
 import { spirePrograms } from './programs.ts';
 
 interface SpireServer {
@@ -70,7 +70,7 @@ plugins {
   });
   const run = (...args: readonly string[]) =>
     spawnSync(program, [...args, '-socketPath', socket], { encoding: 'utf8', timeout: 20_000 });
-  for (let i = 0; i < 300 && child.exitCode === null; i++) {
+  for (let i = 0; i < 1_200 && child.exitCode === null; i++) {
     if (run('healthcheck').status === 0) {
       return {
         endpointUrl: `https://127.0.0.1:${bundlePort}`,

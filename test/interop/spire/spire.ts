@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { freePorts } from '../peers.ts';
+import { freePorts } from '../../support/free-ports.ts';
 import type { SpirePrograms } from './programs.ts';
 
 /** A SPIRE server and an agent that has joined it. */
@@ -70,7 +70,7 @@ export async function startSpire(t: Test, programs: SpirePrograms, trustDomain: 
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (said = (said + chunk).slice(-4_000)));
     }
-    for (let i = 0; i < 300 && child.exitCode === null; i++) {
+    for (let i = 0; i < 1_200 && child.exitCode === null; i++) {
       if (run(program, 'healthcheck', '-socketPath', socket).ok) return child;
       await wait(100);
     }

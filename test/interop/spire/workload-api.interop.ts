@@ -33,7 +33,7 @@ function withSpire(name: string, run: (t: Test, spire: Spire) => Promise<void>):
 }
 
 async function until(what: string, reached: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 600; i++) {
+  for (let i = 0; i < 2_400; i++) {
     if (await reached()) return;
     await wait(50);
   }

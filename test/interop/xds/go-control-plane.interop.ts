@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { xdsSource } from '@inmesh/xds';
 import { createMesh, type Mesh } from 'inmesh';
 import t, { type Test } from 'tap';
@@ -58,10 +59,13 @@ const routes = (name: string, ...list: readonly object[]): object => ({
   virtualHosts: [{ name, domains: ['*'], routes: list }],
 });
 
-/** A server that says its name; on /slow after half a second. */
+/** Answers to /slow that wait until a test wants them. */
+const held = new Set<() => void>();
+
+/** A server that says its name; on /slow when it is told to. */
 async function serve(t: Test, name: string, http2: boolean): Promise<number> {
   const answer = ({ url }: { url?: string }, response: { end(text: string): void }): void => {
-    if (url === '/slow') setTimeout(() => response.end(name), 500);
+    if (url === '/slow') held.add(() => response.end(name));
     else response.end(name);
   };
   const server = (http2 ? createHttp2Server(answer as never) : createServer(answer as never)).listen(0, '127.0.0.1');
@@ -196,8 +200,11 @@ for (const protocol of ['sotw', 'delta'] as const) {
       await plane.set(two('1', to('one')));
       await mesh.ready(20_000);
       const slow = call('/slow');
+      await until('the slow call', () => held.size > 0);
       await plane.set({ ...two('2', to('two')), clusters: [cluster('two')] });
       await until('the other version', async () => (await call()) === 'v2');
+      for (const answer of held) answer();
+      held.clear();
       t.equal(await slow, 'v1');
       await plane.set({ version: '3' });
       await until('nothing', async () => (await mesh.fetch('http://reviews:9080/')).status === 503);
@@ -228,8 +235,14 @@ t.test('CP-05: a control plane that stops answering is noticed within half a min
   });
   await mesh.ready(20_000);
   plane.freeze();
-  const frozenAt = performance.now();
-  await until('the loss', () => source.status().servers[0]?.problem !== undefined, 40_000);
-  t.ok(performance.now() - frozenAt < 30_000, `${Math.round(performance.now() - frozenAt)} ms`);
+  // By timers of this process, one after the other as in a keepalive: what makes it late makes them late.
+  let over = false;
+  void wait(20_000, undefined, { ref: false })
+    .then(() => wait(10_000, undefined, { ref: false }))
+    .then(() => {
+      over = true;
+    });
+  await until('the loss', () => over || source.status().servers[0]?.problem !== undefined);
+  t.notOk(over, 'before half a minute is over');
   t.equal(await (await mesh.fetch('http://reviews:9080/')).text(), 'v1', 'what is in force stays');
 });

@@ -2,8 +2,9 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { freePorts } from '../../support/free-ports.ts';
 import { root } from '../../support/source-files.ts';
-import { freePorts, peerFolder, runOnce, startPeer } from '../peers.ts';
+import { peerFolder, runOnce, startPeer } from '../peers.ts';
 
 /** What a control plane has for everybody; each resource as protobuf's JSON. */
 export interface GoSnapshot {
@@ -59,8 +60,8 @@ export async function startGoControlPlane(t: Test): Promise<GoControlPlane | { w
   };
 }
 
-/** Waits up to half a minute. */
-export async function until(what: string, reached: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
+/** Waits up to two minutes. */
+export async function until(what: string, reached: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> {
   for (let i = 0; i < ms / 50; i++) {
     if (await reached()) return;
     await wait(50);

@@ -67,39 +67,65 @@ export async function findBypasses(
   let refused = 0;
   let guarded = 0;
   let round = 0;
+  const reachedBy = (url: string): readonly number[] => {
+    let reached = known.get(url);
+    if (reached === undefined) {
+      reached = routers.map(({ reach }) => reach(url));
+      if (reached.every((bits) => bits === 0)) reached = nothing;
+      known.set(url, reached);
+    }
+    return reached;
+  };
+  const judge = (call: ServerCall): Judged => {
+    const url = call.request.url as string;
+    const judged: Judged = { url, path: call.path, passed: [], guarded: 0 };
+    const reached = reachedBy(url);
+    if (reached === nothing) return judged;
+    const any = reached.reduce((all, bits) => all | bits, 0);
+    for (const { name, guarded: area, authorize } of guards) {
+      if ((any & area) === 0) continue;
+      if (authorize(call) !== undefined) {
+        judged.guarded++;
+        continue;
+      }
+      for (const [index, bits] of reached.entries()) {
+        if ((bits & area) !== 0)
+          judged.passed.push({ name, router: routers[index]?.name, where: namesOf(bits & area) });
+      }
+    }
+    return judged;
+  };
   for (const target of targets) {
     // Express ends each request in a later turn of the loop.
     if (++round % 2_000 === 0) await setImmediate();
+    const seen: Judged[] = [];
     for (const mode of modes) {
       const call = sanitized(target, mode);
       if (call === undefined) {
         refused++;
         continue;
       }
-      const url = call.request.url as string;
-      let reached = known.get(url);
-      if (reached === undefined) {
-        reached = routers.map(({ reach }) => reach(url));
-        if (reached.every((bits) => bits === 0)) reached = nothing;
-        known.set(url, reached);
-      }
-      if (reached === nothing) continue;
-      const any = reached.reduce((all, bits) => all | bits, 0);
-      for (const { name, guarded: area, authorize } of guards) {
-        if ((any & area) === 0) continue;
-        if (authorize(call) !== undefined) {
-          guarded++;
-          continue;
-        }
-        for (const [index, bits] of reached.entries()) {
-          if ((bits & area) === 0) continue;
-          const where = `${routers[index]?.name} (${mode}): ${namesOf(bits & area)}`;
-          bypasses.push(`${JSON.stringify(target)} as ${url} passes ${name} and reaches ${where}`);
-        }
+      // Of one target policy is shown nothing else that depends on the mode.
+      const { path } = call;
+      const { url } = call.request;
+      let judged = seen.find((each) => each.url === url && each.path === path);
+      if (judged === undefined) seen.push((judged = judge(call)));
+      guarded += judged.guarded;
+      for (const { name, router, where } of judged.passed) {
+        bypasses.push(`${JSON.stringify(target)} as ${url} passes ${name} and reaches ${router} (${mode}): ${where}`);
       }
     }
   }
   return { bypasses, refused, asked: known.size, guarded };
+}
+
+/** What became of a request as the application sees it, and what policy said. */
+interface Judged {
+  readonly url: string;
+  readonly path: string;
+  /** Handlers that a policy guards, and let it reach. */
+  readonly passed: { readonly name: string; readonly router: string | undefined; readonly where: string }[];
+  guarded: number;
 }
 
 const nothing: readonly number[] = [];

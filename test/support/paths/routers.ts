@@ -165,6 +165,21 @@ async function fastifyRouter(name: string, options: FastifyServerOptions): Promi
   };
 }
 
+let lastUrl = '';
+let lastRequest: Request | undefined;
+
+/** The request that `@hono/node-server` makes of a target; one for all that are asked about it. */
+function requestOf(url: string): Request | undefined {
+  if (url !== lastUrl) {
+    const whole = URL.parse(`http://host${url}`);
+    lastRequest = whole === null ? undefined : new Request(whole);
+    lastUrl = url;
+  }
+  return lastRequest;
+}
+
+const notFound = new Response(null, { status: 404 });
+
 /** As `@hono/node-server` asks it, with a URL that is made of the target. Every handler lets the next one run. */
 function honoRouter(name: string, strict: boolean): RouterUnderTest {
   const app = new Hono({ strict });
@@ -175,6 +190,7 @@ function honoRouter(name: string, strict: boolean): RouterUnderTest {
       reached |= areaOfRequest(context.req.param());
       return next();
     };
+  app.notFound(() => notFound);
   app.get(
     '/admin',
     handle(() => areas.admin),
@@ -202,9 +218,9 @@ function honoRouter(name: string, strict: boolean): RouterUnderTest {
   return {
     name,
     reach(url) {
-      const whole = URL.parse(`http://host${url}`);
+      const request = requestOf(url);
       reached = 0;
-      if (whole !== null) void app.fetch(new Request(whole));
+      if (request !== undefined) void app.fetch(request);
       return reached;
     },
     close: async () => {},
