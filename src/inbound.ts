@@ -20,6 +20,7 @@ import type { Application, ListenOptions, MeshServer } from './mesh-api.ts';
 import type { InboundPolicy, MtlsMode } from './model/inbound.ts';
 import type { JwtRule } from './model/request-authentication.ts';
 import type { Snapshot } from './model/snapshot.ts';
+import type { TlsParameters } from './model/tls-parameters.ts';
 import type { Workload } from './model/workload.ts';
 import { createInboundPoolMemory } from './overload/inbound-pools.ts';
 import type { OverloadStatus } from './overload/protection.ts';
@@ -88,6 +89,8 @@ export interface ListenerStatus {
   readonly kind: 'http' | 'tcp';
   /** What PeerAuthentication demands there now. */
   readonly mtls: MtlsMode;
+  /** What clients may speak of TLS; absent: all that the mesh speaks. */
+  readonly tls?: TlsParameters;
 }
 
 /** The inbound half of a mesh. */
@@ -108,7 +111,7 @@ export interface Inbound {
 
 export function createInbound(dependencies: InboundDependencies): Inbound {
   const { clock, identity, limits = {}, logger, snapshot } = dependencies;
-  const acceptors = new Map<Acceptor, Omit<ListenerStatus, 'mtls'>>();
+  const acceptors = new Map<Acceptor, Omit<ListenerStatus, 'mtls' | 'tls'>>();
   const counts = createConnectionCounts();
   let closed = false;
   const tallies = createTallies();
@@ -135,6 +138,15 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
     return mtls === undefined ? 'STRICT' : (mtls.ports.get(port) ?? mtls.mode);
   };
 
+  const parametersOf = (port: number): TlsParameters | undefined => {
+    const tls = snapshot()?.inbound.tls;
+    return tls?.ports.get(port) ?? tls?.others;
+  };
+  const listenerOf = (opened: Omit<ListenerStatus, 'mtls' | 'tls'>): ListenerStatus => {
+    const tls = parametersOf(opened.port);
+    return { ...opened, mtls: modeOf(opened.port), ...(tls === undefined ? {} : { tls }) };
+  };
+
   const open = async (
     { port = 0, host }: ListenOptions,
     serving: Pick<AcceptorOptions, 'onGrpc' | 'onRequest' | 'onStream' | 'onProtocolError'>,
@@ -143,6 +155,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       identity: () => identity?.current(),
       subscribe: (onIdentity) => identity?.subscribe(onIdentity) ?? (() => {}),
       mode: modeOf,
+      parameters: parametersOf,
       ...serving,
       logger,
       clock,
@@ -191,7 +204,7 @@ export function createInbound(dependencies: InboundDependencies): Inbound {
       const onStream = guardStreams(handler, { logger, tallies, observer, opened, policy, pools: inboundPools });
       return open(options, { onStream, onRequest: (_request, response) => void response.destroy() });
     },
-    listeners: () => [...acceptors.values()].map((each) => ({ ...each, mtls: modeOf(each.port) })),
+    listeners: () => [...acceptors.values()].map(listenerOf),
     handle: pipeline.handle,
     overload: pipeline.overload,
     authorization: pipeline.authorization,

@@ -3,12 +3,14 @@ import type { TLSSocket } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
 import type { Dispatcher } from 'undici';
 import { MeshError } from './errors.ts';
+import { clientContextOf } from './identity/client-context.ts';
 import { rootNames } from './identity/root-names.ts';
 import type { ActiveIdentity } from './identity/store.ts';
 import { type PeerIdentity, peerOfSocket } from './identity/verify-peer.ts';
 import type { Clock } from './lib/clock.ts';
 import type { Cluster, Endpoint, OriginatedTls, ServiceProtocol } from './model/cluster.ts';
 import type { Snapshot } from './model/snapshot.ts';
+import type { TlsParameters } from './model/tls-parameters.ts';
 import type { Workload } from './model/workload.ts';
 import type { ConnectionSecurity, ConnectTarget } from './transport/connector.ts';
 import { createOriginalDispatcher, type OriginalHttp2 } from './transport/original.ts';
@@ -78,7 +80,12 @@ function originalHttp2({ http2, limits }: Cluster): OriginalHttp2 {
 /** TLS to servers outside of the mesh, as one cluster has it. */
 interface Origination {
   readonly tls: OriginatedTls;
+  readonly parameters: TlsParameters | undefined;
   readonly origin: TlsOrigin;
+}
+
+function isFor({ tls, parameters }: Origination, cluster: Cluster | undefined): boolean {
+  return isDeepStrictEqual(cluster?.tls, tls) && isDeepStrictEqual(cluster?.tlsParameters, parameters);
 }
 
 /** Connections of one cluster to original addresses. */
@@ -93,11 +100,12 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
   const originals = new Map<string, Original>();
 
   const originOf = (cluster: Cluster, tls: OriginatedTls): TlsOrigin => {
-    const { name, host, protocol } = cluster;
+    const { name, host, protocol, tlsParameters: parameters } = cluster;
     const known = originations.get(name);
-    if (known !== undefined && isDeepStrictEqual(known.tls, tls)) return known.origin;
-    const origin = createTlsOrigin(tls, { cluster: name, host, alpn: isHttp(protocol) ? ['http/1.1'] : [] });
-    originations.set(name, { tls, origin });
+    if (known !== undefined && isFor(known, cluster)) return known.origin;
+    const alpn = isHttp(protocol) ? ['http/1.1'] : [];
+    const origin = createTlsOrigin(tls, { cluster: name, host, alpn, parameters });
+    originations.set(name, { tls, parameters, origin });
     return origin;
   };
   const originalTarget: OutboundTls['originalTarget'] = (cluster, hostname, port, tlsHost) => {
@@ -169,8 +177,8 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
     },
     reconcile({ clusters }) {
       look(clusters.values());
-      for (const [name, { tls }] of originations) {
-        if (!isDeepStrictEqual(clusters.get(name)?.tls, tls)) originations.delete(name);
+      for (const [name, origination] of originations) {
+        if (!isFor(origination, clusters.get(name))) originations.delete(name);
       }
       for (const [name, { cluster, dispatcher }] of originals) {
         if (clusters.get(name) === cluster) continue;
@@ -240,7 +248,7 @@ function meshSecurity(
   };
   return {
     kind: 'mutual',
-    context: own.clientContext,
+    context: clientContextOf(own, cluster.tlsParameters),
     notAfter: own.credentials.notAfter,
     trusted: () => rootNames(own.credentials.trustBundles).join('; '),
     serverName: cluster.serverName ?? `outbound_.${cluster.port}_.${cluster.subset}_.${cluster.host}`,

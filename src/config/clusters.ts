@@ -97,6 +97,7 @@ export function createClusters(
       ...(placed.localities === undefined ? {} : { localities: placed.localities }),
       ...(rule === undefined ? {} : extensionsOf(rule, policy)),
       tls,
+      ...(typeof tls === 'object' && mesh.originatedTls !== undefined ? { tlsParameters: mesh.originatedTls } : {}),
       ...(policy.serverName === undefined ? {} : { serverName: policy.serverName }),
       ...(policy.outlier === undefined
         ? {}

@@ -258,6 +258,7 @@ function compileAll(
     ...(mesh.dnsRefreshMs === undefined ? {} : { dnsRefreshMs: mesh.dnsRefreshMs }),
     inbound: {
       mtls: peers.policyFor(workload.namespace, workload.labels),
+      ...(mesh.inboundTls === undefined ? {} : { tls: { ports: new Map(), others: mesh.inboundTls } }),
       authorization,
       ...(requestAuthentication.length === 0 ? {} : { requestAuthentication }),
       ...(inboundCors.length === 0 ? {} : { cors: inboundCors }),

@@ -38,11 +38,8 @@ const trustDomain = string({
 const exportTo = enforced(list(string()), '`.`, `*`, `~` or names of namespaces, as `exportTo` of a resource');
 
 const uint32 = integer(0, 4_294_967_295);
-const tlsConfig = object({
-  minProtocolVersion: oneOfValues('TLS_AUTO', 'TLSV1_2', 'TLSV1_3'),
-  ecdhCurves: list(string()),
-  cipherSuites: list(string()),
-});
+const tlsVersions = oneOfValues('TLS_AUTO', 'TLSV1_2', 'TLSV1_3');
+const tls12Suites = 'of TLS 1.2, those of TLS 1.3 are always spoken, as in Envoy; unknown ones are refused';
 
 const meshFields: Readonly<Record<string, Field>> = object({
   outboundTrafficPolicy: object({
@@ -100,8 +97,25 @@ const meshFields: Readonly<Record<string, Field>> = object({
     boolean,
     'default true; false: no spans where no Telemetry asks for them; headers are passed on',
   ),
-  meshMTLS: ignored(tlsConfig, 'TLS 1.2 and 1.3 with suites of forward secrecy, both always'),
-  tlsDefaults: ignored(tlsConfig, "Node's own defaults"),
+  meshMTLS: object({
+    minProtocolVersion: enforced(
+      tlsVersions,
+      'of connections that this workload takes, TLS 1.2 where there is none; callers speak both versions, as in Istio',
+    ),
+    ecdhCurves: enforced(list(string()), 'as of `minProtocolVersion`; Istio refuses them here'),
+    cipherSuites: enforced(
+      list(string()),
+      `as of \`minProtocolVersion\`; ${tls12Suites}, and those without forward secrecy or AEAD left out`,
+    ),
+  }),
+  tlsDefaults: object({
+    minProtocolVersion: ignored(
+      tlsVersions,
+      'for servers that show a certificate of their own, as gateways do: none is served here. Callers speak TLS 1.2 and 1.3, as in Istio',
+    ),
+    ecdhCurves: enforced(list(string()), 'of calls with `tls.mode` SIMPLE and MUTUAL; unknown ones are refused'),
+    cipherSuites: enforced(list(string()), `of calls with \`tls.mode\` SIMPLE and MUTUAL; ${tls12Suites}`),
+  }),
   compliancePolicy: ignored(string(), 'a matter of how Node was built'),
   inboundTrafficPolicy: ignored(
     object({ mode: oneOfValues('PASSTHROUGH', 'LOCALHOST') }),

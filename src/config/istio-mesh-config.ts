@@ -17,6 +17,7 @@ import { defaultMeshSettings, type MeshSettings } from './mesh-settings.ts';
 import { compileMetricProviders, type MetricProviderSpec } from './metric-providers.ts';
 import { describePlace, describeResource } from './problem.ts';
 import { byAge, type Resource } from './resource.ts';
+import { compileTlsSettings, type MeshTlsSpec } from './tls-settings.ts';
 import {
   compileCustomTags,
   compileTracers,
@@ -31,7 +32,7 @@ import type { GatewayTopologySpec } from './trusted-proxies.ts';
 import { durationMs } from './values.ts';
 
 /** Istio `MeshConfig`, as far as it has an effect. */
-export interface MeshSpec extends AccessLogSpec {
+export interface MeshSpec extends AccessLogSpec, MeshTlsSpec {
   readonly outboundTrafficPolicy?: { readonly mode?: OutboundPolicy };
   readonly trustDomain?: string;
   readonly trustDomainAliases?: readonly string[];
@@ -141,6 +142,7 @@ export function compileMeshConfig(
     ...(zoneAwareLbSetting === undefined ? {} : { zoneAware: compileZones(zoneAwareLbSetting) }),
     http2Upgrade: spec.h2UpgradePolicy === 'UPGRADE',
     autoMtls: spec.enableAutoMtls ?? true,
+    ...compileTlsSettings(first, spec, path, collector),
     ...forwardClientCertOf(
       first,
       spec.defaultConfig?.proxyHeaders,

@@ -3,6 +3,7 @@ import type { ForwardClientCert, PathNormalization } from '../model/inbound.ts';
 import type { RetryPolicy } from '../model/route.ts';
 import { defaultRetryPolicy } from '../model/route.ts';
 import type { OutboundPolicy } from '../model/snapshot.ts';
+import type { TlsParameters } from '../model/tls-parameters.ts';
 import type { MeshTrust, TrustAnchor } from '../model/trust.ts';
 import type { NamedAuthorizer } from './extension-providers.ts';
 import { defaultLocality, type LocalityPolicy, type ZoneAwarePolicy } from './locality-policy.ts';
@@ -37,6 +38,10 @@ export interface MeshSettings {
   readonly http2Upgrade: boolean;
   /** Mutual TLS to endpoints that speak it, without a DestinationRule. Default true. */
   readonly autoMtls: boolean;
+  /** What clients of the mesh may speak (`meshMTLS`). Absent: all that the mesh speaks. */
+  readonly inboundTls?: TlsParameters;
+  /** What is spoken to servers outside of it (`tlsDefaults`). Absent: all that Node.js speaks, from TLS 1.2 on. */
+  readonly originatedTls?: TlsParameters;
   /** Absent: `defaultForwardClientCert`. */
   readonly forwardClientCert?: ForwardClientCert;
   /** Proxies before every workload that are trusted with `x-forwarded-for`. Absent: none. */

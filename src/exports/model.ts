@@ -4,6 +4,7 @@
 import '../lib/require-node.ts';
 
 export { unknownHeaderOperators } from '../lib/header-format.ts';
+export { type ReadTlsWords, readCipherSuites, readCurves } from '../lib/tls-words.ts';
 export type {
   AuthorizationAction,
   AuthorizationCondition,
@@ -128,6 +129,7 @@ export {
 } from '../model/route.ts';
 export type { OutboundPolicy, Snapshot, WildcardHost } from '../model/snapshot.ts';
 export { compileStringMatch, type StringMatch, type StringPredicate } from '../model/string-match.ts';
+export type { InboundTls, TlsParameters, TlsVersion } from '../model/tls-parameters.ts';
 export {
   type CustomTag,
   defaultTracingPolicy,

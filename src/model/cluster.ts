@@ -1,5 +1,6 @@
 import type { BreakerPolicy } from './breaker.ts';
 import type { HealthCheckPolicy } from './health-check.ts';
+import type { TlsParameters } from './tls-parameters.ts';
 
 /** A group of endpoints that answer for one service, port and subset, with their policy. */
 export interface Cluster {
@@ -26,6 +27,8 @@ export interface Cluster {
   readonly localities?: LocalityBalance;
   readonly warmup?: WarmupPolicy;
   readonly tls: UpstreamTls;
+  /** What may be spoken of TLS that the mesh speaks. Absent: all that it knows, from TLS 1.2 on. */
+  readonly tlsParameters?: TlsParameters;
   /** SNI of Istio mutual TLS, when it is not the one that is made of the cluster's name (`tls.sni`). */
   readonly serverName?: string;
   readonly outlier?: OutlierPolicy;

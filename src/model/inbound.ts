@@ -7,10 +7,13 @@ import type { GlobalRateLimit, LocalRateLimit } from './rate-limit.ts';
 import type { ExternalCheck, PortScope, RbacFilter } from './rbac.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { Fault, VirtualHost } from './route.ts';
+import type { InboundTls } from './tls-parameters.ts';
 
 /** What this workload demands of its callers. */
 export interface InboundPolicy {
   readonly mtls: MtlsPolicy;
+  /** What clients may speak of TLS. Absent: all that the mesh speaks. */
+  readonly tls?: InboundTls;
   /** Policies that select this workload, in no particular order. */
   readonly authorization: readonly AuthorizationPolicy[];
   /** Envoy's RBAC filters, in the order in which they are asked, after {@link authorization}. Absent: none. */

@@ -251,6 +251,7 @@ function checksMove(before: Cluster, after: Cluster): boolean {
     !isDeepStrictEqual(before.healthCheck, after.healthCheck) ||
     (after.healthCheck !== undefined &&
       (!isDeepStrictEqual(before.tls, after.tls) ||
+        !isDeepStrictEqual(before.tlsParameters, after.tlsParameters) ||
         before.serverName !== after.serverName ||
         !isDeepStrictEqual(before.serverIdentities, after.serverIdentities) ||
         !isDeepStrictEqual(before.trustDomains, after.trustDomains)))

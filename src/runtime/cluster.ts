@@ -190,6 +190,7 @@ export class ClusterState {
     for (const endpoint of this.#endpoints) endpoint.adopt(endpoint.endpoint, hooks);
     const reconnect =
       !isDeepStrictEqual(previous.tls, cluster.tls) ||
+      !isDeepStrictEqual(previous.tlsParameters, cluster.tlsParameters) ||
       previous.serverName !== cluster.serverName ||
       previous.http2 !== cluster.http2 ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||

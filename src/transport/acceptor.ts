@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, Server as TlsServer } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import type { MeshError } from '../errors.ts';
 import { rootNames } from '../identity/root-names.ts';
 import type { ActiveIdentity } from '../identity/store.ts';
@@ -9,6 +10,7 @@ import { type PeerIdentity, peerOfSocket } from '../identity/verify-peer.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MtlsMode } from '../model/inbound.ts';
+import type { TlsParameters } from '../model/tls-parameters.ts';
 import { setConnection } from '../pipeline/connection.ts';
 import { rememberClientCert } from './client-cert.ts';
 import { type ConnectionCounts, createConnectionCounts, type InboundConnections } from './connection-counts.ts';
@@ -20,7 +22,7 @@ import { acceptHttp2 } from './http2-session.ts';
 import { type AcceptorLimits, resolveLimits } from './limits.ts';
 import { type Carrier, ServedConnection } from './served-connection.ts';
 import { sniff } from './sniff.ts';
-import { createTlsServer } from './tls-server.ts';
+import { createTlsServer, type TlsHooks } from './tls-server.ts';
 import type { TrustWatch } from './trust-watch.ts';
 
 /** Options of {@link createAcceptor}. */
@@ -31,6 +33,8 @@ export interface AcceptorOptions {
   subscribe(listener: (identity: ActiveIdentity) => void): () => void;
   /** PeerAuthentication mode of a port; asked for each connection. */
   mode(localPort: number): MtlsMode;
+  /** What clients may speak on a port; asked for each connection. Absent: all that the mesh speaks. */
+  parameters?(localPort: number): TlsParameters | undefined;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
   /**
    * Takes connections as they are, for protocols that are not read here: nothing is parsed, and
@@ -82,7 +86,9 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
   const http1 = createHttp1Server(limits, hooks, clock);
   let tls: TlsServer | undefined;
+  let tlsParameters: TlsParameters | undefined;
   let lastIdentity: ActiveIdentity | undefined;
+  let lastParameters: TlsParameters | undefined;
   let lastLogged = Number.NEGATIVE_INFINITY;
 
   const warn = (fields: object, message: string, more?: () => object): void => {
@@ -92,27 +98,43 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     logger.warn({ ...fields, ...more?.(), counters: counters.snapshot() }, message);
   };
 
-  const tlsServer = (identity: ActiveIdentity): TlsServer => {
-    if (tls !== undefined && lastIdentity === identity) return tls;
+  /** What may be spoken now. The same object as long as it says the same. */
+  const parametersAt = (port: number | undefined): TlsParameters | undefined => {
+    const parameters = options.parameters?.(port ?? 0);
+    if (!isDeepStrictEqual(parameters, lastParameters)) lastParameters = parameters;
+    return lastParameters;
+  };
+
+  const hooksOf = (identity: ActiveIdentity, parameters: TlsParameters | undefined): TlsHooks => ({
+    onSecure: (socket) => {
+      if (parametersAt(socket.localPort) !== parameters) throw new Error('what TLS may be spoken has just changed');
+      onSecure(socket, identity);
+    },
+    onFailure: (error) => {
+      counters.handshakeFailed((error as NodeJS.ErrnoException).code ?? 'unknown');
+      // Only when it is said: to name all roots costs more than it costs a stranger to fail.
+      warn({ error: error.message }, 'a TLS handshake failed', () => ({
+        trusted: rootNames(lastIdentity?.credentials.trustBundles ?? new Map()),
+      }));
+    },
+  });
+
+  const tlsServer = (identity: ActiveIdentity, parameters: TlsParameters | undefined): TlsServer => {
+    if (tls !== undefined && lastIdentity === identity && tlsParameters === parameters) return tls;
     lastIdentity = identity;
-    tls = createTlsServer(identity, limits.handshakeTimeoutMs, {
-      onSecure: (socket) => onSecure(socket, identity),
-      onFailure: (error) => {
-        counters.handshakeFailed((error as NodeJS.ErrnoException).code ?? 'unknown');
-        // Only when it is said: to name all roots costs more than it costs a stranger to fail.
-        warn({ error: error.message }, 'a TLS handshake failed', () => ({
-          trusted: rootNames(lastIdentity?.credentials.trustBundles ?? new Map()),
-        }));
-      },
-    });
-    return tls;
+    // If the new one cannot be made, nobody is served by the old one.
+    tls = undefined;
+    const made = createTlsServer(identity, limits.handshakeTimeoutMs, hooksOf(identity, parameters), parameters);
+    tlsParameters = parameters;
+    tls = made;
+    return made;
   };
 
   let unsubscribe = (): void => {};
   const followIdentity = (): void => {
     unsubscribe = options.subscribe((identity) => {
       if (tls === undefined) lastIdentity = identity;
-      else tlsServer(identity);
+      else tlsServer(identity, tlsParameters);
     });
   };
 
@@ -171,7 +193,17 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
       socket.destroy();
       return;
     }
-    tlsServer(identity).emit('connection', socket);
+    let server: TlsServer;
+    try {
+      server = tlsServer(identity, parametersAt(socket.localPort));
+    } catch (error) {
+      // A source of configuration may say what this Node.js cannot speak.
+      counters.tlsRefused++;
+      warn({ error: String(error), port: socket.localPort }, 'TLS refused: it cannot be set up');
+      socket.destroy();
+      return;
+    }
+    server.emit('connection', socket);
   };
 
   const onSecure = (socket: TLSSocket, shown: ActiveIdentity): void => {

@@ -2,7 +2,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { MeshError } from '../errors.ts';
+import { tlsParameterOptions } from '../identity/tls-options.ts';
 import type { OriginatedTls } from '../model/cluster.ts';
+import type { TlsParameters } from '../model/tls-parameters.ts';
 import type { ConnectionSecurity } from './connector.ts';
 import { nameOfHost } from './server-names.ts';
 
@@ -25,6 +27,8 @@ export interface TlsOriginOptions {
   readonly host: string;
   /** Protocols to offer; none for connections that carry something else than HTTP. */
   readonly alpn: readonly string[];
+  /** Absent: TLS 1.2 and newer, with the suites and curves of Node.js. */
+  readonly parameters?: TlsParameters | undefined;
 }
 
 /** The files that this TLS needs. */
@@ -33,7 +37,10 @@ export function filesOf({ rootFile, revocationFile, client }: OriginatedTls): re
   return files.filter((file) => file !== undefined);
 }
 
-export function createTlsOrigin(tls: OriginatedTls, { cluster, host: serviceHost, alpn }: TlsOriginOptions): TlsOrigin {
+export function createTlsOrigin(
+  tls: OriginatedTls,
+  { cluster, host: serviceHost, alpn, parameters }: TlsOriginOptions,
+): TlsOrigin {
   const files = filesOf(tls);
   /** What the files looked like when they were read last, for good or bad. */
   let seen: string | undefined;
@@ -44,7 +51,7 @@ export function createTlsOrigin(tls: OriginatedTls, { cluster, host: serviceHost
     try {
       const before = fingerprint(files);
       if (before !== seen) {
-        const fresh = load(tls);
+        const fresh = load(tls, parameters);
         // What changes while it is read is looked at again with the next connection.
         if (fingerprint(files) === before) seen = before;
         context = fresh;
@@ -91,10 +98,13 @@ function fingerprint(files: readonly string[]): string {
   return print;
 }
 
-function load({ rootFile, revocationFile, client }: OriginatedTls): SecureContext {
+function load(
+  { rootFile, revocationFile, client }: OriginatedTls,
+  parameters: TlsParameters | undefined,
+): SecureContext {
   return createSecureContext({
-    // Envoy's lowest version for clients, as Istio sets it.
-    minVersion: 'TLSv1.2',
+    // Their lowest version is Envoy's for clients, as Istio sets it.
+    ...tlsParameterOptions(parameters),
     // An empty file must not mean the roots that Node trusts.
     ...(rootFile === undefined ? {} : { ca: readPem(rootFile, 'CERTIFICATE') }),
     ...(revocationFile === undefined ? {} : { crl: readPem(revocationFile, 'X509 CRL') }),

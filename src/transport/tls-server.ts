@@ -2,6 +2,7 @@ import { createServer, type Server, TLSSocket } from 'node:tls';
 import type { ActiveIdentity } from '../identity/store.ts';
 import { meshTlsOptions } from '../identity/tls-options.ts';
 import { seeChain } from '../identity/verify-peer.ts';
+import type { TlsParameters } from '../model/tls-parameters.ts';
 import { chooseAlpn } from './alpn.ts';
 
 /** What the TLS server tells the acceptor. */
@@ -13,12 +14,18 @@ export interface TlsHooks {
 
 /**
  * A TLS server that does not listen: connections are given to it with `emit('connection', socket)`.
- * Clients must present a certificate that chains to one of the roots. For a new certificate there is
- * a new server: then it is known under which roots a handshake began. Open connections go on.
+ * Clients must present a certificate that chains to one of the roots. For a new certificate, and for
+ * other parameters, there is a new server: then it is known under which roots and rules a handshake
+ * began. Open connections go on.
  */
-export function createTlsServer(identity: ActiveIdentity, handshakeTimeoutMs: number, hooks: TlsHooks): Server {
+export function createTlsServer(
+  identity: ActiveIdentity,
+  handshakeTimeoutMs: number,
+  hooks: TlsHooks,
+  parameters?: TlsParameters,
+): Server {
   const server = createServer({
-    ...meshTlsOptions(identity.credentials),
+    ...meshTlsOptions(identity.credentials, parameters),
     requestCert: true,
     rejectUnauthorized: true,
     handshakeTimeout: handshakeTimeoutMs,

@@ -159,7 +159,7 @@ trustDomain: cluster.local
 `),
   );
   for (const remark of remarks()) t.match(remark, /ConfigMap data\.mesh\.\S+ (ignored|approximated): \S/, remark);
-  t.equal(remarks().length, 11);
+  t.equal(remarks().length, 10);
 });
 
 t.test('connectTimeout is that of clusters whose DestinationRule has none', async (t) => {
@@ -396,4 +396,68 @@ t.test('tcpKeepalive is that of clusters whose DestinationRule has none', async 
   t.same(of(''), undefined);
   t.same(of(settings), { timeMs: 10_000, probes: 3 });
   t.same(of(settings + rule('connectionPool: {tcp: {tcpKeepalive: {time: 1s}}}')), { timeMs: 1_000 });
+});
+
+t.test('meshMTLS is for connections that are taken, tlsDefaults for calls with TLS of another kind', async (t) => {
+  const [first, second] = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES256-GCM-SHA384'];
+  const rule = (mode: string): string =>
+    resourceYaml('DestinationRule', 'r', `{host: reviews, trafficPolicy: {tls: {mode: ${mode}}}}`);
+  const of = (spec: string, mode = 'SIMPLE') => {
+    const { cluster, snapshot } = good(serviceYaml() + rule(mode) + mesh(spec));
+    return { inbound: snapshot.inbound.tls?.others, outbound: cluster('reviews|80')?.tlsParameters };
+  };
+  const table: readonly (readonly [spec: string, inbound: unknown, outbound: unknown])[] = [
+    ['', undefined, undefined],
+    ['meshMTLS: {}, tlsDefaults: {}', undefined, undefined],
+    ['meshMTLS: {minProtocolVersion: TLS_AUTO}', undefined, undefined],
+    ['meshMTLS: {minProtocolVersion: TLSV1_2, cipherSuites: [], ecdhCurves: []}', undefined, undefined],
+    ['meshMTLS: {minProtocolVersion: TLSV1_3}', { minVersion: 'TLSv1.3' }, undefined],
+    [`meshMTLS: {cipherSuites: [${first}, ${second}, ${first}]}`, { cipherSuites: [first, second] }, undefined],
+    [`meshMTLS: {cipherSuites: [AES128-SHA, "[${first}|${second}]"]}`, { cipherSuites: [first, second] }, undefined],
+    ['meshMTLS: {ecdhCurves: [P-384, X25519, P-384]}', { curves: ['P-384', 'X25519'] }, undefined],
+    ['tlsDefaults: {minProtocolVersion: TLSV1_3}', undefined, undefined],
+    [
+      `tlsDefaults: {ecdhCurves: [P-256], cipherSuites: [${first}, AES128-SHA]}`,
+      undefined,
+      { curves: ['P-256'], cipherSuites: [first, 'AES128-SHA'] },
+    ],
+  ];
+  for (const [spec, inbound, outbound] of table) t.same(of(spec), { inbound, outbound }, spec);
+  for (const mode of ['DISABLE', 'ISTIO_MUTUAL']) {
+    t.equal(of('tlsDefaults: {ecdhCurves: [P-256]}', mode).outbound, undefined, mode);
+  }
+  t.match(good(mesh(`meshMTLS: {minProtocolVersion: TLSV1_3, cipherSuites: [${first}]}`)).remarks(), [
+    /spec\.meshMTLS\.cipherSuites ignored \(warning\): .*TLS 1\.2, which is not spoken/,
+  ]);
+});
+
+t.test('versions, suites and curves of TLS that are not known are refused, with place, field and value', async (t) => {
+  const bad: readonly (readonly [spec: string, message: RegExp])[] = [
+    [
+      'meshMTLS: {minProtocolVersion: TLSV1_1}',
+      /meshMTLS\.minProtocolVersion: must be one of TLS_AUTO, TLSV1_2, TLSV1_3.*TLSV1_1/,
+    ],
+    [
+      'meshMTLS: {cipherSuites: [AES128-SHA]}',
+      /^0\.yaml:1:\d+: .*meshMTLS\.cipherSuites\[0\]: must have a suite with forward secrecy/,
+    ],
+    [
+      'meshMTLS: {cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256, FOO]}',
+      /meshMTLS\.cipherSuites\[1\]: must be a cipher suite that is known here: .*FOO/,
+    ],
+    ['meshMTLS: {cipherSuites: [ALL]}', /meshMTLS\.cipherSuites\[0\]: must be a cipher suite/],
+    ['meshMTLS: {cipherSuites: [""]}', /meshMTLS\.cipherSuites\[0\]: must be a cipher suite/],
+    ['meshMTLS: {cipherSuites: ["[AES128-SHA|FOO]"]}', /meshMTLS\.cipherSuites\[0\]: must be a cipher suite/],
+    [
+      'meshMTLS: {cipherSuites: [TLS_AES_128_GCM_SHA256]}',
+      /cipherSuites\[0\]: must be a suite of TLS 1\.2: those of TLS 1\.3 are always spoken/,
+    ],
+    [
+      'meshMTLS: {ecdhCurves: [P-512]}',
+      /meshMTLS\.ecdhCurves\[0\]: must be a curve that is known here: X25519, .*P-512/,
+    ],
+    ['tlsDefaults: {ecdhCurves: [P-256, X25519Kyber768Draft00]}', /tlsDefaults\.ecdhCurves\[1\]: must be a curve/],
+    ['tlsDefaults: {cipherSuites: [DES-CBC3-SHA]}', /tlsDefaults\.cipherSuites\[0\]: must be a cipher suite/],
+  ];
+  for (const [spec, message] of bad) t.match(problems(mesh(spec)), [message], spec);
 });

@@ -1,8 +1,9 @@
 import { get as httpGet } from 'node:http';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { createAuthorizerCalls } from '../../src/authorizer-calls.ts';
+import type { ConfigSink, ConfigSource } from '../../src/config/source.ts';
 import { staticSource } from '../../src/config/static-source.ts';
 import { createMesh, type Mesh } from '../../src/index.ts';
 import { holdProcess } from '../../src/lib/clock.ts';
@@ -14,11 +15,31 @@ import { turns, upstream } from '../support/upstream.ts';
 
 const authority = nameAuthority();
 
+const sourceOf = (yaml: string): ConfigSource => staticSource(yaml, { workload: shopWeb });
+
+/** A configuration that is said little by little; nothing at first. */
+function reloadable(): { readonly source: ConfigSource; say(yaml: string): Promise<void> } {
+  let sink: ConfigSink | undefined;
+  const say = async (yaml: string): Promise<void> => {
+    if (sink !== undefined) await sourceOf(yaml).run(sink, new AbortController().signal);
+  };
+  return {
+    say,
+    source: {
+      name: 'test',
+      run: async (given) => {
+        sink = given;
+        await say('');
+      },
+    },
+  };
+}
+
 /** A mesh with this configuration. */
-async function meshOf(t: Test, yaml: string): Promise<Mesh> {
+async function meshOf(t: Test, config: string | ConfigSource): Promise<Mesh> {
   const mesh = createMesh({
     workload: shopWeb,
-    config: staticSource(yaml, { workload: shopWeb }),
+    config: typeof config === 'string' ? sourceOf(config) : config,
     identity: false,
     logger: recordingLogger(),
   });
@@ -62,6 +83,16 @@ spec:
   host: "${host}"
   trafficPolicy:
     portLevelSettings: [{port: {number: ${port}}, tls: {${tls}}}]
+---
+`;
+
+const once = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: once, namespace: shop}
+spec:
+  hosts: [edition.test]
+  http: [{retries: {attempts: 0}, route: [{destination: {host: edition.test, port: {number: 80}}}]}]
 ---
 `;
 
@@ -119,6 +150,44 @@ t.test('an authorizer is verified by its own name, whatever Host the request has
   t.ok(server.seen.every(({ serverName }) => serverName === 'edition.test'));
   t.equal(server.connections(), 1, 'who asks for many hosts causes no connections');
 });
+
+t.test(
+  'suites and curves are those of tlsDefaults, also when they change; versions are not, as in Istio',
+  async (t) => {
+    const folder = testFolder(t);
+    const root = folder.write('root.pem', authority.rootPem);
+    const server = await tlsServer(
+      t,
+      authority.issue({ dns: 'edition.test' }),
+      { maxVersion: 'TLSv1.2', ecdhCurve: 'P-384' },
+      (request, response) => response.end((request.socket as TLSSocket).getCipher().name),
+    );
+    const config = reloadable();
+    const say = (defaults: string): Promise<void> =>
+      config.say(
+        `${external({ port: server.port })}${rule(`mode: SIMPLE, caCertificates: ${root}`)}${once}` +
+          `{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {tlsDefaults: {${defaults}}}}`,
+      );
+    const mesh = await meshOf(t, config.source);
+    const call = async (): Promise<string> => {
+      const reply = await mesh.fetch('http://edition.test/');
+      const text = await reply.text();
+      return reply.headers.get('x-inmesh-error') ?? text;
+    };
+    const [first, second] = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-CHACHA20-POLY1305'];
+    for (const [defaults, expected] of [
+      [`cipherSuites: [${first}]`, first],
+      [`cipherSuites: [${second}]`, second],
+      [`cipherSuites: [${second}], ecdhCurves: [P-256]`, 'ERR_MESH_TLS_FAILED'],
+      [`cipherSuites: [${second}], ecdhCurves: [P-256, P-384]`, second],
+      [`cipherSuites: [${first}], minProtocolVersion: TLSV1_3`, first],
+      ['cipherSuites: [ECDHE-RSA-AES128-SHA]', 'ERR_MESH_TLS_FAILED'],
+    ] as const) {
+      await say(defaults);
+      t.equal(await call(), expected, defaults);
+    }
+  },
+);
 
 t.test('the other port stays what it was: TLS of the application goes through', async (t) => {
   const { server, root } = await setUp(t);

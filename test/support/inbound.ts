@@ -105,6 +105,7 @@ export async function testInbound(app: RequestListener, options: TestInboundOpti
     identity: store.current,
     subscribe: store.subscribe,
     mode: (port) => (current === undefined ? 'STRICT' : mtlsModeOf(current.inbound.mtls, port)),
+    parameters: (port) => current?.inbound.tls?.ports.get(port) ?? current?.inbound.tls?.others,
     onRequest: parts.pipeline.serve(app),
     onProtocolError: parts.pipeline.countRefusal,
     logger: parts.logger,

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Socket, connect as tcpConnect } from 'node:net';
+import { type AddressInfo, createServer, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { MtlsMode } from '../../src/model/inbound.ts';
+import type { TlsParameters } from '../../src/model/tls-parameters.ts';
 import { callOf } from '../../src/pipeline/server-call.ts';
 import { createAcceptor } from '../../src/transport/acceptor.ts';
 import { chooseAlpn } from '../../src/transport/alpn.ts';
@@ -146,6 +147,136 @@ t.test('old TLS, weak ciphers, renegotiation and resumption are not for sale', a
   await once(second, 'secureConnect');
   t.equal(second.isSessionReused(), false);
   second.destroy();
+});
+
+const speaking = (others: TlsParameters, ports: readonly (readonly [number, TlsParameters])[] = []) =>
+  inboundSnapshot({ tls: { others, ports: new Map(ports) } });
+
+/** What a client and the server agree on: version, suite and curve; `nothing` where that is so. */
+async function agreed(port: number, more: ConnectionOptions): Promise<string> {
+  const socket = tlsConnect(tlsOptions(port, more));
+  const end = new Promise((resolve) => socket.once('close', resolve));
+  try {
+    await once(socket, 'secureConnect');
+    const { name } = socket.getEphemeralKeyInfo() as { readonly name?: string };
+    return `${socket.getProtocol()} ${socket.getCipher().standardName} ${name}`;
+  } catch {
+    return 'nothing';
+  } finally {
+    socket.destroy();
+    await end;
+  }
+}
+
+t.test('version, suites and curves are those of the configuration, from the next connection on', async (t) => {
+  const inbound = await testInbound(app, { authority });
+  t.teardown(() => inbound.acceptor.close());
+  const old = { maxVersion: 'TLSv1.2' as const };
+  const suite = 'ECDHE-ECDSA-AES128-GCM-SHA256';
+  const table: readonly (readonly [string, TlsParameters, ConnectionOptions, RegExp])[] = [
+    ['anything', {}, old, /^TLSv1\.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 X25519$/],
+    ['TLS 1.3 alone, and a client of TLS 1.2', { minVersion: 'TLSv1.3' }, old, /^nothing$/],
+    ['TLS 1.3 alone', { minVersion: 'TLSv1.3' }, {}, /^TLSv1\.3 /],
+    ['TLS 1.2 alone', { maxVersion: 'TLSv1.2' }, {}, /^TLSv1\.2 /],
+    ['TLS 1.2 alone, and a client of TLS 1.3', { maxVersion: 'TLSv1.2' }, { minVersion: 'TLSv1.3' }, /^nothing$/],
+    ['one suite', { cipherSuites: [suite] }, old, /^TLSv1\.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 /],
+    [
+      'one suite, which the client does not have',
+      { cipherSuites: [suite] },
+      { ...old, ciphers: 'ECDHE-ECDSA-AES256-GCM-SHA384' },
+      /^nothing$/,
+    ],
+    [
+      'one suite of TLS 1.2, and a client of TLS 1.3',
+      { cipherSuites: [suite] },
+      {},
+      /^TLSv1\.3 TLS_AES_256_GCM_SHA384 /,
+    ],
+    ['a curve', { curves: ['P-384'] }, {}, /^TLSv1\.3 .* secp384r1$/],
+    ['a curve under TLS 1.2', { curves: ['P-256'] }, old, /^TLSv1\.2 .* prime256v1$/],
+    ['under TLS 1.2 curves are those of certificates, too (RFC 8422)', { curves: ['P-521'] }, old, /^nothing$/],
+    ['curves, of which the client has none', { curves: ['P-384', 'P-521'] }, { ecdhCurve: 'P-256' }, /^nothing$/],
+  ];
+  for (const [what, parameters, client, expected] of table) {
+    inbound.use(speaking(parameters));
+    t.match(await agreed(inbound.port, client), expected, what);
+  }
+  inbound.use(speaking({ minVersion: 'TLSv1.3' }, [[inbound.port, {}]]));
+  t.match(await agreed(inbound.port, old), /^TLSv1\.2 /, 'what a port has goes before the rest');
+});
+
+t.test('connections that are open when other rules come go on, and a new certificate changes no rules', async (t) => {
+  const inbound = await testInbound(app, { authority });
+  t.teardown(() => inbound.acceptor.close());
+  const socket = tlsConnect(tlsOptions(inbound.port, { maxVersion: 'TLSv1.2' })).setEncoding('latin1');
+  socket.write(get);
+  t.match((await once(socket, 'data'))[0], /^HTTP\/1\.1 200 /);
+  inbound.use(speaking({ minVersion: 'TLSv1.3' }));
+  t.equal(await agreed(inbound.port, { maxVersion: 'TLSv1.2' }), 'nothing');
+  socket.write(get);
+  t.match((await once(socket, 'data'))[0], /^HTTP\/1\.1 200 /);
+  socket.destroy();
+  inbound.rotate({
+    ...authority.issue('spiffe://cluster.local/ns/shop/sa/web'),
+    trustBundles: authority.trustBundles,
+  });
+  t.equal(await agreed(inbound.port, { maxVersion: 'TLSv1.2' }), 'nothing');
+  t.match(await agreed(inbound.port, {}), /^TLSv1\.3 /);
+});
+
+t.test('a handshake that was begun under other rules comes to nothing', async (t) => {
+  const inbound = await testInbound(app, { authority });
+  t.teardown(() => inbound.acceptor.close());
+  const way = await halfway(t, inbound.port);
+  const socket = tlsConnect(tlsOptions(way.port, { maxVersion: 'TLSv1.2' }));
+  let said = '';
+  socket.on('data', (chunk) => (said += chunk)).on('error', () => {});
+  socket.write(get);
+  await way.waiting;
+  inbound.use(speaking({ minVersion: 'TLSv1.3' }));
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  way.go();
+  await closed;
+  t.equal(said, '');
+  t.equal(inbound.acceptor.counters().handshakesFailed, 1);
+  const again = await halfway(t, inbound.port);
+  const [answer] = await Promise.all([rawExchange(again.port, get, { tls }), again.waiting.then(again.go)]);
+  t.equal(answer[0]?.status, 200, 'rules that say the same stop nobody');
+});
+
+/** A relay that hands on the first words of a client, and keeps the next ones back. */
+async function halfway(t: Test, port: number) {
+  const { promise: waiting, resolve } = Promise.withResolvers<void>();
+  const { promise: allowed, resolve: go } = Promise.withResolvers<void>();
+  const relay = createServer((client) => {
+    const server = tcpConnect({ host: '127.0.0.1', port });
+    for (const socket of [client, server]) socket.on('error', () => {});
+    client.once('data', (hello) => {
+      server.write(hello);
+      client.once('data', async (rest) => {
+        client.pause();
+        resolve();
+        await allowed;
+        server.write(rest);
+        client.pipe(server);
+      });
+    });
+    server.pipe(client);
+  });
+  await new Promise<void>((listening) => relay.listen(0, '127.0.0.1', listening));
+  t.teardown(() => relay.close());
+  return { port: (relay.address() as AddressInfo).port, waiting, go };
+}
+
+t.test('what this Node.js cannot speak refuses TLS, and ends nothing else', async (t) => {
+  const inbound = await testInbound(app, { authority });
+  t.teardown(() => inbound.acceptor.close());
+  inbound.use(speaking({ curves: ['P-0'] }));
+  t.equal(await agreed(inbound.port, {}), 'nothing');
+  t.equal(inbound.acceptor.counters().tlsRefused, 1);
+  t.same(inbound.logger.messages('warn'), ['TLS refused: it cannot be set up']);
+  inbound.use(inboundSnapshot());
+  t.match(await agreed(inbound.port, {}), /^TLSv1\.3 /);
 });
 
 t.test('ALPN: what the client and Istio expect to be answered', async (t) => {

@@ -73,7 +73,7 @@ function clusterOf(message: Message): ReadCluster {
     },
     remarks,
   );
-  const { proxyProtocol, serverIdentities, serverName, speaksMtls, tls } = tlsOf(
+  const { proxyProtocol, serverIdentities, serverName, speaksMtls, tls, tlsParameters } = tlsOf(
     message,
     { defaultServerNames: [`outbound_.${port}_.${subset}_.${host}`, name], upstream: protocol.upstream },
     remarks,
@@ -90,6 +90,7 @@ function clusterOf(message: Message): ReadCluster {
       balance: balance.balance,
       ...(balance.warmup === undefined ? {} : { warmup: balance.warmup }),
       tls,
+      ...(tlsParameters === undefined ? {} : { tlsParameters }),
       ...(serverName === undefined ? {} : { serverName }),
       ...(message.outlier_detection === undefined
         ? {}

@@ -1,10 +1,10 @@
-import type { Provenance, RbacFilter, StringMatch } from 'inmesh/model';
+import type { Provenance, RbacFilter, StringMatch, TlsParameters } from 'inmesh/model';
 import { httpConnectionManagerSchema } from '../proto/envoy/http-connection-manager.ts';
 import type { FilterChain, FilterChainMatch, Listener } from '../proto/envoy/listener.ts';
 import { tcpProxySchema } from '../proto/envoy/tcp-proxy.ts';
 import { type HttpChain, httpChain } from './inbound-http.ts';
 import { httpConnectionManager, networkChain } from './inbound-tcp.ts';
-import { chainTls } from './inbound-tls.ts';
+import { type ChainTls, chainTls } from './inbound-tls.ts';
 import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
 
 /** A listener for what this process serves. */
@@ -20,6 +20,8 @@ export interface InboundPort {
   readonly mode: 'STRICT' | 'PERMISSIVE' | 'DISABLE';
   /** URI names that client certificates may have; none: any. */
   readonly names: readonly StringMatch[];
+  /** What of TLS may be spoken; absent: all that the mesh speaks. */
+  readonly tls?: TlsParameters;
   /** For requests. */
   readonly http: HttpChain | undefined;
   /** For connections without requests. */
@@ -98,7 +100,7 @@ function checkListenerFilters({ listener_filters, name, use_original_dst }: List
 interface Chain {
   readonly port: number | undefined;
   /** Nothing: plaintext. */
-  readonly names: readonly StringMatch[] | undefined;
+  readonly tls: ChainTls | undefined;
   readonly http: HttpChain | undefined;
   readonly tcp: readonly RbacFilter[];
   readonly at: Place;
@@ -114,17 +116,16 @@ function readChain(chain: FilterChain, place: Place, provenance: Provenance, lis
   if (tls === undefined && match?.transport_protocol === 'tls') return undefined;
   const { last, rbac } = networkChain(chain.filters, provenance, place);
   const port = match?.destination_port;
-  const names = tls?.names;
   if (last.type !== httpConnectionManager) {
     const proxy = unpackFilter(tcpProxySchema, last.filter.typed_config, last.at);
     // Istio closes what is sent to the port of its own proxy.
-    return proxy.cluster === 'BlackHoleCluster' ? undefined : { port, names, http: undefined, tcp: rbac, at: place };
+    return proxy.cluster === 'BlackHoleCluster' ? undefined : { port, tls, http: undefined, tcp: rbac, at: place };
   }
   const manager = unpackFilter(httpConnectionManagerSchema, last.filter.typed_config, last.at, {
     refused: changesRequests,
   });
   const sharedNames = listener.traffic_direction === 'INBOUND' || listener.name === 'virtualInbound';
-  return { port, names, http: httpChain(manager, { provenance, sharedNames }, last.at), tcp: rbac, at: place };
+  return { port, tls, http: httpChain(manager, { provenance, sharedNames }, last.at), tcp: rbac, at: place };
 }
 
 /** What changes requests before policies see them, and is done by nobody here. */
@@ -151,22 +152,20 @@ function checkMatch(match: FilterChainMatch | undefined, place: Place): void {
 }
 
 function portOf(port: number | undefined, chains: readonly Chain[]): InboundPort {
-  const mutual = chains.filter(({ names }) => names !== undefined);
+  const mutual = chains.filter(({ tls }) => tls !== undefined);
   const plain = chains.length > mutual.length;
   const https = chains.filter(({ http }) => http !== undefined);
   const tcps = chains.filter(({ http }) => http === undefined);
-  agree(
-    chains.filter(({ names }) => names !== undefined),
-    ({ names }) => names,
-    'names of client certificates',
-  );
+  agree(mutual, ({ tls }) => tls?.names, 'names of client certificates');
+  agree(mutual, ({ tls }) => tls?.parameters ?? {}, 'parameters of TLS');
   agree(https, ({ http, tcp }) => [http, tcp], 'HTTP filters');
   agree(tcps, ({ tcp }) => tcp, 'network filters');
   const [first] = https;
   return {
     port,
     mode: mutual.length === 0 ? 'DISABLE' : plain ? 'PERMISSIVE' : 'STRICT',
-    names: mutual[0]?.names ?? [],
+    names: mutual[0]?.tls?.names ?? [],
+    ...(mutual[0]?.tls?.parameters && { tls: mutual[0].tls.parameters }),
     http: first?.http && { ...first.http, rbac: [...first.tcp, ...first.http.rbac] },
     tcp: tcps[0]?.tcp,
   };

@@ -1,14 +1,17 @@
-import type { StringMatch } from 'inmesh/model';
+import type { StringMatch, TlsParameters } from 'inmesh/model';
 import type { TransportSocket } from '../proto/envoy/base.ts';
 import { type CommonTlsContext, downstreamTlsContextSchema } from '../proto/envoy/tls-context.ts';
 import type { CertificateValidationContext } from '../proto/envoy/tls-validation.ts';
 import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
 import { stringMatchOf } from './string-matchers.ts';
+import { tlsParametersOf } from './tls-parameters.ts';
 
 /** What a filter chain demands of the connection. */
 export interface ChainTls {
   /** URI names that the certificate of a client may have, one of them; none: any identity that is verified. */
   readonly names: readonly StringMatch[];
+  /** What may be spoken; absent: all that the mesh speaks. */
+  readonly parameters?: TlsParameters;
 }
 
 const rawBuffer = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer';
@@ -48,8 +51,8 @@ export function chainTls(socket: TransportSocket | undefined, place: Place): Cha
       'expected a validation context, since a client certificate is required (gRFC A29)',
     );
   }
-  checkParameters(common, below(at, 'common_tls_context'));
-  return { names: validation.names };
+  const parameters = parametersOf(common, below(at, 'common_tls_context'));
+  return { names: validation, ...(parameters === undefined ? {} : { parameters }) };
 }
 
 /** How sessions are resumed, how certificates are chosen by SNI, how large keys are: Node.js and the identity source see to it. */
@@ -68,33 +71,21 @@ const harmlessTls = [
   'key_log',
 ];
 
-function checkParameters(common: CommonTlsContext | undefined, place: Place): void {
+function parametersOf(common: CommonTlsContext | undefined, place: Place): TlsParameters | undefined {
   const { custom_handshaker, tls_params } = common ?? {};
   if (custom_handshaker !== undefined) {
     throw cannot(place, 'custom_handshaker', 'cannot be used here', custom_handshaker.name);
   }
-  if (tls_params === undefined) return;
-  const { tls_maximum_protocol_version: highest, tls_minimum_protocol_version: lowest } = tls_params;
-  if (lowest === 'TLSv1_3') {
-    throw cannot(
-      place,
-      'tls_params.tls_minimum_protocol_version',
-      'expected at most TLSv1_2, which is the lowest here',
-      lowest,
-    );
-  }
-  if (highest === 'TLSv1_0' || highest === 'TLSv1_1') {
-    throw cannot(place, 'tls_params.tls_maximum_protocol_version', 'expected at least TLSv1_2', highest);
-  }
-  for (const field of ['cipher_suites', 'ecdh_curves', 'signature_algorithms'] as const) {
-    if (tls_params[field].length > 0) place.note(`tls_params.${field}`);
-  }
+  if (tls_params?.signature_algorithms.length) place.note('tls_params.signature_algorithms');
+  return tlsParametersOf(tls_params, true, ({ field, message, value }) =>
+    cannot(place, `tls_params.${field}`, message, value),
+  );
 }
 
 /** Name of the secret that istiod gives the roots of the mesh, and of those that the agent reads from files. */
 const knownRoots = /^(?:ROOTCA|default|file-root:.*)$/;
 
-function validationOf(common: CommonTlsContext | undefined, place: Place): ChainTls | undefined {
+function validationOf(common: CommonTlsContext | undefined, place: Place): ChainTls['names'] | undefined {
   if (common === undefined) return undefined;
   const combined = common.combined_validation_context;
   const secret = common.validation_context_sds_secret_config ?? combined?.validation_context_sds_secret_config;
@@ -113,14 +104,14 @@ function validationOf(common: CommonTlsContext | undefined, place: Place): Chain
     inline?.ca_certificate_provider_instance ??
     combined?.default_validation_context?.ca_certificate_provider_instance;
   if (inline !== undefined) {
-    return { names: checkedNames(inline, below(place, 'validation_context'), provider !== undefined) };
+    return checkedNames(inline, below(place, 'validation_context'), provider !== undefined);
   }
   if (combined !== undefined) {
     const at = below(place, 'combined_validation_context.default_validation_context');
     const roots = secret !== undefined || provider !== undefined;
-    return { names: checkedNames(combined.default_validation_context, at, roots) };
+    return checkedNames(combined.default_validation_context, at, roots);
   }
-  return secret === undefined && provider === undefined ? undefined : { names: [] };
+  return secret === undefined && provider === undefined ? undefined : [];
 }
 
 /** @param roots they come from the identity source, under a name */

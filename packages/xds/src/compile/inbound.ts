@@ -10,6 +10,7 @@ import {
   type Provenance,
   type RbacFilter,
   type StringMatch,
+  type TlsParameters,
 } from 'inmesh/model';
 import { type Any, unpack } from '../proto/any.ts';
 import { routeConfigurationSchema } from '../proto/envoy/route-config.ts';
@@ -205,6 +206,7 @@ function merged(
   const provenance = placeOf(ports[0]?.listener ?? '');
   const inbound: InboundPolicy = {
     mtls: { mode: others?.mode ?? 'PERMISSIVE', ports: modes, provenance },
+    ...tlsOf(ports),
     authorization: [],
     ...(rbac.length === 0 ? {} : { rbac }),
     ...(checks.length === 0 ? {} : { checks }),
@@ -218,6 +220,16 @@ function merged(
   return aliases.length === 0
     ? { inbound }
     : { inbound, trust: { trustDomain: workload.trustDomain, aliases, anchors: [] } };
+}
+
+/** Ports that say nothing may be spoken to in all that the mesh speaks, whatever the others say. */
+function tlsOf(ports: readonly Port[]): Pick<InboundPolicy, 'tls'> {
+  if (!ports.some(({ tls }) => tls !== undefined)) return {};
+  const others = ports.find(({ port }) => port === undefined)?.tls;
+  const named = ports.flatMap(({ port, tls }): [number, TlsParameters][] =>
+    port === undefined || (tls ?? others) === undefined ? [] : [[port, tls ?? {}]],
+  );
+  return { tls: { ports: new Map(named), ...(others === undefined ? {} : { others }) } };
 }
 
 function settingsOf({ forwardClientCert, numTrustedProxies, pathNormalization }: HttpChain): Partial<InboundPolicy> {

@@ -175,9 +175,9 @@ function isInboundCluster(name: string): boolean {
 
 /** What must be the same for endpoints to be in one cluster. */
 function connectionParts({ discovery, policy, speaksMtls }: ReadCluster): unknown {
-  const { http2, proxyProtocol, serverIdentities, serverName, tls } = policy;
+  const { http2, proxyProtocol, serverIdentities, serverName, tls, tlsParameters } = policy;
   const kind = discovery.kind === 'eds' ? 'static' : discovery.kind;
-  return [kind, http2, proxyProtocol, serverIdentities, serverName, tls, speaksMtls];
+  return [kind, http2, proxyProtocol, serverIdentities, serverName, tls, tlsParameters, speaksMtls];
 }
 
 /** Where automatic mTLS is not asked for, this is what would say that an endpoint accepts it. */

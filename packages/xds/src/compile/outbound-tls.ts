@@ -1,4 +1,4 @@
-import type { OriginatedTls, UpstreamTls } from 'inmesh/model';
+import type { OriginatedTls, TlsParameters, UpstreamTls } from 'inmesh/model';
 import { type Any, typeOf } from '../proto/any.ts';
 import type { TransportSocket } from '../proto/envoy/base.ts';
 import type { Cluster } from '../proto/envoy/cluster.ts';
@@ -10,11 +10,14 @@ import { upstreamTlsContextSchema } from '../proto/envoy/tls-context.ts';
 import type { CertificateValidationContext } from '../proto/envoy/tls-validation.ts';
 import { ResourceError } from '../resources.ts';
 import type { Remarks } from './outbound-remarks.ts';
+import { tlsParametersOf } from './tls-parameters.ts';
 import { unpackAt } from './unpack.ts';
 
 /** How the endpoints of a cluster are spoken to. */
 export interface ReadTls {
   readonly tls: UpstreamTls;
+  /** What of it may be spoken; absent: all. */
+  readonly tlsParameters?: TlsParameters;
   readonly serverName?: string;
   /** Identities that the servers of mesh TLS may prove. */
   readonly serverIdentities: readonly string[];
@@ -141,14 +144,16 @@ function contextOf(
   const common = context.common_tls_context;
   const at = `${path}.common_tls_context`;
   if (common === undefined) throw new ResourceError(at, 'is missing', { unenforceable: true });
-  checkParameters(common, at, remarks);
   const own = ownCertificate(common);
   const validation = common.validation_context ?? common.combined_validation_context?.default_validation_context;
   const roots = rootsOf(common, validation);
   const names = validation === undefined ? [] : namesOf(validation, `${at}.validation_context`);
   const serverName = context.sni === '' || defaultServerNames.includes(context.sni) ? {} : { serverName: context.sni };
   const asksForHost = upstream?.auto_san_validation === true;
-  if (own.kind === 'mesh' && roots.kind === 'mesh') {
+  const inMesh = own.kind === 'mesh' && roots.kind === 'mesh';
+  const parameters = parametersOf(common, inMesh, at, remarks);
+  const tlsParameters = parameters === undefined ? {} : { tlsParameters: parameters };
+  if (inMesh) {
     if (asksForHost) {
       throw new ResourceError(
         'upstream_http_protocol_options.auto_san_validation',
@@ -161,7 +166,7 @@ function contextOf(
         unenforceable: true,
       });
     }
-    return { tls: 'mutual', ...serverName, serverIdentities: [...new Set(names)].sort() };
+    return { tls: 'mutual', ...tlsParameters, ...serverName, serverIdentities: [...new Set(names)].sort() };
   }
   const crl = validation?.crl;
   if (crl !== undefined && crl.filename === undefined) {
@@ -182,7 +187,7 @@ function contextOf(
     ...(why === undefined ? {} : { unavailable: why }),
   };
   if (!tls.verify) remarks.approximated(at, 'any certificate will do: it has no roots to verify with');
-  return { tls, serverIdentities: [] };
+  return { tls, ...tlsParameters, serverIdentities: [] };
 }
 
 function whyUnavailable(own: Material, roots: Material): string | undefined {
@@ -266,21 +271,23 @@ function namesOf(validation: CertificateValidationContext, path: string): readon
   });
 }
 
-function checkParameters(common: CommonTlsContext, path: string, remarks: Remarks): void {
+function parametersOf(
+  common: CommonTlsContext,
+  inMesh: boolean,
+  path: string,
+  remarks: Remarks,
+): TlsParameters | undefined {
   const { custom_handshaker: handshaker, tls_params: parameters } = common;
   if (handshaker !== undefined) {
     throw new ResourceError(`${path}.custom_handshaker`, 'there are none', { unenforceable: true });
   }
-  if (parameters === undefined) return;
-  if (parameters.tls_minimum_protocol_version === 'TLSv1_3') {
-    throw new ResourceError(`${path}.tls_params.tls_minimum_protocol_version`, 'TLS 1.2 is spoken too', {
-      value: 'TLSv1_3',
-      unenforceable: true,
-    });
+  if (parameters?.signature_algorithms.length) {
+    remarks.ignored(`${path}.tls_params.signature_algorithms`, "those of Node's TLS are used");
   }
-  for (const field of ['cipher_suites', 'ecdh_curves', 'signature_algorithms'] as const) {
-    if (parameters[field].length > 0) {
-      remarks.ignored(`${path}.tls_params.${field}`, "those of Node's TLS are used");
-    }
-  }
+  return tlsParametersOf(
+    parameters,
+    inMesh,
+    ({ field, message, value }) =>
+      new ResourceError(`${path}.tls_params.${field}`, message, { value, unenforceable: true }),
+  );
 }

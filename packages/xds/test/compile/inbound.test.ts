@@ -192,6 +192,43 @@ t.test('a listener that demands nothing is told of', async (t) => {
   t.equal(strict.result.inbound.mtls.ports.get(8_080), 'STRICT');
 });
 
+/** TLS of a port that says what may be spoken. */
+const speaking = (port: number | undefined, tls_params: object | undefined, alpn: readonly string[] = []) => ({
+  filter_chain_match: {
+    ...(port === undefined ? {} : { destination_port: port }),
+    transport_protocol: 'tls',
+    application_protocols: alpn,
+  },
+  filters: [http([router])],
+  ...tlsSocket({
+    ...istioTls,
+    common_tls_context: { ...istioTls.common_tls_context, tls_params },
+  } as typeof istioTls),
+});
+
+t.test('what TLS may be spoken on a port is what its filter chains say, and all of them the same', async (t) => {
+  const [strong, weak] = ['ECDHE-RSA-AES128-GCM-SHA256', 'AES128-GCM-SHA256'];
+  t.same(
+    compiled(
+      virtualInbound([
+        speaking(80, { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' }),
+        speaking(81, { tls_minimum_protocol_version: 'TLSv1_0' }),
+        speaking(82, { tls_maximum_protocol_version: 'TLSv1_2', cipher_suites: [weak, strong] }),
+        speaking(undefined, { ecdh_curves: ['P-256'] }),
+      ]),
+    ).tls,
+    {
+      ports: new Map([
+        [80, { minVersion: 'TLSv1.3' }],
+        [81, {}],
+        [82, { maxVersion: 'TLSv1.2', cipherSuites: [strong] }],
+      ]),
+      others: { curves: ['P-256'] },
+    },
+  );
+  t.equal(compiled(virtualInbound([speaking(80, undefined), speaking(81, { cipher_suites: [] })])).tls, undefined);
+});
+
 t.test(
   'trust domains of the listener are those whose names count, and other names are asked for by policy',
   async (t) => {
@@ -771,10 +808,36 @@ t.test('what would let more pass if it were left out is refused, with its field'
     ['a server name is demanded', tls({ require_sni: true }), /require_sni$/],
     ['a status is stapled', tls({ ocsp_staple_policy: 'MUST_STAPLE' }), /ocsp_staple_policy$/],
     [
-      'TLS 1.3 only',
-      tls({}, { tls_params: { tls_minimum_protocol_version: 'TLSv1_3' } }),
+      'TLS 1.1 at most',
+      tls({}, { tls_params: { tls_maximum_protocol_version: 'TLSv1_1' } }),
+      /tls_maximum_protocol_version$/,
+    ],
+    [
+      'a highest version below the lowest',
+      tls({}, { tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_2' } }),
+      /tls_maximum_protocol_version$/,
+    ],
+    [
+      'chains of a port that let different versions in',
+      virtualInbound([speaking(80, { tls_minimum_protocol_version: 'TLSv1_3' }, ['istio']), speaking(80, undefined)]),
+      /^filter_chains\[1\]$/,
+    ],
+    [
+      'a version that nobody knows',
+      tls({}, { tls_params: { tls_minimum_protocol_version: 9 } }),
       /tls_minimum_protocol_version$/,
     ],
+    [
+      'an unknown suite',
+      tls({}, { tls_params: { cipher_suites: ['[ECDHE-ECDSA-AES128-GCM-SHA256|FOO]'] } }),
+      /tls_params\.cipher_suites\[0\]$/,
+    ],
+    [
+      'weak suites alone',
+      tls({}, { tls_params: { cipher_suites: ['AES128-SHA'] } }),
+      /tls_params\.cipher_suites\[0\]$/,
+    ],
+    ['an unknown curve', tls({}, { tls_params: { ecdh_curves: ['P-256', 'P-512'] } }), /tls_params\.ecdh_curves\[1\]$/],
     ['another handshake', tls({}, { custom_handshaker: { name: 'x' } }), /custom_handshaker$/],
     [
       'roots of another secret',

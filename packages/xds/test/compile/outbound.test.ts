@@ -330,6 +330,25 @@ t.test('TLS: the identity of the mesh, files, or no connection at all', async (t
     t.throws(() => of({ ...tls(mesh), ...options }), { message: /auto_san_validation/ });
   }
   t.notOk('verifyHost' in (of(tls(named)).tls as object));
+  const suites = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'AES128-SHA'];
+  const tls_params = {
+    cipher_suites: suites,
+    ecdh_curves: ['P-256'],
+    tls_minimum_protocol_version: 'TLSv1_2',
+  } as const;
+  const spoken = { cipherSuites: suites, curves: ['P-256'] };
+  t.match(of(tls({ ...named, tls_params })), { tlsParameters: spoken });
+  t.match(
+    of(tls({ ...mesh, tls_params })).tlsParameters,
+    { ...spoken, cipherSuites: [suites[0]] },
+    'none that are weak',
+  );
+  const newest = { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' } as const;
+  t.same(of(tls({ ...mesh, tls_params: newest })).tlsParameters, { minVersion: 'TLSv1.3' });
+  for (const version of ['TLS_AUTO', 'TLSv1_0', 'TLSv1_2'] as const) {
+    const usual = { tls_minimum_protocol_version: version, tls_maximum_protocol_version: 'TLSv1_3' } as const;
+    t.notOk('tlsParameters' in of(tls({ ...mesh, tls_params: usual })), `${version}: what is so anyway is not said`);
+  }
   const proxy = (version: 'V1' | 'V2', transport_socket: Input<ClusterMessage>['transport_socket']) => ({
     name: 'envoy.transport_sockets.upstream_proxy_protocol',
     typed_config: pack(proxyProtocolUpstreamTransportSchema, { config: { version }, transport_socket }),
@@ -460,10 +479,12 @@ t.test('a cluster that cannot be used is refused by the name of the field', asyn
     ],
     [`${path}.validation_context.crl`, tls({ validation_context: { crl: { inline_string: 'PEM' } } }), true],
     [
-      `${path}.tls_params.tls_minimum_protocol_version`,
-      tls({ tls_params: { tls_minimum_protocol_version: 'TLSv1_3' } }),
+      `${path}.tls_params.tls_maximum_protocol_version`,
+      tls({ tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_2' } }),
       true,
     ],
+    [`${path}.tls_params.cipher_suites[0]`, tls({ tls_params: { cipher_suites: ['FOO'] } }), true],
+    [`${path}.tls_params.ecdh_curves[0]`, tls({ tls_params: { ecdh_curves: ['P-512'] } }), true],
     [`${path}.custom_handshaker`, tls({ custom_handshaker: { name: 'a' } }), true],
     [
       'transport_socket_matches',

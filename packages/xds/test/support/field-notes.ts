@@ -110,10 +110,10 @@ export const fieldNotes: Readonly<Record<string, Readonly<Record<string, FieldNo
     validation_context_sds_secret_config: approximated('`ROOTCA` and `file-root:`; with others no connection is made'),
   },
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': {
-    tls_minimum_protocol_version: refused('TLS 1.3'),
-    tls_maximum_protocol_version: ignored('1.3'),
-    cipher_suites: ignored("Node's"),
-    ecdh_curves: ignored("Node's"),
+    tls_minimum_protocol_version: approximated('at least TLS 1.2'),
+    tls_maximum_protocol_version: approximated('`TLS_AUTO` is TLS 1.3'),
+    cipher_suites: approximated('in the mesh none without forward secrecy and AEAD; unknown ones are refused'),
+    ecdh_curves: refused('unknown ones'),
     signature_algorithms: ignored("Node's"),
   },
   'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext': {
