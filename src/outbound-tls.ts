@@ -50,8 +50,8 @@ export interface OutboundTls {
 
 /** Must connections to original addresses be made by the mesh, since they are not what was called? */
 export function changesOriginal(cluster: Cluster): boolean {
-  const { discovery, tls } = cluster;
-  if (typeof tls === 'object' || tls === 'mutual') return true;
+  const { discovery, proxyProtocol, tls } = cluster;
+  if (typeof tls === 'object' || tls === 'mutual' || proxyProtocol !== undefined) return true;
   return discovery.kind === 'original' && (discovery.port !== undefined || isMutual(cluster, speaksMtlsThere(cluster)));
 }
 
@@ -109,9 +109,10 @@ export function createOutboundTls(dependencies: OutboundTlsDependencies): Outbou
     return origin;
   };
   const originalTarget: OutboundTls['originalTarget'] = (cluster, hostname, port, tlsHost) => {
-    const { discovery, limits, name, tls } = cluster;
+    const { discovery, limits, name, proxyProtocol, tls } = cluster;
     return {
       cluster: name,
+      proxyProtocol,
       address: hostname,
       port: (discovery.kind === 'original' ? discovery.port : undefined) ?? port,
       timeoutMs: limits.connectTimeoutMs,

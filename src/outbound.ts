@@ -111,6 +111,7 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     keepalive: cluster.limits.tcpKeepalive,
     clock,
     security: () => tls.security(cluster, endpoint, tlsHost, host),
+    proxyProtocol: cluster.proxyProtocol,
     // HTTP that the mesh reads goes to the endpoint itself, as in Istio: the tunnel is for what it does not read.
     ...(tlsHost === undefined ? {} : tunnelOf(cluster, endpoint)),
   });

@@ -1,9 +1,12 @@
-import { createSecureContext } from 'node:tls';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, createSecureContext, createServer, type SecureContext } from 'node:tls';
 import t from 'tap';
 import type { ActiveIdentity } from '../src/identity/store.ts';
 import { meshTlsOptions } from '../src/identity/tls-options.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import type { Cluster, OriginatedTls } from '../src/model/cluster.ts';
+import type { TlsParameters } from '../src/model/tls-parameters.ts';
 import { changesOriginal, createOutboundTls } from '../src/outbound-tls.ts';
 import { makeAuthority } from './support/certificates.ts';
 import { shopWeb } from './support/inbound.ts';
@@ -62,6 +65,47 @@ t.test('TLS of the application is left to it', async (t) => {
   });
 });
 
+t.test('parameters of the cluster narrow what is spoken, with one context for each identity and choice', async (t) => {
+  const tls = outboundTls();
+  const contextOf = (tlsParameters?: TlsParameters): SecureContext => {
+    const security = tls.security(
+      clusterWith({ tls: 'mutual', ...(tlsParameters && { tlsParameters }) }),
+      meshed,
+      undefined,
+      '',
+    );
+    if (security.kind !== 'mutual') throw new Error(security.kind);
+    return security.context;
+  };
+  t.equal(contextOf(), context);
+  const newest = contextOf({ minVersion: 'TLSv1.3' });
+  t.not(newest, context);
+  t.equal(contextOf({ minVersion: 'TLSv1.3' }), newest);
+  const server = createServer(
+    { ...meshTlsOptions(credentials, { maxVersion: 'TLSv1.2' }), requestCert: true },
+    (socket) => socket.on('error', () => {}).end(),
+  );
+  server.on('tlsClientError', () => {});
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const spoken = async (secureContext: SecureContext): Promise<string> => {
+    const { port } = server.address() as AddressInfo;
+    const socket = connect({ host: '127.0.0.1', port, secureContext, checkServerIdentity: () => undefined });
+    try {
+      await once(socket, 'secureConnect');
+      return `${socket.getProtocol()} ${socket.getCipher().name}`;
+    } catch {
+      return 'nothing';
+    } finally {
+      socket.destroy();
+    }
+  };
+  t.equal(await spoken(newest), 'nothing');
+  const suite = 'ECDHE-ECDSA-AES128-GCM-SHA256';
+  t.equal(await spoken(contextOf({ cipherSuites: [suite] })), `TLSv1.2 ${suite}`);
+});
+
 t.test('certificates that were read serve as long as the cluster says the same', async (t) => {
   const tls = outboundTls();
   const contextOf = (changes: Partial<OriginatedTls>): unknown => {
@@ -71,6 +115,8 @@ t.test('certificates that were read serve as long as the cluster says the same',
   const first = contextOf({});
   t.equal(contextOf({}), first);
   t.not(contextOf({ serverName: 'b' }), first);
+  const narrowed = clusterWith({ tls: simple, tlsParameters: { curves: ['P-256'] } });
+  t.not((tls.security(narrowed, plain, undefined, 'a') as { readonly context: unknown }).context, first);
   const before = contextOf({});
   const same = clusterWith({ tls: { ...simple } });
   tls.reconcile(snapshot({}, [same]));
@@ -99,7 +145,9 @@ t.test('the address that was called, with the port that the mesh knows', async (
   t.match(tls.originalTarget(known, 'a.test', 80, undefined).security(), { kind: 'mutual' });
   const off = { ...known, tls: 'disable' as const };
   t.match(tls.originalTarget(off, 'a.test', 80, undefined).security(), { kind: 'plaintext' });
-  t.same([named, moved, mutual, known, off].map(changesOriginal), [false, true, true, true, false]);
+  const proxied = { ...off, proxyProtocol: 2 as const };
+  t.equal(tls.originalTarget(proxied, 'a.test', 80, undefined).proxyProtocol, 2);
+  t.same([named, moved, mutual, known, off, proxied].map(changesOriginal), [false, true, true, true, false, true]);
 });
 
 t.test('a new certificate: connections to original addresses that showed the old one are made anew', async (t) => {

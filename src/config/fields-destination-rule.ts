@@ -162,7 +162,10 @@ const trafficPolicy = object({
     }),
     'for `mesh.connect` and TLS of the application; HTTP that the mesh reads is not tunnelled, as in Istio',
   ),
-  proxyProtocol: ignored(object({ version: oneOfValues('V1', 'V2') }), 'no PROXY header is sent'),
+  proxyProtocol: enforced(
+    object({ version: oneOfValues('V1', 'V2') }),
+    'V1 where there is no version; before TLS, with the addresses of the connection itself: no proxy stands between',
+  ),
   retryBudget: enforced(
     object({ percent: nullable(number(0, 100)), budgetInterval: anyDuration, minRetryConcurrency: uint32 }),
     'absent, and without `maxRetries`: 20 %, 3 in any case, and one for each good answer, while Istio has no limit then; retries themselves are not counted among the requests',

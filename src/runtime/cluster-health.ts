@@ -253,6 +253,7 @@ function checksMove(before: Cluster, after: Cluster): boolean {
       (!isDeepStrictEqual(before.tls, after.tls) ||
         !isDeepStrictEqual(before.tlsParameters, after.tlsParameters) ||
         before.serverName !== after.serverName ||
+        before.proxyProtocol !== after.proxyProtocol ||
         !isDeepStrictEqual(before.serverIdentities, after.serverIdentities) ||
         !isDeepStrictEqual(before.trustDomains, after.trustDomains)))
   );

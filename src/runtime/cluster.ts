@@ -192,6 +192,7 @@ export class ClusterState {
       !isDeepStrictEqual(previous.tls, cluster.tls) ||
       !isDeepStrictEqual(previous.tlsParameters, cluster.tlsParameters) ||
       previous.serverName !== cluster.serverName ||
+      previous.proxyProtocol !== cluster.proxyProtocol ||
       previous.http2 !== cluster.http2 ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.trustDomains, cluster.trustDomains) ||

@@ -33,8 +33,8 @@ export interface AcceptorOptions {
   subscribe(listener: (identity: ActiveIdentity) => void): () => void;
   /** PeerAuthentication mode of a port; asked for each connection. */
   mode(localPort: number): MtlsMode;
-  /** What clients may speak on a port; asked for each connection. Absent: all that the mesh speaks. */
-  parameters?(localPort: number): TlsParameters | undefined;
+  /** What clients may speak on the port; asked for each connection. Absent: all that the mesh speaks. */
+  parameters?(port: number): TlsParameters | undefined;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
   /**
    * Takes connections as they are, for protocols that are not read here: nothing is parsed, and
@@ -89,6 +89,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   let tlsParameters: TlsParameters | undefined;
   let lastIdentity: ActiveIdentity | undefined;
   let lastParameters: TlsParameters | undefined;
+  let ownPort = 0;
   let lastLogged = Number.NEGATIVE_INFINITY;
 
   const warn = (fields: object, message: string, more?: () => object): void => {
@@ -99,15 +100,15 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
   };
 
   /** What may be spoken now. The same object as long as it says the same. */
-  const parametersAt = (port: number | undefined): TlsParameters | undefined => {
-    const parameters = options.parameters?.(port ?? 0);
+  const spoken = (): TlsParameters | undefined => {
+    const parameters = options.parameters?.(ownPort);
     if (!isDeepStrictEqual(parameters, lastParameters)) lastParameters = parameters;
     return lastParameters;
   };
 
   const hooksOf = (identity: ActiveIdentity, parameters: TlsParameters | undefined): TlsHooks => ({
     onSecure: (socket) => {
-      if (parametersAt(socket.localPort) !== parameters) throw new Error('what TLS may be spoken has just changed');
+      if (spoken() !== parameters) throw new Error('what TLS may be spoken has just changed');
       onSecure(socket, identity);
     },
     onFailure: (error) => {
@@ -195,7 +196,7 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
     }
     let server: TlsServer;
     try {
-      server = tlsServer(identity, parametersAt(socket.localPort));
+      server = tlsServer(identity, spoken());
     } catch (error) {
       // A source of configuration may say what this Node.js cannot speak.
       counters.tlsRefused++;
@@ -288,10 +289,12 @@ export function createAcceptor(options: AcceptorOptions): Acceptor {
         });
         server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
           server.removeAllListeners('error');
+          const address = server.address() as AddressInfo;
+          ownPort = address.port;
           followIdentity();
           // Failing to accept (no file descriptors left) is one client's loss, not the process's.
           server.on('error', (error) => logger.error({ error: error.message }, 'accepting a connection failed'));
-          resolve(server.address() as AddressInfo);
+          resolve(address);
         });
       }),
     drain: (graceMs) => {

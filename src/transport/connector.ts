@@ -6,6 +6,7 @@ import { stallMs } from '../lib/deadlines.ts';
 import type { TcpKeepalive, TunnelPolicy } from '../model/cluster.ts';
 import { madeWith } from './connection-life.ts';
 import { type Attempt, type Done, eitherFamily } from './either-family.ts';
+import { proxyHeader } from './proxy-header.ts';
 import { checkServerNames } from './server-names.ts';
 import { askForTunnel } from './tunnel.ts';
 
@@ -59,6 +60,8 @@ export interface ConnectTarget {
   readonly bytes?: boolean | undefined;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
+  /** Version of the PROXY protocol with which it begins, before TLS. Not where there is a tunnel. */
+  readonly proxyProtocol?: 1 | 2 | undefined;
   /** The connection goes through the HTTP proxy that listens there. */
   readonly tunnel?: Tunnel | undefined;
 }
@@ -85,9 +88,10 @@ const istioTcpAlpn = ['istio'];
  *   `ERR_MESH_PEER_IDENTITY`, `ERR_MESH_NO_IDENTITY`.
  */
 export function openConnection(target: ConnectTarget, done: Done): void {
-  const { cluster, tunnel } = target;
+  const { cluster, proxyProtocol, tunnel } = target;
   if (tunnel === undefined) {
-    openDirect(target, done);
+    if (proxyProtocol === undefined) openDirect(target, done);
+    else openBehindHeader(target, proxyProtocol, done);
     return;
   }
   openDirect({ ...direct(target), bytes: true, security: () => tunnel.security() }, (failure, socket) => {
@@ -106,6 +110,21 @@ export function openConnection(target: ConnectTarget, done: Done): void {
       const message = `the proxy ${endpoint} opens no tunnel to ${targetHost}:${targetPort}: ${error.message}`;
       done(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cause: error, cluster, endpoint }), null);
     });
+  });
+}
+
+/** TCP first: the header says from where to where it leads, and goes before the first byte of TLS. */
+function openBehindHeader(target: ConnectTarget, version: 1 | 2, done: Done): void {
+  const { clock } = target;
+  const asked = direct(target);
+  const dueAt = clock.now() + asked.timeoutMs;
+  openDirect({ ...asked, security: () => plaintext }, (failure, socket) => {
+    if (socket === null) {
+      done(failure, null);
+      return;
+    }
+    socket.write(proxyHeader(version, socket));
+    openDirect({ ...asked, timeoutMs: Math.max(1, dueAt - clock.now()), through: socket }, done);
   });
 }
 

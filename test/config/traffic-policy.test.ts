@@ -322,6 +322,6 @@ t.test('settings of a balancing kind that is not carried out are named in the re
   );
   t.same(
     remarks().map((remark) => remark.replace(/^DestinationRule spec\.trafficPolicy\./, '').replace(/:.*$/, '')),
-    ['proxyProtocol ignored', 'loadBalancer.warmup ignored (warning)'],
+    ['loadBalancer.warmup ignored (warning)'],
   );
 });

@@ -5,8 +5,9 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { makeAuthority } from '../../support/certificates.ts';
 import { freePorts } from '../../support/free-ports.ts';
 import { withEnvoy } from './binary.ts';
-import { fixedSecrets } from './bootstrap.ts';
+import { cluster, fixedSecrets, loopback, typed } from './bootstrap.ts';
 import { type Echo, echo, echoServer } from './echo.ts';
+import { httpFilter } from './http.ts';
 import { type InboundPort, inboundSidecar } from './inbound-sidecar.ts';
 import { meshProcess, peerService } from './mesh-process.ts';
 import { type OutboundService, outboundSidecar } from './outbound-sidecar.ts';
@@ -98,6 +99,51 @@ t.test(
       t.equal(headers['x-seen-peer-san'], reviews.spiffeId, 'the second Envoy sees us, not who called us');
     },
   ),
+);
+
+t.test(
+  ...withEnvoy('the PROXY header that a DestinationRule asks for is one that an Envoy demands', async (t, program) => {
+    const behind = await echoServer(t);
+    const [key, value] = ['x-ends', '%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS%'];
+    const reader = typed('envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol');
+    const envoy = await startEnvoy(t, program, () => ({
+      listeners: [
+        {
+          name: 'front',
+          address: loopback(0),
+          listener_filters: [{ name: 'envoy.filters.listener.proxy_protocol', typed_config: reader }],
+          filter_chains: [
+            {
+              filters: [
+                httpFilter('behind', { virtualHost: { request_headers_to_add: [{ header: { key, value } }] } }),
+              ],
+            },
+          ],
+        },
+      ],
+      clusters: [cluster('behind', [behind])],
+    }));
+    const port = envoy.port('front');
+    const rule = (policy: string): string => `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: front, namespace: shop}
+spec: {host: front.shop.svc.cluster.local, trafficPolicy: {${policy}}}
+`;
+    for (const [policy, expected] of [
+      ['proxyProtocol: {version: V1}', 200],
+      ['proxyProtocol: {version: V2}', 200],
+      ['tls: {mode: DISABLE}', 503],
+    ] as const) {
+      const yaml = peerService({ name: 'front', port, plain: true }) + rule(policy);
+      const mesh = await meshProcess(t, 'web', yaml, web);
+      const answer = await mesh.fetch('http://front/');
+      t.equal(answer.status, expected, policy);
+      if (expected !== 200) continue;
+      const { headers } = (await answer.json()) as Echo;
+      t.match(headers[key], new RegExp(`^127\\.0\\.0\\.1:\\d+ 127\\.0\\.0\\.1:${port}$`), policy);
+    }
+  }),
 );
 
 t.test(

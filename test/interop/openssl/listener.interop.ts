@@ -27,8 +27,8 @@ spec: {mtls: {mode: ${mode}}}
 type Call = (options?: Partial<ClientOptions> & { readonly client?: Credentials | 'none' }) => Promise<Ran>;
 
 /** Starts a server of the mesh; calls it with one request, as a client of the mesh where nothing else is said. */
-async function serve(t: Test, mode = 'STRICT', credentials = authority.issue(reviewsId)): Promise<Call> {
-  const mesh = await meshProcess(t, 'reviews', policy(mode), credentials);
+async function serve(t: Test, mode = 'STRICT', credentials = authority.issue(reviewsId), more = ''): Promise<Call> {
+  const mesh = await meshProcess(t, 'reviews', policy(mode) + more, credentials);
   const { port } = await mesh.listen((_request, response) => void response.end('served'), { host: '127.0.0.1' });
   const folder = t.testdir({});
   const write = (name: string, text: string): string => {
@@ -104,6 +104,29 @@ t.test(
         t.match(text, /alert handshake failure/, `${key}: ${suite}`);
         t.notMatch(text, /served/, `${key}: ${suite}`);
       }
+    }
+  }),
+);
+
+t.test(
+  ...withOpenssl('version, suites and curves are those of meshMTLS', async (t) => {
+    const [small, large] = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384'];
+    for (const [says, served, refused, alert] of [
+      ['minProtocolVersion: TLSV1_3', ['-tls1_3'], ['-tls1_2'], /alert protocol version/],
+      [
+        `cipherSuites: [${small}]`,
+        ['-tls1_2', '-cipher', small],
+        ['-tls1_2', '-cipher', large],
+        /alert handshake failure/,
+      ],
+      ['ecdhCurves: [P-384]', ['-groups', 'P-384'], ['-groups', 'P-256'], /alert handshake failure/],
+    ] as const) {
+      const more = `---\n{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {meshMTLS: {${says}}}}\n`;
+      const call = await serve(t, 'STRICT', authority.issue(reviewsId), more);
+      t.match((await call({ args: [...served] })).text, /served/, says);
+      const { text } = await call({ args: [...refused] });
+      t.match(text, alert, says);
+      t.notMatch(text, /served/, says);
     }
   }),
 );

@@ -159,3 +159,29 @@ t.test('requests are decided alike by what istiod sends and by the YAML that it 
   }
   t.same(twin.problems, [], 'nothing that istiod sends is refused');
 });
+
+t.test('what TLS callers may speak is what MeshConfig says to both', async (t) => {
+  const twin = await startTwin(t);
+  if ('why' in twin) {
+    t.comment(`skipped, there is no peer here: ${twin.why}`);
+    return;
+  }
+  const spoken = ({ inbound: { tls } }: Snapshot) => tls?.ports.get(8_080) ?? tls?.others ?? {};
+  const one = 'ECDHE-RSA-AES128-GCM-SHA256';
+  for (const mesh of [
+    '',
+    'meshMTLS: { minProtocolVersion: TLSV1_3 }',
+    `meshMTLS: { cipherSuites: [${one}, AES128-SHA] }`,
+  ]) {
+    const both = await twin.both('', mesh);
+    const [ours, theirs] = [spoken(both.yaml), spoken(both.xds)];
+    t.equal(theirs.minVersion, ours.minVersion, mesh);
+    if (ours.cipherSuites !== undefined) t.same(theirs.cipherSuites, ours.cipherSuites, mesh);
+    else
+      t.ok(
+        (theirs.cipherSuites ?? []).every((suite) => /^ECDHE-(ECDSA|RSA)-AES(128|256)-GCM-SHA(256|384)$/.test(suite)),
+        mesh,
+      );
+  }
+  t.same(twin.problems, [], 'nothing that istiod sends is refused');
+});

@@ -315,6 +315,14 @@ const cases: Readonly<Record<string, Case>> = {
     hosts: both,
     mesh: 'defaultHttpRetryPolicy: { attempts: 5, retryOn: "503,reset", backoff: 1s, perTryTimeout: 2s, retryIgnorePreviousHosts: false }',
   },
+  'suites and curves of TLS to servers outside, and no version': {
+    yaml: policy('{ tls: { mode: SIMPLE, sni: a.test } }'),
+    mesh: 'tlsDefaults: { minProtocolVersion: TLSV1_3, ecdhCurves: [P-256, X25519], cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA] }',
+  },
+  'TLS of the mesh, which says nothing of calls': {
+    yaml: policy('{ tls: { mode: ISTIO_MUTUAL } }'),
+    mesh: 'meshMTLS: { minProtocolVersion: TLSV1_3, cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256] }, tlsDefaults: { ecdhCurves: [P-256] }',
+  },
   'no retries in the mesh': { yaml: two, hosts: both, mesh: 'defaultHttpRetryPolicy: { attempts: 0 }' },
   'settings of the mesh': {
     yaml: two,

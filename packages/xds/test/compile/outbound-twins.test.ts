@@ -6,6 +6,7 @@ import { pack } from '../../src/proto/any.ts';
 import type { Cluster as ClusterMessage } from '../../src/proto/envoy/cluster.ts';
 import { corsPolicySchema, httpFaultSchema } from '../../src/proto/envoy/http-filters.ts';
 import { httpProtocolOptionsSchema } from '../../src/proto/envoy/http-protocol-options.ts';
+import { proxyProtocolUpstreamTransportSchema } from '../../src/proto/envoy/proxy-protocol.ts';
 import type { Route as RouteMessage } from '../../src/proto/envoy/route-config.ts';
 import { upstreamTlsContextSchema } from '../../src/proto/envoy/tls-context.ts';
 import type { Input } from '../../src/proto/schema.ts';
@@ -516,6 +517,36 @@ const clusterTwins: readonly {
       transport_socket: {
         name: 'envoy.transport_sockets.tls',
         typed_config: pack(upstreamTlsContextSchema, { common_tls_context: { validation_context: {} } }),
+      },
+    },
+  },
+  {
+    name: 'suites and curves of TLS for the whole mesh, and the PROXY protocol',
+    yaml: `${policy('{proxyProtocol: {version: V2}, tls: {mode: SIMPLE, insecureSkipVerify: true}}')}
+---
+{apiVersion: inmesh.dev/v1, kind: MeshConfig, spec: {tlsDefaults: {minProtocolVersion: TLSV1_3, ecdhCurves: [P-256],
+  cipherSuites: [AES128-SHA, ECDHE-RSA-AES128-GCM-SHA256]}, meshMTLS: {minProtocolVersion: TLSV1_3}}}`,
+    cluster: {
+      transport_socket_matches: [],
+      transport_socket: {
+        name: 'envoy.transport_sockets.upstream_proxy_protocol',
+        typed_config: pack(proxyProtocolUpstreamTransportSchema, {
+          config: { version: 'V2' },
+          transport_socket: {
+            name: 'envoy.transport_sockets.tls',
+            typed_config: pack(upstreamTlsContextSchema, {
+              common_tls_context: {
+                tls_params: {
+                  tls_minimum_protocol_version: 'TLSv1_2',
+                  tls_maximum_protocol_version: 'TLSv1_3',
+                  cipher_suites: ['AES128-SHA', 'ECDHE-RSA-AES128-GCM-SHA256'],
+                  ecdh_curves: ['P-256'],
+                },
+                validation_context: {},
+              },
+            }),
+          },
+        }),
       },
     },
   },
