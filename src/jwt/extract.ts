@@ -27,15 +27,18 @@ export const maxTokensPerRequest = 5;
 
 /**
  * Everything in a request that a rule takes for a token, or a few more than {@link maxTokensPerRequest}, in Envoy's order: headers by name, query
- * parameters, cookies. Envoy reads the first of several query parameters or cookies of one name; here each counts, since
+ * parameters, cookies. Parameters are those behind `?`, and those that Fastify reads behind `;` where it is told to. Envoy reads the first of several query parameters or cookies of one name; here each counts, since
  * nobody knows which of them the application would read.
  */
 export function extractTokens({ cookies, headers, params }: TokenRules, request: TokenRequest): readonly Credential[] {
   let found: Credential[] | undefined;
   for (let i = 0; i < headers.length; i++) found = fromHeader(headers[i] as readonly TokenLocation[], request, found);
   if (params.length > 0) {
-    const mark = request.url.indexOf('?');
-    if (mark !== -1) found = fromQuery(params, request.url, mark + 1, found);
+    const { url } = request;
+    const mark = url.indexOf('?');
+    const semicolon = semicolonOf(url, mark);
+    if (semicolon !== -1) found = fromQuery(params, url, semicolon + 1, mark === -1 ? url.length : mark, found);
+    if (mark !== -1) found = fromQuery(params, url, mark + 1, url.length, found);
   }
   if (cookies.length > 0) found = fromCookies(cookies, request, found);
   return found ?? nothing;
@@ -105,10 +108,18 @@ function isTokenChar(code: number): boolean {
   );
 }
 
+/** Where in its path a query begins for Fastify with `useSemicolonDelimiter`; -1 for nowhere. */
+function semicolonOf(url: string, mark: number): number {
+  const at = url.indexOf(';');
+  return mark === -1 || at < mark ? at : -1;
+}
+
+/** Parameters that begin between these two places; for who reads a query from `start` on the last ends where it ends for it. */
 function fromQuery(
   locations: readonly TokenLocation[],
   url: string,
   start: number,
+  limit: number,
   found: Credential[] | undefined,
 ): Credential[] | undefined {
   // Most queries have no token: their names are not taken apart.
@@ -117,7 +128,7 @@ function fromQuery(
   }
   let all = found;
   const begins = firstsOf(locations);
-  for (let from = start; from < url.length; ) {
+  for (let from = start; from < limit; ) {
     if (begins[firstOf(url, from)] === 0 || !mayBeFor(url, from, locations)) {
       // Most of thousands of parameters: no more than a look at each character.
       while (from < url.length && url.charCodeAt(from) !== ampersand) from++;
@@ -229,17 +240,24 @@ function readsLike(url: string, start: number, wanted: string, decode: boolean):
   return matched === wanted.length;
 }
 
-/** A path and query without the parameters of one name; the rest as it was written. */
+/** A path and query without the parameters of one name, also behind a `;` of the path; the rest as it was written. */
 export function withoutParam(url: string, name: string): string {
   const mark = url.indexOf('?');
-  if (mark === -1) return url;
+  const semicolon = semicolonOf(url, mark);
+  const pathEnd = mark === -1 ? url.length : mark;
+  const path = semicolon === -1 ? url.slice(0, pathEnd) : withoutPairs(url, semicolon, pathEnd, name);
+  return mark === -1 ? path : path + withoutPairs(url, mark, url.length, name, mark);
+}
+
+/** A text from `start` to `end`, in which parameters begin behind the sign at `delimiter`: the sign goes with the last of them. */
+function withoutPairs(url: string, delimiter: number, end: number, wanted: string, start = 0): string {
   const kept: string[] = [];
-  for (let from = mark + 1; from <= url.length; ) {
-    const end = endOfPair(url, from);
-    if (!isFor(url, from, endOfName(url, from, end), name)) kept.push(url.slice(from, end));
-    from = end + 1;
+  for (let from = delimiter + 1; from <= end; ) {
+    const pairEnd = Math.min(end, endOfPair(url, from));
+    if (!isFor(url, from, endOfName(url, from, pairEnd), wanted)) kept.push(url.slice(from, pairEnd));
+    from = pairEnd + 1;
   }
-  return kept.length === 0 ? url.slice(0, mark) : `${url.slice(0, mark)}?${kept.join('&')}`;
+  return kept.length === 0 ? url.slice(start, delimiter) : `${url.slice(start, delimiter + 1)}${kept.join('&')}`;
 }
 
 function fromCookies(

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import Fastify, { type FastifyServerOptions } from 'fastify';
 import t from 'tap';
 import { extractTokens, maxTokensPerRequest, withoutParam } from '../../src/jwt/extract.ts';
 import { compileTokenRules } from '../../src/jwt/rules.ts';
@@ -12,6 +13,8 @@ const rulesFor = (params: readonly string[], cookies: readonly string[] = []) =>
     rule,
     source: keysOf(rule),
   }));
+/** Fastify knows the option, its types do not. */
+const semicolons = { routerOptions: { useSemicolonDelimiter: true } } as FastifyServerOptions;
 const isFor = (raw: string, wanted: string): boolean => {
   const name = decodedQuery(raw);
   return name === wanted || rootOfName(name) === wanted;
@@ -50,6 +53,39 @@ t.test('names of parameters are looked at as their readers decode them', async (
     }),
     { seed: 3, numRuns: 3_000 },
   );
+});
+
+t.test('parameters behind a semicolon of the path are those that Fastify reads there', async (t) => {
+  const rules = rulesFor(['t']);
+  const table: readonly (readonly [url: string, texts: readonly string[], without: string])[] = [
+    ['/a;t=1', ['1'], '/a'],
+    ['/a;x=0&t=1&y=2&%74=3', ['1', '3'], '/a;x=0&y=2'],
+    ['/a;t=1&t=2?t=3&x=4', ['1', '2?t=3', '3'], '/a?x=4'],
+    ['/a;x=1?t=2', ['2'], '/a;x=1'],
+    ['/a;x?t=2&y;t=3', ['2'], '/a;x?y;t=3'],
+    ['/a;t=1;t=2', ['1;t=2'], '/a'],
+    ['/a;;t=1', [], '/a;;t=1'],
+    ['/a?;t=1', [], '/a?;t=1'],
+    ['/a%3Bt=1', [], '/a%3Bt=1'],
+    ['/;t[]=1/b', ['1/b'], '/'],
+    ['/a;', [], '/a;'],
+    ['/t=1', [], '/t=1'],
+  ];
+  for (const [url, expected, without] of table) {
+    t.same(
+      extractTokens(rules, { rawHeaders: [], url }).map(([first]) => first?.text),
+      expected,
+      url,
+    );
+    t.equal(withoutParam(url, 't'), without, url);
+  }
+  const fastify = Fastify(semicolons);
+  fastify.get('/*', (request) => request.query as object);
+  for (const [url, texts] of table) {
+    if (!url.includes(';') || url.indexOf('?') < url.indexOf(';')) continue;
+    const { t: read = [] } = (await fastify.inject(url)).json() as { readonly t?: string | string[] };
+    for (const text of [read].flat()) t.ok(texts.includes(text), `${url}: Fastify reads ${text}`);
+  }
 });
 
 t.test('cookies are found among others, and no more tokens are gathered than are refused', async (t) => {
