@@ -1,7 +1,6 @@
 import { hopByHop } from '../lib/hop-by-hop.ts';
 import { subjectLimit } from '../lib/regex.ts';
 import type { StringMatch } from '../model/string-match.ts';
-import type { Condition } from './facts.ts';
 import { anyText, type CompileList } from './fields.ts';
 import { compileHosts, hostView } from './host-match.ts';
 import { methodsRead } from './method-match.ts';
@@ -18,7 +17,7 @@ import { methodsRead } from './method-match.ts';
  */
 export function headerValues(name: string, literal: boolean): CompileList<StringMatch> {
   if (name === ':method') return methodsRead(literal);
-  if (name === ':authority' || name === 'host') return authority;
+  if (name === ':authority' || name === 'host') return authorityRead(literal);
   if (hopByHop.has(name)) return () => () => false;
   return (matches, doubtMatches) => {
     if (name === 'te' && !doubtMatches) return () => false;
@@ -62,11 +61,13 @@ function linesOf(name: string, rawHeaders: readonly string[]): string[] {
 }
 
 /** As it was written, as Envoy compares it; to refuse, also however else the host could have been written. */
-function authority(matches: readonly StringMatch[], doubtMatches: boolean): Condition {
-  const matcher = anyText(matches);
-  if (!doubtMatches) return ({ host }) => host !== '' && matcher(host);
-  const isHost = compileHosts(matches);
-  return ({ host }, derived) => host !== '' && (matcher(host) || isHost((derived.host ??= hostView(host))));
+function authorityRead(literal: boolean): CompileList<StringMatch> {
+  return (matches, doubtMatches) => {
+    const matcher = anyText(matches);
+    if (!doubtMatches) return ({ host }) => host !== '' && matcher(host);
+    const isHost = compileHosts(matches, !literal);
+    return ({ host }, derived) => host !== '' && (matcher(host) || isHost((derived.host ??= hostView(host))));
+  };
 }
 
 /** Node.js reads each byte of a header as one character: what is compared with it must be written so, too. */

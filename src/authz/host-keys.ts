@@ -14,9 +14,11 @@ export function hostKeys(matches: readonly StringMatch[]): HostKeys | undefined 
   const withPort: string[] = [];
   for (const match of matches) {
     if (match.kind !== 'exact') return undefined;
-    const view = hostView(match.value);
-    if (view.withPort === view.name) names.push(view.name);
-    else withPort.push(view.withPort);
+    const own = hostView(match.value);
+    for (const view of own.other === undefined ? [own] : [own, own.other]) {
+      if (view.withPort === view.name) names.push(view.name);
+      else withPort.push(view.withPort);
+    }
   }
   return { names, withPort };
 }

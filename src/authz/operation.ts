@@ -12,6 +12,7 @@ import { pathViews } from './path-views.ts';
 export function compileOperation(operation: AuthorizationOperation, reading: RuleReading): Condition {
   const paths = pathsRead(reading.literalPaths);
   const methods = methodsRead(reading.literalPaths);
+  const hosts = hostsRead(reading.literalPaths);
   return fieldList(reading)
     .add('ports', operation.ports, ports)
     .addNot('notPorts', operation.notPorts, ports)
@@ -28,9 +29,11 @@ function ports(list: readonly number[]): Condition {
   return ({ localPort }) => list.includes(localPort);
 }
 
-function hosts(matches: readonly StringMatch[]): Condition {
-  const matcher = compileHosts(matches);
-  return ({ host }, derived) => host !== '' && matcher((derived.host ??= hostView(host)));
+function hostsRead(literal: boolean): CompileList<StringMatch> {
+  return (matches, doubtMatches) => {
+    const matcher = compileHosts(matches, doubtMatches && !literal);
+    return ({ host }, derived) => host !== '' && matcher((derived.host ??= hostView(host)));
+  };
 }
 
 function pathsRead(literal: boolean): CompileList<PathPattern> {

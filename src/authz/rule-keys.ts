@@ -37,8 +37,14 @@ export const lookUps: Readonly<Record<LookUp, Read>> = {
   namespace: ({ peer }) => peer?.namespace,
   namespaceSegment: ({ peer }) => (peer === undefined ? undefined : namespacesIn(peer)),
   accountSegments: ({ peer }) => (peer === undefined ? undefined : accountsIn(peer)),
-  host: (facts, derived) => hostOf(facts, derived)?.name,
-  hostWithPort: (facts, derived) => hostOf(facts, derived)?.withPort,
+  host(facts, derived) {
+    const view = hostOf(facts, derived);
+    return view?.other === undefined ? view?.name : [view.name, view.other.name];
+  },
+  hostWithPort(facts, derived) {
+    const view = hostOf(facts, derived);
+    return view?.other === undefined ? view?.withPort : [view.withPort, view.other.withPort];
+  },
   sni: ({ sni }) => sni.toLowerCase(),
   method: ({ method }) => method,
   port: ({ localPort }) => localPort,

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 
 /** An address as numbers, the most significant first: one word of 32 bits for IPv4, four for IPv6. */
 export interface IpAddress {
@@ -19,6 +19,15 @@ export function parseIpAddress(text: string): IpAddress | undefined {
   if (family !== 6 || text.includes('%')) return undefined;
   const words = ipv6Words(text);
   return isMapped(words) ? { bits: 32, words: [words[3] as number] } : { bits: 128, words };
+}
+
+/**
+ * An address of IPv6 in the one form that RFC 5952 recommends; an IPv4-mapped one as the IPv4 address that it stands
+ * for. Nothing for all else.
+ */
+export function canonicalAddress(ipv6: string): string | undefined {
+  if (isIP(ipv6) !== 6 || ipv6.includes('%')) return undefined;
+  return plainAddress(new SocketAddress({ address: ipv6, family: 'ipv6' }).address);
 }
 
 /**

@@ -209,6 +209,41 @@ t.test('hosts: case, port, final dot and labels', async (t) => {
   t.notOk(allowed(notHosts, { host: '' }), 'no host is not the right host');
 });
 
+t.test('an address of IPv6 is refused however it is written, and allowed as it is written', async (t) => {
+  const many = Array.from({ length: 50 }, (_, i) => exact(`h${i}.example`));
+  const table: readonly (readonly [StringMatch, spellings: readonly string[], others: readonly string[]])[] = [
+    [exact('[::1]'), ['[0:0:0:0:0:0:0:1]', '[0::0001]:80', '[::0.0.0.1]'], ['[::2]', '[0::11]', '[::1', 'x[::1]']],
+    [exact('[0:0:0:0:0:0:0:1]'), ['[::1]', '[::1]:80', '[0::1]'], ['[::2]']],
+    [exact('[FE80:0::A]:80'), ['[fe80::a]:80', '[fe80::000a]:80'], ['[fe80::a]', '[fe80::a]:81']],
+    [
+      exact('10.0.0.1'),
+      ['[::ffff:10.0.0.1]', '[::FFFF:0a00:1]:80', '[0:0:0:0:0:ffff:a00:1]'],
+      ['[::10.0.0.1]', '[::ffff:10.0.0.2]'],
+    ],
+    [exact('[::ffff:a00:1]'), ['10.0.0.1', '[::ffff:10.0.0.1]:80'], ['10.0.0.2']],
+    [prefix('[2001:db8::'), ['[2001:DB8:0:0:0:0:0:7]:80'], ['[2001:db9::7]']],
+    [regex('\\[fd[0-9a-f]+::1\\]'), ['[fd00:0::0001]'], ['[fd00::2]']],
+  ];
+  const list = (match: StringMatch) => [to({ hosts: [match] })];
+  for (const [match, spellings, others] of table) {
+    const what = JSON.stringify(match);
+    const deny = compileAuthorization([policy('DENY', list(match))]);
+    const among = compileAuthorization([policy('DENY', [...many.flatMap(list), ...list(match)])]);
+    const literal = compileAuthorization([policy('DENY', list(match))], { paths: 'literal' });
+    const allow = compileAuthorization([policy('ALLOW', list(match))]);
+    const except = compileAuthorization([policy('ALLOW', [to({ notHosts: [match] })])]);
+    for (const each of spellings) {
+      t.notOk(allowed(deny, { host: each }), `${what} ${each}`);
+      t.notOk(allowed(among, { host: each }), `${what} ${each}, among many`);
+      t.notOk(allowed(except, { host: each }), `${what} ${each}, but for it`);
+      t.ok(allowed(literal, { host: each }), `${what} ${each}, as in Istio`);
+      t.notOk(allowed(allow, { host: each }), `${what} ${each}, to allow`);
+    }
+    for (const each of others)
+      for (const one of [deny, among, except]) t.ok(allowed(one, { host: each }), `${what} not ${each}`);
+  }
+});
+
 t.test('many rules about certain callers cost what those about this caller cost, and decide the same', async (t) => {
   const rules = Array.from({ length: 2_000 }, (_, i) => ({
     from: [{ principals: [exact(`cluster.local/ns/shop/sa/s${i}`), exact(`cluster.local/ns/ops/sa/s${i}`)] }],
