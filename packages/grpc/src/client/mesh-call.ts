@@ -10,13 +10,12 @@ import { causeOf, type Mesh, type MeshErrorCode } from 'inmesh';
 import { callerSignal, type GrpcCall, grpcCall, grpcTimeout, isGrpc } from 'inmesh/grpc';
 import { systemClock, systemRandom } from 'inmesh/identity';
 import { type Cause, followCause, leaveCause, type ParentCall } from './cause.ts';
-import { compress, type Encoding, encodingOf } from './compression.ts';
+import { type Encoding, encodingOf } from './compression.ts';
 import { askCredentials, isEmpty } from './credentials.ts';
-import { frameMessage } from './framing.ts';
 import type { CallLike } from './grpc-js.ts';
 import { Incoming, type IncomingReader } from './incoming.ts';
 import type { MeshChannel } from './mesh-channel.ts';
-import { RequestBody } from './request-body.ts';
+import { Outgoing } from './outgoing.ts';
 import { addMetadata, type Headers, requestHeaders } from './request-headers.ts';
 import {
   type Fields,
@@ -67,7 +66,7 @@ export class MeshCall implements CallLike, IncomingReader {
   readonly #options: MeshCallOptions;
   readonly #deadline: number;
   readonly #startedAt: number;
-  readonly #body: RequestBody;
+  readonly #outgoing: Outgoing;
   readonly #incoming: Incoming;
   readonly #encoding: Encoding;
   #credentials: CallCredentials | undefined;
@@ -76,7 +75,6 @@ export class MeshCall implements CallLike, IncomingReader {
   #waitForReady: boolean;
   #listener: InterceptingListener | undefined;
   #controller: Controller | undefined;
-  #sending: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   #cancelWait: (() => void) | undefined;
   #tries: number;
@@ -97,16 +95,15 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#options = options;
     this.#startedAt = systemClock.wallNow();
     this.#deadline = Math.min(options.deadline, ofParent, this.#startedAt + (policy?.timeoutMs ?? Infinity));
-    this.#body = new RequestBody();
     this.#incoming = new Incoming(Math.min(settings.maxReceiveBytes, policy?.maxResponseBytes ?? Infinity), this);
     this.#encoding = channel.encoding;
+    this.#outgoing = new Outgoing(channel.encoding, (details) => this.cancelWithStatus(status.INTERNAL, details));
     this.#credentials = credentials.call;
     this.#headers = [];
     this.#demands = channel.demandsOf(method, credentials.secure);
     this.#waitForReady = policy?.waitForReady ?? false;
     this.#listener = undefined;
     this.#controller = undefined;
-    this.#sending = undefined;
     this.#cancelTimer = undefined;
     this.#cancelWait = undefined;
     this.#tries = 0;
@@ -156,14 +153,11 @@ export class MeshCall implements CallLike, IncomingReader {
       if (callback !== undefined) process.nextTick(callback);
       return;
     }
-    const bare = this.#encoding === 'identity' || (flags & noCompression) !== 0;
-    if (bare && this.#sending === undefined) this.#body.write(frameMessage(message, false), callback);
-    else this.#sendLater(message, !bare, callback);
+    this.#outgoing.send(message, (flags & noCompression) !== 0, callback);
   }
 
   halfClose(): void {
-    if (this.#sending === undefined) this.#body.end();
-    else void this.#sending.then(() => this.#body.end());
+    this.#outgoing.end();
   }
 
   startRead(): void {
@@ -252,7 +246,7 @@ export class MeshCall implements CallLike, IncomingReader {
   onResponseError(_controller: Controller, error: Error): void {
     if (this.#over) return;
     const code = causeOf(error)?.code;
-    const unseen = code !== undefined && notReady.has(code) && this.#body.untouched && !this.#committed;
+    const unseen = code !== undefined && notReady.has(code) && this.#outgoing.untouched && !this.#committed;
     if (this.#waitForReady && unseen) this.#wait();
     else this.#finish(statusInTime(error, this.#deadline) ?? this.#deadlineStatus());
   }
@@ -317,7 +311,7 @@ export class MeshCall implements CallLike, IncomingReader {
       path: this.#options.method,
       method: 'POST',
       headers,
-      body: this.#body.open(),
+      body: this.#outgoing.open(),
       // Messages may be hours apart: what bounds a call is its deadline.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -336,29 +330,6 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#channel.waits(this, true);
     this.#cancelWait = systemClock.after(waitMs, this.#dispatch, true);
     if (this.#channel.closed) this.channelClosed();
-  }
-
-  #sendLater(message: Buffer, compressed: boolean, callback: (() => void) | undefined): void {
-    const before = this.#sending ?? Promise.resolve();
-    this.#sending = before.then(
-      () =>
-        new Promise<void>((resolve) => {
-          const write = (bytes: Buffer): void => {
-            this.#body.write(frameMessage(bytes, compressed), callback);
-            resolve();
-          };
-          if (!compressed) write(message);
-          else {
-            compress(this.#encoding, message, (error, bytes) => {
-              if (error === null) write(bytes);
-              else {
-                this.cancelWithStatus(status.INTERNAL, `Failed to compress a message: ${error.message}`);
-                resolve();
-              }
-            });
-          }
-        }),
-    );
   }
 
   readonly #drop = (): void => this.#controller?.abort(new Error('what follows the status of a call is not read'));
@@ -385,7 +356,7 @@ export class MeshCall implements CallLike, IncomingReader {
     this.#cancelTimer?.();
     this.#cancelWait?.();
     this.#channel.waits(this, false);
-    this.#body.close();
+    this.#outgoing.close();
     this.#incoming.close();
     leaveCause(this.#cause, this.#causeCancelled);
     if (final.code === status.OK) this.#channel.settings.service?.throttle?.succeeded();
