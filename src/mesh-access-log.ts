@@ -1,7 +1,7 @@
-import { resolve, sep } from 'node:path';
 import type { Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { type AccessLog, type AccessLogSettings, createAccessLog, type LineWriter } from './telemetry/access-log.ts';
+import { isNamedIn } from './telemetry/inside-folder.ts';
 import { createLineWriter } from './telemetry/line-writer.ts';
 
 /** The access logs of a mesh; nothing where the application wants none, whatever the configuration says. */
@@ -19,7 +19,7 @@ export function createMeshAccessLog(
 
 /**
  * Opens access logs. Where the configuration says which there are, it does not choose files of this machine: those in
- * `folder` alone, if there is one.
+ * `folder` alone, if there is one, and none to which a symbolic link leads.
  */
 function writers(
   byConfiguration: boolean,
@@ -28,19 +28,14 @@ function writers(
 ): (to: AccessLogSettings['to'], clock: Clock) => LineWriter | undefined {
   return (to, clock) => {
     const isFile = typeof to === 'string' && to !== 'stdout' && to !== 'stderr';
-    if (byConfiguration && isFile && !isIn(folder, to)) {
+    const confined = byConfiguration && isFile;
+    if (confined && (folder === undefined || !isNamedIn(folder, to))) {
       logger.warn(
         { file: to, accessLogFolder: folder },
         'no access log is written: its file is not in accessLogFolder',
       );
       return undefined;
     }
-    return createLineWriter(to, clock, logger);
+    return createLineWriter(to, clock, logger, confined ? folder : undefined);
   };
-}
-
-function isIn(folder: string | undefined, file: string): boolean {
-  if (folder === undefined) return false;
-  const base = resolve(folder);
-  return resolve(file).startsWith(base.endsWith(sep) ? base : base + sep);
 }

@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { AccessLogSettings, LineWriter } from './access-log.ts';
+import { realPathIn } from './inside-folder.ts';
 
 /** Lines are handed on together, after this time at the latest; Envoy's `--file-flush-interval-msec` is longer. */
 const flushMs = 1_000;
@@ -19,8 +20,15 @@ const closeMs = 2_000;
 /**
  * Makes the writer for a destination. What cannot be written (a full disk, a pipe that nobody reads any more) is told
  * of once until it can be again; its lines are dropped. Nothing of that ends the process.
+ *
+ * @param folder a file has to be in it, and no symbolic link is followed out of it. Absent: it may be anywhere.
  */
-export function createLineWriter(to: AccessLogSettings['to'], clock: Clock, logger: Logger): LineWriter {
+export function createLineWriter(
+  to: AccessLogSettings['to'],
+  clock: Clock,
+  logger: Logger,
+  folder?: string,
+): LineWriter {
   if (typeof to === 'function') return callbackWriter(to, logger);
   if (to === 'stdout' || to === 'stderr')
     return streamWriter(
@@ -29,18 +37,21 @@ export function createLineWriter(to: AccessLogSettings['to'], clock: Clock, logg
       clock,
       () => {},
     );
-  const { moved, open } = followedFile(to);
+  const { moved, open } = followedFile(to, folder);
   return streamWriter(open, moved, clock, (error) =>
     logger.error({ file: to, error: error.message }, 'the access log cannot be written; its lines are dropped'),
   );
 }
 
 /** A file that is appended to, and the question whether its name stands for another by now, or for none (logrotate). */
-function followedFile(file: string): { open(): Writable; moved(answer: (moved: boolean) => void): void } {
+function followedFile(
+  file: string,
+  folder: string | undefined,
+): { open(): Writable; moved(answer: (moved: boolean) => void): void } {
   let opened: Stats | undefined;
   return {
     open() {
-      const fs = { open: openWritten, write, close };
+      const fs = { open: folder === undefined ? openWritten : openInside(folder), write, close };
       const stream: WriteStream = createWriteStream(file, { flags: 'a', mode: 0o640, fs });
       opened = undefined;
       stream.once('open', (fd) => {
@@ -59,7 +70,7 @@ function followedFile(file: string): { open(): Writable; moved(answer: (moved: b
   };
 }
 
-const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = constants;
+const { O_APPEND, O_CREAT, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_WRONLY } = constants;
 
 /**
  * Opens a file without waiting for who reads it: a pipe without a reader would hold one of the few threads that
@@ -67,15 +78,36 @@ const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = constants;
  */
 function openWritten(
   file: string,
-  flags: string,
+  _flags: string,
   mode: number,
   opened: (error: NodeJS.ErrnoException | null, fd: number) => void,
+  more = 0,
 ): void {
-  open(file, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, mode, (error, fd) => {
+  const flags = O_WRONLY | O_APPEND | O_CREAT | more;
+  open(file, flags | O_NONBLOCK, mode, (error, fd) => {
     if (error) opened(error, fd);
     // Written to by waiting: a reader that is slow loses nothing.
     else open(file, flags, mode, (why, own) => close(fd, () => opened(why, own)));
   });
+}
+
+/** The same for a file that has to be in a folder, whatever links there are. */
+function openInside(folder: string): typeof openWritten {
+  return (file, flags, mode, opened) => {
+    realPathIn(folder, file, (outside, path) => {
+      if (path === undefined) opened(outside, -1);
+      else
+        openWritten(path, flags, mode, (error, fd) => opened(isLink(error) ? linkError(file) : error, fd), O_NOFOLLOW);
+    });
+  };
+}
+
+function isLink(error: NodeJS.ErrnoException | null): boolean {
+  return error?.code === 'ELOOP' || error?.code === 'EMLINK';
+}
+
+function linkError(file: string): Error {
+  return new Error(`${file} is a symbolic link, which is not followed`);
 }
 
 function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter {

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -234,6 +234,47 @@ t.test('a file that comes back is written again, and one that takes nothing does
   });
   t.equal(await heard, 'heard\n');
   await read.close();
+});
+
+t.test('a file that has to be in a folder is not one to which a symbolic link leads', async (t) => {
+  const top = mkdtempSync(join(tmpdir(), 'inmesh-links-'));
+  t.teardown(() => rmSync(top, { recursive: true, force: true }));
+  const [folder, outside] = [join(top, 'logs'), join(top, 'outside')];
+  for (const each of [folder, outside, join(folder, 'deep')]) mkdirSync(each);
+  for (const each of ['secret', 'victim']) writeFileSync(join(outside, each), 'as it was\n');
+  symlinkSync(join(outside, 'secret'), join(folder, 'file'));
+  symlinkSync(join(outside, 'new'), join(folder, 'dangling'));
+  symlinkSync(outside, join(folder, 'elsewhere'));
+  symlinkSync(join(folder, 'deep'), join(folder, 'inside'));
+  symlinkSync(folder, join(top, 'also'));
+  const said: string[] = [];
+  const logger = {
+    ...silentLogger,
+    error: (fields: object) => void said.push((fields as { readonly error: string }).error),
+  };
+  const write = async (file: string, inFolder = folder): Promise<void> => {
+    const writer = createLineWriter(file, fakeClock(), logger, inFolder);
+    writer.write('line\n');
+    await writer.close();
+  };
+  await write(join(folder, 'plain'));
+  await write(join(folder, 'inside/deeper'));
+  await write(join(top, 'also/linked'), join(top, 'also'));
+  for (const file of ['plain', 'deep/deeper', 'linked'])
+    t.equal(readFileSync(join(folder, file), 'utf8'), 'line\n', file);
+  t.same(said, []);
+  for (const [file, why] of [
+    ['file', /file is a symbolic link, which is not followed/],
+    ['dangling', /dangling is a symbolic link/],
+    ['elsewhere/victim', /a symbolic link leads from .*elsewhere out of/],
+    ['elsewhere/new', /a symbolic link leads/],
+    ['none/new', /ENOENT/],
+  ] as const) {
+    await write(join(folder, file));
+    t.match(said.splice(0), [why], file);
+  }
+  for (const each of ['secret', 'victim']) t.equal(readFileSync(join(outside, each), 'utf8'), 'as it was\n', each);
+  t.notOk(existsSync(join(outside, 'new')));
 });
 
 t.test('settings may change while it runs', async (t) => {
