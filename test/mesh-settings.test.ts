@@ -174,3 +174,29 @@ t.test('pathNormalization is that of inbound requests', async (t) => {
   t.equal(await of('pathNormalization: {normalization: MERGE_SLASHES}'), '/a/c%2Fd');
   t.equal(await of('pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}'), '/a/c/d');
 });
+
+t.test('CFG-022 foreignRoutes holds for the files that a mesh reads', async (t) => {
+  const yaml = (kind: string, namespace: string, spec: string): string =>
+    `{apiVersion: networking.istio.io/v1, kind: ${kind}, metadata: {name: a, namespace: ${namespace}}, spec: ${spec}}\n---\n`;
+  const host = 'reviews.shop.svc.cluster.local';
+  const config = t.testdir({
+    'mesh.yaml':
+      yaml('ServiceEntry', 'shop', `{hosts: [${host}], resolution: DNS, ports: [{number: 80, name: http}]}`) +
+      yaml('VirtualService', 'evil', `{hosts: [${host}], http: [{route: [{destination: {host: ${host}}}]}]}`),
+  });
+  const rows = [
+    [undefined, 'accepted'],
+    ['allow', 'accepted'],
+    ['refuse', 'must be a host of its own namespace: it belongs to namespace shop'],
+  ] as const;
+  for (const [foreignRoutes, expected] of rows) {
+    const workload = { name: 'web', namespace: 'shop' };
+    const given = foreignRoutes === undefined ? {} : { foreignRoutes };
+    const mesh = createMesh({ workload, identity: false, config, logger: recordingLogger(), ...given });
+    const rejected = new Promise<string>((resolve) => {
+      mesh.on('config-rejected', ({ problems }) => resolve(problems.map(({ message }) => message).join()));
+    });
+    t.equal(await Promise.race([mesh.ready().then(() => 'accepted'), rejected]), expected);
+    await mesh.close();
+  }
+});

@@ -34,6 +34,7 @@ export function checkForeignRoutes(
 ): void {
   const { clusterDomain } = workload;
   const owners = ownersOf(services, clusterDomain);
+  const called = callersNames(services, clusterDomain);
   const say = (resource: Resource, index: number, host: string, problem: string): void => {
     const path = ['spec', 'hosts', index];
     if (mode === 'refuse') collector.refuse(resource, path, `must be a host of its own namespace: ${problem}`, host);
@@ -44,7 +45,7 @@ export function checkForeignRoutes(
       continue;
     for (const [index, name] of (resource.body.spec.hosts ?? []).entries()) {
       const host = resolveHost(name, resource.namespace, clusterDomain);
-      const found = owners(host);
+      const found = called(host) ?? owners(host);
       if (found === nobody) {
         if (mode === 'refuse') say(resource, index, name, 'no service of the mesh has it');
       } else if (found !== resource.namespace) say(resource, index, name, belongsTo(found));
@@ -53,7 +54,8 @@ export function checkForeignRoutes(
   for (const resource of serviceEntries) {
     if (isForItself(resource, resource.body.spec.exportTo, mesh)) continue;
     for (const [index, name] of resource.body.spec.hosts.entries()) {
-      const found = namespaceIn(resolveHost(name, resource.namespace, clusterDomain), clusterDomain);
+      const host = resolveHost(name, resource.namespace, clusterDomain);
+      const found = namespaceIn(host, clusterDomain) ?? called(host);
       if (found !== undefined && found !== resource.namespace) say(resource, index, name, belongsTo(found));
     }
   }
@@ -66,7 +68,7 @@ function isForItself(
   { rootNamespace }: MeshSettings,
 ): boolean {
   if (namespace === rootNamespace) return true;
-  return exportTo.length > 0 && exportTo.every((to) => to === '.' || to === namespace);
+  return exportTo.length > 0 && exportTo.every((to) => to === '.' || to === '~' || to === namespace);
 }
 
 /** No namespace has these names. */
@@ -111,6 +113,27 @@ function ownersOf(services: readonly MeshService[], clusterDomain: string): (hos
     }
     return nobody;
   };
+}
+
+/**
+ * The namespace of the service that callers of all namespaces mean by a name that is shorter than its host:
+ * `<service>.<namespace>` and `<service>.<namespace>.svc`. Wildcards are for names that no service has.
+ */
+function callersNames(services: readonly MeshService[], clusterDomain: string): (name: string) => string | undefined {
+  let known: Map<string, string> | undefined;
+  const end = `.svc.${clusterDomain}`;
+  const all = (): Map<string, string> => {
+    const made = new Map<string, string>();
+    for (const { host } of services) {
+      const namespace = host.startsWith('*') ? undefined : namespaceIn(host, clusterDomain);
+      if (namespace === undefined) continue;
+      const short = host.slice(0, -end.length);
+      made.set(short, namespace).set(`${short}.svc`, namespace);
+    }
+    return made;
+  };
+  // Of full names, which most are, nobody asks.
+  return (name) => (name.startsWith('*') || name.endsWith(end) ? undefined : (known ??= all()).get(name));
 }
 
 /** `.b.c` and `.c` of `a.b.c`; of a wildcard all of it as well. */

@@ -79,8 +79,14 @@ t.test(
         /shop/,
         true,
       ],
+      ['the short name of a service', virtualService('hosts: [reviews.shop]'), /shop/, true],
       ['a ServiceEntry for the service of another', entry('reviews.shop.svc.cluster.local', 'b'), /shop/, true],
       ['... for its own callers', entry('reviews.shop.svc.cluster.local', 'b', ', exportTo: [.]'), undefined],
+      ['... for nobody', entry('reviews.shop.svc.cluster.local', 'b', ', exportTo: ["~"]'), undefined],
+      ['a ServiceEntry for the short name of a service', entry('reviews.shop', 'b'), /shop/, true],
+      ['... and with svc', entry('Reviews.shop.svc', 'b'), /shop/, true],
+      ['... of its own', entry('mine.b', 'b'), undefined],
+      ['... that no service has', entry('reviews.shop.example', 'b'), undefined],
     ];
     for (const [what, yaml, refused, warned] of rows) {
       const all = shop + root + yaml;
