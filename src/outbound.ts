@@ -29,6 +29,7 @@ import { createOutboundTls } from './outbound-tls.ts';
 import { createRequestHashes } from './request-hashes.ts';
 import { defaultRetrySettings, type RetrySettings } from './retry/settings.ts';
 import { createHostTable, type HostTable } from './route/host-table.ts';
+import { readsRequests } from './route/own-tls.ts';
 import type { ClusterState } from './runtime/cluster.ts';
 import { type Clusters, createClusters } from './runtime/clusters.ts';
 import type { EndpointState } from './runtime/endpoint.ts';
@@ -102,7 +103,12 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
   const { clock, metrics, random, retries = defaultRetrySettings, workload } = dependencies;
   const labels = createSourceLabels(workload);
   const tls = createOutboundTls(dependencies);
-  const target = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
+  const directTarget = (
+    cluster: Cluster,
+    endpoint: Endpoint,
+    tlsHost: string | undefined,
+    host: string,
+  ): ConnectTarget => ({
     cluster: cluster.name,
     address: endpoint.address,
     otherFamily: endpoint.otherFamily,
@@ -112,20 +118,28 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
     clock,
     security: () => tls.security(cluster, endpoint, tlsHost, host),
     proxyProtocol: cluster.proxyProtocol,
-    // HTTP that the mesh reads goes to the endpoint itself, as in Istio: the tunnel is for what it does not read.
-    ...(tlsHost === undefined ? {} : tunnelOf(cluster, endpoint)),
   });
-  const tunnelOf = (cluster: Cluster, endpoint: Endpoint): Pick<ConnectTarget, 'tunnel'> =>
+  /** Where the cluster has a tunnel, the endpoint is its proxy; what goes inside has no TLS of the mesh. */
+  const tunnelled = (
+    cluster: Cluster,
+    endpoint: Endpoint,
+    tlsHost: string | undefined,
+  ): Partial<Pick<ConnectTarget, 'tunnel' | 'security'>> =>
     cluster.tunnel === undefined
       ? {}
-      : { tunnel: { policy: cluster.tunnel, security: () => tls.security(cluster, endpoint, undefined, '') } };
-  /** What the tunnel carries has no TLS of the mesh. */
+      : {
+          tunnel: { policy: cluster.tunnel, security: () => tls.security(cluster, endpoint, undefined, '') },
+          ...(tlsHost === undefined ? { security: () => ({ kind: 'plaintext' }) } : {}),
+        };
+  const target = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
+    ...directTarget(cluster, endpoint, tlsHost, host),
+    // HTTP that the mesh reads goes to the endpoint itself, as in Istio: the tunnel is for what it does not read.
+    ...(tlsHost === undefined && readsRequests(cluster) ? {} : tunnelled(cluster, endpoint, tlsHost)),
+  });
   const bytesTo = (cluster: Cluster, endpoint: Endpoint, tlsHost: string | undefined, host: string): ConnectTarget => ({
-    ...target(cluster, endpoint, tlsHost, host),
+    ...directTarget(cluster, endpoint, tlsHost, host),
     bytes: true,
-    ...(cluster.tunnel === undefined || tlsHost !== undefined
-      ? {}
-      : { ...tunnelOf(cluster, endpoint), security: () => ({ kind: 'plaintext' }) }),
+    ...tunnelled(cluster, endpoint, tlsHost),
   });
 
   const budgets = createConnectionBudgets();
@@ -158,7 +172,8 @@ export function createOutbound(dependencies: OutboundDependencies): Outbound {
       prober: (cluster, state, policy) =>
         createProber(
           {
-            ...target(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
+            ...directTarget(cluster, state.endpoint, tlsHost, policy.probe.kind === 'tcp' ? '' : policy.probe.host),
+            ...(tlsHost === undefined ? {} : tunnelled(cluster, state.endpoint, tlsHost)),
             timeoutMs: policy.timeoutMs,
             http2: policy.probe.kind === 'grpc',
             bytes: policy.probe.kind === 'tcp',

@@ -274,6 +274,9 @@ t.test('explain names the policy, for requests and for connections', async (t) =
   t.match(explained('http://a.example/no'), { decision: 'refused', reason: /EgressPolicy shop\/p .*denies it: 403/ });
   t.match(explained('http://a.example/yes'), { decision: 'passthrough' });
   t.match(mesh.explain({ authority: 'a.example:443', protocol: 'tcp' }), { decision: 'refused' });
+  const other = { authority: 'b.example:443', protocol: 'tcp' } as const;
+  t.match(mesh.explain(other), { decision: 'passthrough' });
+  t.match(mesh.explain({ ...other, sni: 'a.example' }), { decision: 'refused' }, 'another name inside of it');
 });
 
 t.test('who is known to the registry outside of the mesh leads nobody into it', async (t) => {

@@ -55,7 +55,7 @@ export interface ClusterPolicy {
  * port over both. Port settings do not inherit: of the four parts that they can have, what they
  * leave out has its default. The other parts have no settings for ports: those of the rule hold on
  * for the port of a subset, and end where the rule itself has settings for the port (Istio
- * `GetPortLevelTrafficPolicy`, `MergeSubsetTrafficPolicy`).
+ * `GetPortLevelTrafficPolicy`, `MergeSubsetTrafficPolicy`); but for the tunnel, which holds for every port.
  */
 export function mergePolicies(
   rule: TrafficPolicy | undefined,
@@ -73,7 +73,9 @@ function mergeOver(base: MergedParts, over: TrafficPolicy | undefined, port: num
     return { ...base, ...parts };
   }
   const { port: _, ...parts } = ofPort;
-  const { tunnel, proxyProtocol, retryBudget } = base;
+  const { proxyProtocol, retryBudget } = base;
+  // Not a matter of ports: istiod asks the rule itself for it.
+  const tunnel = over.tunnel ?? base.tunnel;
   return {
     ...(tunnel === undefined ? {} : { tunnel }),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),

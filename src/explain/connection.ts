@@ -1,9 +1,10 @@
 import type { Snapshot } from '../model/snapshot.ts';
 import type { HostTable } from '../route/host-table.ts';
+import { whyNoConnection } from '../route/own-tls.ts';
 import { createWeightedChoice } from '../route/weighted.ts';
 import { explainDestinations } from './destinations.ts';
 import { ruleName, virtualHostOf } from './passed-over.ts';
-import { explainPlaces } from './places.ts';
+import { explainPlaces, explainTunnel } from './places.ts';
 import { explainTls } from './policies.ts';
 import type { OutboundQuestion } from './request.ts';
 import type { OutboundExplanation } from './result.ts';
@@ -40,11 +41,13 @@ export function explainConnection(
   const { tls, note } = cluster === undefined ? {} : explainTls(cluster, question, withoutIdentity);
   const missing = cluster === undefined ? [`${chosen} does not exist: the connection is refused`] : [];
   const places = cluster && explainPlaces(cluster);
-  const tunnel = cluster?.tunnel;
-  if (tunnel !== undefined) missing.push(`through an HTTP proxy to ${tunnel.targetHost}:${tunnel.targetPort} (tunnel)`);
+  const tunnel = cluster && explainTunnel(cluster);
+  if (tunnel !== undefined) missing.push(tunnel);
+  const refusal = cluster && whyNoConnection(cluster, sni !== undefined);
+  if (refusal !== undefined) missing.push(refusal);
   const { provenance } = route;
   return {
-    decision: 'route',
+    decision: refusal === undefined ? 'route' : 'refused',
     ...(provenance === undefined ? {} : { rule: ruleName(provenance), at: provenance, name: route.name }),
     cluster: chosen,
     destinations: explainDestinations(route.destinations),

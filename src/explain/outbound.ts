@@ -16,7 +16,7 @@ import { explainConnection } from './connection.ts';
 import { explainDestinations } from './destinations.ts';
 import { combineChanges } from './edits.ts';
 import { ruleName, rulesBefore, virtualHostOf } from './passed-over.ts';
-import { explainPlaces } from './places.ts';
+import { explainPlaces, explainTunnel } from './places.ts';
 import { explainFault, explainHash, explainMirrors, explainRetries, explainTls } from './policies.ts';
 import { type ExplainRequest, type OutboundQuestion, questionOf } from './request.ts';
 import { explainResilience } from './resilience.ts';
@@ -87,9 +87,9 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
 
 /** What EgressPolicies say against it; nothing when they let it go. */
 function egressDenial({ egress }: OutboundContext, question: OutboundQuestion): string | undefined {
-  const { headers, host, method, ownTls, path, port, protocol } = question;
+  const { headers, host, method, ownTls, path, port, protocol, sni } = question;
   try {
-    if (protocol === 'tcp') egress?.connection(host.replace(/^\[(.*)\]$/, '$1'), port, undefined);
+    if (protocol === 'tcp') egress?.connection(host.replace(/^\[(.*)\]$/, '$1'), port, sni);
     else egress?.request(`${ownTls ? 'https' : 'http'}://${host}:${port}`, method, path, headers);
     return undefined;
   } catch (error) {
@@ -170,6 +170,8 @@ function routed(
   if (cluster?.discovery.kind === 'original') notes.push('the address that the caller named is called');
   const places = cluster && explainPlaces(cluster);
   if (places !== undefined) notes.push(places);
+  const tunnel = cluster && (question.ownTls || !readsRequests(cluster)) ? explainTunnel(cluster) : undefined;
+  if (tunnel !== undefined) notes.push(tunnel);
   if (plan.cluster === snapshot.egressProxy && route.name === 'allow_any') notes.push(throughProxy);
   const tls = cluster === undefined ? undefined : tlsOf(cluster, question, notes, withoutIdentity);
   const hash = explainHash(cluster?.hash?.key);

@@ -19,6 +19,11 @@ export function explainPlaces({ discovery, localities }: Cluster): string | unde
   return `endpoints are called ${how}: ${shares.filter((text) => text !== '').join('; then ')}${note}`;
 }
 
+/** The proxy through which goes what the mesh does not read; nothing without one. */
+export function explainTunnel({ tunnel }: Cluster): string | undefined {
+  return tunnel && `through an HTTP proxy to ${tunnel.targetHost}:${tunnel.targetPort} (tunnel)`;
+}
+
 function weightOf(localities: Cluster['localities'], priority: number, locality: string): string {
   if (localities?.kind !== 'weighted') return '';
   const found = localities.weights.find((each) => each.priority === priority && each.locality === locality);

@@ -17,7 +17,11 @@ export function askForTunnel(
   done: (error: Error | null) => void,
 ): void {
   let head: Buffer = Buffer.alloc(0);
+  let settled = false;
   const settle = (error: Error | null): void => {
+    // Its time may be over while the answer is read that came with it.
+    if (settled) return;
+    settled = true;
     cancel();
     socket.off('readable', onReadable).off('close', onClose).off('error', settle);
     done(error);

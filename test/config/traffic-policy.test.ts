@@ -273,6 +273,12 @@ const merged: readonly (readonly [what: string, policy: string, subset: string, 
     { balance: 'LEAST_REQUEST', tls: 'disable', retryBudget: undefined, proxyProtocol: undefined, outlier: {} },
   ],
   [
+    'a tunnel holds for every port',
+    'tunnel: {targetHost: a.test, targetPort: 443}, portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]',
+    'outlierDetection: {}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]',
+    { balance: 'RANDOM', tunnel: { targetHost: 'a.test' } },
+  ],
+  [
     'settings of the subset for the port end the four parts of the rule, and no others',
     'loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}, outlierDetection: {}, retryBudget: {percent: 1}, proxyProtocol: {version: V2}',
     'retryBudget: {percent: 2}, portLevelSettings: [{port: {number: 80}, connectionPool: {http: {maxRetries: 4}}}]',

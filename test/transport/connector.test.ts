@@ -211,6 +211,26 @@ t.test('a tunnel that cannot be used is closed, whatever the proxy does then', a
   t.equal(error?.code, 'ERR_MESH_TLS_FAILED', 'a reset within TLS');
 });
 
+t.test('a tunnel that opens in the moment in which its time is over is told of once', async (t) => {
+  const fake = fakeClock();
+  // What comes after input that waits comes after the answer of the proxy.
+  const late: (() => void)[] = [];
+  const clock: Clock = { ...fake, afterIo: (action) => void late.push(action) };
+  const { port } = await rawUpstream(t, (proxy) => {
+    proxy.on('data', () => {
+      fake.advance(10_000);
+      proxy.write('HTTP/1.1 200 OK\r\n\r\n');
+    });
+  });
+  const policy = { method: 'CONNECT', targetHost: 'far.test', targetPort: 443 } as const;
+  const tunnel = { policy, security: () => ({ kind: 'plaintext' }) as const };
+  const { error, socket } = await open(t, port, { kind: 'plaintext' }, { clock, tunnel });
+  t.equal(error, undefined);
+  t.equal(late.length, 1, 'its time was over');
+  for (const action of late) action();
+  t.equal(socket?.destroyed, false);
+});
+
 t.test('an IPv6 endpoint is written with brackets', async (t) => {
   const { error } = await open(t, await refusingPort(), { kind: 'plaintext' }, { address: '::1' });
   t.match(error?.endpoint, /^\[::1\]:\d+$/);

@@ -254,7 +254,8 @@ t.test('tunnel: connections go through a forward proxy, HTTP that the mesh reads
     let head: string | undefined;
     socket.on('data', (chunk) => {
       if (head !== undefined) {
-        socket.end(`then ${String(chunk).includes('far.test') ? 'TLS' : chunk}`);
+        if (String(chunk).startsWith('GET')) socket.end('HTTP/1.1 204 No Content\r\n\r\n');
+        else socket.end(`then ${String(chunk).includes('far.test') ? 'TLS' : chunk}`);
         return;
       }
       head = String(chunk);
@@ -312,6 +313,8 @@ spec:
     mesh.fetch('https://far.test/').then(({ status }) => Promise.reject(new Error(`${status}`))),
     /503/,
   );
+  t.equal((await mesh.fetch('http://far.test:9000/')).status, 204, 'HTTP that the mesh does not read');
+  t.match(mesh.explain({ url: 'http://far.test:9000/' }).notes, [/proxy to far\.test:443/]);
   answer = ['HTTP/1.1 403 Forbidden\r\n\r\n'];
   await t.rejects(mesh.connect({ host: 'far.test', port: 9000 }), {
     code: 'ERR_MESH_CONNECT_FAILED',
@@ -331,4 +334,11 @@ spec:
   t.same(heads, ['GET /plain HTTP/1.1']);
   const posting = await taskMesh(t, world('POST'), registryOnly);
   await t.rejects(posting.mesh.connect({ host: 'far.test', port: 9000 }), { message: /only CONNECT/ });
+  const nowhere = world('CONNECT')
+    .replace('resolution: STATIC', 'resolution: NONE')
+    .replace(/^ {2}endpoints: .*\n/m, '');
+  const past = await taskMesh(t, nowhere, registryOnly);
+  const refused = { code: 'ERR_MESH_UNSUPPORTED', message: /no endpoint is known/ };
+  await t.rejects(past.mesh.connect({ host: 'far.test', port: 9000 }), refused, 'never past the proxy');
+  t.match(past.mesh.explain({ authority: 'far.test', port: 9000, protocol: 'tcp' }), { decision: 'refused' });
 });
