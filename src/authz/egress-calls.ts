@@ -103,7 +103,8 @@ function destination(hosts: KnownHosts, given: string): Destination {
   const url = URL.parse(origin);
   if (url === null) throw new MeshError('ERR_MESH_EGRESS_DENIED', `${JSON.stringify(origin)} names no host`);
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-  const target = hosts.find(origin);
+  // Of `http://a@b/c` the host is b; who takes no such origin for one refuses the call later.
+  const target = hosts.find(url.origin === 'null' ? origin : url.origin);
   // A wildcard host of the registry says less than the name itself.
   if (target.kind === 'host' && !target.name.startsWith('*')) return { host: target.name, port };
   const name = url.hostname.endsWith('.') ? url.hostname.slice(0, -1) : url.hostname;

@@ -100,9 +100,16 @@ function unknownHosts({ egressProxy, outboundPolicy }: Snapshot): Unknown {
   return (host, port) => ({ name: `${host}:${port}`, routes, connections });
 }
 
+/**
+ * What no host is made of. A URL would read it all the same: whoever lets calls go to `*.example.com` lets one go to
+ * `reviews/x.example.com`, which is no name for Node.js, and would be `reviews` here.
+ */
+const notOfHosts = /[\\/?#@%\s]/;
+
 function resolve(snapshot: Snapshot, origin: string, unknown: Unknown): HostTarget {
   const url = URL.parse(origin);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+  const named = origin.slice(origin.indexOf('//') + 2, origin.endsWith('/') ? -1 : undefined);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') || notOfHosts.test(named)) {
     throw new MeshError('ERR_MESH_OPTION_INVALID', `not an http or https origin: ${JSON.stringify(origin)}`);
   }
   const tls = url.protocol === 'https:';

@@ -80,7 +80,14 @@ t.test('only the TLS of the application has a name to verify, without dot and br
 });
 
 t.test('what is not an http origin is refused with its text', async (t) => {
-  for (const origin of ['', 'reviews', 'ftp://reviews', 'ws://reviews', 'http://', 'http://a b', 'http://a:99999']) {
+  const notHosts = ['', 'a b', 'a:99999', 'reviews/x.example', 'reviews\\x', 'reviews?x', 'reviews#x', 'x@reviews'];
+  for (const origin of [
+    '',
+    'reviews',
+    'ftp://reviews',
+    'ws://reviews',
+    ...[...notHosts, 'review%73', 'rev\tiews', 'reviews//'].map((host) => `http://${host}`),
+  ]) {
     t.throws(() => table(['reviews:80']).find(origin), { code: 'ERR_MESH_OPTION_INVALID' }, origin);
   }
 });
