@@ -142,7 +142,8 @@ export class ClusterState {
   /** Resolves when the endpoints are known for the first time; absent when there are some. */
   warming(): Promise<void> | undefined {
     if (this.#endpoints.length > 0) return this.health.warming();
-    return this.#names?.warming()?.then(() => this.health.warming());
+    // Other names may be asked for by then: the configuration has changed while these were.
+    return this.#names?.warming()?.then(() => this.warming());
   }
 
   report(endpoint: object, status: number): void {
@@ -196,6 +197,7 @@ export class ClusterState {
       previous.http2 !== cluster.http2 ||
       !isDeepStrictEqual(previous.serverIdentities, cluster.serverIdentities) ||
       !isDeepStrictEqual(previous.trustDomains, cluster.trustDomains) ||
+      !isDeepStrictEqual(previous.tunnel, cluster.tunnel) ||
       !isDeepStrictEqual(previous.limits, cluster.limits);
     if (reconnect) for (const endpoint of this.#endpoints) void endpoint.drain();
     if (isDeepStrictEqual(previous.discovery, cluster.discovery)) this.rebalance();

@@ -47,8 +47,14 @@ const defaultHostsFile =
     ? `${process.env['SystemRoot'] ?? 'C:\\Windows'}\\System32\\drivers\\etc\\hosts`
     : '/etc/hosts';
 
+/** These say that a name has no addresses of a family; all others, that nobody could be asked. */
+const none: ReadonlySet<string | undefined> = new Set(['ENODATA', 'ENOTFOUND']);
+
 async function fromDns(name: string, resolve: NonNullable<SystemDnsParts['resolve']>): Promise<DnsAnswer | undefined> {
   const both = await Promise.allSettled([resolve(name, 4), resolve(name, 6)]);
+  const [first] = both;
+  // Half an answer must not turn all calls to the other family: nobody has said that there are no such addresses.
+  if (first.status === 'rejected' && !none.has((first.reason as NodeJS.ErrnoException).code)) return undefined;
   const records = both.flatMap((result) => (result.status === 'fulfilled' ? [...result.value] : []));
   if (records.length === 0) return undefined;
   return {

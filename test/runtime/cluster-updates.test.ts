@@ -81,6 +81,61 @@ t.test('they are made anew for everything else', async (t) => {
   t.equal(state.revision, 1, 'the port of original addresses');
 });
 
+t.test('connections are made anew where they lead elsewhere, or speak in another way', async (t) => {
+  const base = cluster('a', [endpoint(1)]);
+  const changes: readonly Partial<Cluster>[] = [
+    { tls: 'mutual' },
+    { serverName: 'a.test' },
+    { http2: 'always' },
+    { serverIdentities: ['spiffe://td/a'] },
+    { trustDomains: ['td'] },
+    { tunnel: { method: 'CONNECT', targetHost: 'far.test', targetPort: 443 } },
+  ];
+  for (const change of changes) {
+    const { state } = setup(base);
+    const [before] = state.endpoints as [EndpointState];
+    const connections = before.dispatcher('');
+    state.update({ ...base, ...change });
+    t.equal(state.endpoints[0], before);
+    t.not(before.dispatcher(''), connections, JSON.stringify(change));
+    await state.close();
+  }
+});
+
+t.test('calls that wait for names wait for those that a change brings, too', async (t) => {
+  const waiting = new Map<string, (addresses: readonly string[]) => void>();
+  const clock = fakeClock();
+  const random = (): number => 0.5;
+  const names = createNameResolver({
+    ask: (name) => new Promise((resolve) => waiting.set(name, (addresses) => resolve({ addresses }))),
+    clock,
+    random,
+  });
+  const dns = (...addresses: string[]): Cluster =>
+    cluster('a', [], {
+      discovery: { kind: 'dns', endpoints: addresses.map((address) => endpoint(1, { address })) },
+    });
+  const hooks = idleHooks();
+  const state = new ClusterState(dns('one.test'), {
+    clock,
+    random,
+    names,
+    hooks: () => hooks,
+    healthChanged: () => {},
+  });
+  let told = false;
+  const warm = state.warming()?.then(() => (told = true));
+  state.update(dns('one.test', 'two.test'));
+  waiting.get('one.test')?.(['10.0.0.1']);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(told, false, 'the other name is not known yet, and no endpoint is');
+  waiting.get('two.test')?.(['10.0.0.2']);
+  await warm;
+  t.equal(addresses(state), '10.0.0.1:1 10.0.0.2:1');
+  await state.close();
+  names.close();
+});
+
 t.test('a closed cluster holds no timer, whatever it did before', async (t) => {
   const policies: Readonly<Record<string, Partial<Cluster>>> = {
     'health checks': { healthCheck: healthPolicy() },

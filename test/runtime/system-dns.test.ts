@@ -33,6 +33,14 @@ t.test('who answers: hosts file, then DNS with its time to live, then the system
       if (name === 'both.example.com')
         return family === 4 ? [record('10.0.0.1', 30), record('10.0.0.2', 20)] : [record('fd00::1', 60)];
       if (name === 'six.example.com' && family === 6) return [record('fd00::2', 10)];
+      if (name === 'half.example.com') {
+        if (family === 6) return [record('fd00::3', 10)];
+        throw Object.assign(new Error('queryA ETIMEOUT'), { code: 'ETIMEOUT' });
+      }
+      if (name === 'four.example.com') {
+        if (family === 4) return [record('10.0.0.4', 10)];
+        throw Object.assign(new Error('queryAaaa ESERVFAIL'), { code: 'ESERVFAIL' });
+      }
       return unknown();
     },
     lookup: async (name) => {
@@ -50,6 +58,16 @@ t.test('who answers: hosts file, then DNS with its time to live, then the system
       ['dns both.example.com 4', 'dns both.example.com 6'],
     ],
     ['six.example.com', { addresses: ['fd00::2'], ttlMs: 10_000 }, ['dns six.example.com 4', 'dns six.example.com 6']],
+    [
+      'half.example.com',
+      { addresses: ['192.0.2.1'] },
+      ['dns half.example.com 4', 'dns half.example.com 6', 'system half.example.com'],
+    ],
+    [
+      'four.example.com',
+      { addresses: ['10.0.0.4'], ttlMs: 10_000 },
+      ['dns four.example.com 4', 'dns four.example.com 6'],
+    ],
     [
       'reviews.bookinfo',
       { addresses: ['192.0.2.1'] },
