@@ -8,7 +8,7 @@ import { agentLimit, agentTimes, overflow } from './agent-limits.ts';
 import { notingLoad } from './agent-load.ts';
 import { cookieChanges } from './balance/hash-cookie.ts';
 import type { Breakers } from './breakers.ts';
-import { MeshError } from './errors.ts';
+import { endpointFailures, MeshError } from './errors.ts';
 import type { ActiveFaults } from './fault/active.ts';
 import type { AgentRequest, AgentRouter, AgentTarget } from './host/agent.ts';
 import type { Clock } from './lib/clock.ts';
@@ -65,6 +65,14 @@ export function agentRouter(options: {
   const { clock, connect, select } = options;
   const answering = agentAnswers(options);
   const guarded = agentBreaker({ answering, breakers: options.breakers });
+  // A name says less: what is gone from the configuration may come back, and then be called in another way.
+  const serials = new WeakMap<object, number>();
+  let serial = 0;
+  const serialOf = (state: EndpointState | ClusterState): number => {
+    let known = serials.get(state);
+    if (known === undefined) serials.set(state, (known = ++serial));
+    return known;
+  };
   const faults = agentFaults({ ...options, answering });
 
   /** Adds what every call has, and returns just that. */
@@ -102,6 +110,26 @@ export function agentRouter(options: {
     };
   };
 
+  /** Takes a place among the requests of a cluster. @returns gives it back, once */
+  const enter = ({ cluster, requests }: ClusterState, startedAt: number, flag: string): (() => void) => {
+    if (!requests.enter()) {
+      options.series(cluster.host).record(503, addFlag(flag, 'UO'), clock.now() - startedAt);
+      throw overflow(cluster.name, `${requests.limit} requests`);
+    }
+    let left = false;
+    return () => {
+      if (!left) requests.leave();
+      left = true;
+    };
+  };
+
+  /** Under its `statPrefix`, if it has one. */
+  const count = ({ counted }: Known, status: number, error: Error | undefined): void => {
+    if (counted === undefined) return;
+    const timedOut = error instanceof MeshError && error.flag === 'UT';
+    options.routeStats?.of(counted.virtualHost, counted.statPrefix).ended(1, timedOut ? 504 : status, timedOut);
+  };
+
   const choose = (request: AgentRequest, headers: HeaderList, selection: Known, start: AgentStart): Decision => {
     const { state } = selection;
     const cors = corsOf(request, selection);
@@ -133,14 +161,9 @@ export function agentRouter(options: {
     }
     const times = agentTimes(selection, currentScope(), endpoint.name, clock);
     const edits = edited(request, headers, added, selection, cors);
-    if (!state.requests.enter()) {
-      options.series(state.cluster.host).record(503, addFlag(flag, 'UO'), clock.now() - startedAt);
-      throw overflow(state.cluster.name, `${state.requests.limit} requests`);
-    }
-    const { requests } = state;
+    const leave = enter(state, startedAt, flag);
     endpoint.inFlight++;
     let done = false;
-    let ended = false;
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     const made = cookie === undefined ? edits : withCookie(edits, cookie);
@@ -150,23 +173,15 @@ export function agentRouter(options: {
       ...hearing(state, endpoint, made.response),
       ...told,
       // A new generation of connections has a new key, so that sockets of the old one are not reused.
-      key: `${state.cluster.name}/${endpoint.name}/${endpoint.generation}/${tlsHost ?? host}`,
+      key: `${state.cluster.name}/${endpoint.name}/${serialOf(endpoint)}.${endpoint.generation}/${tlsHost ?? host}`,
       connect: () => connect(state, endpoint, tlsHost, host),
       limit: agentLimit(state.cluster.name, state.cluster.limits),
       times,
-      ended() {
-        if (ended) return;
-        ended = true;
-        requests.leave();
-      },
+      ended: leave,
       done(status, error, stalled) {
         if (done) return;
         done = true;
-        if (selection.counted !== undefined) {
-          const { statPrefix, virtualHost } = selection.counted;
-          const timedOut = error instanceof MeshError && error.flag === 'UT';
-          options.routeStats?.of(virtualHost, statPrefix).ended(1, timedOut ? 504 : status, timedOut);
-        }
+        count(selection, status, error);
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
         const tags = options.metricTags?.client;
@@ -177,13 +192,15 @@ export function agentRouter(options: {
                 endpoint.series,
                 agentRecord(clock, request, { startedAt, status, error, target: { ...edits, ...told } }),
               );
-        if (error instanceof MeshError && (stalled === true || notOfEndpoint.has(error.code))) {
-          series.record(error.status, addFlag(flag, error.flag), durationMs);
-        } else if (status !== 0 || error instanceof MeshError) {
-          if (status !== 0 || afterConnect.has((error as MeshError).code)) state.connected(endpoint);
+        const code = error instanceof MeshError ? error.code : '';
+        if (status !== 0 || (stalled !== true && ofEndpoint.has(code))) {
+          if (status !== 0 || afterConnect.has(code)) state.connected(endpoint);
           state.report(endpoint, status);
           series.record(status, addFlag(flag, error instanceof MeshError ? error.flag : ''), durationMs);
-          // The application gave the request up, which says nothing about the endpoint.
+        } else if (error instanceof MeshError) {
+          // Limits, the deadlines of callers, a certificate that is missing here.
+          series.record(error.status, addFlag(flag, error.flag), durationMs);
+          // The application gave the request up, which says nothing about the endpoint either.
         } else series.record(0, addFlag(flag, 'DC'), durationMs);
       },
     });
@@ -193,33 +210,56 @@ export function agentRouter(options: {
   const toItsAddress = (request: AgentRequest, headers: HeaderList, known: Known, start: AgentStart): Decision => {
     const { destination, route, state } = known;
     const { hostname, port, secure } = request;
+    const times = agentTimes(known, currentScope(), `${hostname}:${port}`, clock);
+    const limit = agentLimit(state.cluster.name, state.cluster.limits);
+    const bounded = times.length > 0 || limit !== undefined || Number.isFinite(state.requests.limit);
     const touched =
       changesOriginal(state.cluster) ||
       changesHeaders(destination.plan) ||
       known.path !== request.path ||
+      known.counted !== undefined ||
       destination.cors !== undefined ||
       state.breaker !== undefined ||
-      route.sticky?.baggage !== undefined;
+      route.sticky?.baggage !== undefined ||
+      // TLS of the application is as the options of its request have it, as long as nothing else speaks against that.
+      (bounded && !secure);
     if (!touched) return 'direct';
     const cors = corsOf(request, known);
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
-    return guarded(request, known, start, () => ({
-      ...edited(request, headers, complete(headers, known.route), known, cors.response),
-      cluster: state.cluster.name,
-      route: route.name,
-      flag: start.flag,
-      key: `${state.cluster.name}/${hostname}:${port}/${state.revision}.${state.generation}/${secure}`,
-      connect: async () => {
-        if (options.connectOriginal !== undefined) {
-          return options.connectOriginal(state.cluster, hostname, port, secure ? hostname : undefined);
-        }
-        // Never without its TLS.
-        throw new MeshError('ERR_MESH_UNSUPPORTED', `there are no connections to ${hostname} here`);
-      },
-      done() {
+    return guarded(request, known, start, () => {
+      const edits = edited(request, headers, complete(headers, known.route), known, cors.response);
+      const leave = enter(state, start.startedAt, start.flag);
+      state.outside++;
+      let done = false;
+      return {
+        ...edits,
+        cluster: state.cluster.name,
+        route: route.name,
+        flag: start.flag,
+        key: `${state.cluster.name}/${hostname}:${port}/${serialOf(state)}.${state.revision}.${state.generation}/${secure}`,
+        connect: async () => {
+          if (options.connectOriginal !== undefined) {
+            return options.connectOriginal(state.cluster, hostname, port, secure ? hostname : undefined);
+          }
+          // Never without its TLS.
+          throw new MeshError('ERR_MESH_UNSUPPORTED', `there are no connections to ${hostname} here`);
+        },
+        limit,
+        times,
+        ended: leave,
         // There is no endpoint that could be judged by this.
-      },
-    }));
+        done(status, error) {
+          if (done) return;
+          done = true;
+          count(known, status, error);
+          state.tryEnded();
+          const failure = error instanceof MeshError ? error.flag : status === 0 ? 'DC' : '';
+          options
+            .series(state.cluster.host)
+            .record(status, addFlag(start.flag, failure), clock.now() - start.startedAt);
+        },
+      };
+    });
   };
 
   return (request) => {
@@ -265,8 +305,8 @@ type Decision = ReturnType<AgentRouter>;
 /** These come over a connection that was there. */
 const afterConnect: ReadonlySet<string> = new Set(['ERR_MESH_UPSTREAM_RESET', 'ERR_MESH_UPSTREAM_PROTOCOL']);
 
-/** Said of the mesh's own limits and of callers, and not held against an endpoint. */
-const notOfEndpoint: ReadonlySet<string> = new Set(['ERR_MESH_OVERFLOW', 'ERR_MESH_DEADLINE_EXPIRED']);
+/** What is held against an endpoint, as `outlierFilter` has it for calls. */
+const ofEndpoint: ReadonlySet<string> = new Set([...endpointFailures, 'ERR_MESH_TRY_TIMEOUT', 'ERR_MESH_TIMEOUT']);
 
 /** Gives a new cookie to the application, after everything that the route does. */
 function withCookie(edits: Edited, cookie: string): Edited {

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Egress } from './authz/egress-calls.ts';
-import { MeshError } from './errors.ts';
+import { endpointFailures, MeshError } from './errors.ts';
 import type { Random } from './lib/random.ts';
 import type { Cluster } from './model/cluster.ts';
 import type { ConnectionRoute } from './model/route.ts';
@@ -130,8 +130,8 @@ export function createConnector(dependencies: ConnectDependencies): Connector {
     } catch (error) {
       endpoint.tryEnded();
       if (budget !== undefined) budget.connections--;
-      // As Envoy counts them: a connection that fails is a gateway error.
-      state.report(endpoint, 0);
+      // As Envoy counts them: a connection that fails is a gateway error. A certificate that is missing here is none.
+      if (error instanceof MeshError && endpointFailures.has(error.code)) state.report(endpoint, 0);
       throw error;
     }
   };

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
+import type { ConfigSink } from '../src/config/source.ts';
 import type { Clock } from '../src/lib/clock.ts';
 import { type ConnectionLimits, defaultConnectionLimits, type OutlierPolicy } from '../src/model/cluster.ts';
 import type { Route } from '../src/model/route.ts';
@@ -135,4 +136,84 @@ t.test('a time that was over while this process was busy is not held against the
     t.equal(await asked, 'ERR_MESH_TIMEOUT');
     t.equal(mesh.stats().endpoints[0]?.healthy, healthy, `${lateMs} ms late`);
   }
+});
+
+t.test('the address that was named is called within the time and the limits of its route, too', async (t) => {
+  const server = await upstream(t, () => {});
+  const clock = fakeClock();
+  const limits = { ...defaultConnectionLimits, maxRequests: 1 };
+  const a = cluster('a', [], { discovery: { kind: 'original' }, limits });
+  const name = `127.0.0.1:${server.port}`;
+  const hosts = new Map([[name, { name, routes: [route(a.name, { timeoutMs: 1_000 })] }]]);
+  const mesh = await modelMesh(t, snapshot({}, [a], { hosts }), { clock });
+  const ask = (): Promise<string> => outcome(get(`http://${name}/`, { agent: mesh.agent }));
+  for (let round = 1; round <= 2; round++) {
+    const slow = ask();
+    await server.arrived(round);
+    t.equal(server.requests.at(-1)?.headers['x-envoy-expected-rq-timeout-ms'], '1000');
+    t.equal(await ask(), 'ERR_MESH_OVERFLOW');
+    clock.advance(1_000);
+    t.equal(await slow, 'ERR_MESH_TIMEOUT');
+    // Its place is free when it is closed, which is a moment later.
+    await turns(2);
+  }
+  t.match(mesh.stats().requests, [{ flags: { UO: 2, UT: 2 } }]);
+});
+
+t.test('what is gone from the configuration and comes back is called as it is then', async (t) => {
+  const server = await upstream(t, (_incoming, outgoing) => void outgoing.end('ok'));
+  const of = (tls: 'disable' | 'mutual') => {
+    const a = cluster('a', [endpoint(server.port)], { tls });
+    return snapshot({ a: [route(a.name)] }, [a]);
+  };
+  let sink: ConfigSink | undefined;
+  const mesh = await modelMesh(t, of('disable'), {
+    config: {
+      name: 'changing',
+      run: async (given) => {
+        sink = given;
+        given.update(of('disable'), { entries: [] });
+      },
+    },
+  });
+  const ask = (): Promise<string> => outcome(get('http://a/', { agent: mesh.agent }));
+  t.equal(await ask(), 'ok');
+  await until(() => Object.keys(mesh.agent.freeSockets).length === 1, 'its connection rests');
+  sink?.update(snapshot({}, []), { entries: [] });
+  sink?.update(of('mutual'), { entries: [] });
+  t.equal(await ask(), 'ERR_MESH_NO_IDENTITY', 'not over the connection in plaintext that there was');
+});
+
+t.test('what this process lacks is not held against an endpoint', async (t) => {
+  const server = await upstream(t, (_incoming, outgoing) => void outgoing.end('ok'));
+  const outlier: OutlierPolicy = {
+    consecutive5xx: 1,
+    consecutiveGatewayErrors: 1,
+    intervalMs: 10_000,
+    baseEjectionMs: 30_000,
+    maxEjectionPercent: 100,
+    minHealthPercent: 0,
+  };
+  const a = cluster('a', [endpoint(server.port)], { tls: 'mutual', outlier });
+  const name = 'a:80';
+  const connections = [{ name: 'bytes', destinations: [{ cluster: a.name, weight: 1 }] }];
+  const hosts = new Map([[name, { name, routes: [route(a.name)], connections }]]);
+  const mesh = await modelMesh(t, snapshot({}, [a], { hosts }));
+  for (let i = 0; i < 2; i++) {
+    t.equal(await outcome(get('http://a/', { agent: mesh.agent })), 'ERR_MESH_NO_IDENTITY');
+    await t.rejects(mesh.connect({ host: 'a', port: 80 }), { code: 'ERR_MESH_NO_IDENTITY' });
+    t.match(await mesh.fetch('http://a/'), { status: 503 });
+  }
+  t.match(mesh.stats().endpoints, [{ healthy: true, ejections: 0, inFlight: 0 }]);
+});
+
+t.test('a host that is none is not taken for the service that it begins with', async (t) => {
+  const server = await upstream(t, (_incoming, outgoing) => void outgoing.end('ok'));
+  const { mesh } = await meshTo(t, server.port, {});
+  const asked = (host: string): Promise<string> => outcome(get({ host, path: '/', agent: mesh.agent }));
+  t.equal(await asked('a'), 'ok');
+  for (const host of ['a/.example.com', 'a?.example.com', 'a#.example.com', 'example.com@a', '%61']) {
+    t.equal(await asked(host), 'ERR_MESH_OPTION_INVALID', host);
+  }
+  t.equal(server.requests.length, 1);
 });
