@@ -34,6 +34,7 @@ import { createInboundPoolMemory, type InboundPoolMemory } from './overload/inbo
 import { type OverloadStatus, Protection, reconcileProtection } from './overload/protection.ts';
 import { connectionOf } from './pipeline/connection.ts';
 import { compose, type Filter, type Service } from './pipeline/filter.ts';
+import { isQueued, joinLine } from './pipeline/queued.ts';
 import { type Peer, runInScope, type Scope } from './pipeline/scope.ts';
 import { type CallOwner, callOf, createServerCall, passed, type ServerCall } from './pipeline/server-call.ts';
 import type { RateLimitService } from './ratelimit/service.ts';
@@ -266,6 +267,10 @@ export function createServerPipeline(dependencies: ServerPipelineDependencies): 
   };
 
   const run = (request: IncomingMessage, response: ServerResponse, next: ServerCall['next']): void => {
+    if (isQueued(response) && !joinLine(request, response)) {
+      logger.debug({ remote: request.socket.remoteAddress }, 'a connection is cut: too many requests at once');
+      return;
+    }
     const connection = connectionOf(request.socket);
     const call = createServerCall(request, response, next, owner, clock.now(), connection);
     let result: Promise<void>;

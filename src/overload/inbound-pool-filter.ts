@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { MeshError } from '../errors.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
+import { isQueued } from '../pipeline/queued.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
 import { passed, type ServerCall } from '../pipeline/server-call.ts';
 import type { InboundPoolMemory, PortPool, Waiting } from './inbound-pools.ts';
@@ -10,11 +11,12 @@ import type { InboundPoolMemory, PortPool, Waiting } from './inbound-pools.ts';
  * do; the others are answered 503, as by Envoy whose connection pool overflows.
  */
 export function inboundPoolFilter(memory: InboundPoolMemory): Filter<ServerCall, void> {
-  return (call, next) => {
+  const enter: Filter<ServerCall, void> = (call, next) => {
     const pool = memory.of(call.localPort);
-    const { request, response } = call;
+    const { connection, request, response } = call;
     // Requests of HTTP/2 share a connection.
-    const visit = request.httpVersionMajor === 2 ? undefined : new Visit(pool, call);
+    const overHttp2 = connection?.overHttp2 ?? request.httpVersionMajor === 2;
+    const visit = overHttp2 ? undefined : new Visit(pool, call);
     const entrance = pool.enter(visit);
     if (entrance === 'full') throw overflow;
     if (entrance === 'waiting') {
@@ -27,6 +29,26 @@ export function inboundPoolFilter(memory: InboundPoolMemory): Filter<ServerCall,
     else response.once('close', () => pool.leave(visit));
     return next(call);
   };
+  return (call, next) => (isQueued(call.response) ? inTurn(call, enter, next) : enter(call, next));
+}
+
+/**
+ * A sidecar does not look at a request before those are answered that were sent before it on its connection. With a
+ * place it would keep one until then, while perhaps they wait for that.
+ */
+async function inTurn(
+  call: ServerCall,
+  enter: Filter<ServerCall, void>,
+  next: Service<ServerCall, void>,
+): Promise<void> {
+  const { response } = call;
+  if (isResponseClosed(response)) throw callerGone();
+  await new Promise<void>((resolve) => {
+    response.once('socket', () => resolve());
+    response.once('close', () => resolve());
+  });
+  if (isResponseClosed(response)) throw callerGone();
+  return await enter(call, next);
 }
 
 /** Made once: an error takes a picture of the stack. */

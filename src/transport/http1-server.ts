@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { connectionOf } from '../pipeline/connection.ts';
+import { isQueued } from '../pipeline/queued.ts';
 import type { AcceptorLimits } from './limits.ts';
 import { meshServerOptions } from './server-options.ts';
 
@@ -67,8 +68,9 @@ export function createHttp1Server(limits: AcceptorLimits, hooks: Http1Hooks, clo
  */
 function isBehindTheLast({ socket }: IncomingMessage, before: ServerResponse | undefined): boolean {
   if (before?.shouldKeepAlive !== false) return false;
-  // Not `writableFinished`: what is written at once is that while requests behind it are still read (Node 22).
-  if (before.socket === null) return socket.writableEnded;
+  // Done with, and not in the line behind others: has the connection ended with it? `writableFinished` alone says nothing,
+  // for what is written at once is that while requests behind it are still read (Node 22).
+  if (before.socket === null && before.writableFinished) return socket.writableEnded;
   // Once, however many requests are behind it.
   if (!ending.has(before)) {
     ending.add(before);
@@ -94,23 +96,44 @@ const badRequest: Refusal = { status: 400, reason: 'Bad Request' };
 function refuse(error: NodeJS.ErrnoException, socket: Duplex, { onProtocolError }: Http1Hooks, end: Ending): void {
   // More of what was refused already.
   if (end.has(socket)) return;
-  const response = connectionOf(socket)?.response;
+  const { request, response } = connectionOf(socket) ?? {};
+  if (response !== undefined && request?.complete === true && isAwaited(response) && socket.writable) {
+    // What came behind a whole request is not to be answered in its place, nor its answer to be cut for that.
+    onProtocolError(failureOf(error));
+    end.after(socket, response);
+    return;
+  }
   const answering = response?.headersSent === true && !response.writableFinished;
   // A dead connection, or one in the middle of a response: nothing more can be said on it.
   if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable || answering) {
     socket.destroy();
     return;
   }
-  const { status, reason } = refusals[error.code ?? ''] ?? badRequest;
-  const code = status === 431 ? 'ERR_MESH_HEADERS_TOO_LARGE' : 'ERR_MESH_BAD_REQUEST';
-  const failure = new MeshError(code, `not an acceptable HTTP request: ${error.message}`, { cause: error });
+  const failure = failureOf(error);
   onProtocolError(failure);
+  const { status, reason } = refusalOf(error);
   end.say(socket, status, reason, failure);
+}
+
+function refusalOf({ code }: NodeJS.ErrnoException): Refusal {
+  return refusals[code ?? ''] ?? badRequest;
+}
+
+function failureOf(error: NodeJS.ErrnoException): MeshError {
+  const code = refusalOf(error).status === 431 ? 'ERR_MESH_HEADERS_TOO_LARGE' : 'ERR_MESH_BAD_REQUEST';
+  return new MeshError(code, `not an acceptable HTTP request: ${error.message}`, { cause: error });
+}
+
+/** Nothing of it is on the wire yet: the application has not answered, or others are before it. */
+function isAwaited(response: ServerResponse): boolean {
+  return !response.destroyed && (!response.headersSent || isQueued(response));
 }
 
 /** How connections end on which nothing more will be read. */
 interface Ending {
   has(socket: Duplex): boolean;
+  /** Closes when this response is complete, which is the last one. */
+  after(socket: Duplex, response: ServerResponse): void;
   /** Answers, and closes when the client has, at most {@link lingerMs} later. */
   say(socket: Duplex, status: number, reason: string, failure: MeshError): void;
 }
@@ -126,6 +149,11 @@ function createEnding(clock: Clock): Ending {
   const ending = new WeakSet<Duplex>();
   return {
     has: (socket) => ending.has(socket),
+    after(socket, response) {
+      ending.add(socket);
+      if (!response.headersSent) response.shouldKeepAlive = false;
+      response.once('finish', () => (socket as Socket).destroySoon());
+    },
     say(socket, status, reason, { code }) {
       ending.add(socket);
       const body = reason.toLowerCase();

@@ -1,14 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
 import { createServer, IncomingMessage, ServerResponse } from 'node:http';
-import { type AddressInfo, Socket } from 'node:net';
+import { connect as connectHttp2 } from 'node:http2';
+import { type AddressInfo, connect, Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { Agent, request } from 'undici';
 import type { InboundPool } from '../../src/model/inbound.ts';
 import { inboundPoolFilter } from '../../src/overload/inbound-pool-filter.ts';
 import { createInboundPoolMemory, PortPool, type Waiting } from '../../src/overload/inbound-pools.ts';
 import type { ServerCall } from '../../src/pipeline/server-call.ts';
-import { inboundSnapshot, testPipeline } from '../support/inbound.ts';
+import { inboundSnapshot, testInbound, testPipeline } from '../support/inbound.ts';
 import { leave } from '../support/leave.ts';
 import { turns, until } from '../support/upstream.ts';
 
@@ -89,7 +90,9 @@ t.test('callers who were gone before it was their turn to wait keep no place', a
   const call = (): ServerCall => {
     const request = new IncomingMessage(new Socket());
     request.httpVersionMajor = 1;
-    return { request, response: new ServerResponse(request), localPort: 80 } as unknown as ServerCall;
+    const response = new ServerResponse(request);
+    response.assignSocket(request.socket);
+    return { request, response, localPort: 80 } as unknown as ServerCall;
   };
   const served = async (): Promise<void> => {};
   const first = call();
@@ -194,4 +197,51 @@ t.test('limits that come and go hold for the requests that come after', async (t
   use(inboundSnapshot());
   await call('/3');
   await until(() => inside.has('/3'));
+});
+
+t.test(
+  'requests in a line behind others have no place before it is their turn, nor when their caller is gone',
+  async (t) => {
+    const inside = new Map<string, ServerResponse>();
+    const inbound = await testInbound((incoming, outgoing) => void inside.set(incoming.url ?? '', outgoing), {
+      policy: { pools: { ports: new Map(), others: limits({ maxConnections: 2, maxPendingRequests: 0 }) } },
+    });
+    t.teardown(() => inbound.acceptor.close());
+    const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: web\r\n\r\n`;
+    const open = (...paths: readonly string[]): Socket => {
+      const socket = connect({ host: '127.0.0.1', port: inbound.port });
+      socket.on('error', () => {});
+      socket.resume().write(paths.map(get).join(''));
+      return socket;
+    };
+    const first = open('/1', '/2', '/3');
+    await until(() => inside.has('/1'));
+    const other = open('/other');
+    await until(() => inside.has('/other'), 'the second place is that of somebody else');
+    t.notOk(inside.has('/2'));
+    inside.get('/1')?.end('one');
+    await until(() => inside.has('/2'), 'its turn has come');
+    first.destroy();
+    other.destroy();
+    await until(() => inside.get('/2')?.closed === true && inside.get('/other')?.closed === true);
+    const last = [open('/4'), open('/5')];
+    await until(() => inside.has('/4') && inside.has('/5'), 'both places are free again');
+    for (const each of last) each.destroy();
+    t.notOk(inside.has('/3'));
+  },
+);
+
+t.test('requests of HTTP/2 share a connection', async (t) => {
+  const inside = new Map<string, ServerResponse>();
+  const inbound = await testInbound((incoming, outgoing) => void inside.set(incoming.url ?? '', outgoing), {
+    policy: { pools: { ports: new Map(), others: limits({ maxConnections: 1, maxRequests: 2 }) } },
+  });
+  t.teardown(() => inbound.acceptor.close());
+  const session = connectHttp2(`http://127.0.0.1:${inbound.port}`);
+  t.teardown(() => session.destroy());
+  const [one, two] = [session.request({ ':path': '/1' }), session.request({ ':path': '/2' })];
+  for (const each of [one, two]) each.on('error', () => {}).resume();
+  await until(() => inside.size === 2);
+  const [head] = (await once(session.request({ ':path': '/3' }).resume(), 'response')) as [{ ':status': number }];
+  t.equal(head[':status'], 503, 'more than there may be of any version');
 });

@@ -3,7 +3,9 @@ import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { maxQueued } from '../../src/pipeline/queued.ts';
 import { createAcceptor } from '../../src/transport/acceptor.ts';
+import type { AcceptorLimits } from '../../src/transport/limits.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import {
   parseAnswers,
@@ -12,8 +14,10 @@ import {
   type TestInboundOptions,
   testInbound,
 } from '../support/inbound.ts';
+import { until } from '../support/upstream.ts';
 
 const get = 'GET / HTTP/1.1\r\nHost: web\r\n\r\n';
+const last = 'GET /fast HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n';
 
 async function serve(t: Test, app: RequestListener, options: TestInboundOptions = {}): Promise<TestInbound> {
   const inbound = await testInbound(app, options);
@@ -255,6 +259,84 @@ t.test('what was sent behind a request whose answer is the last of its connectio
   t.same(warnings, [], 'however many they are, nothing is kept for each');
   const [, again] = await inTurn(port, ['/late', '/again']);
   t.match(again, /^HTTP\/1\.1 200/, 'who waited for the answer is served');
+});
+
+t.test('nothing is served behind a last answer that waits for those before it', async (t) => {
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+  const served: string[] = [];
+  const answer: RequestListener = (request, response) => {
+    served.push(request.url ?? '');
+    finished.then(() => response.end('slow'));
+  };
+  const { pipeline, port } = await serve(t, answer);
+  const own = createServer((request, response) => pipeline.handle(request, response, () => answer(request, response)));
+  await once(own.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => own.close());
+  const said = [port, (own.address() as AddressInfo).port].map((at) => {
+    const socket = connect({ host: '127.0.0.1', port: at });
+    socket.write(`${get}GET / HTTP/1.1\r\nHost: web\r\nHost: other\r\n\r\n${get.replace('/', '/smuggled')}`);
+    return conversation(socket);
+  });
+  await until(() => served.length === 2);
+  finish();
+  for (const text of await Promise.all(said))
+    t.match(text, /^HTTP\/1\.1 200 [\s\S]*slow[\s\S]*HTTP\/1\.1 400 (?![\s\S]*HTTP)/);
+  t.same(served, ['/', '/']);
+});
+
+t.test('what is broken behind a request takes neither its answer nor the place of that', async (t) => {
+  const cases: readonly (readonly [name: string, bytes: string, limits: Partial<AcceptorLimits>])[] = [
+    ['garbage', 'garbage\r\n\r\n', {}],
+    ['half a head that goes on no further', 'GET / HTTP/1.1\r\nHo', { headersTimeoutMs: 30 }],
+    ['a head that is too long', `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, {}],
+  ];
+  for (const [name, bytes, limits] of cases) {
+    const waiting: (() => void)[] = [];
+    const inbound = await serve(t, (_, response) => void waiting.push(() => response.end('slow')), { limits });
+    const socket = connect({ host: '127.0.0.1', port: inbound.port });
+    socket.write(get + get + bytes);
+    const said = conversation(socket);
+    await until(() => inbound.metrics.snapshot().some(({ flags }) => flags['DPE'] === 1), 'it was seen');
+    t.equal(waiting.length, 2);
+    for (const answer of waiting) answer();
+    const text = await said;
+    t.equal(text.match(/HTTP\/1\.1 200 /g)?.length, 2, name);
+    t.match(text, /connection: close/i, `${name}: the end is announced`);
+    t.notMatch(text, /HTTP\/1\.1 4/, name);
+  }
+});
+
+t.test('who goes away with requests in a line behind others is counted once for each', async (t) => {
+  let served = 0;
+  const closed: string[] = [];
+  const inbound = await serve(t, (request, response) => {
+    served++;
+    response.on('close', () => closed.push(request.url ?? ''));
+    if (request.url === '/b') response.end('in vain');
+  });
+  const socket = connect({ host: '127.0.0.1', port: inbound.port });
+  socket.write(['/a', '/b', '/c'].map((path) => get.replace('/', path)).join(''));
+  await until(() => served === 3);
+  socket.destroy();
+  await until(() => closed.length === 3);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(closed.sort(), ['/a', '/b', '/c']);
+  t.match(inbound.metrics.snapshot(), [{ flags: { DC: 3 } }]);
+});
+
+t.test('a connection that asks for too much at once is cut; one that gets its answers is not', async (t) => {
+  let served = 0;
+  const inbound = await serve(t, (request, response) => {
+    served++;
+    if (request.url === '/fast') response.end('fast');
+  });
+  const slow = connect({ host: '127.0.0.1', port: inbound.port });
+  slow.write(get.repeat(1_000));
+  t.equal(await conversation(slow), '');
+  t.equal(served, maxQueued, 'the first, and those behind it but one');
+  const fast = connect({ host: '127.0.0.1', port: inbound.port });
+  fast.write(get.replace('/', '/fast').repeat(1_000) + last);
+  t.equal((await conversation(fast)).match(/fast/g)?.length, 1_001);
 });
 
 /** Asks for one after the other on one connection, each when the one before was answered. */
