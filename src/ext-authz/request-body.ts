@@ -17,13 +17,16 @@ export function hasBody({ headers, httpVersionMajor }: IncomingMessage): boolean
  * Looks at the beginning of a body while it arrives, without reading it: whoever reads the request
  * afterwards gets all of it.
  *
- * @throws MeshError `ERR_MESH_BODY_TOO_LARGE` for more than `maxBytes`, unless a part is enough
+ * @throws MeshError `ERR_MESH_BODY_TOO_LARGE` for more than `maxBytes`, unless a part is enough;
+ *   `ERR_MESH_OPTION_INVALID` where somebody reads it already (a parser before the mesh): the authorizer would take it
+ *   for an empty one
  */
 export function peekBody(request: IncomingMessage, checked: CheckedBody): Promise<CheckBody> {
   const { allowPartial, asBytes, maxBytes } = checked;
   const announced = Number(request.headers['content-length'] ?? 0);
   if (!allowPartial && announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
   const stream = streamOf(request);
+  if (stream.readableEnded || stream.readableFlowing === true) return Promise.reject(readBefore);
   return new Promise((resolve, reject) => {
     const chunks = arrived(stream);
     let bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -83,5 +86,11 @@ function arrived(stream: Readable): Buffer[] {
 
 const tooLarge = (maxBytes: number): MeshError =>
   new MeshError('ERR_MESH_BODY_TOO_LARGE', `the body is longer than the ${maxBytes} bytes that an authorizer is shown`);
+
+/** Made once, for all requests are like this one. */
+const readBefore = new MeshError(
+  'ERR_MESH_OPTION_INVALID',
+  'an authorizer is to see the body of requests, and somebody reads it before the mesh: put the mesh first',
+);
 
 const gone = (message: string): MeshError => new MeshError('ERR_MESH_CLIENT_GONE', message);

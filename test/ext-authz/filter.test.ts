@@ -61,6 +61,8 @@ interface Given {
   readonly app?: RequestListener;
   /** A server of the application's own that speaks HTTP/2. */
   readonly overHttp2?: boolean;
+  /** What stands before the mesh. */
+  readonly before?: (request: IncomingMessage, next: () => void) => void;
 }
 
 const echo: RequestListener = (request, response) => {
@@ -100,8 +102,9 @@ async function serve(t: Test, given: Given = {}) {
           },
   });
   const app = given.app ?? echo;
+  const before = given.before ?? ((_, next) => next());
   const handle = (request: IncomingMessage, response: ServerResponse): void =>
-    parts.pipeline.handle(request, response, () => app(request, response));
+    before(request, () => parts.pipeline.handle(request, response, () => app(request, response)));
   const server = given.overHttp2 === true ? createHttp2Server(handle as never) : createServer(handle);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -567,6 +570,34 @@ t.test('a part of the body is enough where that is said', async (t) => {
   t.match(questions[3]?.headers.join(), /x-envoy-auth-partial-body,true/);
   t.equal(seen(await send('/ask', chunked, 'POST', `${halves}0\r\n\r\n`)).body, '0123');
   t.match(questions[4]?.headers.join(), /x-envoy-auth-partial-body,false/);
+});
+
+t.test('a body that somebody reads before the mesh is not passed for an empty one', async (t) => {
+  const body = { maxBytes: 8, allowPartial: true, asBytes: false };
+  const ways: Readonly<Record<string, NonNullable<Given['before']>>> = {
+    'has read': (request, next) => void request.resume().on('end', next),
+    'has read, and waited': (request, next) => void request.resume().on('end', () => setImmediate(next)),
+    'is reading': (request, next) => {
+      request.on('data', () => {});
+      setImmediate(next);
+    },
+  };
+  for (const [way, before] of Object.entries(ways)) {
+    for (const failOpen of [false, true]) {
+      const { questions, send } = await serve(t, {
+        authorizer: { body, failOpen },
+        before,
+        app: (_, response) => void response.end(),
+      });
+      t.match(
+        await send('/ask', ...post('secret')),
+        { status: 500, headers: { 'x-inmesh-error': 'ERR_MESH_OPTION_INVALID' } },
+        way,
+      );
+      t.same(questions, [], 'nothing to ask about');
+      t.match(await send('/ask'), { status: 200 }, 'without a body there is nothing to miss');
+    }
+  }
 });
 
 t.test('a gRPC authorizer is told what Envoy tells it', async (t) => {
