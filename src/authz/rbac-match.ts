@@ -1,6 +1,7 @@
 import { MeshError } from '../errors.ts';
 import type { RbacMatch, RbacPolicy } from '../model/rbac.ts';
 import { compileStringMatch, type StringMatch } from '../model/string-match.ts';
+import type { Peer } from '../pipeline/scope.ts';
 import { claimValue } from './claim-value.ts';
 import { allOf, always, anyOf, type Condition, not, type RuleReading } from './facts.ts';
 import { anyText } from './fields.ts';
@@ -126,12 +127,37 @@ function compileAlike(matches: readonly RbacMatch[], reading: RuleReading, polic
     case 'authenticated': {
       const names = all(kind).flatMap(({ match }) => match ?? []);
       if (names.length < matches.length) return ({ peer }) => peer !== undefined;
-      const matcher = anyText(names);
-      return ({ peer }) => peer !== undefined && matcher(peer.spiffeId);
+      if (doubtMatches) return named(names);
+      const [simple, parts] = [names.filter((name) => !isOfParts(name)), names.filter(isOfParts)];
+      if (parts.length === 0) return named(simple);
+      const [bySimple, byParts] = [named(simple), named(parts)];
+      return (facts, derived) => bySimple(facts, derived) || (hasParts(facts.peer) && byParts(facts, derived));
     }
     default:
       throw invalid(policy, `an unknown kind of match: ${String(kind)}`);
   }
+}
+
+function named(names: readonly StringMatch[]): Condition {
+  const matcher = anyText(names);
+  return ({ peer }) => peer !== undefined && matcher(peer.spiffeId);
+}
+
+/**
+ * As istiod writes `namespaces` and `serviceAccounts`, whose parts Envoy then finds anywhere in an identity. To allow, only
+ * an identity of Istio's form has such parts, as where policies come as YAML.
+ */
+function isOfParts(match: StringMatch): boolean {
+  if (match.kind !== 'regex') return false;
+  const { value } = match;
+  return (
+    (value.startsWith('.*/ns/') && value.endsWith('/.*')) ||
+    (value.startsWith('spiffe://.+/ns/') && value.includes('/(.+/|)sa/') && value.endsWith('(/.+)?'))
+  );
+}
+
+function hasParts(peer: Peer | undefined): boolean {
+  return peer?.namespace !== undefined;
 }
 
 /** Without a server name the text is empty; a pattern may be for that. */

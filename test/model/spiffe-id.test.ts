@@ -24,12 +24,14 @@ t.test('every character that is allowed', async (t) => {
   t.equal(parseSpiffeId('spiffe://a-z_0.9/A-Z_a.z0').path, '/A-Z_a.z0');
   t.equal(parseSpiffeId(`spiffe://td/${'a'.repeat(2_048 - 12)}`).uri.length, 2_048);
   t.equal(parseSpiffeId('spiffe://td/...').path, '/...', 'three dots are a name');
+  t.equal(parseSpiffeId(`spiffe://td${'/ns/a/sa/b'.repeat(8)}`).namespace, undefined, 'many names');
 });
 
 t.test('what the standard forbids is refused, and the message says why', async (t) => {
   const table: readonly (readonly [string, RegExp])[] = [
     ['', /scheme/],
     ['https://td/a', /scheme/],
+    [`spiffe://td${'/ns/a/sa/b'.repeat(8)}/ns`, /too many segments/],
     ['SPIFFE://td/a', /scheme/],
     ['spiffe:/td/a', /scheme/],
     [' spiffe://td/a', /scheme/],
