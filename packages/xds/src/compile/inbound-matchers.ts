@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import type { IpBlock, RbacHeaderMatch, RbacValueMatch, StringMatch } from 'inmesh/model';
 import type { CidrRange } from '../proto/envoy/address.ts';
 import type { StringMatcher } from '../proto/envoy/matchers.ts';
@@ -52,14 +52,19 @@ function valueMatch(
   return { match: { kind: 'present' }, turned: present_match === false };
 }
 
-/** Envoy's `CidrRange`. */
+const mapped = '::ffff:';
+
+/** Envoy's `CidrRange`. IPv4-mapped ones are about addresses of IPv4, as which callers on sockets for both families are known. */
 export function ipBlock({ address_prefix: address, prefix_len: length }: CidrRange, place: Place): IpBlock {
   const bits = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : undefined;
   if (bits === undefined || address.includes('%'))
     throw wrong(place, 'address_prefix', 'expected an IP address', address);
   const prefix = length ?? 0;
   if (prefix > bits) throw wrong(place, 'prefix_len', `expected at most ${bits}`, prefix);
-  return { address, prefix };
+  const text = bits === 32 ? address : new SocketAddress({ address, family: 'ipv6' }).address;
+  if (bits === 32 || !(text.startsWith(mapped) && text.includes('.'))) return { address, prefix };
+  if (prefix < 96) throw cannot(place, 'prefix_len', 'expected at least 96, as of an IPv4-mapped range', prefix);
+  return { address: text.slice(mapped.length), prefix: prefix - 96 };
 }
 
 /** Envoy's `ValueMatcher`. */

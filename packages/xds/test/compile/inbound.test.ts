@@ -343,6 +343,15 @@ t.test('permissions and principals match what they name', async (t) => {
     ['first port of a range', { permissions: [{ destination_port_range: { start: 8_080, end: 8_081 } }] }, {}, true],
     ['end of a range', { permissions: [{ destination_port_range: { start: 80, end: 8_080 } }] }, {}, false],
     ['address', { permissions: [{ destination_ip: { address_prefix: '10.0.0.0', prefix_len: 8 } }] }, {}, true],
+    ...['::ffff:10.0.0.0', '::FFFF:a00:0'].map(
+      (address_prefix) =>
+        [
+          `address of IPv4 in one of IPv6: ${address_prefix}`,
+          { permissions: [{ destination_ip: { address_prefix, prefix_len: 104 } }] },
+          {},
+          true,
+        ] as const,
+    ),
     ['not', { permissions: [{ not_rule: { destination_port: 80 } }] }, {}, true],
     ['and', { permissions: [{ and_rules: { rules: [{ any: true }, { destination_port: 80 }] } }] }, {}, false],
     ['or', { permissions: [{ or_rules: { rules: [{ destination_port: 80 }, { any: true }] } }] }, {}, true],
@@ -951,6 +960,11 @@ t.test('what would let more pass if it were left out is refused, with its field'
     [
       'too long a prefix',
       permission({ destination_ip: { address_prefix: '10.0.0.1', prefix_len: 33 } }),
+      /prefix_len$/,
+    ],
+    [
+      'half of an address of IPv4 in one of IPv6',
+      permission({ destination_ip: { address_prefix: '::ffff:10.0.0.1', prefix_len: 95 } }),
       /prefix_len$/,
     ],
     ['a range of no ports', permission({ destination_port_range: { start: 5, end: 5 } }), /destination_port_range$/],
