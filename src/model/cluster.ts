@@ -39,7 +39,7 @@ export interface Cluster {
   readonly drops?: readonly DropOverload[];
   readonly retryBudget?: RetryBudget;
   readonly tunnel?: TunnelPolicy;
-  /** Version of the PROXY protocol that connections begin with (`proxyProtocol`); not where there is a {@link tunnel}. */
+  /** Version of the PROXY protocol that connections to its endpoints begin with (`proxyProtocol`). */
   readonly proxyProtocol?: 1 | 2;
   /** SPIFFE IDs that a server of this cluster may prove. Empty: any identity of the trust domain. */
   readonly serverIdentities: readonly string[];

@@ -60,7 +60,7 @@ export interface ConnectTarget {
   readonly bytes?: boolean | undefined;
   /** Asked for each new connection, so that a new certificate serves the next one. */
   security(): ConnectionSecurity;
-  /** Version of the PROXY protocol with which it begins, before TLS. Not where there is a tunnel. */
+  /** Version of the PROXY protocol with which it begins, before TLS and before a tunnel is asked for. */
   readonly proxyProtocol?: 1 | 2 | undefined;
   /** The connection goes through the HTTP proxy that listens there. */
   readonly tunnel?: Tunnel | undefined;
@@ -88,13 +88,12 @@ const istioTcpAlpn = ['istio'];
  *   `ERR_MESH_PEER_IDENTITY`, `ERR_MESH_NO_IDENTITY`.
  */
 export function openConnection(target: ConnectTarget, done: Done): void {
-  const { cluster, proxyProtocol, tunnel } = target;
+  const { cluster, tunnel } = target;
   if (tunnel === undefined) {
-    if (proxyProtocol === undefined) openDirect(target, done);
-    else openBehindHeader(target, proxyProtocol, done);
+    openEndpoint(target, done);
     return;
   }
-  openDirect({ ...direct(target), bytes: true, security: () => tunnel.security() }, (failure, socket) => {
+  openEndpoint({ ...direct(target), bytes: true, security: () => tunnel.security() }, (failure, socket) => {
     if (socket === null) {
       done(failure, null);
       return;
@@ -111,6 +110,11 @@ export function openConnection(target: ConnectTarget, done: Done): void {
       done(new MeshError('ERR_MESH_CONNECT_FAILED', message, { cause: error, cluster, endpoint }), null);
     });
   });
+}
+
+function openEndpoint(target: ConnectTarget, done: Done): void {
+  if (target.proxyProtocol === undefined) openDirect(target, done);
+  else openBehindHeader(target, target.proxyProtocol, done);
 }
 
 /** TCP first: the header says from where to where it leads, and goes before the first byte of TLS. */

@@ -1,9 +1,13 @@
 // What connections begin with where the PROXY protocol is asked for: HAProxy's, both versions.
-import { type Socket, connect as tcpConnect } from 'node:net';
+import { once } from 'node:events';
+import { createServer as createHttp2 } from 'node:http2';
+import { type AddressInfo, type Socket, connect as tcpConnect } from 'node:net';
 import t, { type Test } from 'tap';
 import { staticSource } from '../../src/config/static-source.ts';
 import { createMesh, type Mesh } from '../../src/index.ts';
-import { holdProcess } from '../../src/lib/clock.ts';
+import { holdProcess, systemClock } from '../../src/lib/clock.ts';
+
+import { openConnection } from '../../src/transport/connector.ts';
 import { proxyHeader } from '../../src/transport/proxy-header.ts';
 import { shopWeb } from '../support/inbound.ts';
 import { modelMesh, ways } from '../support/model-mesh.ts';
@@ -189,6 +193,46 @@ ${more}`;
   t.equal(await call(), 200);
   await until(() => server.seen.includes('GET /health'));
   t.same(new Set(front.headers.slice(before)), new Set([said[1]]));
+});
+
+t.test('connections of HTTP/2 begin with it, and those to a proxy that is asked for a tunnel, once', async (t) => {
+  const server = createHttp2((_, response) => response.end('ok')).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const front = await behindHeaders(t, (server.address() as AddressInfo).port);
+  const a = cluster('a', [endpoint(front.port)], { proxyProtocol: 2, tls: 'disable', http2: 'always' });
+  const proxy = await rawUpstream(t, (socket) => {
+    socket.once('data', (head: Buffer) => {
+      t.match(head.toString('latin1'), /^CONNECT far\.test:443 HTTP\/1\.1\r\n/);
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      socket.on('data', (chunk) => socket.write(chunk));
+    });
+  });
+  const before = await behindHeaders(t, proxy.port);
+  const mesh = await modelMesh(t, snapshot({ a: [route(a.name)] }, [a]));
+  t.match(await ways['mesh.fetch']?.(mesh, 'http://a/'), { status: 200, text: 'ok' });
+  t.same(front.headers, [said[2]]);
+  const plaintext = (): { readonly kind: 'plaintext' } => ({ kind: 'plaintext' });
+  const policy = { method: 'CONNECT', targetHost: 'far.test', targetPort: 443 } as const;
+  const socket = await new Promise<Socket>((resolve, reject) =>
+    openConnection(
+      {
+        cluster: 'b',
+        address: '127.0.0.1',
+        port: before.port,
+        timeoutMs: 10_000,
+        clock: systemClock,
+        proxyProtocol: 1,
+        tunnel: { policy, security: plaintext },
+        security: plaintext,
+      },
+      (error, made) => (made === null ? reject(error) : resolve(made)),
+    ),
+  );
+  socket.write('inside');
+  t.equal(String((await once(socket, 'data'))[0]), 'inside');
+  socket.destroy();
+  t.same(before.headers, [said[1]]);
 });
 
 t.test('addresses that are not resolved get it, too', async (t) => {
