@@ -109,7 +109,11 @@ function readSocket(
   );
   if (wrapper !== undefined) {
     const inner = readSocket(wrapper.transport_socket, `${at}.transport_socket`, around, remarks);
-    return { ...inner, proxyProtocol: wrapper.config?.version === 'V2' ? 2 : 1 };
+    const version = wrapper.config?.version ?? 'V1';
+    if (typeof version === 'number') {
+      throw new ResourceError(`${at}.config.version`, 'expected V1 or V2', { value: version });
+    }
+    return { ...inner, proxyProtocol: version === 'V2' ? 2 : 1 };
   }
   const context = unpackAt(upstreamTlsContextSchema, config, at, (field) => remarks.ignored(field, 'not read'));
   if (context === undefined) {
