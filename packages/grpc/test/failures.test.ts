@@ -136,6 +136,25 @@ t.test('a response that is none of gRPC, and has no end, keeps no stream', async
   t.equal(closed.length, 2);
 });
 
+t.test('a status in the head of a response counts, whatever follows or does not, and keeps no stream', async (t) => {
+  const closed: Promise<unknown>[] = [];
+  for (const rest of [
+    (stream: ServerHttp2Stream) => stream.write(Buffer.alloc(200_000)),
+    (stream: ServerHttp2Stream) => stream.write(frame('{"text":"late"}')),
+    () => {},
+  ]) {
+    const { client } = await against(t, (stream) => {
+      closed.push(new Promise((resolve) => stream.on('close', resolve)));
+      stream.on('error', () => {});
+      stream.respond({ ...grpc, 'grpc-status': '5', 'grpc-message': 'mine' });
+      rest(stream);
+    });
+    t.match(await failure(client.unary('x')), { code: 5, details: 'mine' });
+  }
+  await Promise.all(closed);
+  t.equal(closed.length, 3);
+});
+
 t.test('a reset has the status that its code stands for, before and after the response has begun', async (t) => {
   const codes: Readonly<Record<string, readonly [number, number]>> = {
     NGHTTP2_PROTOCOL_ERROR: [13, 13],

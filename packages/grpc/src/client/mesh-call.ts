@@ -202,11 +202,11 @@ export class MeshCall implements CallLike, IncomingReader {
 
   onResponseStart(_controller: Controller, httpStatus: number, headers: Fields): void {
     if (this.#over || httpStatus < 200) return;
-    this.#final = statusIn(headers);
-    if (this.#final !== undefined) return;
     const type = headers['content-type'];
-    if (httpStatus !== 200 || typeof type !== 'string' || !isGrpc(type)) {
-      this.#finish(statusOfHttp(httpStatus, headers));
+    const told = statusIn(headers);
+    if (told !== undefined || httpStatus !== 200 || typeof type !== 'string' || !isGrpc(type)) {
+      // Nothing follows a status, unless its server is mistaken.
+      this.#finish(told ?? statusOfHttp(httpStatus, headers));
       this.#cancelTimer = systemClock.after(longestDropMs, this.#drop);
       return;
     }
