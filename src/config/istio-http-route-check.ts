@@ -1,3 +1,4 @@
+import { compileReplacement } from '../lib/regex.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
 import { isLabel } from './host-syntax.ts';
@@ -126,6 +127,12 @@ function checkRewrite(resource: VirtualService, spec: RewriteSpec | undefined, p
     const at = [...path, 'uriRegexRewrite'];
     const { match = '', rewrite = '' } = uriRegexRewrite;
     if (match === '' || rewrite === '') collector.problem(resource, at, 'needs match and rewrite');
-    else checkRegex(resource, match, [...at, 'match'], collector);
+    else if (checkRegex(resource, match, [...at, 'match'], collector)) {
+      try {
+        compileReplacement(match, rewrite);
+      } catch (error) {
+        collector.problem(resource, [...at, 'rewrite'], (error as Error).message, rewrite);
+      }
+    }
   }
 }

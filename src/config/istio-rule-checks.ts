@@ -91,18 +91,20 @@ export function checkRegex(
   pattern: string | undefined,
   path: Path,
   collector: Collector,
-): void {
-  if (pattern === undefined) return;
+): boolean {
+  if (pattern === undefined) return true;
   if (pattern === '') {
     collector.problem(resource, path, 'must not be empty', pattern);
-    return;
+    return false;
   }
   try {
     const limit = subjectLimit(pattern);
     if (limit < narrow) {
       collector.warn(resource, path, 'enforced', `is wide: texts longer than ${limit} characters do not match`);
     }
+    return true;
   } catch (error) {
     collector.problem(resource, path, error instanceof MeshError ? error.message : String(error), pattern);
+    return false;
   }
 }

@@ -4,6 +4,7 @@
 import '../lib/require-node.ts';
 
 export { unknownHeaderOperators } from '../lib/header-format.ts';
+export { compileReplacement } from '../lib/regex.ts';
 export { type ReadTlsWords, readCipherSuites, readCurves } from '../lib/tls-words.ts';
 export type {
   AuthorizationAction,

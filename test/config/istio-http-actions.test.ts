@@ -215,6 +215,8 @@ const refusals: readonly (readonly [rule: string, message: RegExp])[] = [
   [`rewrite: {uri: /a, uriRegexRewrite: {match: a, rewrite: b}}, ${toV1}`, /only one of uri and uriRegexRewrite/],
   [`rewrite: {uriRegexRewrite: {match: a}}, ${toV1}`, /uriRegexRewrite: needs match and rewrite/],
   [`rewrite: {uriRegexRewrite: {match: "(", rewrite: b}}, ${toV1}`, /match: not a valid RE2 pattern/],
+  [`rewrite: {uriRegexRewrite: {match: "(a)", rewrite: '/\\2'}}, ${toV1}`, /rewrite: \\2 stands for a group, and the/],
+  [`rewrite: {uriRegexRewrite: {match: a, rewrite: '/\\d'}}, ${toV1}`, /rewrite: a backslash in a substitution needs/],
   [`fault: {}, ${toV1}`, /fault: needs a delay or an abort/],
   [`fault: {delay: {exponentialDelay: 1s}}, ${toV1}`, /exponentialDelay: is not supported/],
   [`fault: {delay: {fixedDelay: 1us, percent: 1}}, ${toV1}`, /fixedDelay: must be a duration/],

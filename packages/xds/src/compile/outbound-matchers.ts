@@ -1,6 +1,7 @@
 import type { StringMatch } from 'inmesh/model';
 import type { FractionalPercent } from '../proto/envoy/ranges.ts';
 import { ResourceError } from '../resources.ts';
+import { checkedPattern } from './string-matchers.ts';
 
 /** A text that becomes part of a path or a header. @throws ResourceError for one that would end it, as in Envoy */
 export function lineOf<T extends string | undefined>(text: T, path: string): T {
@@ -40,7 +41,7 @@ export function rangeMatch(start: number, end: number, path: string): StringMatc
   if (start < 0) parts.push(...digits(last < 0 ? -last : 1, -start).map((text) => `-0*${text}`));
   if (last >= 0) parts.push(...digits(Math.max(0, start), last).map((text) => `\\+?0*${text}`));
   if (start <= 0 && last >= 0) parts.push('-0+');
-  return { kind: 'regex', value: parts.join('|') };
+  return checkedPattern(parts.join('|'), path, 'expected a range that a pattern can stand for');
 }
 
 /** Patterns that together stand for the numbers from `low` to `high`, both in it, both not negative. */

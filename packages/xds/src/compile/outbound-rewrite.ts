@@ -1,4 +1,4 @@
-import type { RegexRewrite, Rewrite } from 'inmesh/model';
+import { compileReplacement, type RegexRewrite, type Rewrite } from 'inmesh/model';
 import type { RegexMatchAndSubstitute } from '../proto/envoy/matchers.ts';
 import type { RouteAction } from '../proto/envoy/route-action.ts';
 import { uriTemplateRewriteConfigSchema } from '../proto/envoy/route-match.ts';
@@ -13,7 +13,19 @@ export function regexRewriteOf({ pattern, substitution }: RegexMatchAndSubstitut
   if (pattern === undefined) throw new ResourceError(`${path}.pattern`, 'is missing');
   regexOf(pattern, `${path}.pattern`);
   lineOf(substitution, `${path}.substitution`);
-  return { pattern: pattern.regex, substitution };
+  const rewrite = { pattern: pattern.regex, substitution };
+  checkRewrite(rewrite, `${path}.substitution`);
+  return rewrite;
+}
+
+/** Not all that matches can be replaced. */
+function checkRewrite({ pattern, substitution }: RegexRewrite, path: string): void {
+  try {
+    compileReplacement(pattern, substitution);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new ResourceError(path, message, { value: substitution });
+  }
 }
 
 /**
@@ -55,6 +67,7 @@ export function rewriteOf(
     }
     const substitution = templateSubstitution(rewrite.path_template_rewrite, template, `${at}.path_template_rewrite`);
     regex = { pattern: `^${template.pattern}$`, substitution };
+    checkRewrite(regex, `${at}.path_template_rewrite`);
   }
   const rewrite: Rewrite = {
     ...(prefix === '' || regex !== undefined ? {} : { pathPrefix: prefix }),

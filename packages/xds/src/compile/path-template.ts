@@ -1,6 +1,6 @@
 import { ResourceError } from '../resources.ts';
 import { lineOf } from './outbound-matchers.ts';
-import { quote } from './string-matchers.ts';
+import { checkedPattern, quote } from './string-matchers.ts';
 
 /** A path with variables as a regular expression whose groups are the variables, in order. */
 export interface PathTemplate {
@@ -55,6 +55,7 @@ export function pathTemplate(text: string, path: string): PathTemplate {
     pattern += `(${parts(inner)})`;
     rest = rest.slice(end + 1);
   }
+  checkedPattern(pattern, path, 'expected a template that a pattern can stand for');
   return { pattern, variables };
 }
 

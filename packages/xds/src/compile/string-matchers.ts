@@ -33,36 +33,46 @@ function wordsOf(
   ignoreCase: boolean,
   at: (field: string) => string,
 ): StringMatch | undefined {
-  if (exact !== undefined) return ignoreCase ? anyCase(quote(exact)) : { kind: 'exact', value: exact };
+  if (exact !== undefined) {
+    return ignoreCase ? patternOf(`(?is)${quote(exact)}`, at('exact')) : { kind: 'exact', value: exact };
+  }
   const filled = (field: string, text: string): string => {
     if (text === '') throw new ResourceError(at(field), 'expected some characters');
     return text;
   };
   if (prefix !== undefined) {
     const value = filled('prefix', prefix);
-    return ignoreCase ? anyCase(`${quote(value)}.*`) : { kind: 'prefix', value };
+    return ignoreCase ? patternOf(`(?is)${quote(value)}.*`, at('prefix')) : { kind: 'prefix', value };
   }
   if (suffix !== undefined) {
     const value = filled('suffix', suffix);
-    return ignoreCase ? anyCase(`.*${quote(value)}`) : { kind: 'suffix', value };
+    return ignoreCase ? patternOf(`(?is).*${quote(value)}`, at('suffix')) : { kind: 'suffix', value };
   }
   if (contains === undefined) return undefined;
-  const value = `.*${quote(filled('contains', contains))}.*`;
-  return ignoreCase ? anyCase(value) : { kind: 'regex', value: `(?s)${value}` };
+  return patternOf(`(?${ignoreCase ? 'i' : ''}s).*${quote(filled('contains', contains))}.*`, at('contains'));
 }
 
-function anyCase(value: string): StringMatch {
-  return { kind: 'regex', value: `(?is)${value}` };
+const surelyShort = 200;
+
+/** A text as a pattern is one in any case, unless it is too long for one. */
+function patternOf(value: string, path: string): StringMatch {
+  if (value.length <= surelyShort) return { kind: 'regex', value };
+  return checkedPattern(value, path, 'expected a text that can be matched so');
 }
 
 /** @throws ResourceError for one that is no regular expression of RE2, or too long */
 export function regexOf({ regex }: RegexMatcher, path: string): StringMatch {
-  const match: StringMatch = { kind: 'regex', value: regex };
+  return checkedPattern(regex, `${path}.regex`, 'expected a regular expression of RE2');
+}
+
+/** @throws ResourceError saying what was `expected` in place of a pattern that is too long, too wide or none of RE2 */
+export function checkedPattern(value: string, path: string, expected: string): StringMatch {
+  const match: StringMatch = { kind: 'regex', value };
   try {
     compileStringMatch(match);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new ResourceError(`${path}.regex`, `expected a regular expression of RE2: ${message}`, { value: regex });
+    throw new ResourceError(path, `${expected}: ${message}`, { value });
   }
   return match;
 }
