@@ -172,8 +172,13 @@ export function createPublisher(parts: PublishParts): Publisher {
       look();
       rest(from);
     };
-    turns.run<void>(prepare?.(cache.set(), context) ?? [].values(), ready, unusable);
+    turns.run<void>(steps(), ready, unusable);
   };
+
+  /** Of what is there when it begins: responses that are still being read come first. */
+  function* steps(): Steps<void> {
+    yield* prepare?.(cache.set(), context) ?? [];
+  }
 
   const rest = (from: number): void => {
     const now = clock.now();

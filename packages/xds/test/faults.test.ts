@@ -300,11 +300,16 @@ t.test('CP-17: a thousand clients that lost their control plane at the same mome
 
 t.test('bounds: more resources than there may be are refused as a whole, larger messages end the stream', async (t) => {
   const plane = await fakeControlPlane(t);
-  const { source, until } = runSource(t, { ...istio(plane.address), maxResources: 3, maxMessageBytes: 10_000 });
+  const { rejected, source, until } = runSource(t, {
+    ...istio(plane.address),
+    maxResources: 3,
+    maxMessageBytes: 10_000,
+  });
   const stream = await plane.accept();
   await stream.next('clusters');
   stream.send('clusters', { resources: [1, 2, 3, 4].map((i) => resource('clusters', `c${i}`)) });
   t.match((await stream.next('clusters')).delta.error_detail?.message, /expected 3 resources at most, got 4/);
+  await until('the word', () => rejected.length === 1);
   stream.send('clusters', { resources: [1, 2].map((i) => resource('clusters', `c${i}`)) });
   await stream.next('clusters');
   stream.send('clusters', { resources: [3, 4].map((i) => resource('clusters', `c${i}`)) });

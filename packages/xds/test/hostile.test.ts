@@ -6,6 +6,7 @@ import { type Any, pack } from '../src/proto/any.ts';
 import { clusterSchema } from '../src/proto/envoy/cluster.ts';
 import { deltaDiscoveryResponse } from '../src/proto/envoy/discovery.ts';
 import { routeConfigurationSchema } from '../src/proto/envoy/route-config.ts';
+import { uriTemplateMatchConfigSchema } from '../src/proto/envoy/route-match.ts';
 import { encode } from '../src/proto/schema.ts';
 import { chains, http, rbac, router, tcp, unknown, virtualInbound } from './compile/inbound-listeners.ts';
 import { type FakeStream, fakeControlPlane } from './support/fake-control-plane.ts';
@@ -120,6 +121,37 @@ t.test('listeners for callers that contradict each other: what was in force stay
   t.same(updates.at(-1)?.inbound, before, 'a new one that is refused');
   stream.send('listeners', { removed: ['third', 'virtualInbound'] });
   await until('nobody', () => updates.at(-1)?.inbound !== before && updates.at(-1)?.inbound.rbac !== undefined);
+});
+
+t.test('routes of a listener for callers that are refused let nobody in: they may say who may call', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const { until, updates } = runSource(t, to(plane.address), { readers, compile: compileResources });
+  const stream = await plane.accept();
+  const listener = (name: string): Any => {
+    const rds = { route_config_name: name, config_source: { ads: {} } };
+    return virtualInbound(chains(8_080, 'STRICT', http([router], { route_config: undefined, rds } as never)));
+  };
+  const routes = (name: string, domain: string): Any =>
+    pack(routeConfigurationSchema, { name, virtual_hosts: [{ name: 'v', domains: [domain] }] } as never);
+  const nobody = [{ rules: { action: 'ALLOW', policies: [] } }];
+  const inbound = () => updates.at(-1)?.inbound;
+  stream.send('clusters', {});
+  stream.send('listeners', { resources: [listener('r')] });
+  await stream.next('routes');
+  stream.send('routes', { resources: [routes('r', 'a*b')] });
+  await until('a snapshot', () => updates.length === 1);
+  t.match(inbound()?.rbac, nobody);
+  t.equal(inbound()?.rbac?.[0]?.scope, undefined, 'on all ports');
+  stream.send('routes', { resources: [routes('r', '*')] });
+  await until('good ones', () => inbound()?.mtls?.ports.get(8_080) === 'STRICT');
+  const good = inbound();
+  t.match(good?.rbac, [{ scope: { ports: [8_080], except: true } }]);
+  stream.send('listeners', { resources: [listener('other')] });
+  while ((await stream.next('routes')).delta.resource_names_subscribe?.[0] !== 'other');
+  stream.send('routes', { resources: [routes('other', 'a*b')] });
+  stream.send('clusters', { resources: [cluster('a')] });
+  await until('the cluster', () => updates.at(-1)?.clusters.has('a') === true);
+  t.same(inbound(), good, 'what was in force stays');
 });
 
 t.test('no snapshot before every listener for callers was good once: another would speak for its port', async (t) => {
@@ -239,6 +271,53 @@ t.test('a share that is not a number is refused: no comparison with it would eve
   const bad = pack(clusterSchema, { name: 'a', type: 'STATIC', circuit_breakers: limits } as never);
   t.throws(() => readers.clusters(bad), { message: /expected a number, got NaN/ });
 });
+
+t.test(
+  'what no pattern could be made of is refused with its resource: later it would stop all of a host',
+  async (t) => {
+    const long = 'a'.repeat(2_000);
+    const match = (more: object): object => ({ match: { prefix: '/', ...more }, route: { cluster: 'c' } });
+    const header = (more: object): object => match({ headers: [{ name: 'x', ...more }] });
+    const rewrite = (route: object): object => ({ match: { prefix: '/' }, route: { cluster: 'c', ...route } });
+    const template = {
+      name: 't',
+      typed_config: pack(uriTemplateMatchConfigSchema, { path_template: '/*'.repeat(40) }),
+    };
+    for (const [field, route, why] of [
+      ['string_match.exact', header({ string_match: { exact: long, ignore_case: true } }), /longer than 1024/],
+      ['string_match.prefix', header({ string_match: { prefix: long, ignore_case: true } }), /longer than 1024/],
+      ['string_match.suffix', header({ string_match: { suffix: long, ignore_case: true } }), /longer than 1024/],
+      ['contains_match', header({ contains_match: long }), /longer than 1024/],
+      [
+        'range_match',
+        header({ range_match: { start: 123_456_789_012, end: 987_654_321_098_765 } }),
+        /longer than 1024/,
+      ],
+      ['path_match_policy', match({ prefix: undefined, path_match_policy: template }), /longer than 1024/],
+      [
+        'regex_rewrite.substitution',
+        rewrite({ regex_rewrite: { pattern: { regex: '(a)' }, substitution: '/\\2' } }),
+        /the pattern has 1/,
+      ],
+      [
+        'regex_rewrite.substitution',
+        { match: { prefix: '/' }, redirect: { regex_rewrite: { pattern: { regex: 'a' }, substitution: '/\\d' } } },
+        /a backslash in a substitution needs/,
+      ],
+    ] as const) {
+      const virtual_hosts = [{ name: 'v', domains: ['*'], routes: [route] }];
+      const config = pack(routeConfigurationSchema, { name: 'r', virtual_hosts } as never);
+      t.throws(() => readers.routes(config), { message: new RegExp(`${field}.*${why.source}`) }, field);
+    }
+    const permission = { header: { name: 'x', string_match: { contains: long } } };
+    const policies = new Map([['p', { permissions: [permission], principals: [{ any: true }] }]]);
+    const listener = named('l', rbac({ action: 'DENY', policies } as never));
+    t.throws(() => readers.listeners(listener), { message: /contains: expected a text that can be matched so/ });
+    const short = header({ string_match: { exact: 'A.b'.repeat(60), ignore_case: true } });
+    const virtual_hosts = [{ name: 'v', domains: ['*'], routes: [short] }];
+    t.doesNotThrow(() => readers.routes(pack(routeConfigurationSchema, { name: 'r', virtual_hosts } as never)));
+  },
+);
 
 t.test('texts that would end a line of a request or an answer are refused by field', async (t) => {
   const line = 'a\r\nx: y';

@@ -8,6 +8,8 @@ import { outboundClusters } from '../src/compile/outbound-clusters.ts';
 import { type Any, pack } from '../src/proto/any.ts';
 import { clusterLoadAssignmentSchema, endpointSchema, type LbEndpoint } from '../src/proto/envoy/endpoint.ts';
 import { encode, type Input } from '../src/proto/schema.ts';
+import { createCache } from '../src/protocol/cache.ts';
+import type { ResourceSet } from '../src/resources.ts';
 import { atOnce, createTurns, type Steps } from '../src/turns.ts';
 import { istioCluster, istioContext, resourceSet } from './support/envoy.ts';
 import { fakeControlPlane } from './support/fake-control-plane.ts';
@@ -192,6 +194,104 @@ t.test('a large response is in force as a whole, the next one after it, and both
       [third, undefined],
     ],
   );
+});
+
+t.test('what is prepared in slices is what is compiled then, also when a response was being read', async (t) => {
+  const plane = await fakeControlPlane(t);
+  let prepared: ResourceSet | undefined;
+  let late = 0;
+  const running = runSource(
+    t,
+    { server: { address: plane.address, tls: false }, clock: slowClock() },
+    {
+      ...plainCompiler,
+      *prepare(set) {
+        prepared = set;
+        yield;
+      },
+      compile(set, context, version) {
+        if (set.clusters !== prepared?.clusters || set.listeners !== prepared.listeners) late++;
+        return plainCompiler.compile(set, context, version);
+      },
+    },
+  );
+  const stream = await plane.accept();
+  for (let round = 0; round < 3; round++) {
+    stream.send('listeners', { resources: [resource('listeners', 'l', { text: `${round}` })] });
+    const resources = Array.from({ length: 200 }, (_, i) => resource('clusters', `c${i}`, { text: `${round}` }));
+    stream.send('clusters', { resources });
+    await running.until('all of it', () => running.told().includes(`clusters c199: ${round}`));
+  }
+  t.equal(late, 0);
+});
+
+t.test('a refusal that was to be said later is not said of the response that is being read', async (t) => {
+  const plane = await fakeControlPlane(t);
+  const clock = slowClock();
+  const server = { address: plane.address, tls: false as const };
+  const running = runSource(t, { server, protocol: 'sotw', clock });
+  const stream = await plane.accept();
+  const answered = (nonce: string) => stream.said.filter(({ sotw }) => sotw.response_nonce === nonce);
+  const bad = () => stream.send('clusters', { resources: [resource('clusters', 'x', { bad: 'y' })] });
+  const first = bad();
+  await running.until('the first answer', () => answered(first).length === 1);
+  const pending = clock.pending();
+  bad();
+  await running.until('a pause', () => clock.pending() > pending);
+  const resources = Array.from({ length: 2_000 }, (_, i) => resource('clusters', `c${i}`));
+  const good = stream.send('clusters', { resources });
+  await running.until('its beginning', () => running.source.status().types.clusters.nonce === good);
+  clock.advance(10_000);
+  await running.until('its answer', () => running.source.status().types.clusters.resources.length === 2_000);
+  await running.until('the word', () => answered(good).length > 0);
+  t.same(
+    answered(good).map(({ sotw }) => sotw.error_detail),
+    [undefined],
+  );
+});
+
+t.test('what an earlier process kept counts for no control plane, and waits for none', async (t) => {
+  const clock = fakeClock();
+  let changes = 0;
+  const cache = createCache({
+    clock,
+    readers: plainCompiler.readers,
+    changed: () => void changes++,
+    missingMs: 15_000,
+    maxResources: 10,
+    ignoreDeletion: false,
+  });
+  const nothing = { wildcard: false, names: new Set<string>() };
+  const watches = { listeners: nothing, clusters: nothing, routes: nothing, endpoints: nothing };
+  cache.watch({ ...watches, listeners: { wildcard: false, names: new Set(['a', 'b']) } });
+  cache.requested();
+  cache.setVersion('listeners', '7');
+  const kept = { ...resourceSet({}), listeners: new Map([['a', resource('listeners', 'a')]]) };
+  cache.restore(kept);
+  t.equal(cache.version('listeners'), '', 'it is asked for anew');
+  const heartbeat = (name: string) =>
+    atOnce(
+      cache.receive({
+        type: 'listeners',
+        resources: [{ name, version: '', resource: undefined, ttlMs: 60_000 }],
+        removed: [],
+        complete: false,
+        errors: [],
+        version: '8',
+      }),
+    );
+  heartbeat('b');
+  clock.advance(20_000);
+  const states = () => Object.fromEntries(cache.status('listeners').map(({ name, state }) => [name, state]));
+  t.same(states(), { a: 'ACKED', b: 'TIMEOUT' }, 'a heartbeat for what is not there is no news of it');
+  const bad = { name: 'a', version: '9', resource: resource('listeners', 'a', { bad: 'x' }), ttlMs: undefined };
+  const update = { type: 'listeners', removed: [], complete: false, errors: [], version: '9' } as const;
+  t.equal(atOnce(cache.receive({ ...update, resources: [bad] })).length, 1);
+  heartbeat('a');
+  t.equal(states()['a'], 'NACKED', 'nor is one for what is refused');
+  t.equal(cache.problems().length, 1);
+  cache.close();
+  t.equal(clock.pending(), 0);
 });
 
 t.test('a source that ends while it reads takes nothing more into force', async (t) => {

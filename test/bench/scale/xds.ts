@@ -4,6 +4,7 @@ import { xdsSource } from '@inmesh/xds';
 import { rbacRules } from '../../../packages/xds/src/compile/inbound-rbac.ts';
 import { httpRbacSchema } from '../../../packages/xds/src/proto/envoy/rbac-filters.ts';
 import { decode, encode } from '../../../packages/xds/src/proto/schema.ts';
+import { atOnce } from '../../../packages/xds/src/turns.ts';
 import { istioFilters } from '../../../packages/xds/test/compile/istio-policies.ts';
 import type { Authorizer } from '../../../src/authz/authorizer.ts';
 import { compileRbac } from '../../../src/authz/rbac.ts';
@@ -123,7 +124,7 @@ export function asEnvoy(policies: readonly AuthorizationPolicy[]): Authorizer {
     if (rules === undefined) throw new Error('no rules');
     return {
       provenance,
-      rules: rbacRules(rules, { provenance, payload: 'payload' }, { path: '', note: () => {} }),
+      rules: atOnce(rbacRules(rules, { provenance, payload: 'payload' }, { path: '', note: () => {} })),
     };
   });
   return compileRbac(filters);

@@ -48,6 +48,8 @@ export interface CompiledSide<T> {
   readonly result: T;
   readonly entries: readonly EnforcementEntry[];
   readonly problems: readonly ResourceProblem[];
+  /** See {@link Compiled.inboundRefused}. */
+  readonly refused?: true;
   readonly wanted: Partial<Wanted>;
 }
 
@@ -72,7 +74,7 @@ export function compileResources(set: ResourceSet, context: CompileContext, vers
     snapshot: { version, ...outbound.result, ...inbound.result },
     report: { entries: [...outbound.entries, ...inbound.entries] },
     problems: [...outbound.problems, ...inbound.problems],
-    ...(inbound.problems.length === 0 ? {} : { inboundRefused: true }),
+    ...(inbound.refused === undefined ? {} : { inboundRefused: true }),
     wanted: {
       routes: union(outbound.wanted.routes, inbound.wanted.routes),
       clusters: union(outbound.wanted.clusters, inbound.wanted.clusters),
@@ -96,6 +98,7 @@ export function* prepareResources(set: ResourceSet, context: CompileContext): St
 export const stepReaders: Partial<Readonly<Record<ResourceType, (any: Any, before: Any | undefined) => Steps<void>>>> =
   {
     endpoints: readEndpoints.steps,
+    listeners: readListener.steps,
   };
 
 function union(a: ReadonlySet<string> = new Set(), b: ReadonlySet<string> = new Set()): ReadonlySet<string> {

@@ -6,10 +6,11 @@ import { httpFaultSchema } from '../proto/envoy/http-filters.ts';
 import { jwtAuthenticationSchema } from '../proto/envoy/jwt-authn.ts';
 import { localRateLimitSchema } from '../proto/envoy/local-ratelimit.ts';
 import { httpRbacSchema } from '../proto/envoy/rbac-filters.ts';
+import type { Steps } from '../turns.ts';
 import { externalAuthorizer, harmlessExtAuthz } from './inbound-ext-authz.ts';
 import { harmlessJwt, type ReadTokens, tokenRules } from './inbound-jwt.ts';
 import { localRateLimit } from './inbound-limits.ts';
-import { rbacRules } from './inbound-rbac.ts';
+import type { RbacReader } from './inbound-rbac.ts';
 import { checkRoutes } from './inbound-routes.ts';
 import type { ServedRoutes } from './inbound-served.ts';
 import { type ConnectionSettings, connectionSettings } from './inbound-settings.ts';
@@ -48,10 +49,11 @@ export interface HttpOptions {
   readonly provenance: Provenance;
   /** Filters may share a name, as those of istiod do; gRFC A39 has each name once. */
   readonly sharedNames: boolean;
+  readonly policies: RbacReader;
 }
 
 /** The filters of a HttpConnectionManager, in their order. @throws ResourceError for what lets more pass if it is left out */
-export function httpChain(manager: HttpConnectionManager, options: HttpOptions, place: Place): HttpChain {
+export function* httpChain(manager: HttpConnectionManager, options: HttpOptions, place: Place): Steps<HttpChain> {
   const filters = activeFilters(manager.http_filters, options, place);
   const tokens = tokensOf(filters);
   const rbac: RbacFilter[] = [];
@@ -67,18 +69,15 @@ export function httpChain(manager: HttpConnectionManager, options: HttpOptions, 
         // Policies that are asked before tokens are read find no claims.
         const before = filters.slice(i).some((later) => later.type === jwtAuthenticationSchema.name);
         const context = { provenance, payload: before ? undefined : tokens.payload };
-        const filter = unpackFilter(httpRbacSchema, packed, at, { harmless: harmlessRbac });
+        const { rules, shadow, shadowStatPrefix } = yield* options.policies(packed, context, at);
         const next = filters[i + 1];
-        const gate = next?.type === extAuthzSchema.name && isGate(next, filter.shadow_rules_stat_prefix);
-        if (gate && filter.shadow_rules !== undefined) {
-          const { policies } = rbacRules(filter.shadow_rules, context, below(at, 'shadow_rules'));
-          checks.push(checkOf(next, options, prefixOf(next), policies, judged));
+        const gate = next?.type === extAuthzSchema.name && isGate(next, shadowStatPrefix);
+        if (gate && shadow !== undefined) {
+          checks.push(checkOf(next, options, prefixOf(next), shadow.policies, judged));
           asked = true;
-        } else if (filter.shadow_rules !== undefined) {
-          rbac.push({ provenance, shadow: rbacRules(filter.shadow_rules, context, below(at, 'shadow_rules')) });
-        }
-        if (filter.rules !== undefined) {
-          rbac.push({ provenance, rules: rbacRules(filter.rules, context, below(at, 'rules')) });
+        } else if (shadow !== undefined) rbac.push({ provenance, shadow });
+        if (rules !== undefined) {
+          rbac.push({ provenance, rules });
           judged ||= !gate;
         }
         break;
@@ -139,7 +138,6 @@ const isJudge = ({ type }: ActiveFilter): boolean =>
   type === httpRbacSchema.name || type === jwtAuthenticationSchema.name;
 const isCheck = ({ type }: ActiveFilter): boolean => type === extAuthzSchema.name;
 
-const harmlessRbac = ['track_per_rule_stats', 'rules_stat_prefix', 'audit_logging_options'];
 const harmlessLimits = [
   'request_headers_to_add_when_not_enforced',
   'response_headers_to_add',
@@ -237,8 +235,7 @@ function checkOf(
   // Envoy looks at the first policy that matches; with names that all begin so, that is any of them.
   if (config.deny_at_disable?.default_value === true)
     throw cannot(at, 'deny_at_disable', 'cannot be enforced here', true);
-  const when = policies?.filter(({ name }) => name.startsWith(prefix ?? ''));
-  if (when !== undefined && when.length !== policies?.length) {
+  if (policies?.every(({ name }) => name.startsWith(prefix ?? '')) === false) {
     throw cannot(
       at,
       'filter_enabled_metadata.value',
@@ -248,7 +245,7 @@ function checkOf(
   }
   return {
     authorizer: externalAuthorizer(config, provenance, at),
-    ...(when === undefined ? {} : { when }),
+    ...(policies === undefined ? {} : { when: policies }),
     ...(last ? { last } : {}),
     provenance,
   };

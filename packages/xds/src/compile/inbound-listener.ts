@@ -2,7 +2,10 @@ import type { Provenance, RbacFilter, StringMatch, TlsParameters } from 'inmesh/
 import { httpConnectionManagerSchema } from '../proto/envoy/http-connection-manager.ts';
 import type { FilterChain, FilterChainMatch, Listener } from '../proto/envoy/listener.ts';
 import { tcpProxySchema } from '../proto/envoy/tcp-proxy.ts';
+import type { Steps } from '../turns.ts';
+import { contentOf } from './content.ts';
 import { type HttpChain, httpChain } from './inbound-http.ts';
+import { createRbacReader, type RbacReader } from './inbound-rbac.ts';
 import { httpConnectionManager, networkChain } from './inbound-tcp.ts';
 import { type ChainTls, chainTls } from './inbound-tls.ts';
 import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
@@ -38,7 +41,7 @@ export function isInbound({ api_listener, name, traffic_direction: direction }: 
 }
 
 /** The filter chains of a listener by the port that they are for. @throws ResourceError for one that cannot be used */
-export function inboundListener(listener: Listener, place: Place): InboundListener {
+export function* inboundListener(listener: Listener, place: Place): Steps<InboundListener> {
   const { name } = listener;
   const provenance: Provenance = { kind: 'Listener', namespace: 'xds', name };
   if (listener.filter_chain_matcher !== undefined) {
@@ -47,18 +50,21 @@ export function inboundListener(listener: Listener, place: Place): InboundListen
   const virtual = checkListenerFilters(listener, place);
   const bound = listener.address?.socket_address?.port_value;
   if (!virtual && (bound === undefined || bound === 0)) throw wrong(place, 'address', 'expected a port to listen on');
-  const closed = new Set<number>();
-  const read = (chain: FilterChain, at: Place): readonly Chain[] => {
-    const one = readChain(chain, at, provenance, listener);
-    const port = chain.filter_chain_match?.destination_port;
-    // Its own port is that of a proxy, which is not there.
-    if (one === undefined && port !== undefined && port !== bound) closed.add(port);
-    return one === undefined ? [] : [one];
-  };
-  const chains = listener.filter_chains.flatMap((chain, i) => read(chain, below(place, `filter_chains[${i}]`)));
+  const given = listener.filter_chains.map((chain, i) => ({ chain, at: below(place, `filter_chains[${i}]`) }));
   if (listener.default_filter_chain !== undefined) {
-    const at = below(place, 'default_filter_chain');
-    chains.push(...read({ ...listener.default_filter_chain, filter_chain_match: undefined }, at));
+    const chain = { ...listener.default_filter_chain, filter_chain_match: undefined };
+    given.push({ chain, at: below(place, 'default_filter_chain') });
+  }
+  const closed = new Set<number>();
+  const chains: Chain[] = [];
+  const how = { provenance, listener, policies: createRbacReader() };
+  for (const { at, chain } of given) {
+    const one = yield* readChain(chain, at, how);
+    const port = chain.filter_chain_match?.destination_port;
+    if (one !== undefined) chains.push(one);
+    // Its own port is that of a proxy, which is not there.
+    else if (port !== undefined && port !== bound) closed.add(port);
+    yield;
   }
   const byPort = new Map<number | undefined, Chain[]>();
   for (const chain of chains) {
@@ -106,15 +112,25 @@ interface Chain {
   readonly at: Place;
 }
 
+interface HowChains {
+  readonly provenance: Provenance;
+  readonly listener: Listener;
+  readonly policies: RbacReader;
+}
+
 /** Nothing for chains that are for nobody here. */
-function readChain(chain: FilterChain, place: Place, provenance: Provenance, listener: Listener): Chain | undefined {
+function* readChain(
+  chain: FilterChain,
+  place: Place,
+  { listener, policies, provenance }: HowChains,
+): Steps<Chain | undefined> {
   const match = chain.filter_chain_match;
   if (chain.use_proxy_proto === true) throw cannot(place, 'use_proxy_proto', 'cannot be used here', true);
   checkMatch(match, below(place, 'filter_chain_match'));
   const tls = chainTls(chain.transport_socket, below(place, 'transport_socket'));
   // TLS that is handed on as it is, to be ended by the application: what ends here is what the mesh ends.
   if (tls === undefined && match?.transport_protocol === 'tls') return undefined;
-  const { last, rbac } = networkChain(chain.filters, provenance, place);
+  const { last, rbac } = yield* networkChain(chain.filters, provenance, policies, place);
   const port = match?.destination_port;
   if (last.type !== httpConnectionManager) {
     const proxy = unpackFilter(tcpProxySchema, last.filter.typed_config, last.at);
@@ -125,7 +141,8 @@ function readChain(chain: FilterChain, place: Place, provenance: Provenance, lis
     refused: changesRequests,
   });
   const sharedNames = listener.traffic_direction === 'INBOUND' || listener.name === 'virtualInbound';
-  return { port, tls, http: httpChain(manager, { provenance, sharedNames }, last.at), tcp: rbac, at: place };
+  const http = yield* httpChain(manager, { provenance, sharedNames, policies }, last.at);
+  return { port, tls, http, tcp: rbac, at: place };
 }
 
 /** What changes requests before policies see them, and is done by nobody here. */
@@ -181,10 +198,4 @@ function agree(chains: readonly Chain[], of: (chain: Chain) => unknown, what: st
       throw cannot(chain.at, '', `expected the same ${what} in all filter chains of a port (see ${first.at.path})`);
     }
   }
-}
-
-/** What something says, wherever it stands. Routes are not compared: of several that let nobody in, the first will do. */
-export function contentOf(value: unknown): string {
-  const apart = (key: string): boolean => key === 'provenance' || key === 'inline';
-  return JSON.stringify(value, (key, inner: unknown) => (apart(key) ? undefined : inner)) ?? '';
 }

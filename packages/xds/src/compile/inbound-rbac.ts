@@ -1,8 +1,12 @@
 import type { Provenance, RbacMatch, RbacPolicy, RbacRules, StringMatch } from 'inmesh/model';
+import { type Any, sameAny } from '../proto/any.ts';
 import type { StringMatcher } from '../proto/envoy/matchers.ts';
-import type { Permission, Principal, Rbac } from '../proto/envoy/rbac.ts';
+import type { Permission, RbacPolicy as Policy, Principal, Rbac } from '../proto/envoy/rbac.ts';
+import { httpRbacSchema, networkRbacSchema } from '../proto/envoy/rbac-filters.ts';
 import { uriTemplateMatchConfigSchema } from '../proto/envoy/route-match.ts';
 import type { FilterStateMatcher, MetadataMatcher, PathMatcher } from '../proto/envoy/value-matchers.ts';
+import type { Steps } from '../turns.ts';
+import { contentOf, keepContent } from './content.ts';
 import { filledTextMatch, headerMatch, ipBlock, valueMatcher } from './inbound-matchers.ts';
 import { requestPrincipal } from './inbound-request-principal.ts';
 import { below, cannot, type Place, unpackFilter, wrong } from './inbound-unpack.ts';
@@ -20,25 +24,68 @@ export interface RbacContext {
 
 const actions: readonly unknown[] = ['ALLOW', 'DENY', 'LOG'];
 
+/** What a filter with policies says. */
+export interface ReadRbac {
+  readonly rules: RbacRules | undefined;
+  readonly shadow: RbacRules | undefined;
+  readonly shadowStatPrefix: string;
+}
+
+/** Reads filters with policies, of requests or of connections. @throws ResourceError for what cannot be decided as Envoy does */
+export type RbacReader = (packed: Any | undefined, context: RbacContext, place: Place) => Steps<ReadRbac>;
+
+const harmlessHttp = ['track_per_rule_stats', 'rules_stat_prefix', 'audit_logging_options'];
+const harmlessNetwork = ['stat_prefix', 'enforcement_type', 'delay_deny', 'audit_logging_options'];
+
+/** The chains of a listener have the same filters again and again: of each that is the same, byte by byte, one is read. */
+export function createRbacReader(): RbacReader {
+  const known: { readonly packed: Any; readonly context: RbacContext; readonly read: ReadRbac }[] = [];
+  const isKnown =
+    (packed: Any, { connections, payload }: RbacContext) =>
+    (each: (typeof known)[number]) =>
+      each.context.payload === payload && each.context.connections === connections && sameAny(each.packed, packed);
+  return function* (packed, context, place) {
+    const before = packed && known.find(isKnown(packed, context));
+    if (before !== undefined) return before.read;
+    const filter =
+      context.connections === true
+        ? unpackFilter(networkRbacSchema, packed, place, { harmless: harmlessNetwork })
+        : unpackFilter(httpRbacSchema, packed, place, { harmless: harmlessHttp });
+    yield;
+    const shadow =
+      filter.shadow_rules && (yield* rbacRules(filter.shadow_rules, context, below(place, 'shadow_rules')));
+    const rules = filter.rules && (yield* rbacRules(filter.rules, context, below(place, 'rules')));
+    const read = { rules, shadow, shadowStatPrefix: filter.shadow_rules_stat_prefix };
+    if (packed !== undefined) known.push({ packed, context, read });
+    return read;
+  };
+}
+
 /** Envoy's `config.rbac.v3.RBAC`. @throws ResourceError for what cannot be decided as Envoy does */
-export function rbacRules({ action, policies }: Rbac, context: RbacContext, place: Place): RbacRules {
+export function* rbacRules({ action, policies }: Rbac, context: RbacContext, place: Place): Steps<RbacRules> {
   if (!actions.includes(action)) throw wrong(place, 'action', 'expected ALLOW, DENY or LOG', action);
-  const read = [...policies].map(([name, policy]): RbacPolicy => {
-    const at = below(place, `policies[${JSON.stringify(name)}]`);
-    const permissions = policy?.permissions ?? [];
-    const principals = policy?.principals ?? [];
-    if (permissions.length === 0) throw wrong(at, 'permissions', 'expected at least one');
-    if (principals.length === 0) throw wrong(at, 'principals', 'expected at least one');
-    return {
-      name,
-      ...originOf(name, context.provenance),
-      permissions: permissions.map((each, i) => permission(each, context, below(at, `permissions[${i}]`))),
-      principals: principals.map((each, i) => principal(each, context, below(at, `principals[${i}]`))),
-    };
-  });
+  const read: { readonly key: Buffer; readonly policy: RbacPolicy; readonly content: string }[] = [];
+  for (const [name, given] of policies) {
+    const policy = policyOf(name, given, context, below(place, `policies[${JSON.stringify(name)}]`));
+    read.push({ key: Buffer.from(name), policy, content: contentOf(policy) });
+    if ((read.length & 31) === 0) yield;
+  }
+  read.sort((a, b) => Buffer.compare(a.key, b.key));
+  const sorted = read.map(({ policy }) => policy);
+  keepContent(sorted, () => read.map(({ content }) => content));
+  return { action: action as RbacRules['action'], policies: sorted };
+}
+
+function policyOf(name: string, policy: Policy | undefined, context: RbacContext, at: Place): RbacPolicy {
+  const permissions = policy?.permissions ?? [];
+  const principals = policy?.principals ?? [];
+  if (permissions.length === 0) throw wrong(at, 'permissions', 'expected at least one');
+  if (principals.length === 0) throw wrong(at, 'principals', 'expected at least one');
   return {
-    action: action as RbacRules['action'],
-    policies: read.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name))),
+    name,
+    ...originOf(name, context.provenance),
+    permissions: permissions.map((each, i) => permission(each, context, below(at, `permissions[${i}]`))),
+    principals: principals.map((each, i) => principal(each, context, below(at, `principals[${i}]`))),
   };
 }
 

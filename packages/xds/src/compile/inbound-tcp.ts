@@ -2,8 +2,9 @@ import type { Provenance, RbacFilter } from 'inmesh/model';
 import type { NetworkFilter } from '../proto/envoy/listener.ts';
 import { networkRbacSchema } from '../proto/envoy/rbac-filters.ts';
 import { tcpProxySchema } from '../proto/envoy/tcp-proxy.ts';
-import { rbacRules } from './inbound-rbac.ts';
-import { below, cannot, type Place, typeIn, unpackFilter, wrong } from './inbound-unpack.ts';
+import type { Steps } from '../turns.ts';
+import type { RbacReader } from './inbound-rbac.ts';
+import { below, cannot, type Place, typeIn, wrong } from './inbound-unpack.ts';
 
 /** What network filters say about the connections of a port. */
 export interface NetworkChain {
@@ -24,7 +25,12 @@ const observers: ReadonlySet<string> = new Set([
 ]);
 
 /** Reads the network filters of a chain. @throws ResourceError for one that may be there to refuse connections */
-export function networkChain(filters: readonly NetworkFilter[], provenance: Provenance, place: Place): NetworkChain {
+export function* networkChain(
+  filters: readonly NetworkFilter[],
+  provenance: Provenance,
+  policies: RbacReader,
+  place: Place,
+): Steps<NetworkChain> {
   const rbac: RbacFilter[] = [];
   const read = filters.map((filter, i) => {
     const at = below(place, `filters[${i}].typed_config`);
@@ -38,16 +44,13 @@ export function networkChain(filters: readonly NetworkFilter[], provenance: Prov
   for (const [i, { at, filter, type }] of read.slice(0, -1).entries()) {
     const origin = { ...provenance, field: at.path };
     if (type === networkRbacSchema.name) {
-      const config = unpackFilter(networkRbacSchema, filter.typed_config, at, { harmless });
       const context = { provenance: origin, payload: undefined, connections: true };
-      const shadow = config.shadow_rules && rbacRules(config.shadow_rules, context, below(at, 'shadow_rules'));
+      const { rules, shadow } = yield* policies(filter.typed_config, context, at);
       if (shadow !== undefined && read[i + 1]?.type === externalAuthorization) {
         // Nobody is asked about connections: what somebody would have to be asked about is refused.
         rbac.push({ provenance: origin, rules: { action: 'DENY', policies: shadow.policies } });
       } else if (shadow !== undefined) rbac.push({ provenance: origin, shadow });
-      if (config.rules !== undefined) {
-        rbac.push({ provenance: origin, rules: rbacRules(config.rules, context, below(at, 'rules')) });
-      }
+      if (rules !== undefined) rbac.push({ provenance: origin, rules });
     } else if (type === externalAuthorization) {
       if (read[i - 1]?.type !== networkRbacSchema.name) {
         throw cannot(at, '', 'nobody can be asked about connections');
@@ -58,5 +61,3 @@ export function networkChain(filters: readonly NetworkFilter[], provenance: Prov
   }
   return { rbac, last };
 }
-
-const harmless = ['stat_prefix', 'enforcement_type', 'delay_deny', 'audit_logging_options'];

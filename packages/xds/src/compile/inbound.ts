@@ -16,8 +16,9 @@ import { type Any, unpack } from '../proto/any.ts';
 import { routeConfigurationSchema } from '../proto/envoy/route-config.ts';
 import { kindOf, problemOf, type ResourceProblem, type ResourceSet } from '../resources.ts';
 import type { CompileContext, CompiledSide } from './compile.ts';
+import { contentOf } from './content.ts';
 import type { HttpChain } from './inbound-http.ts';
-import { contentOf, type InboundListener, type InboundPort } from './inbound-listener.ts';
+import type { InboundListener, InboundPort } from './inbound-listener.ts';
 import { checkRoutes } from './inbound-routes.ts';
 import { servedRoutes, type UnservedRoutes } from './inbound-served.ts';
 import { type ReadListener, readListener } from './listener.ts';
@@ -57,7 +58,13 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     for (const field of ignored) entries.push({ at: placeOf(name), field, status: 'ignored' });
   }
   if (listeners.length === 0)
-    return { result: { inbound: withoutListener(context, entries) }, entries, problems: refused, wanted: {} };
+    return {
+      result: { inbound: withoutListener(context, entries) },
+      entries,
+      problems: refused,
+      ...(refused.length > 0 ? { refused: true } : {}),
+      wanted: {},
+    };
   const ports = listeners.flatMap((listener) => listener.ports.map((port) => ({ ...port, listener: listener.name })));
   const routes = new Set(ports.flatMap(({ http }) => http?.routes ?? []));
   const problems = [
@@ -65,11 +72,23 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     ...conflicts(ports),
     ...[...routes].flatMap((name) => routeProblem(name, set.routes.get(name)) ?? []),
   ];
-  const result =
-    problems.length > 0
-      ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) }
-      : merged(ports, context, set.routes, entries);
-  if (problems.length === 0 && !ports.some(demands)) {
+  // They may say who is let in. A control plane that has none, or has others refused, leaves nobody to ask.
+  const absent = [...routes].filter((name) => !set.routes.has(name));
+  const refuses = problems.length + absent.length > 0;
+  for (const name of absent) {
+    const note = 'the control plane has no such routes that can be used: nobody is let in';
+    entries.push({
+      at: { ...placeOf(name), kind: kindOf('routes') },
+      field: '',
+      status: 'ignored',
+      note,
+      warning: true,
+    });
+  }
+  const result = refuses
+    ? { inbound: nobody(placeOf(listeners[0]?.name ?? '')) }
+    : merged(ports, context, set.routes, entries);
+  if (!refuses && !ports.some(demands)) {
     const field = 'filter_chains';
     const note = 'nothing is demanded of callers: no mTLS, no policy, no token. Whoever reaches this process is let in';
     entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'ignored', note, warning: true });
@@ -79,7 +98,13 @@ function build(set: Inputs, context: CompileContext): CompiledSide<Inbound> {
     const note = 'the application and the calls that it causes are told by their deadline; an answer is not cut off';
     entries.push({ at: placeOf(listeners[0]?.name ?? ''), field, status: 'approximated', note });
   }
-  return { result, entries, problems, wanted: routes.size === 0 ? {} : { routes } };
+  return {
+    result,
+    entries,
+    problems,
+    ...(refuses ? { refused: true } : {}),
+    wanted: routes.size === 0 ? {} : { routes },
+  };
 }
 
 /** Ports may share routes, of which is told once. */

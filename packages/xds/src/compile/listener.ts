@@ -1,9 +1,10 @@
-import type { Any } from '../proto/any.ts';
 import { type Listener, listenerSchema } from '../proto/envoy/listener.ts';
+import { decode } from '../proto/schema.ts';
 import { ResourceError } from '../resources.ts';
+import type { Steps } from '../turns.ts';
 import { type InboundListener, inboundListener, isInbound } from './inbound-listener.ts';
 import { type OutboundListener, outboundListenerOf } from './outbound-listener.ts';
-import { type Read, readerOf } from './reader.ts';
+import { type StepReader, stepReaderOf } from './reader.ts';
 
 /** A listener that can be used: for what this process serves, for what it calls, or for either. */
 export interface ReadListener {
@@ -18,16 +19,17 @@ export interface ReadListener {
 }
 
 /** Reads a listener. @throws ResourceError for one that cannot be used */
-export const readListener: (any: Any) => Read<ReadListener> = readerOf(
+export const readListener: StepReader<ReadListener> = stepReaderOf(
   'listeners',
-  listenerSchema,
-  (message, note): ReadListener => {
+  function* ({ value = new Uint8Array() }, note): Steps<ReadListener> {
+    const message = decode(listenerSchema, value, note);
+    yield;
     const { name } = message;
     const inbound = isInbound(message);
-    if (inbound === undefined) return readEither(message);
+    if (inbound === undefined) return yield* readEither(message);
     if (!inbound) return { name, outbound: outboundListenerOf(message) };
     try {
-      return { name, inbound: inboundListener(message, { path: '', note }) };
+      return { name, inbound: yield* inboundListener(message, { path: '', note }) };
     } catch (error) {
       if (error instanceof ResourceError) error.forCallers = true;
       throw error;
@@ -35,11 +37,11 @@ export const readListener: (any: Any) => Read<ReadListener> = readerOf(
   },
 );
 
-function readEither(message: Listener): ReadListener {
+function* readEither(message: Listener): Steps<ReadListener> {
   const { name } = message;
   let inbound: InboundListener;
   try {
-    inbound = inboundListener(message, { path: '', note: () => {} });
+    inbound = yield* inboundListener(message, { path: '', note: () => {} });
   } catch (error) {
     return { name, outbound: outboundListenerOf(message), either: { notInbound: error } };
   }

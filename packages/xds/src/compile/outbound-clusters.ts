@@ -34,6 +34,7 @@ export interface OutboundClusters {
 type Sources = readonly ReadEndpoints[];
 
 interface Made {
+  readonly base: ReadCluster;
   readonly sources: Sources;
   readonly keys: readonly HashKey[] | undefined;
   readonly protocol: ServiceProtocol;
@@ -155,6 +156,7 @@ export function* clusterSteps(
     const known = made.get(own);
     const same =
       known !== undefined &&
+      known.base === base &&
       known.context === context &&
       known.protocol === protocol &&
       known.keys === keys &&
@@ -162,7 +164,7 @@ export function* clusterSteps(
       known.sources.every((each, index) => each === sources[index]);
     if (same) return known.cluster;
     const cluster = yield* compile(base, own, sources, keys, protocol, context);
-    made.set(own, { sources, keys, protocol, context, cluster });
+    made.set(own, { base, sources, keys, protocol, context, cluster });
     return cluster;
   }
 }

@@ -11,7 +11,10 @@ export interface HeaderFields {
   readonly response_headers_to_remove: readonly string[];
 }
 
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** What names of headers are made of (RFC 9110 section 5.6.2). */
+export function isToken(name: string): boolean {
+  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name);
+}
 
 /** What one message does to headers; nothing when it does nothing. */
 export function headerEditsOf(message: HeaderFields, path: string, remarks: Remarks): HeaderEdits | undefined {
@@ -111,7 +114,7 @@ function latin1(bytes: Uint8Array): string {
 function headerName(name: string, path: string): string {
   const lower = name.toLowerCase();
   if (lower === ':authority' || lower === 'host') return 'host';
-  if (!token.test(name)) throw new ResourceError(path, 'expected the name of a header', { value: name });
+  if (!isToken(name)) throw new ResourceError(path, 'expected the name of a header', { value: name });
   return lower;
 }
 

@@ -9,6 +9,7 @@ import type {
 } from '../proto/envoy/health-check.ts';
 import type { Int64Range } from '../proto/envoy/ranges.ts';
 import { ResourceError } from '../resources.ts';
+import { isToken } from './outbound-headers.ts';
 import { lineOf } from './outbound-matchers.ts';
 import type { Remarks } from './outbound-remarks.ts';
 
@@ -34,24 +35,27 @@ export function healthCheckOf(
   const path = 'health_checks[0]';
   const probe = probeOf(check, context.host, path, remarks);
   if (probe === undefined) return undefined;
-  const { interval, timeout } = check;
-  if (interval === undefined || interval <= 0) {
-    throw new ResourceError(`${path}.interval`, 'expected a time above 0', { value: interval });
+  const { alt_port: port } = check;
+  if (port !== undefined && port > 65_535) {
+    throw new ResourceError(`${path}.alt_port`, 'expected a port', { value: port });
   }
-  if (timeout === undefined || timeout <= 0) {
-    throw new ResourceError(`${path}.timeout`, 'expected a time above 0', { value: timeout });
-  }
-  const unhealthyIntervalMs = check.unhealthy_interval ?? interval;
+  // One without an end would keep the process busy with nothing else.
+  const time = (field: string, ms: number | undefined): number => {
+    if (ms !== undefined && ms > 0) return ms;
+    throw new ResourceError(`${path}.${field}`, 'expected a time above 0', { value: ms });
+  };
+  const interval = time('interval', check.interval);
+  const unhealthyIntervalMs = time('unhealthy_interval', check.unhealthy_interval ?? interval);
   return {
     probe,
-    ...(check.alt_port === undefined || check.alt_port === 0 ? {} : { port: check.alt_port }),
+    ...(port === undefined || port === 0 ? {} : { port }),
     intervalMs: interval,
-    timeoutMs: timeout,
+    timeoutMs: time('timeout', check.timeout),
     unhealthyThreshold: check.unhealthy_threshold ?? 1,
     healthyThreshold: check.healthy_threshold ?? 1,
     unhealthyIntervalMs,
-    unhealthyEdgeIntervalMs: check.unhealthy_edge_interval ?? unhealthyIntervalMs,
-    healthyEdgeIntervalMs: check.healthy_edge_interval ?? interval,
+    unhealthyEdgeIntervalMs: time('unhealthy_edge_interval', check.unhealthy_edge_interval ?? unhealthyIntervalMs),
+    healthyEdgeIntervalMs: time('healthy_edge_interval', check.healthy_edge_interval ?? interval),
     initialJitterMs: check.initial_jitter ?? 0,
     intervalJitterMs: check.interval_jitter ?? 0,
     intervalJitterPercent: check.interval_jitter_percent,
@@ -139,7 +143,7 @@ function grpcProbe(check: GrpcHealthCheck, host: string, path: string, remarks: 
 
 function headersOf(options: readonly HeaderValueOption[], path: string, remarks: Remarks): readonly HeaderValue[] {
   return options.flatMap(({ header }, index) => {
-    if (header === undefined || header.key === '' || header.key.startsWith(':')) {
+    if (header === undefined || !isToken(header.key)) {
       throw new ResourceError(`${path}[${index}].header`, 'expected a header with a name');
     }
     if (header.value.includes('%')) remarks.approximated(`${path}[${index}]`, 'the value is sent as it is written');

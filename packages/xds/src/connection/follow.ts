@@ -77,9 +77,12 @@ export function follow(parts: FollowParts): Follower {
   let stream: Stream | undefined;
   /** Refusals that are said later, by type. */
   const laterAnswers = new Map<string, () => void>();
+  const dropAnswer = (type: string): void => {
+    laterAnswers.get(type)?.();
+    laterAnswers.delete(type);
+  };
   const dropAnswers = (): void => {
-    for (const cancel of laterAnswers.values()) cancel();
-    laterAnswers.clear();
+    for (const type of laterAnswers.keys()) dropAnswer(type);
   };
 
   const sendRequests = (): void => {
@@ -99,16 +102,7 @@ export function follow(parts: FollowParts): Follower {
     const mine = (session = parts.session());
     const repeats = createRepeats();
     let heard = false;
-    // A peer that takes the connection and no more would be waited for without an end.
-    let cancelSilence = clock.after(connectMs, () => {
-      opened.close();
-      resolve(
-        new MeshError(
-          'ERR_MESH_CONTROL_PLANE',
-          `${server.address} is out of reach: no connection within ${connectMs} ms`,
-        ),
-      );
-    });
+    let cancelSilence = (): void => {};
     const opened = openStream({
       address: server.address,
       access,
@@ -130,6 +124,8 @@ export function follow(parts: FollowParts): Follower {
         heard = true;
         cancelSilence();
         const received = mine.receive(bytes);
+        // Only the newest response of a type is answered: an older nonce would be passed over, or taken for the newest.
+        if (received.update !== undefined) dropAnswer(received.update.type);
         productive = true;
         state = 'connected';
         problem = undefined;
@@ -140,9 +136,7 @@ export function follow(parts: FollowParts): Follower {
           const { type } = received.update;
           const pauseMs = repeats.pauseMs(type, problems);
           const answer = (): void => opened.send(received.answer(problems));
-          // Only the newest response of a type is answered: an older nonce would be passed over, or taken for the newest.
-          laterAnswers.get(type)?.();
-          laterAnswers.delete(type);
+          dropAnswer(type);
           if (pauseMs === 0) answer();
           else laterAnswers.set(type, clock.after(pauseMs, answer));
         };
@@ -150,6 +144,16 @@ export function follow(parts: FollowParts): Follower {
         if (parts.busy()) opened.pause();
       },
       closed: resolve,
+    });
+    // A peer that takes the connection and no more would be waited for without an end.
+    cancelSilence = clock.after(connectMs, () => {
+      opened.close();
+      resolve(
+        new MeshError(
+          'ERR_MESH_CONTROL_PLANE',
+          `${server.address} is out of reach: no connection within ${connectMs} ms`,
+        ),
+      );
     });
     stream = opened;
     const abort = (): void => {

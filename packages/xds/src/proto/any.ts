@@ -35,3 +35,9 @@ export function typeOf({ type_url }: Any): string {
 export function unpack<T>(schema: Schema<T>, packed: Any, ignored?: (path: string) => void): T | undefined {
   return typeOf(packed) === schema.name ? decode(schema, packed.value ?? new Uint8Array(), ignored) : undefined;
 }
+
+/** Whether they are of one type, byte by byte. */
+export function sameAny(a: Any, b: Any): boolean {
+  const [one, other] = [a.value ?? new Uint8Array(), b.value ?? new Uint8Array()];
+  return a.type_url === b.type_url && one.length === other.length && Buffer.compare(one, other) === 0;
+}

@@ -71,7 +71,7 @@ function itemOf({ names, schema, type }: Kind<unknown>, json: Json, path: string
   if (plain === 'bytes' && typeof json === 'string') return Uint8Array.from(Buffer.from(json, 'base64'));
   if (numbers.has(plain)) return numberOf(plain, json, path);
   if (plain === 'google.protobuf.Duration') {
-    const seconds = typeof json === 'string' ? /^(-?\d{1,12}(?:\.\d{1,9})?)s$/.exec(json)?.[1] : undefined;
+    const seconds = typeof json === 'string' ? /^(\d{1,12}(?:\.\d{1,9})?)s$/.exec(json)?.[1] : undefined;
     if (seconds === undefined) throw unexpected(path, 'a duration like 1.5s', json);
     return Number(seconds) * 1_000;
   }

@@ -169,21 +169,11 @@ export function wrapped<T>(kind: Kind<T>): Kind<T | undefined> {
   };
 }
 
-/** `google.protobuf.Duration` in milliseconds. */
-export const duration: Kind<number | undefined> = {
+/** `google.protobuf.Duration` in milliseconds, also one that runs backwards. */
+export const signedDuration: Kind<number | undefined> = {
   wire: WireType.LengthDelimited,
   type: 'google.protobuf.Duration',
-  read(reader) {
-    const end = reader.uint32() + reader.pos;
-    let ms = 0;
-    while (reader.pos < end) {
-      const [number, type] = reader.tag();
-      if (number === 1 && type === WireType.Varint) ms += Number(reader.int64()) * 1_000;
-      else if (number === 2 && type === WireType.Varint) ms += reader.int32() / 1_000_000;
-      else reader.skip(type, number);
-    }
-    return ms;
-  },
+  read: readDuration,
   write(writer, value = 0) {
     const seconds = Math.trunc(value / 1_000);
     const nanos = Math.round((value - seconds * 1_000) * 1_000_000);
@@ -193,3 +183,25 @@ export const duration: Kind<number | undefined> = {
     writer.join();
   },
 };
+
+/** One that runs forwards: a message with another is refused, as by Envoy. */
+export const duration: Kind<number | undefined> = {
+  ...signedDuration,
+  read(reader) {
+    const ms = readDuration(reader);
+    if (ms < 0) throw new Error(`expected a duration that is not negative, got ${ms} ms`);
+    return ms;
+  },
+};
+
+function readDuration(reader: BinaryReader): number {
+  const end = reader.uint32() + reader.pos;
+  let ms = 0;
+  while (reader.pos < end) {
+    const [number, type] = reader.tag();
+    if (number === 1 && type === WireType.Varint) ms += Number(reader.int64()) * 1_000;
+    else if (number === 2 && type === WireType.Varint) ms += reader.int32() / 1_000_000;
+    else reader.skip(type, number);
+  }
+  return ms;
+}

@@ -1,5 +1,5 @@
 import type { Clock } from 'inmesh/identity';
-import type { Any } from '../proto/any.ts';
+import { type Any, sameAny } from '../proto/any.ts';
 import {
   nameOf,
   problemOf,
@@ -158,10 +158,15 @@ export function createCache(parts: CacheParts): ResourceCache {
     const before = of.entries.get(name);
     const any = read ?? before?.any;
     if (any !== before?.any) of.set = undefined;
-    if (before !== undefined) stopTimers(before);
     // A heartbeat for what is not there is none of ours.
     if (any === undefined) return;
-    const entry: Entry = { any, version: resource === undefined ? (before?.version ?? '') : version, state: 'ACKED' };
+    if (before !== undefined) stopTimers(before);
+    const isHeartbeat = resource === undefined;
+    const entry: Entry =
+      // Which says nothing new of what is refused.
+      isHeartbeat && before?.state === 'NACKED'
+        ? { ...before }
+        : { any, version: isHeartbeat ? (before?.version ?? '') : version, state: 'ACKED' };
     if (ttlMs !== undefined && ttlMs > 0) {
       entry.cancelTtl = clock.after(ttlMs, () => {
         remove(type, name);
@@ -209,6 +214,7 @@ export function createCache(parts: CacheParts): ResourceCache {
         const message = `expected ${parts.maxResources} resources at most, got ${resources.length}`;
         of.answered = true;
         of.nameless = [{ type, resource: '', field: '', message }];
+        changed();
         return of.nameless;
       }
       const named: (ReturnType<typeof nameOfIncoming> & {
@@ -347,7 +353,11 @@ export function createCache(parts: CacheParts): ResourceCache {
       for (const type of resourceTypes) {
         const of = types[type];
         of.set = undefined;
+        // No control plane knows of these.
+        of.version = '';
         for (const [name, any] of set[type]) {
+          const before = of.entries.get(name);
+          if (before !== undefined) stopTimers(before);
           of.entries.set(name, { any, version: '', state: 'ACKED' });
         }
         of.answered = true;
@@ -381,12 +391,4 @@ function nameOfIncoming({ name, resource }: Incoming): { readonly name: string; 
   } catch (error) {
     return { name, error: new Error(`the bytes cannot be read: ${error instanceof Error ? error.message : error}`) };
   }
-}
-
-function sameAny(a: Any | undefined, b: Any): boolean {
-  return (
-    a !== undefined &&
-    a.type_url === b.type_url &&
-    Buffer.compare(a.value ?? new Uint8Array(), b.value ?? new Uint8Array()) === 0
-  );
 }

@@ -15,6 +15,7 @@ import { rbacRules } from '../../src/compile/inbound-rbac.ts';
 import { rbacSchema } from '../../src/proto/envoy/rbac.ts';
 import { type HttpRbac, httpRbacSchema } from '../../src/proto/envoy/rbac-filters.ts';
 import { decode, encode, type Input } from '../../src/proto/schema.ts';
+import { atOnce } from '../../src/turns.ts';
 import { istioFilters, istioRules } from './istio-policies.ts';
 
 const provenance = { kind: 'Listener', namespace: 'xds', name: 'virtualInbound' };
@@ -25,8 +26,8 @@ const place = { path: '', note: () => {} };
 function read(filter: Input<HttpRbac>): RbacFilter {
   const { rules, shadow_rules: shadow } = decode(httpRbacSchema, encode(httpRbacSchema, filter));
   return {
-    ...(rules && { rules: rbacRules(rules, context, place) }),
-    ...(shadow && { shadow: rbacRules(shadow, context, place) }),
+    ...(rules && { rules: atOnce(rbacRules(rules, context, place)) }),
+    ...(shadow && { shadow: atOnce(rbacRules(shadow, context, place)) }),
     provenance,
   };
 }
@@ -103,7 +104,7 @@ t.test('CUSTOM policies ask about the same requests when they come as shadow rul
     );
     const own = compileCustom(policies, () => true);
     const wire = encode(rbacSchema, { action: 'DENY', policies: istioRules(policies, 'istio-ext-authz-opa-') });
-    const rules = rbacRules(decode(rbacSchema, wire), context, place);
+    const rules = atOnce(rbacRules(decode(rbacSchema, wire), context, place));
     const find = findRbacPolicy(rules.policies);
     for (let j = 0; j < 6; j++) {
       const about = facts(choose);

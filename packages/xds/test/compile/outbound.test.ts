@@ -366,6 +366,7 @@ t.test('TLS: the identity of the mesh, files, or no connection at all', async (t
   });
   t.match(of(forMesh('V1')), { tls: 'auto', proxyProtocol: 1 });
   t.throws(() => of(forMesh('V2')), { message: /the same PROXY protocol/ });
+  t.throws(() => of({ transport_socket: proxy(7 as never, raw) }), { message: /config.version: expected V1 or V2/ });
   t.match(
     of(
       tls({
@@ -448,6 +449,29 @@ t.test('a cluster that cannot be used is refused by the name of the field', asyn
     ['health_checks[0].interval', { health_checks: [{ timeout: 1, tcp_health_check: {} }] }],
     ['health_checks[0].timeout', { health_checks: [{ interval: 1, tcp_health_check: {} }] }],
     ['health_checks[0]', { health_checks: [{ interval: 1, timeout: 1 }] }],
+    ...['unhealthy_interval', 'unhealthy_edge_interval', 'healthy_edge_interval'].map(
+      (field) =>
+        [
+          `health_checks[0].${field}`,
+          { health_checks: [{ interval: 1, timeout: 1, tcp_health_check: {}, [field]: 0 }] },
+        ] as const,
+    ),
+    [
+      'health_checks[0].alt_port',
+      { health_checks: [{ interval: 1, timeout: 1, tcp_health_check: {}, alt_port: 65_536 }] },
+    ],
+    [
+      'health_checks[0].http_health_check.request_headers_to_add[0].header',
+      {
+        health_checks: [
+          {
+            interval: 1,
+            timeout: 1,
+            http_health_check: { path: '/', request_headers_to_add: [{ header: { key: 'a b', value: 'c' } }] },
+          },
+        ],
+      },
+    ],
     [
       'health_checks[0].http_health_check.path',
       { health_checks: [{ interval: 1, timeout: 1, http_health_check: {} }] },
@@ -872,6 +896,21 @@ t.test('aggregate clusters: endpoints of the others one after another', async (t
     problems.map(({ resource, value }) => `${resource} ${value}`),
     ['loop loop', 'loop2 loop2'],
   );
+});
+
+t.test('aggregate clusters follow their first member in all that it says of connections', async (t) => {
+  const clusters = pack(aggregateClusterConfigSchema, { clusters: ['leaf'] });
+  const top: Input<ClusterMessage> = {
+    name: 'top',
+    lb_policy: 'CLUSTER_PROVIDED',
+    cluster_type: { name: 'envoy.clusters.aggregate', typed_config: clusters },
+  };
+  const leaf = { ...eds, name: 'leaf' };
+  const before = resourceSet({ clusters: [top, leaf], endpoints: [istioEndpoints('leaf', [['10.0.0.1', 80]])] });
+  t.match(compileResources(before, istioContext, '1').snapshot.clusters.get('top'), { tls: 'disable' });
+  const secured = resourceSet({ clusters: [{ ...leaf, ...tls(mesh) }] }).clusters;
+  const after = { ...before, clusters: new Map([...before.clusters, ...secured]) };
+  t.match(compileResources(after, istioContext, '2').snapshot.clusters.get('top'), { tls: 'mutual' });
 });
 
 t.test('calls that the control plane says are too many: of the cluster that has the endpoints', async (t) => {

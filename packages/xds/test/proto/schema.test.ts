@@ -91,6 +91,10 @@ t.test('numbers of newer enumerations stay numbers', async (t) => {
   t.equal(decode(tree, Uint8Array.of(0x08, 0x07)).kind, 7);
 });
 
+t.test('a duration that runs backwards is none', async (t) => {
+  t.throws(() => decode(tree, encode(tree, { timeout: -1 })), { message: /not negative, got -1 ms/ });
+});
+
 t.test('of a oneof the last one that was written is there', async (t) => {
   const both = Uint8Array.of(...encode(tree, { exact: 'a' }), ...encode(tree, { prefix: 'b' }));
   t.match(decode(tree, both), { exact: undefined, prefix: 'b' });

@@ -1,5 +1,5 @@
 import { type Any, any } from '../any.ts';
-import { bool, duration, message, string } from '../kinds.ts';
+import { bool, message, signedDuration, string } from '../kinds.ts';
 import { mapOf, repeated, type Schema, schema, single } from '../schema.ts';
 import { type Node, nodeSchema } from './node.ts';
 import { type Status, statusSchema } from './status.ts';
@@ -164,7 +164,7 @@ export const resourceSchema: Schema<Resource> = schema<Resource>('envoy.service.
     resource: single(2, any),
     name: single(3, string),
     aliases: repeated(4, string),
-    ttl: single(6, duration),
+    ttl: single(6, signedDuration),
     cache_control: single(
       7,
       message(() => cacheControl),
