@@ -1,3 +1,4 @@
+import { showValue } from './config/problem.ts';
 import { MeshError } from './errors.ts';
 import { createExplainer, type ExplainContext, type Explainer } from './explain/explainer.ts';
 import type { ExplainRequest } from './explain/request.ts';
@@ -41,7 +42,11 @@ export function createLiveExplain(
   const explain = (
     request: ExplainRequest & { readonly direction?: 'outbound' | 'inbound' },
   ): Explained<Explanation> | Promise<Explained<Explanation>> => {
-    const { direction = 'outbound', ...question } = request;
+    const { direction = 'outbound', ...question } = (request as Partial<typeof request> | undefined) ?? {};
+    if (direction !== 'outbound' && direction !== 'inbound') {
+      const problem = `explain: direction: must be outbound or inbound, got ${showValue(direction)}`;
+      throw new MeshError('ERR_MESH_OPTION_INVALID', problem);
+    }
     const explainer = explainerOf(current());
     return direction === 'outbound'
       ? withText(explainer.outbound(question))

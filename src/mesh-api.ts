@@ -308,7 +308,7 @@ export interface Mesh extends TcpServing {
    * What would happen to a request under the configuration in force, and why, without sending it:
    * to one that this process makes, or (`direction: 'inbound'`) to one that it is sent.
    *
-   * @throws MeshError `ERR_MESH_NOT_READY` when there is no configuration yet.
+   * @throws MeshError `ERR_MESH_NOT_READY` when there is no configuration yet, `ERR_MESH_OPTION_INVALID` for another direction.
    *
    * @example
    * console.log(mesh.explain({ url: 'http://reviews:9080/reviews/1', random: 0.37 }).text);

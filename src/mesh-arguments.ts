@@ -1,4 +1,5 @@
 import { showValue } from './config/problem.ts';
+import type { ConnectOptions } from './connect.ts';
 import { MeshError } from './errors.ts';
 import { type OptionNames, refuseUnknownOptions, unknownName } from './lib/known-options.ts';
 import type { ListenOptions, MeshEvents } from './mesh-api.ts';
@@ -25,6 +26,29 @@ export function listenOptionsOf(portOrOptions: number | ListenOptions = {}): Lis
 function checkedPort(port: unknown): number {
   if (typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
   throw invalid(`listen: port: must be a whole number from 0 (any free one) to 65535, got ${showValue(port)}`);
+}
+
+/** @throws MeshError `ERR_MESH_OPTION_INVALID` for a handler of connections that is none */
+export function checkHandler(handler: unknown): void {
+  if (typeof handler === 'function') return;
+  throw invalid(`listenTcp: handler: must be a function, got ${showValue(handler)}`);
+}
+
+/** @throws MeshError `ERR_MESH_OPTION_INVALID` for what does not say where to connect to */
+export function checkConnect(options: ConnectOptions): void {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null) {
+    throw invalid(`connect: must be given { host, port }, got ${showValue(given)}`);
+  }
+  refuseUnknownOptions('connect', options, { host: true, port: true, tls: true, signal: true });
+  const { host, port, tls } = given as Readonly<Record<string, unknown>>;
+  if (typeof host !== 'string' || host === '') throw invalid(`connect: host: must be a name, got ${showValue(host)}`);
+  if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw invalid(`connect: port: must be a whole number from 1 to 65535, got ${showValue(port)}`);
+  }
+  if (tls !== undefined && typeof tls !== 'boolean' && (typeof tls !== 'string' || tls === '')) {
+    throw invalid(`connect: tls: must be true, false or the name to verify, got ${showValue(tls)}`);
+  }
 }
 
 /** @throws MeshError `ERR_MESH_OPTION_INVALID` for what is no time to wait */

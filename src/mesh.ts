@@ -16,7 +16,7 @@ import { createEmitter } from './lib/emitter.ts';
 import { systemRandom } from './lib/random.ts';
 import { createMeshAccessLog } from './mesh-access-log.ts';
 import type { ConfigCounts, IdentityStatus, Mesh, MeshEvents, MeshOptions } from './mesh-api.ts';
-import { checkListener, checkTimeout, listenOptionsOf } from './mesh-arguments.ts';
+import { checkConnect, checkHandler, checkListener, checkTimeout, listenOptionsOf } from './mesh-arguments.ts';
 import { createHealthView } from './mesh-health.ts';
 import { loggerLevel, publicCertificates } from './mesh-inspect.ts';
 import { configSourceOf, identitySourceOf, run } from './mesh-sources.ts';
@@ -250,8 +250,12 @@ export function createMesh(options: MeshOptions = {}): Mesh {
     fetch: outbound.fetch,
     dispatcher: outbound.dispatcher,
     agent: outbound.agent,
-    connect: outbound.connect,
+    async connect(options) {
+      checkConnect(options);
+      return outbound.connect(options);
+    },
     async listenTcp(handler, portOrOptions) {
+      checkHandler(handler);
       const options = listenOptionsOf(portOrOptions);
       await ready();
       return inbound.listenTcp(handler, options);

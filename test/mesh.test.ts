@@ -249,6 +249,20 @@ t.test('arguments that are wrong are refused at once, by name', async (t) => {
     );
   }
   const invalid = (message: RegExp) => ({ code: 'ERR_MESH_OPTION_INVALID', message });
+  const places: readonly (readonly [unknown, RegExp])[] = [
+    [undefined, /^connect: must be given \{ host, port \}, got undefined$/],
+    [{}, /^connect: host: must be a name, got undefined$/],
+    [{ host: 'db', port: '5432' }, /^connect: port: must be .* 1 to 65535, got "5432"$/],
+    [{ host: 'db' }, /^connect: port: .*, got undefined$/],
+    [{ host: 'db', port: 1, tls: 1 }, /^connect: tls: must be true, false or the name to verify, got 1$/],
+    [{ host: 'db', port: 1, tsl: true }, /^connect: tsl: is not a known option; known: host, port, tls, signal$/],
+  ];
+  for (const [given, message] of places) await t.rejects(mesh.connect(given as never), invalid(message));
+  t.throws(
+    () => mesh.explain({ direction: 'in' } as never),
+    invalid(/^explain: direction: must be outbound or inbound, got "in"$/),
+  );
+  await t.rejects(mesh.listenTcp(undefined as never), invalid(/^listenTcp: handler: must be a function/));
   await t.rejects(mesh.ready('5s' as never), invalid(/^ready: timeoutMs: .*, got "5s"$/));
   await t.rejects(mesh.ready(Number.NaN), invalid(/, got NaN$/));
   t.throws(() => mesh.on('config-reject' as 'config', () => {}), invalid(/^on: config-reject: .*config-rejected\?$/));

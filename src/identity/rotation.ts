@@ -59,10 +59,8 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
   const refuse = (error: Error): void => {
     rejected++;
     if (!isNews(error)) return;
-    logger.error(
-      { error: error.message, inForce: active?.credentials.spiffeId },
-      'identity refused; the last one stays',
-    );
+    const meanwhile = active === undefined ? 'there is none yet' : 'the last one stays';
+    logger.error({ error: error.message, inForce: active?.credentials.spiffeId }, `identity refused; ${meanwhile}`);
   };
 
   const accept = (offered: Credentials): void => {
@@ -176,7 +174,8 @@ export function createIdentityStore(options: IdentityStoreOptions): IdentityStor
         if (closed) return;
         lost++;
         if (!isNews(reason)) return;
-        logger.warn({ error: reason.message }, 'the source of identities is out of reach; the last one stays');
+        const meanwhile = active === undefined ? 'there is none yet' : 'the last one stays';
+        logger.warn({ error: reason.message }, `the source of identities is out of reach; ${meanwhile}`);
       },
       warn: (warning) => {
         if (!closed) logger.warn({ warning: warning.message }, 'the identity is used, but should be kept better');

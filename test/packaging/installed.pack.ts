@@ -81,6 +81,29 @@ t.test('the command of a fresh installation checks a folder', async (t) => {
     t.match(runPlainly(older, [command, 'check', 'good.yaml'], home, 60).stderr, /^inmesh needs [^\n]+\n$/);
 });
 
+t.test('strict TypeScript takes the declarations of every entry, libraries included', async (t) => {
+  const home = join(folder.path, 'types');
+  const types = ['@types/node', '@types/express', '@opentelemetry/api', 'express', 'fastify'].map(framework);
+  freshApplication(home, [...tarballs.map(({ path }) => path), ...types]);
+  const entries = tarballs.flatMap(({ name, entries }) => entries.map((entry) => name + entry.slice(1)));
+  const lines = entries.map((entry, i) => `import * as entry${i} from '${entry}';\nexport { entry${i} };\n`);
+  writeFileSync(join(home, 'all.mts'), lines.join(''));
+  const strict = {
+    ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, verbatimModuleSyntax: true },
+    ...{ target: 'es2023', types: ['node'], noEmit: true, skipLibCheck: false },
+  };
+  for (const [module, moduleResolution] of [
+    ['node16', 'node16'],
+    ['nodenext', 'nodenext'],
+    ['esnext', 'bundler'],
+  ]) {
+    const project = { compilerOptions: { ...strict, module, moduleResolution }, files: ['all.mts'] };
+    writeFileSync(join(home, 'tsconfig.json'), JSON.stringify(project));
+    const { status, stdout, stderr } = runPlainly(join(root, 'node_modules/.bin/tsc'), ['-p', home], home, 120);
+    t.equal(status, 0, `${moduleResolution}: ${stdout}${stderr}`);
+  }
+});
+
 t.test('import and require() give the same instance', async (t) => {
   const home = applications[0]?.home ?? '';
   const names = tarballs

@@ -6,8 +6,17 @@ import forge from 'node-forge';
  */
 const { asn1 } = forge;
 
-/** An element that is not encoded yet. */
-export type Element = forge.asn1.Asn1;
+/**
+ * An element that is not encoded yet: node-forge's, in words of our own. Its types are in another package, which users
+ * of this one need not have.
+ */
+export interface Element {
+  readonly tagClass: number;
+  readonly type: number;
+  readonly constructed: boolean;
+  readonly composed: boolean;
+  readonly value: string | Element[];
+}
 
 const { UNIVERSAL, CONTEXT_SPECIFIC } = asn1.Class;
 // forge writes a primitive's bytes as they are; these are the inside of a SEQUENCE, so the bit for that is in the tag.
