@@ -13,6 +13,7 @@ import type { Filter } from './pipeline/filter.ts';
 import type { ServerCall } from './pipeline/server-call.ts';
 import { domainFinder } from './route/domains.ts';
 import { routesOf } from './route/matcher.ts';
+import { routable } from './server-routable.ts';
 
 /** What is for a request: its route, and what it is part of. */
 interface Found {
@@ -54,18 +55,8 @@ function finder(all: readonly InboundRoutes[]): (call: ServerCall) => Found | un
     hostFor: domainFinder(routes.hosts.map((host) => ({ ...host, routeOf: routesOf(host.virtualHost) }))),
   }));
   return (call) => {
-    const { connection, host, localPort, method, request } = call;
     for (const { applies, hostFor, routes } of compiled) {
-      if (!applies(localPort)) continue;
-      const route = hostFor(host)?.routeOf({
-        method,
-        path: request.url ?? '',
-        headers: request.rawHeaders as string[],
-        secure: connection?.encrypted === true,
-        hostHeader: host,
-        scope: undefined,
-      });
-      return { routes, route };
+      if (applies(call.localPort)) return { routes, route: hostFor(call.host)?.routeOf(routable(call)) };
     }
     return undefined;
   };

@@ -3,11 +3,9 @@ import { type ClientRequest, type IncomingMessage, type RequestOptions, request 
 import { text } from 'node:stream/consumers';
 import got from 'got';
 import t, { type Test } from 'tap';
-import { agentRouter } from '../src/agent-router.ts';
-import { createAgent } from '../src/host/agent.ts';
 import type { Fault, Route } from '../src/model/route.ts';
 import { runInScope } from '../src/pipeline/scope.ts';
-import { connected } from './support/agent-router.ts';
+import { routedAgent } from './support/agent-router.ts';
 import { testClient } from './support/client.ts';
 import { type FakeClock, fakeClock } from './support/fake-clock.ts';
 import { counted } from './support/recorder.ts';
@@ -25,22 +23,7 @@ function agentOf(t: Test, port: number, fault: Fault, random: () => number = () 
       random,
     },
   );
-  const series = (destinationService: string) =>
-    client.metrics.series({
-      reporter: 'source',
-      sourceWorkload: 'test',
-      sourcePrincipal: 'unknown',
-      destinationService,
-      destinationWorkload: 'unknown',
-      destinationVersion: '',
-    });
-  const connect = () => connected(port);
-  const agent = createAgent(agentRouter({ clock, random, series, select: client.pipeline.select, connect }), { clock });
-  t.teardown(async () => {
-    agent.destroy();
-    await client.close();
-  });
-  return { agent, client, clock };
+  return { agent: routedAgent(t, client, clock, random, port), client, clock };
 }
 const send = (options: RequestOptions, body?: string | Buffer): ClientRequest =>
   request({ host: 'a', port: 80, ...options }).end(body);

@@ -1,12 +1,12 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { MeshError } from '../errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Deadline, DeadlineOwner } from '../lib/deadlines.ts';
 import { compileStringMatch } from '../model/string-match.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
-import { passed, type ServerCall } from '../pipeline/server-call.ts';
+import type { ServerCall } from '../pipeline/server-call.ts';
 import type { Guest } from './gate.ts';
+import { goLater } from './go-later.ts';
 import type { Protection, Refusal } from './protection.ts';
 import { createUrgency, defaultUrgency } from './urgency.ts';
 
@@ -102,21 +102,11 @@ class Visit implements Guest, DeadlineOwner {
     this.#deadline = this.#protection.queueDeadline.start(this);
     return new Promise<void>((resolve, reject) => {
       this.#refuse = reject;
-      // It is somebody else's end that lets this one in; what the application keeps for its own request
-      // must not get mixed up.
-      const inOwnContext = AsyncLocalStorage.snapshot();
-      this.#go = () =>
-        inOwnContext(() => {
-          response.off('close', gone);
-          this.begin();
-          try {
-            const result = next(this.#call);
-            if (result === passed) resolve();
-            else result.then(resolve, reject);
-          } catch (error) {
-            reject(error as Error);
-          }
-        });
+      const begin = (): void => {
+        response.off('close', gone);
+        this.begin();
+      };
+      this.#go = goLater({ call: this.#call, next, begin, resolve, reject });
     });
   }
 

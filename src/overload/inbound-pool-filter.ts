@@ -1,9 +1,9 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { MeshError } from '../errors.ts';
 import type { Filter, Service } from '../pipeline/filter.ts';
 import { isQueued } from '../pipeline/queued.ts';
 import { isResponseClosed } from '../pipeline/response-closed.ts';
-import { passed, type ServerCall } from '../pipeline/server-call.ts';
+import type { ServerCall } from '../pipeline/server-call.ts';
+import { goLater } from './go-later.ts';
 import type { InboundPoolMemory, PortPool, Waiting } from './inbound-pools.ts';
 
 /**
@@ -84,21 +84,11 @@ class Visit implements Waiting {
         response.off('close', gone);
         reject(error);
       };
-      // It is somebody else's end that lets this one in; what the application keeps for its own request
-      // must not get mixed up.
-      const inOwnContext = AsyncLocalStorage.snapshot();
-      this.#go = () =>
-        inOwnContext(() => {
-          response.off('close', gone);
-          response.once('close', () => this.#pool.leave(this));
-          try {
-            const result = next(this.#call);
-            if (result === passed) resolve();
-            else result.then(resolve, reject);
-          } catch (error) {
-            reject(error as Error);
-          }
-        });
+      const begin = (): void => {
+        response.off('close', gone);
+        response.once('close', () => this.#pool.leave(this));
+      };
+      this.#go = goLater({ call: this.#call, next, begin, resolve, reject });
     });
   }
 

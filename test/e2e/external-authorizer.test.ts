@@ -6,7 +6,7 @@ import { inmesh as fastifyMesh } from '@inmesh/fastify';
 import express from 'express';
 import Fastify from 'fastify';
 import t from 'tap';
-import { testMesh } from '../support/mesh-pair.ts';
+import { permissive, testMesh } from '../support/mesh-pair.ts';
 
 const asking = `
 apiVersion: v1
@@ -24,12 +24,7 @@ data:
         includeRequestHeadersInCheck: [x-forwarded-client-cert, content-type]
         includeRequestBodyInCheck: {maxRequestBytes: 65536, allowPartialMessage: true}
         headersToUpstreamOnAllow: [x-user]
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+---${permissive}---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: authz, namespace: shop}

@@ -3,13 +3,11 @@ import { type IncomingMessage, request as nodeRequest } from 'node:http';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { request, upgrade } from 'undici';
-import { agentRouter } from '../../src/agent-router.ts';
-import { createAgent } from '../../src/host/agent.ts';
 import { isDropped, planDrops } from '../../src/limit/drop.ts';
 import type { DropOverload } from '../../src/model/cluster.ts';
 import { defaultRetryPolicy, type Route } from '../../src/model/route.ts';
 import { addFlag } from '../../src/pipeline/response-flags.ts';
-import { connected } from '../support/agent-router.ts';
+import { routedAgent } from '../support/agent-router.ts';
 import { testClient } from '../support/client.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { counted } from '../support/recorder.ts';
@@ -89,22 +87,7 @@ t.test('calls of node:http are dropped, too', async (t) => {
   const server = await upstream(t, (_, response) => response.end('hello'));
   const { client, clock } = clientOf(server.port, [drop(30)], () => 0.9);
   let drawn = 0.1;
-  const random = () => drawn;
-  const series = (destinationService: string) =>
-    client.metrics.series({
-      reporter: 'source',
-      sourceWorkload: 'test',
-      sourcePrincipal: 'unknown',
-      destinationService,
-      destinationWorkload: 'unknown',
-      destinationVersion: '',
-    });
-  const connect = () => connected(server.port);
-  const agent = createAgent(agentRouter({ clock, random, series, select: client.pipeline.select, connect }), { clock });
-  t.teardown(async () => {
-    agent.destroy();
-    await client.close();
-  });
+  const agent = routedAgent(t, client, clock, () => drawn, server.port);
   const ask = async (): Promise<IncomingMessage> =>
     (await once(nodeRequest({ host: 'a', port: 80, agent }).end(), 'response'))[0];
   const dropped = await ask();

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { agentRouter } from '../../src/agent-router.ts';
 import {
   type AgentRequest,
   type AgentRouter,
@@ -10,7 +11,8 @@ import {
   createAgent,
   type MeshAgent,
 } from '../../src/host/agent.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { type Clock, systemClock } from '../../src/lib/clock.ts';
+import type { TestClient } from './client.ts';
 
 /** A server on loopback that ends with the test. */
 export async function listening(t: Test, handler: RequestListener): Promise<{ server: Server; port: number }> {
@@ -76,4 +78,24 @@ export function fakeMesh(
   const agent = createAgent(router, { clock: systemClock, ...settings });
   t.teardown(() => agent.destroy());
   return { agent, seen, outcomes, connections: () => connections };
+}
+
+/** An agent over the routes of a client, whose endpoints are all at one port. Both end with the test. */
+export function routedAgent(t: Test, client: TestClient, clock: Clock, random: () => number, port: number): MeshAgent {
+  const series = (destinationService: string) =>
+    client.metrics.series({
+      reporter: 'source',
+      sourceWorkload: 'test',
+      sourcePrincipal: 'unknown',
+      destinationService,
+      destinationWorkload: 'unknown',
+      destinationVersion: '',
+    });
+  const { select } = client.pipeline;
+  const agent = createAgent(agentRouter({ clock, random, series, select, connect: () => connected(port) }), { clock });
+  t.teardown(async () => {
+    agent.destroy();
+    await client.close();
+  });
+  return agent;
 }

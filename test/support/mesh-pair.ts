@@ -8,13 +8,17 @@ import { holdProcess } from '../../src/lib/clock.ts';
 import { makeAuthority, type TestAuthority } from './certificates.ts';
 import { type RecordingLogger, recordingLogger } from './recording-logger.ts';
 
-/** Every connection in the namespace is mutual TLS. */
-export const strict = `
+/** What the namespace `shop` demands of callers. */
+const peerAuthentication = (mode: string): string => `
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: STRICT}}
+spec: {mtls: {mode: ${mode}}}
 `;
+/** Every connection in the namespace is mutual TLS. */
+export const strict: string = peerAuthentication('STRICT');
+/** Mutual TLS and plaintext. */
+export const permissive: string = peerAuthentication('PERMISSIVE');
 
 /** Processes of one mesh that read one folder. */
 export interface TestMesh {

@@ -1,10 +1,11 @@
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { type CheckAttributes, createMesh } from 'inmesh';
 import t, { type Test } from 'tap';
 import { writeCheckRequest } from '../src/check-request.ts';
 import { readCheckResponse } from '../src/check-response.ts';
 import { grpcExternalAuthorization } from '../src/index.ts';
+import { encode, header, message, number, string, type Write } from './support/write-message.ts';
 
 /** A message as numbers and contents: fields that hold messages are read as such where `deep` says so. */
 function fields(bytes: Uint8Array, deep: Deep = {}): Record<number, unknown[]> {
@@ -91,29 +92,6 @@ t.test('a body goes along as text or as bytes', async (t) => {
   t.notOk(11 in httpOf(true));
 });
 
-type Write = (writer: BinaryWriter) => void;
-const message =
-  (field: number, ...parts: Write[]): Write =>
-  (writer) => {
-    writer.tag(field, WireType.LengthDelimited).fork();
-    for (const part of parts) part(writer);
-    writer.join();
-  };
-const string =
-  (field: number, value: string): Write =>
-  (writer) =>
-    void writer.tag(field, WireType.LengthDelimited).string(value);
-const number =
-  (field: number, value: number): Write =>
-  (writer) =>
-    void writer.tag(field, WireType.Varint).int32(value);
-const encode = (...parts: Write[]): Uint8Array => {
-  const writer = new BinaryWriter();
-  for (const part of parts) part(writer);
-  return writer.finish();
-};
-const header = (field: number, name: string, value: string, ...more: Write[]): Write =>
-  message(field, message(1, string(1, name), string(2, value)), ...more);
 const text = (value: string): Uint8Array => new Uint8Array(Buffer.from(value));
 
 t.test('an OK changes what it says', async (t) => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { credentials, type Metadata, status, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import t from 'tap';
-import { testMesh } from '../../../test/support/mesh-pair.ts';
+import { permissive, testMesh } from '../../../test/support/mesh-pair.ts';
 import { MeshServer } from '../src/index.ts';
 import { EchoClient, echoDefinition, echoHandlers } from './support/echo-service.ts';
 import { bound, drained, type Echo, unary } from './support/served.ts';
@@ -22,12 +22,7 @@ data:
         headersToUpstreamOnAllow: [x-user]
         headersToDownstreamOnAllow: [x-checked]
         headersToDownstreamOnDeny: [content-type]
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+---${permissive}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: ask, namespace: shop}

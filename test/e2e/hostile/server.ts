@@ -18,6 +18,7 @@ import { createMesh, meshServerOptions, requestContext } from '../../../src/inde
 import { holdProcess } from '../../../src/lib/clock.ts';
 import { makeAuthority } from '../../support/certificates.ts';
 import { shopWeb } from '../../support/inbound.ts';
+import { permissive } from '../../support/mesh-pair.ts';
 import { recordingTracer } from '../../support/recording-tracer.ts';
 import { jwksOf, makeToken, makeTokenKey } from '../../support/tokens.ts';
 
@@ -101,12 +102,7 @@ spec:
   resolution: STATIC
   ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${moodyPort}}]
   endpoints: [{address: 127.0.0.1}]
----${policy('asked', '{action: CUSTOM, provider: {name: moody}, rules: [{to: [{operation: {paths: ["/asked*", "/test.Echo/Collect"]}}]}]}')}
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: shop}
-spec: {mtls: {mode: PERMISSIVE}}
----
+---${policy('asked', '{action: CUSTOM, provider: {name: moody}, rules: [{to: [{operation: {paths: ["/asked*", "/test.Echo/Collect"]}}]}]}')}${permissive}---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: tokens, namespace: shop}

@@ -6,17 +6,19 @@ import type { Mesh } from '../../../src/index.ts';
 import { taskMesh } from '../../support/task-mesh.ts';
 import { rawUpstream, refusingPort, upstream } from '../../support/upstream.ts';
 
-const outside = (hosts: string, port: number, resolution: string, more = ''): string => `
+const external = (name: string, hosts: string, ports: string, resolution = 'NONE', more = ''): string => `
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: partner, namespace: shop}
+metadata: {name: ${name}, namespace: shop}
 spec:
   hosts: [${hosts}]
   location: MESH_EXTERNAL
   resolution: ${resolution}
-  ports: [{number: ${port}, name: http, protocol: HTTP}]
+  ports: [${ports}]
 ${more}
 `;
+const outside = (hosts: string, port: number, resolution: string, more = ''): string =>
+  external('partner', hosts, `{number: ${port}, name: http, protocol: HTTP}`, resolution, more);
 const registryOnly = { mesh: { outboundPolicy: 'REGISTRY_ONLY' } } as const;
 
 t.test('ALLOW_ANY: an unknown service outside is called as it is', async (t) => {
@@ -153,16 +155,7 @@ t.test(
     const plain = await upstream(t, (request, response) => void response.end(`${request.headers.host} by the gateway`));
     const { mesh } = await taskMesh(
       t,
-      `${gateway('{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}', `http: ${plain.port}, tls: ${opaque.port}`)}
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: partner, namespace: shop}
-spec:
-  hosts: [partner.test, "*.wild.test"]
-  location: MESH_EXTERNAL
-  resolution: NONE
-  ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}]
----
+      `${gateway('{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}', `http: ${plain.port}, tls: ${opaque.port}`)}${external('partner', 'partner.test, "*.wild.test"', '{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}')}---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: partner, namespace: shop}
@@ -283,16 +276,7 @@ metadata: {name: proxy, namespace: shop}
 spec:
   host: proxy.test
   trafficPolicy: {tunnel: {protocol: ${protocol}, targetHost: far.test, targetPort: 443}}
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: far, namespace: shop}
-spec:
-  hosts: [far.test]
-  location: MESH_EXTERNAL
-  resolution: NONE
-  ports: [{number: 443, name: tls, protocol: TLS}, {number: 9000, name: tcp, protocol: TCP}]
----
+---${external('far', 'far.test', '{number: 443, name: tls, protocol: TLS}, {number: 9000, name: tcp, protocol: TCP}')}---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: far, namespace: shop}

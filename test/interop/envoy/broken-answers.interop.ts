@@ -10,7 +10,7 @@ import { makeAuthority } from '../../support/certificates.ts';
 import { withEnvoy } from './binary.ts';
 import { cluster, fixedSecrets, httpVersion, loopback, type Message, typed } from './bootstrap.ts';
 import { type BrokenAnswer, http1Answers, http2Answers } from './broken-answers.ts';
-import { type BrokenServer, brokenHttp1, brokenHttp2 } from './broken-servers.ts';
+import { type BrokenServer, brokenHttp1, brokenHttp2, brokenService } from './broken-servers.ts';
 import { httpFilter } from './http.ts';
 import { meshProcess } from './mesh-process.ts';
 import { accessLogFile, type Envoy, startEnvoy } from './run.ts';
@@ -170,15 +170,7 @@ function filter(rows: readonly Row[], folder: string): Message {
 }
 
 const yamlOf = ({ server, version }: Row, i: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: { name: case-${i}, namespace: shop }
-spec:
-  hosts: [case-${i}.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{ number: 80, name: main, protocol: ${version === 1 ? 'HTTP' : 'HTTP2'} }]
-  endpoints: [{ address: 127.0.0.1, ports: { main: ${server.port} } }]
+${brokenService(server, i, version === 1 ? 'HTTP' : 'HTTP2')}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService

@@ -13,6 +13,21 @@ export interface BrokenServer {
   reset(): Promise<void>;
 }
 
+/** A service of the mesh behind which a server is: `case-<i>`, on port 80. */
+export function brokenService({ port }: BrokenServer, i: number, protocol: 'HTTP' | 'HTTP2' | 'GRPC'): string {
+  return `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: case-${i}, namespace: shop }
+spec:
+  hosts: [case-${i}.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{ number: 80, name: main, protocol: ${protocol} }]
+  endpoints: [{ address: 127.0.0.1, ports: { main: ${port} } }]
+`;
+}
+
 /** What is said of one request. */
 export type Answer = (socket: Socket, stream: number) => void;
 

@@ -6,7 +6,7 @@ import { request } from 'undici';
 import { makeAuthority } from '../../support/certificates.ts';
 import { withEnvoy } from './binary.ts';
 import { cluster, fixedSecrets, httpVersion, loopback } from './bootstrap.ts';
-import { type Answer, type BrokenServer, brokenHttp2, h2, http2 } from './broken-servers.ts';
+import { type Answer, type BrokenServer, brokenHttp2, brokenService, h2, http2 } from './broken-servers.ts';
 import { httpFilter } from './http.ts';
 import { meshProcess } from './mesh-process.ts';
 import { startEnvoy } from './run.ts';
@@ -92,16 +92,8 @@ function filter() {
   return httpFilter('all', { virtualHost: { routes } });
 }
 
-const yamlOf = ({ port }: BrokenServer, i: number): string => `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: { name: case-${i}, namespace: shop }
-spec:
-  hosts: [case-${i}.shop.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{ number: 80, name: grpc, protocol: GRPC }]
-  endpoints: [{ address: 127.0.0.1, ports: { grpc: ${port} } }]
+const yamlOf = (server: BrokenServer, i: number): string => `
+${brokenService(server, i, 'GRPC')}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule

@@ -1,6 +1,14 @@
-import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Test } from 'tap';
+import {
+  encode,
+  header,
+  message,
+  number,
+  string as text,
+  type Write,
+} from '../../../packages/ext-authz/test/support/write-message.ts';
 import type { Recording } from './asked.ts';
 
 /** A message as numbers and contents. */
@@ -56,30 +64,6 @@ export async function grpcAuthorizer(t: Test, answer: () => Uint8Array): Promise
   t.teardown(() => server.forceShutdown());
   return { port, last: () => last };
 }
-
-type Write = (writer: BinaryWriter) => void;
-const message =
-  (field: number, ...parts: readonly Write[]): Write =>
-  (writer) => {
-    writer.tag(field, WireType.LengthDelimited).fork();
-    for (const part of parts) part(writer);
-    writer.join();
-  };
-const text =
-  (field: number, value: string): Write =>
-  (writer) =>
-    void writer.tag(field, WireType.LengthDelimited).string(value);
-const number =
-  (field: number, value: number): Write =>
-  (writer) =>
-    void writer.tag(field, WireType.Varint).int32(value);
-const header = (field: number, name: string, value: string, ...more: readonly Write[]): Write =>
-  message(field, message(1, text(1, name), text(2, value)), ...more);
-const encode = (...parts: readonly Write[]): Uint8Array => {
-  const writer = new BinaryWriter();
-  for (const part of parts) part(writer);
-  return writer.finish();
-};
 
 const ok = message(1);
 const denied = message(1, number(1, 7));
