@@ -3,6 +3,7 @@
 //
 //   node .ci/rooms.mjs run                 runs all tests as `npm test` does; options go to tap
 //   node .ci/rooms.mjs run test/retry …    only these folders and files, without coverage
+//   node .ci/rooms.mjs long                runs the long tests, each in a process of its own; options go to tap
 //   node .ci/rooms.mjs list --host         what tap is to run, without the tests that depend on nothing of Node.js
 //
 // A single file still runs by itself: `npx tap test/route/answer.test.ts --disable-coverage`.
@@ -33,16 +34,33 @@ export const alone = {
 const withoutHost =
   /^test\/(authz|balance|bench|docs|explain|lab|limit|locality|model|outlier|route|timeout)\/|^test\/config\/[a-eg-z]/;
 
+/** Of the long tests those that take a minute and more, the longest first: what begins last is waited for by all others. */
+const longest = [
+  'test/authz/routers.long.ts',
+  'test/e2e/attacks/as-written.long.ts',
+  'test/authz/agreement.long.ts',
+  'test/identity/ca-serials.long.ts',
+  'test/e2e/attacks/asymmetry.long.ts',
+  'test/e2e/attacks/everything.long.ts',
+  'test/e2e/attacks/further.long.ts',
+];
+
+/** All long tests, in the order in which they are to begin. */
+export function longFiles() {
+  const files = filesBelow('test', '.long.ts').sort();
+  return [...longest.filter((file) => files.includes(file)), ...files.filter((file) => !longest.includes(file))];
+}
+
 /** All test files, in order, as paths from the root of the repository. */
 export function testFiles() {
   const packages = readdirSync(join(root, 'packages')).map((name) => `packages/${name}/test`);
-  return ['test', ...packages].flatMap(filesBelow).sort();
+  return ['test', ...packages].flatMap((path) => filesBelow(path)).sort();
 }
 
-function filesBelow(path) {
+function filesBelow(path, ending = '.test.ts') {
   if (!existsSync(join(root, path))) return [];
   return readdirSync(join(root, path), { recursive: true })
-    .filter((name) => name.endsWith('.test.ts') && !name.includes('node_modules'))
+    .filter((name) => name.endsWith(ending) && !name.includes('node_modules'))
     .map((name) => `${path}/${name.replaceAll('\\', '/')}`);
 }
 
@@ -86,37 +104,61 @@ function split(name, files) {
   return rooms;
 }
 
-/** Writes a file for each room into a folder, and gives all that tap has to run. */
-function write(plan, folder) {
+/** Writes programs into a folder, and gives their paths. tap runs files in the order of their names: these have numbers. */
+function write(programs, folder) {
   rmSync(join(root, folder), { recursive: true, force: true });
   mkdirSync(join(root, folder), { recursive: true });
-  // tap runs files in the order of their names: what takes longest is to begin first.
-  const paths = plan.rooms.map(({ name, files }, i) => {
+  return programs.map(({ name, text }, i) => {
     const path = `${folder}/${String(i + 1).padStart(2, '0')}-${name}.mjs`;
-    const text = `import { runRoom } from '../../../.ci/room.mjs';\n\nrunRoom(${JSON.stringify(files, null, 2)});\n`;
     writeFileSync(join(root, path), text);
     return path;
   });
-  return [...paths, ...plan.alone];
+}
+
+/** A file for each room, what takes longest first; gives all that tap has to run. */
+function writeRooms(plan, folder) {
+  const programs = plan.rooms.map(({ name, files }) => ({
+    name,
+    text: `import { runRoom } from '../../../.ci/room.mjs';\n\nrunRoom(${JSON.stringify(files, null, 2)});\n`,
+  }));
+  return [...write(programs, folder), ...plan.alone];
+}
+
+/** A file for each long test, which does nothing but to run it. */
+function writeLong(folder) {
+  const programs = longFiles().map((file) => ({
+    name: file.slice(0, -'.long.ts'.length).replaceAll('/', '-'),
+    text: `import '../../../${file}';\n`,
+  }));
+  return write(programs, folder);
 }
 
 function main([command, ...rest]) {
   const options = rest.filter((each) => each.startsWith('-'));
+  // Runs at the same time do not share the folder.
+  const folder = `.cache/rooms/${command === 'list' ? 'list' : process.pid}`;
+  if (command === 'long') {
+    runTap(['--disable-coverage', ...options, ...writeLong(folder)], folder);
+    return;
+  }
   const paths = rest.filter((each) => !each.startsWith('-')).map((each) => each.replace(/\/$/, ''));
   const wanted = (file) => paths.length === 0 || paths.some((path) => file === path || file.startsWith(`${path}/`));
   const host = options.includes('--host');
   const files = testFiles().filter((file) => wanted(file) && !(host && withoutHost.test(file)));
   if (files.length === 0) throw new Error(`no test files: ${paths.join(' ')}`);
-  if (command !== 'run' && command !== 'list') throw new Error(`expected run or list, got ${command}`);
-  // Runs at the same time do not share the folder.
-  const folder = `.cache/rooms/${command === 'list' ? 'list' : process.pid}`;
-  const given = write(planRooms(files), folder);
+  if (command !== 'run' && command !== 'list') throw new Error(`expected run, long or list, got ${command}`);
+  const given = writeRooms(planRooms(files), folder);
   if (command === 'list') {
     console.log(given.join('\n'));
     return;
   }
   const more = [...(paths.length === 0 ? [] : ['--disable-coverage']), ...options.filter((each) => each !== '--host')];
-  const { status, signal } = spawnSync('tap', [...more, ...given], {
+  runTap([...more, ...given], folder);
+}
+
+/** Runs tap, and ends as it does. */
+function runTap(args, folder) {
+  const { status, signal } = spawnSync('tap', args, {
     cwd: root,
     stdio: 'inherit',
     shell: process.platform === 'win32',

@@ -32,6 +32,9 @@ Socket.prototype.connect = function (this: Socket, ...args: unknown[]) {
   return Reflect.apply(connect, this, args);
 } as Loose as typeof Socket.prototype.connect;
 
+// Programs of pages are told their ports by it.
+process.env['PORT'] ??= '0';
+
 for (const file of process.argv.slice(2)) {
   process.stderr.write(`running ${file}\n`);
   await import(pathToFileURL(file).href);
