@@ -105,6 +105,16 @@ t.test('faults of a route are injected before the application sees the request',
   t.equal(handed(), 2);
 });
 
+t.test('an answer without a body names no length of one', async (t) => {
+  for (const status of [204, 304]) {
+    const fault = { level: 'call', abort: { status, percent: 100 } } as const;
+    const { ask } = await serve(t, [{ hosts: [host(['*'], route({ fault }))] }]);
+    const answer = await ask(get());
+    t.match(answer, { status, body: '' });
+    t.equal(answer?.headers['content-length'], undefined, `${status}`);
+  }
+});
+
 t.test('a delay holds a request up', async (t) => {
   const fault = { level: 'call', delay: { delayMs: 1_000, percent: 100 } } as const;
   const { ask, clock, handed } = await serve(t, [{ hosts: [host(['*'], route({ fault }))] }]);

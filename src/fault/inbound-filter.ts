@@ -36,6 +36,8 @@ export function inboundFaultFilter(options: {
     response.statusCode = answer.status;
     for (const [name, value] of Object.entries(answer.headers))
       if (value !== undefined) response.setHeader(name, value);
+    // RFC 9110 section 8.6: none with 204, and with 304 that of a body which nobody knows.
+    if (answer.status === 204 || answer.status === 304) response.removeHeader('content-length');
     response.end(request.method === 'HEAD' ? undefined : answer.body);
     // What nobody reads would hold up the connection.
     request.resume();
