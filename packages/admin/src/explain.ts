@@ -41,11 +41,14 @@ function questionOf(body: string): Question {
 function questionIn(query: URLSearchParams): Question {
   const url = query.get('url');
   if (url === null) throw new BadRequest('say what to explain: /explain?url=http://reviews:9080/');
-  const headers: Record<string, string> = {};
+  const given = new Map<string, string>();
   for (const header of query.getAll('header')) {
-    const [name = '', ...value] = header.split(':');
-    Object.defineProperty(headers, name.trim(), { value: value.join(':').trim(), enumerable: true });
+    const [name = '', ...rest] = header.split(':');
+    const value = rest.join(':').trim();
+    const before = given.get(name.trim());
+    given.set(name.trim(), before === undefined ? value : `${before},${value}`);
   }
+  const headers = Object.fromEntries(given);
   const method = query.get('method');
   const direction = query.get('direction');
   return {

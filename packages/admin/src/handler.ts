@@ -110,9 +110,9 @@ function methodsOf({ changes }: Endpoint): readonly string[] {
 }
 
 function endpointsOf(mesh: Mesh, options: AdminOptions): ReadonlyMap<string, Endpoint> {
-  const { processMetrics: process = true, quit, token } = options;
+  const { processMetrics = true, quit, token } = options;
   const metrics = ({ headers }: IncomingMessage): Answer => {
-    const { body, contentType } = meshMetricsText(mesh, headers.accept, { process });
+    const { body, contentType } = meshMetricsText(mesh, headers.accept, { process: processMetrics });
     return { type: contentType, body };
   };
   const ready = (): Answer => {
@@ -166,7 +166,8 @@ function endpointsOf(mesh: Mesh, options: AdminOptions): ReadonlyMap<string, End
         help: 'POST: the mesh closes: what is under way finishes, readiness fails',
         changes: true,
         answer: () => {
-          void mesh.close();
+          // Whoever asks is told nothing of how it ends; a failure must not end the process.
+          mesh.close().catch((error: Error) => process.emitWarning(error));
           return text('draining\n');
         },
       },

@@ -160,6 +160,22 @@ t.test('OBS-015 only POST changes anything', async (t) => {
   t.match(JSON.parse((await ask(port, '/server_info')).body), { state: 'DRAINING', node: { name: 'web' } });
 });
 
+t.test('a mesh that fails to close does not end the process that was told to drain', async (t) => {
+  const mesh = await testMesh(t);
+  const warned = once(process, 'warning');
+  const handler = adminHandler({ ...mesh, close: () => Promise.reject(new Error('stuck')) });
+  const server = createServer(handler).listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const [answer] = await once(
+    httpRequest({ port, host: '127.0.0.1', path: '/drain_listeners', method: 'POST', agent: false }).end(),
+    'response',
+  );
+  t.equal(answer.resume().statusCode, 200);
+  t.match(await warned, [{ message: 'stuck' }]);
+});
+
 t.test('OBS-004 no secret of the configuration is in any page', async (t) => {
   const { port } = await served(t);
   const pages = [...(await ask(port, '/help')).body.matchAll(/^(\/\S*):/gm)].map(([, path]) => path as string);
@@ -350,6 +366,8 @@ t.test('explain answers questions, and says what is wrong with them', async (t) 
   });
   const key = `&header=${encodeURIComponent(`x-api-key: ${secret}`)}`;
   t.match((await ask(port, `/explain?url=${encodeURIComponent(url)}${key}&format=text`)).body, 'http[0]');
+  const twice = await ask(port, `/explain?url=${encodeURIComponent(url)}&header=x-a:1&header=x-a:2&header=__proto__:3`);
+  t.match(JSON.parse(twice.body), { rule: 'VirtualService shop/reviews http[1]' });
   const post = (body: string): Promise<Got> => ask(port, '/explain', { method: 'POST', body });
   t.match(JSON.parse((await post(JSON.stringify({ url, headers: { 'x-api-key': secret } }))).body), {
     decision: 'route',

@@ -3,8 +3,11 @@ import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 
 /** An exporter whose target is known later, and may change. */
 export interface LateExporter extends SpanExporter {
-  /** From now on spans go there; the one from before finishes what it has. Nothing: spans go nowhere. */
-  use(target: SpanExporter | undefined): void;
+  /**
+   * From now on spans go there. Nothing: spans go nowhere. The one from before finishes what it has; resolves when
+   * that is done, and never rejects.
+   */
+  use(target: SpanExporter | undefined): Promise<void>;
 }
 
 /** A batch that comes before there is a target waits for it: there is never more than one. */
@@ -21,14 +24,18 @@ export function lateExporter(): LateExporter {
     }
   };
   return {
-    use(next) {
+    async use(next) {
       const before = target;
       target = next;
       known = true;
-      if (before !== next) void before?.shutdown().catch(() => {});
       const held = waiting;
       waiting = undefined;
       if (held !== undefined) send(held.spans, held.done);
+      try {
+        if (before !== next) await before?.shutdown();
+      } catch {
+        // What it could not send is counted already.
+      }
     },
     export(spans, done) {
       if (known) send(spans, done);

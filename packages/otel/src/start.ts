@@ -68,6 +68,8 @@ export interface StartedOtel extends MeshTracer {
  */
 export function startOtel(options: StartOtelOptions = {}): StartedOtel {
   const environment = options.environment ?? process.env;
+  // OpenTelemetry's switch for everything: calls and requests then have no spans, and traces go on through them.
+  const disabled = environment['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true';
   const late = lateExporter();
   const processor = boundedProcessor(late, options);
   const fixed: ChosenExporter | undefined =
@@ -84,30 +86,40 @@ export function startOtel(options: StartOtelOptions = {}): StartedOtel {
     tracerProvider: { getTracer: (name) => (provider ?? trace).getTracer(name) },
   });
   let chosen: ChosenExporter | undefined;
+  /** Those from before which still send what they had. */
+  const leaving = new Map<ChosenExporter, Promise<void>>();
   let collector: TracingProvider | undefined;
 
   const choose = ({ policy }: TracingSettings): void => {
     const next = policy.server.provider ?? policy.client.provider;
     if (chosen !== undefined && (fixed !== undefined || next === collector)) return;
+    const made = fixed ?? (next === undefined ? nowhere : exporterFor(next, environment));
+    const before = chosen;
     collector = next;
-    chosen?.cut();
-    chosen = fixed ?? (next === undefined ? nowhere : exporterFor(next, environment));
-    late.use(chosen.exporter);
+    chosen = made;
+    const left = late.use(made.exporter).then(() => {
+      if (before === undefined) return;
+      before.cut();
+      leaving.delete(before);
+    });
+    if (before !== undefined) leaving.set(before, left);
   };
 
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     const { promise: tooLong, resolve } = Promise.withResolvers<void>();
     const cancel = systemClock.after(options.shutdownTimeoutMs ?? 5_000, resolve, true);
-    const ended = Promise.allSettled([provider?.shutdown(), sdk?.shutdown()]);
+    const ended = Promise.allSettled([provider?.shutdown(), sdk?.shutdown(), ...leaving.values()]);
     await Promise.race([ended, tooLong]);
     cancel();
     chosen?.cut();
+    for (const each of leaving.keys()) each.cut();
   };
 
   return {
     ...tracing,
     configure(settings) {
+      if (disabled) return;
       choose(settings);
       if (sdk !== undefined || closing !== undefined) return;
       const { instrumentations = [], resourceAttributes } = options;

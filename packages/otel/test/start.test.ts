@@ -261,6 +261,40 @@ t.test(
   },
 );
 
+t.test('OTEL_SDK_DISABLED turns everything off but the traces of others', async (t) => {
+  const zipkin = await collector(t);
+  const environment = { OTEL_SDK_DISABLED: 'TRUE' };
+  const { call, mesh, otel, server } = await calling(t, policy(collectorAt(zipkin.port)), { environment });
+  await call(2);
+  t.match(server.requests[0]?.headers, { traceparent: /-00$/ }, 'nobody is asked to record anything');
+  await mesh.close();
+  t.equal(otel.target, undefined);
+  t.same(otel.counts(), { exported: 0, dropped: 0, failed: 0, queued: 0, sending: 0 });
+  t.equal(zipkin.requests.length, 0);
+});
+
+t.test('a collector that the configuration leaves gets to take what it was sent', async (t) => {
+  afresh(t);
+  const asked = Promise.withResolvers<ServerResponse>();
+  const server = createHttp((incoming: IncomingMessage, outgoing: ServerResponse) => {
+    incoming.resume().on('end', () => asked.resolve(outgoing));
+  });
+  server.listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  t.teardown(() => server.close());
+  const otel = startOtel({ environment: {}, scheduledDelayMs: 1 });
+  const settings = { workload: { name: 'web', namespace: 'shop' } as never, service: 'web', revision: 'latest' };
+  otel.configure?.({ ...settings, policy: policy(collectorAt((server.address() as AddressInfo).port)) });
+  trace.getTracer('application').startSpan('work').end();
+  const answer = await asked.promise;
+  otel.configure?.({ ...settings, policy: policy() });
+  await new Promise(setImmediate);
+  answer.writeHead(202).end();
+  while (otel.counts().sending > 0) await new Promise(setImmediate);
+  t.match(otel.counts(), { exported: 1, failed: 0 });
+  await otel.close();
+});
+
 t.test(
   'spans of the application outside of requests are sampled as asked for, those of the mesh as decided',
   async (t) => {
