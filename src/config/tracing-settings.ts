@@ -1,3 +1,4 @@
+import { isSecretName } from '../lib/redact.ts';
 import type { CustomTag, ProviderHeader, TracingProvider } from '../model/tracing.ts';
 import type { Collector } from './collector.ts';
 import type { Path } from './document.ts';
@@ -72,14 +73,7 @@ export interface MeshTracing {
 }
 
 /** Who logs in must not be told to whoever reads traces. */
-const secretHeaders: ReadonlySet<string> = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'set-cookie',
-  'x-api-key',
-  'x-forwarded-client-cert',
-]);
+const isHidden = (name: string): boolean => isSecretName(name) || name === 'x-forwarded-client-cert';
 
 /** Compiles custom tags; those that cannot be had are reported. */
 export function compileCustomTags(
@@ -93,11 +87,16 @@ export function compileCustomTags(
     const { environment, header, literal } = specs[name] as CustomTagSpec;
     if (literal !== undefined) return [{ kind: 'literal', name, value: literal.value }];
     if (environment !== undefined) {
+      if (isHidden(environment.name)) {
+        const note = `${environment.name} is not shown to those who read traces`;
+        collector.warn(resource, [...path, name, 'environment'], 'ignored', note);
+        return [];
+      }
       return [{ kind: 'environment', name, variable: environment.name, fallback: environment.defaultValue ?? '' }];
     }
     if (header === undefined) return [];
     const lower = header.name.toLowerCase();
-    if (secretHeaders.has(lower)) {
+    if (isHidden(lower)) {
       collector.warn(resource, [...path, name, 'header'], 'ignored', `${lower} is not shown to those who read traces`);
       return [];
     }

@@ -1,4 +1,4 @@
-import { isCelExpression } from '../lib/cel-syntax.ts';
+import { isCelExpression, maxExpression } from '../lib/cel-syntax.ts';
 import type { Collector } from './collector.ts';
 import type { Resource } from './resource.ts';
 import { type Targets, validateTargets } from './validate-targets.ts';
@@ -47,6 +47,7 @@ export function validateTelemetry(resource: Resource<TelemetryBody>, collector: 
   for (const [index, { filter }] of (spec.accessLogging ?? []).entries()) {
     if (filter === undefined || isCelExpression(filter.expression ?? '')) continue;
     const path = ['spec', 'accessLogging', index, 'filter', 'expression'];
-    collector.problem(resource, path, 'must be an expression in CEL syntax', filter.expression ?? '');
+    const mustBe = `must be an expression in CEL syntax, with at most ${maxExpression} characters`;
+    collector.problem(resource, path, mustBe, filter.expression ?? '');
   }
 }

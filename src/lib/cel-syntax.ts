@@ -1,9 +1,13 @@
+/** Longest expression that is looked at, in characters: one without an end is searched for it again and again. */
+export const maxExpression = 4_096;
+
 /**
- * Reads an expression of the Common Expression Language, as far as its grammar goes; nothing where it is none.
+ * Reads an expression of the Common Expression Language, as far as its grammar goes; nothing where it is none, or longer
+ * than {@link maxExpression}.
  * Names and types are not looked at. Grammar: https://github.com/google/cel-spec/blob/master/doc/langdef.md
  */
 export function parseCel(text: string): CelNode | undefined {
-  const tokens = tokensOf(text);
+  const tokens = text.length > maxExpression ? undefined : tokensOf(text);
   if (tokens === undefined) return undefined;
   const parser = createParser(tokens);
   const node = parser.expression(0);

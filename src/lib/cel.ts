@@ -1,5 +1,5 @@
 import { MeshError } from '../errors.ts';
-import { type CelNode, parseCel } from './cel-syntax.ts';
+import { type CelNode, maxExpression, parseCel } from './cel-syntax.ts';
 import { compileRegex, isRegex } from './regex.ts';
 
 /** `strings`: a map of texts, such as the headers of a request. A duration is a number of milliseconds. */
@@ -33,9 +33,6 @@ type Typed<F> = { readonly type: CelType; readonly of: (facts: F) => CelValue; r
 const numeric: ReadonlySet<CelType> = new Set(['int', 'uint', 'double']);
 const ordered: ReadonlySet<CelType> = new Set(['int', 'uint', 'double', 'string', 'duration']);
 
-/** Longest expression that is looked at, in characters. */
-const maxLength = 4_096;
-
 class NotSupported extends Error {}
 
 /**
@@ -46,9 +43,9 @@ class NotSupported extends Error {}
  * @throws MeshError `ERR_MESH_CONFIG_INVALID` which says what is not supported.
  */
 export function compileCel<F>(text: string, names: CelNames<F>, options: CelOptions = {}): CelExpression<F> {
-  const node = text.length > maxLength ? undefined : parseCel(text);
+  const node = parseCel(text);
   if (node === undefined) {
-    throw new MeshError('ERR_MESH_CONFIG_INVALID', `is no expression of CEL with at most ${maxLength} characters`);
+    throw new MeshError('ERR_MESH_CONFIG_INVALID', `is no expression of CEL with at most ${maxExpression} characters`);
   }
   try {
     const { of, type } = createCompiler(names, options.makesTexts === true)(node);
@@ -235,8 +232,8 @@ function createCompiler<F>(names: CelNames<F>, makesTexts: boolean): (node: CelN
     const all = of === undefined ? given : [of, ...given];
     const [first, second] = all;
     if (name === 'has' && of === undefined && first !== undefined && all.length === 1) return has(first);
-    if (name === 'duration' && first?.kind === 'literal' && all.length === 1) {
-      const ms = durationMs(String(first.value.value));
+    if (name === 'duration' && of === undefined && first?.kind === 'literal' && all.length === 1) {
+      const ms = first.value.type === 'string' ? durationMs(first.value.value) : undefined;
       return ms === undefined ? fail('takes durations such as duration("1.5s")') : constant('duration', ms);
     }
     if (name === 'matches' && first !== undefined && second !== undefined && all.length === 2) {
@@ -248,7 +245,10 @@ function createCompiler<F>(names: CelNames<F>, makesTexts: boolean): (node: CelN
       if (whole.type !== 'string' || part.type !== 'string') return fail(`takes texts for ${name}()`);
       return both('bool', whole, part, (a, b) => text(a as string, b as string));
     }
-    if (first === undefined || all.length !== 1) return fail(`does not know the function ${name}()`);
+    // Conversions are no functions of a value: `int(x)`, and not `x.int()`.
+    if (first === undefined || all.length !== 1 || (of !== undefined && name !== 'size')) {
+      return fail(`does not know the function ${name}()`);
+    }
     return convert(name, compile(first));
   };
 

@@ -1,3 +1,4 @@
+import { redactText } from '../lib/redact.ts';
 import type { CustomTag } from '../model/tracing.ts';
 import type { SpanAttributes } from '../pipeline/tracing.ts';
 
@@ -29,7 +30,8 @@ function textOf(
     case 'environment':
       return environment[tag.variable] ?? tag.fallback;
     case 'header':
-      return (header(tag.header) ?? tag.fallback).slice(0, maxLength);
+      // What is cut looks like no token any more.
+      return redactText((header(tag.header) ?? tag.fallback).slice(0, 4_096)).slice(0, maxLength);
     default:
       return tag satisfies never;
   }

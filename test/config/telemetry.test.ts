@@ -274,6 +274,14 @@ t.test('tracing: what has no effect is reported', async (t) => {
     /authorization is not shown to those who read traces/,
   );
   t.match(
+    remarks(telemetry('{tracing: [{customTags: {who: {header: {name: X-Auth-Token}}}}]}')),
+    /x-auth-token is not shown to those who read traces/,
+  );
+  t.match(
+    remarks(telemetry('{tracing: [{customTags: {who: {environment: {name: DB_PASSWORD, defaultValue: x}}}}]}')),
+    /DB_PASSWORD is not shown to those who read traces/,
+  );
+  t.match(
     remarks(telemetry('{targetRefs: [{kind: Service, name: a}], tracing: [{}]}')),
     /is for gateways and waypoints/,
   );

@@ -138,6 +138,11 @@ const bad: readonly (readonly [text: string, why: RegExp, restricted?: true])[] 
   ['a.text.hasOwnProperty("x")', /does not know the function hasOwnProperty/],
   ['a.text.constructor("x")', /does not know the function constructor/],
   ['a.text.__proto__("x")', /does not know the function __proto__/],
+  // conversions are functions, and not functions of a value
+  ['"42".int()', /does not know the function int/],
+  ['a.int.string()', /does not know the function string/],
+  ['"1s".duration()', /does not know the function duration/],
+  ['duration(0)', /durations such as/],
   ['string(a.int)', /string\(\) of values of type int/, true],
   ['a.text + "x"', /joins no texts/, true],
   ['a ==', /is no expression of CEL/],
@@ -158,6 +163,11 @@ t.test('what is not supported is refused before it runs, and said by name', asyn
   for (const [text, message, restricted] of bad) {
     t.throws(() => compileCel(text, names, { makesTexts: restricted !== true }), { message }, text.slice(0, 60));
   }
+});
+
+t.test('the longest chains of operators are evaluated, and do not fill the stack', async (t) => {
+  t.equal(compileCel(`${'1+'.repeat(2_000)}1`, names).evaluate(null), 2_001);
+  t.equal(compileCel(`${'1+('.repeat(200)}1${')'.repeat(200)}`, names).evaluate(null), 201);
 });
 
 t.test('texts of strangers are read as numbers in a time that grows with their length, not its square', async (t) => {

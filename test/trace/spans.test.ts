@@ -384,12 +384,13 @@ t.test('custom tags: literals, the environment, headers; bounded', async (t) => 
     { kind: 'environment', name: 'empty', variable: 'TRACE_TEST_RACK', fallback: '' },
     { kind: 'header', name: 'user', header: 'end-user', fallback: '-' },
     { kind: 'header', name: 'tenant', header: 'x-tenant', fallback: 'all' },
+    { kind: 'header', name: 'via', header: 'x-via', fallback: '' },
   ];
   const { ask, tracer } = await twoHops(
     t,
     policy({ samplingPercent: 100, customTags, istioTags: false, maxPathLength: 8 }),
   );
-  await ask({ 'end-user': 'j'.repeat(1_000) }, '/long/path/of/a/request');
+  await ask({ 'end-user': 'j'.repeat(1_000), 'x-via': 'Bearer hunter2hunter2' }, '/long/path/of/a/request');
   await ended(tracer, 2);
   const server = tracer.spans.find(({ kind }) => kind === 'server')?.attributes;
   t.match(server, {
@@ -397,6 +398,7 @@ t.test('custom tags: literals, the environment, headers; bounded', async (t) => 
     zone: 'b',
     rack: 'none',
     tenant: 'all',
+    via: 'Bearer [redacted]',
     user: 'j'.repeat(256),
     'url.path': '/long/pa',
   });
