@@ -86,6 +86,17 @@ function follow(target: AgentTarget, startedAt: number, tell: (end: AgentEnd) =>
   };
 }
 
+/** Shows the head of the response, as it came, to who makes tags of it. */
+export function keepingHead(target: AgentTarget, keep: (raw: readonly string[]) => void): AgentTarget {
+  return {
+    ...target,
+    response(status, raw) {
+      keep(raw);
+      return target.response?.(status, raw) ?? [];
+    },
+  };
+}
+
 /** What is known of a request that has ended; `headers`: as they were before the mesh changed the request. */
 export function agentRecord(
   clock: Clock,

@@ -1,9 +1,7 @@
 import type { AgentRequest, AgentTarget } from './host/agent.ts';
 import { LocalSocket } from './host/local-socket.ts';
-import type { Clock } from './lib/clock.ts';
 import type { LocalAnswer } from './pipeline/local-answer.ts';
 import { addFlag } from './pipeline/response-flags.ts';
-import type { Series } from './telemetry/metrics.ts';
 
 /** How a request of node:http began, for its record. */
 export interface AgentStart {
@@ -11,6 +9,15 @@ export interface AgentStart {
   /** `DI` when it was delayed. */
   readonly flag: string;
 }
+
+/** Counts a request that reached no endpoint. */
+export type AgentCount = (
+  service: string,
+  request: AgentRequest,
+  start: Pick<AgentStart, 'startedAt'>,
+  status: number,
+  flag: string,
+) => void;
 
 /** Where a request goes that has this answer; `service` is what the record says it was for. */
 export type AgentAnswer = (
@@ -26,10 +33,10 @@ export type AgentAnswer = (
  * Answers of the mesh's own to requests of node:http: by a connection to nobody, so that the library
  * above sees an ordinary response.
  */
-export function agentAnswers(options: { readonly clock: Clock; series(service: string): Series }): AgentAnswer {
-  const { clock, series } = options;
+export function agentAnswers(count: AgentCount): AgentAnswer {
   let answered = 0;
-  return ({ method, path }, answer, service, start, edits) => {
+  return (request, answer, service, start, edits) => {
+    const { method, path } = request;
     let done = false;
     return {
       // Its connection serves nobody else.
@@ -43,7 +50,7 @@ export function agentAnswers(options: { readonly clock: Clock; series(service: s
         if (done) return;
         done = true;
         const flag = addFlag(start.flag, status === 0 ? 'DC' : answer.flag);
-        series(service).record(status, flag, clock.now() - start.startedAt);
+        count(service, request, start, status, flag);
       },
     };
   };

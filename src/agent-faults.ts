@@ -1,4 +1,4 @@
-import type { AgentAnswer, AgentStart } from './agent-answers.ts';
+import type { AgentAnswer, AgentCount, AgentStart } from './agent-answers.ts';
 import { ActiveFaults } from './fault/active.ts';
 import { abortAnswer } from './fault/answer.ts';
 import { planByHeaders } from './fault/by-headers.ts';
@@ -9,7 +9,6 @@ import { isGrpc } from './lib/grpc-answer.ts';
 import type { Random } from './lib/random.ts';
 import type { Route } from './model/route.ts';
 import { currentScope } from './pipeline/scope.ts';
-import type { Series } from './telemetry/metrics.ts';
 
 /** A request of node:http that its route may injure. */
 export interface AgentCase {
@@ -33,9 +32,9 @@ export function agentFaults(options: {
   readonly answering: AgentAnswer;
   /** Faults under way in this process. Default: those of this agent alone. */
   readonly faults?: ActiveFaults;
-  series(service: string): Series;
+  readonly count: AgentCount;
 }): (of: AgentCase, go: (start: AgentStart) => Decision) => Decision {
-  const { answering, clock, faults = new ActiveFaults(), random, series } = options;
+  const { answering, clock, count, faults = new ActiveFaults(), random } = options;
   const plans = new WeakMap<Route, FaultPlan | 'none'>();
 
   const planOf = (route: Route): FaultPlan | 'none' => {
@@ -105,7 +104,7 @@ export function agentFaults(options: {
       if (over) return;
       cancel();
       faults.end(of.request);
-      series(service).record(0, 'DI,DC', clock.now() - startedAt);
+      count(service, of.request, start, 0, 'DI,DC');
     };
     return later;
   };

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { agentRecord } from './agent-access-log.ts';
-import { type AgentStart, agentAnswers } from './agent-answers.ts';
+import { agentRecord, keepingHead } from './agent-access-log.ts';
+import { type AgentCount, type AgentStart, agentAnswers } from './agent-answers.ts';
 import { agentBreaker } from './agent-breaker.ts';
 import { agentFaults } from './agent-faults.ts';
 import { hearing } from './agent-health.ts';
@@ -63,7 +63,14 @@ export function agentRouter(options: {
   connectOriginal?(cluster: Cluster, hostname: string, port: number, tlsHost: string | undefined): Promise<Duplex>;
 }): AgentRouter {
   const { clock, connect, select } = options;
-  const answering = agentAnswers(options);
+  /** What reached no endpoint. */
+  const countHere: AgentCount = (service, request, { startedAt }, status, flag) => {
+    const series = options.series(service);
+    const end = { startedAt, status, error: undefined, target: { path: request.path, headers: [], flag } };
+    const tagged = options.metricTags?.client?.seriesOf(series, agentRecord(clock, request, end));
+    (tagged ?? series).record(status, flag, clock.now() - startedAt);
+  };
+  const answering = agentAnswers(countHere);
   const guarded = agentBreaker({ answering, breakers: options.breakers });
   // A name says less: what is gone from the configuration may come back, and then be called in another way.
   const serials = new WeakMap<object, number>();
@@ -73,7 +80,7 @@ export function agentRouter(options: {
     if (known === undefined) serials.set(state, (known = ++serial));
     return known;
   };
-  const faults = agentFaults({ ...options, answering });
+  const faults = agentFaults({ ...options, answering, count: countHere });
 
   /** Adds what every call has, and returns just that. */
   const complete = (headers: HeaderList, { retry, timeoutMs = Infinity }: Route): readonly string[] => {
@@ -111,9 +118,9 @@ export function agentRouter(options: {
   };
 
   /** Takes a place among the requests of a cluster. @returns gives it back, once */
-  const enter = ({ cluster, requests }: ClusterState, startedAt: number, flag: string): (() => void) => {
+  const enter = ({ cluster, requests }: ClusterState, request: AgentRequest, start: AgentStart): (() => void) => {
     if (!requests.enter()) {
-      options.series(cluster.host).record(503, addFlag(flag, 'UO'), clock.now() - startedAt);
+      countHere(cluster.host, request, start, 503, addFlag(start.flag, 'UO'));
       throw overflow(cluster.name, `${requests.limit} requests`);
     }
     let left = false;
@@ -161,14 +168,16 @@ export function agentRouter(options: {
     }
     const times = agentTimes(selection, currentScope(), endpoint.name, clock);
     const edits = edited(request, headers, added, selection, cors);
-    const leave = enter(state, startedAt, flag);
+    const leave = enter(state, request, { startedAt, flag });
     endpoint.inFlight++;
     let done = false;
     // TLS that the mesh originates is for one host.
     const host = typeof state.cluster.tls === 'object' ? hostOf(request, destination.plan.authority) : '';
     const made = cookie === undefined ? edits : withCookie(edits, cookie);
     const told = { cluster: state.cluster.name, endpoint: endpoint.name, route: route.name, flag };
-    return notingLoad(clock, state, endpoint, request, {
+    const tags = options.metricTags?.client;
+    let raw: readonly string[] = [];
+    const target = notingLoad(clock, state, endpoint, request, {
       ...made,
       ...hearing(state, endpoint, made.response),
       ...told,
@@ -184,13 +193,12 @@ export function agentRouter(options: {
         count(selection, status, error);
         endpoint.inFlight--;
         const durationMs = clock.now() - startedAt;
-        const tags = options.metricTags?.client;
         const series =
           tags === undefined
             ? endpoint.series
             : tags.seriesOf(
                 endpoint.series,
-                agentRecord(clock, request, { startedAt, status, error, target: { ...edits, ...told } }),
+                agentRecord(clock, request, { startedAt, status, error, target: { ...edits, ...told }, raw }),
               );
         const code = error instanceof MeshError ? error.code : '';
         if (status !== 0 || (stalled !== true && ofEndpoint.has(code))) {
@@ -204,6 +212,7 @@ export function agentRouter(options: {
         } else series.record(0, addFlag(flag, 'DC'), durationMs);
       },
     });
+    return tags === undefined ? target : keepingHead(target, (given) => (raw = given));
   };
 
   /** To the address that the application named; `direct` where the mesh has nothing to do with it. */
@@ -228,7 +237,7 @@ export function agentRouter(options: {
     if (cors.kind === 'preflight') return answering(request, cors.answer, state.cluster.host, start);
     return guarded(request, known, start, () => {
       const edits = edited(request, headers, complete(headers, known.route), known, cors.response);
-      const leave = enter(state, start.startedAt, start.flag);
+      const leave = enter(state, request, start);
       state.outside++;
       let done = false;
       return {
@@ -254,9 +263,7 @@ export function agentRouter(options: {
           count(known, status, error);
           state.tryEnded();
           const failure = error instanceof MeshError ? error.flag : status === 0 ? 'DC' : '';
-          options
-            .series(state.cluster.host)
-            .record(status, addFlag(start.flag, failure), clock.now() - start.startedAt);
+          countHere(state.cluster.host, request, start, status, addFlag(start.flag, failure));
         },
       };
     });

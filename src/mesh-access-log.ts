@@ -12,7 +12,12 @@ export function createMeshAccessLog(
   logger: Logger,
 ): AccessLog | undefined {
   if (option === false) return undefined;
-  const log = createAccessLog(clock, writers(option === undefined, folder, logger));
+  const log = createAccessLog(clock, writers(option === undefined, folder, logger), (to, operators) =>
+    logger.warn(
+      { to: String(to), operators: operators.join(' ') },
+      'the format of an access log has operators that are not known here: they are - in every line',
+    ),
+  );
   log.use(option);
   return log;
 }

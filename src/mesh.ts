@@ -223,9 +223,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
       // Requests in flight still need to call others: so inbound first, then outbound.
       await inbound.close({ delayMs: settings.drainDelayMs, graceMs: settings.drainGraceMs });
       await outbound.close(settings.drainGraceMs);
-      await options.rateLimitService?.close?.();
-      await tracing?.close();
-      await accessLog?.close();
+      // One that fails does not keep the others open.
+      const closed = [(async () => options.rateLimitService?.close?.())(), tracing?.close(), accessLog?.close()];
+      for (const each of await Promise.allSettled(closed)) if (each.status === 'rejected') throw each.reason;
     } finally {
       stop.abort();
       identity?.close();

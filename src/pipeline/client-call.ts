@@ -58,6 +58,8 @@ export interface CallWatcher {
 
 /** The try that is under way. */
 export interface RunningTry {
+  /** Of its response, names in lower case; empty before, absent where nobody knows. */
+  readonly headers?: ResponseHeaders | undefined;
   /** Stops it; its promise rejects, or its delivered body fails, with `reason`. */
   abort(reason: Error): void;
   pause(): void;
@@ -211,6 +213,8 @@ export class ClientCall implements Dispatcher.DispatchController {
   responseBytes: number;
   /** `grpc-status` of the answer; -1 when it has none. */
   grpcStatus: number;
+  /** Headers of an answer of the mesh's own, which is no try's. */
+  localHeaders: ResponseHeaders | undefined;
   /** metrics: counts the messages of a call of gRPC; nothing for others. */
   messages: CallMessages<ClientCall> | undefined;
 
@@ -258,6 +262,7 @@ export class ClientCall implements Dispatcher.DispatchController {
     this.requestBytes = 0;
     this.responseBytes = 0;
     this.grpcStatus = -1;
+    this.localHeaders = undefined;
     this.messages = undefined;
     this.trace = undefined;
     this.span = undefined;

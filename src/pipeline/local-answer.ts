@@ -33,6 +33,7 @@ export class LocalReply implements Reply {
     // Whatever the application still asks of the call is not the business of a try before.
     call.running = undefined;
     call.flag = addFlag(call.flag, flag);
+    call.localHeaders = this.headers;
     call.ended(this.status, undefined);
     call.rawHeaders = rawHeadersOf(this.headers);
     discardBody(request.body);

@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Deadline, DeadlineClass, DeadlineOwner } from '../lib/deadlines.ts';
 import { setHeader } from '../lib/header-list.ts';
 import type { Random } from '../lib/random.ts';
-import type { ClientCall, Reply, RunningTry } from '../pipeline/client-call.ts';
+import type { ClientCall, Reply, ResponseHeaders, RunningTry } from '../pipeline/client-call.ts';
 import type { Service } from '../pipeline/filter.ts';
 import { addFlag } from '../pipeline/response-flags.ts';
 import { retriesSpentHeader } from '../pipeline/retries-spent.ts';
@@ -95,6 +95,10 @@ export class HedgedCall implements RunningTry, DeadlineOwner {
   }
 
   // ---- the call's side
+
+  get headers(): ResponseHeaders | undefined {
+    return this.#winner?.localHeaders ?? this.#winner?.running?.headers;
+  }
 
   abort(reason: Error): void {
     if (this.#winner !== undefined) {

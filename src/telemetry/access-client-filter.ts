@@ -20,9 +20,9 @@ export function accessClientFilter(log: SideLog, clock: Clock): Filter<ClientCal
 
 /** What is known of a call that has ended. */
 export function clientRecord(clock: Clock, call: ClientCall, status: number, error: Error | undefined): AccessRecord {
-  const { cluster, endpoint, origin, requestBytes, responseBytes, request, route, running, startedAt, tries } = call;
+  const { cluster, endpoint, origin, requestBytes, responseBytes, request, route, startedAt, tries } = call;
   const durationMs = clock.now() - startedAt;
-  const { headers = {} } = (running ?? {}) as { readonly headers?: ResponseHeaders };
+  const headers: ResponseHeaders = call.localHeaders ?? call.running?.headers ?? {};
   return {
     direction: 'outbound',
     startTimeMs: clock.wallNow() - durationMs,

@@ -159,7 +159,10 @@ function operatorOf(
     if (headers.length > 2 || headers.includes('')) return undefined;
     return (record, query) => {
       for (const header of headers) {
-        const value = name === 'REQ' ? requestValue(record, header, query) : record.responseHeader(header);
+        const value =
+          name === 'REQ'
+            ? requestValue(record, header, query)
+            : loggedHeader(header, record.responseHeader(header), query);
         if (value === undefined) continue;
         if (isSecretName(header)) return redacted;
         // What is cut looks like no token any more.
@@ -183,6 +186,15 @@ function requestValue(record: AccessRecord, header: string, query: LoggedQuery):
 
 const some = (value: string | undefined): string | undefined => (value === '' ? undefined : value);
 
+/**
+ * A name that a client gives in its handshake can be any text, and stands in a line without quotes: what is in no name
+ * of a host becomes `_`, as in Envoy.
+ */
+function hostName(given: string): string {
+  const name = given.replace(/[^A-Za-z0-9._-]/g, '_');
+  return name === given ? name : `invalid:${name}`;
+}
+
 /** Envoy's command operators that have a meaning here. */
 const simple: Readonly<Record<string, (record: AccessRecord) => Value>> = {
   PROTOCOL: ({ protocol }) => protocol,
@@ -205,6 +217,6 @@ const simple: Readonly<Record<string, (record: AccessRecord) => Value>> = {
   DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: ({ remoteAddress }) => some(remoteAddress.replace(/:\d+$/, '')),
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS: ({ remoteAddress }) => some(remoteAddress),
   DOWNSTREAM_PEER_URI_SAN: ({ peer }) => some(peer),
-  REQUESTED_SERVER_NAME: ({ serverName }) => some(serverName),
+  REQUESTED_SERVER_NAME: ({ serverName }) => some(hostName(serverName)),
   ROUTE_NAME: ({ routeName }) => some(routeName),
 };

@@ -55,8 +55,15 @@ interface Destination {
 
 type Target = AccessLogSettings['to'];
 
-/** @param open makes a writer for a destination; nothing where none may be written to */
-export function createAccessLog(clock: Clock, open: (to: Target, clock: Clock) => LineWriter | undefined): AccessLog {
+/**
+ * @param open makes a writer for a destination; nothing where none may be written to
+ * @param unknown is told of operators in a new format that are nothing in every line
+ */
+export function createAccessLog(
+  clock: Clock,
+  open: (to: Target, clock: Clock) => LineWriter | undefined,
+  unknown: (to: Target, operators: readonly string[]) => void = () => {},
+): AccessLog {
   let current: AccessLogSettings | AccessLogPolicy | undefined;
   let writers = new Map<Target, LineWriter>();
   let before = 0;
@@ -87,13 +94,17 @@ export function createAccessLog(clock: Clock, open: (to: Target, clock: Clock) =
     current = next;
     const kept = new Map<Target, LineWriter>();
     const refused = new Set<Target>();
+    const missing = new Map<Target, readonly string[]>();
     const destinationsOf = (all: readonly Written[]): readonly Destination[] =>
       all.flatMap((written) => {
         const { to } = written;
         const writer = kept.get(to) ?? writers.get(to) ?? (refused.has(to) ? undefined : open(to, clock));
         if (writer === undefined) refused.add(to);
         else kept.set(to, writer);
-        return writer === undefined ? [] : [{ writer, query, format: formatOf(written), filter: filterOf(written) }];
+        if (writer === undefined) return [];
+        const format = formatOf(written);
+        if (format.unknown.length > 0) missing.set(to, format.unknown);
+        return [{ writer, query, format, filter: filterOf(written) }];
       });
     set(client, destinationsOf(ofClient));
     set(server, destinationsOf(ofServer));
@@ -103,6 +114,7 @@ export function createAccessLog(clock: Clock, open: (to: Target, clock: Clock) =
       void writer.close();
     }
     writers = kept;
+    for (const [to, operators] of missing) unknown(to, operators);
   };
 
   return {

@@ -38,8 +38,9 @@ export interface AccessRecord {
 /** What becomes of queries, in which there may be secrets: values become `*`, all stays, or nothing. */
 export type LoggedQuery = 'redact' | 'keep' | 'omit';
 
-/** A path as it is logged. */
-export function loggedPath(target: string, query: LoggedQuery): string {
+/** A path, or a URL, as it is logged: never with the name and password that stand before a host. */
+export function loggedPath(given: string, query: LoggedQuery): string {
+  const target = given.startsWith('/') ? given : withoutUser(given);
   const at = target.search(/[?#]/);
   if (at === -1 || query === 'keep') return target;
   const path = target.slice(0, at);
@@ -54,12 +55,25 @@ export function loggedPath(target: string, query: LoggedQuery): string {
 
 const maxQuery = 2_048;
 
+function withoutUser(url: string): string {
+  const host = url.indexOf('://') + 3;
+  const rest = url.slice(host).search(/[/?#]/);
+  const at = url.lastIndexOf('@', rest === -1 ? url.length : host + rest);
+  return host > 2 && at >= host ? url.slice(0, host) + url.slice(at + 1) : url;
+}
+
 /** Its value in an access record, which is `-1` of who counts. */
 export const counted = (bytes: number | undefined): number | undefined => (bytes === -1 ? undefined : bytes);
 
-/** A header of a request as it is logged: those that repeat a target have a query as well. */
+/** A header as it is logged: those that repeat a target, or name the next one, have a query as well. */
 export function loggedHeader(name: string, value: string | undefined, query: LoggedQuery): string | undefined {
   return value !== undefined && targets.has(name) ? loggedPath(value, query) : value;
 }
 
-const targets: ReadonlySet<string> = new Set(['x-envoy-original-path', 'x-original-url', 'referer']);
+const targets: ReadonlySet<string> = new Set([
+  'x-envoy-original-path',
+  'x-original-url',
+  'referer',
+  'location',
+  'content-location',
+]);

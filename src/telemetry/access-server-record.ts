@@ -57,7 +57,7 @@ export function serverRecord(clock: Clock, call: ServerCall, arrival: Arrival, e
     durationMs,
     method,
     target: arrival.target,
-    authority: call.host || (request.headers.host ?? ''),
+    authority: call.host || withoutUser(request.headers.host ?? ''),
     protocol:
       connection?.overHttp2 === true || request.httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${request.httpVersion}`,
     status: end.status,
@@ -82,7 +82,21 @@ export function serverRecord(clock: Clock, call: ServerCall, arrival: Arrival, e
     },
     responseHeader(name) {
       const value = response.getHeader(name);
-      return value === undefined ? undefined : String(value);
+      return value === undefined ? writtenHeader(response, name) : String(value);
     },
   };
+}
+
+/** Of a host that was refused for it, and is logged as it came. */
+const withoutUser = (host: string): string => host.slice(host.lastIndexOf('@') + 1);
+
+/** Headers that a handler gives to `writeHead` are nowhere but in the head that was written; Node.js keeps it. */
+function writtenHeader(response: ServerCall['response'], name: string): string | undefined {
+  const { _header: head } = response as { readonly _header?: unknown };
+  if (typeof head !== 'string') return undefined;
+  const values = head.split('\r\n').flatMap((line) => {
+    const colon = line.indexOf(':');
+    return colon === name.length && line.slice(0, colon).toLowerCase() === name ? [line.slice(colon + 1).trim()] : [];
+  });
+  return values.length === 0 ? undefined : values.join(',');
 }

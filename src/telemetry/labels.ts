@@ -62,8 +62,7 @@ export function labelsKey(labels: SeriesLabels): string {
 /** Where calls count once there are too many series: which callers, or which destinations, is not told apart any more. */
 export function overflowLabels(given: SeriesLabels): SeriesLabels {
   const other = 'other';
-  const tags = given.tags && Object.fromEntries(Object.keys(given.tags).map((text) => [text, other]));
-  const labels = tags === undefined ? given : { ...given, tags };
+  const labels = othersTagged(given);
   if (labels.reporter === 'destination') {
     return {
       ...labels,
@@ -90,6 +89,23 @@ export function overflowLabels(given: SeriesLabels): SeriesLabels {
     destinationCanonicalService: other,
     destinationCanonicalRevision: other,
   };
+}
+
+/** Labels whose tags are too many to have a series of their own. */
+export function othersTagged(labels: SeriesLabels): SeriesLabels {
+  const { tags } = labels;
+  if (tags === undefined) return labels;
+  return { ...labels, tags: Object.fromEntries(Object.keys(tags).map((text) => [text, 'other'])) };
+}
+
+/** Labels with those tags alone; the same object where nothing changes. */
+export function onlyTagged(labels: SeriesLabels, texts: ReadonlySet<string>): SeriesLabels {
+  const { tags, ...rest } = labels;
+  if (tags === undefined) return labels;
+  const all = Object.entries(tags);
+  const kept = all.filter(([text]) => texts.has(text));
+  if (kept.length === all.length) return labels;
+  return kept.length === 0 ? rest : { ...rest, tags: Object.fromEntries(kept) };
 }
 
 /** What a workload is called, from its name and labels. */

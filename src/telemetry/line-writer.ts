@@ -112,15 +112,20 @@ function linkError(file: string): Error {
 
 function callbackWriter(to: (line: string) => void, logger: Logger): LineWriter {
   let dropped = 0;
+  const failed = (error: unknown): void => {
+    if (dropped++ === 0) logger.error({ error }, 'the function for the access log threw');
+  };
   return {
     get dropped() {
       return dropped;
     },
     write(line) {
       try {
-        to(line);
+        const written: unknown = to(line);
+        // An async function is one as well, and its failure would end the process.
+        if (written instanceof Promise) written.catch(failed);
       } catch (error) {
-        if (dropped++ === 0) logger.error({ error }, 'the function for the access log threw');
+        failed(error);
       }
     },
     flush: async () => {},
@@ -139,6 +144,7 @@ function streamWriter(
   let size = 0;
   let dropped = 0;
   let told = false;
+  let closed = false;
   let brokenAt = 0;
   let cancel: (() => void) | undefined;
   let asking: Promise<void> | undefined;
@@ -197,7 +203,7 @@ function streamWriter(
       return dropped;
     },
     write(line) {
-      if (size + line.length > maxPending) {
+      if (closed || size + line.length > maxPending) {
         dropped++;
         return;
       }
@@ -211,6 +217,7 @@ function streamWriter(
       await asking;
     },
     async close() {
+      closed = true;
       flushNow();
       if (moved === undefined) {
         // Not before what is under way has failed, or has not.

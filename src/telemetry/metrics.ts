@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { labelsKey, overflowLabels, type SeriesLabels } from './labels.ts';
+import { labelsKey, onlyTagged, othersTagged, overflowLabels, type SeriesLabels } from './labels.ts';
 import { bucketBoundsMs } from './outcome.ts';
 import { BoundSeries, type Series, type SeriesSnapshot } from './series.ts';
 import { BoundTcpSeries, type TcpSeries, type TcpSeriesSnapshot } from './tcp-series.ts';
@@ -20,6 +20,8 @@ export interface Metrics {
   tcp(labels: SeriesLabels): TcpSeries;
   /** No series leaves from now on: where series are shown as sums, one that left would make its sum shrink. */
   keepAll(on: boolean): void;
+  /** No tags but these are told apart from now on: series that differed by others alone become one, with all their counts. */
+  keepTags(texts: ReadonlySet<string>): void;
   snapshot(): readonly SeriesSnapshot[];
   connections(): readonly TcpSeriesSnapshot[];
 }
@@ -54,25 +56,31 @@ export function createMetrics({ clock, idleMs = 3_600_000, maxSeries = 5_000 }: 
       requests.keepsAll = on;
       connections.keepsAll = on;
     },
+    keepTags(texts) {
+      requests.keepTags(texts);
+      connections.keepTags(texts);
+    },
     snapshot: () => requests.all().map((series) => series.snapshot()),
     connections: () => connections.all().map((series) => series.snapshot()),
   };
 }
 
-interface Member {
+interface Member<S> {
   evicted: boolean;
   /** Grows with use. */
   readonly requests: number;
   readonly labels: SeriesLabels;
+  absorb(other: S): void;
 }
 
 interface Table<S> {
   keepsAll: boolean;
+  keepTags(texts: ReadonlySet<string>): void;
   get(labels: SeriesLabels): S;
   all(): readonly S[];
 }
 
-function createTable<S extends Member>(
+function createTable<S extends Member<S>>(
   clock: Clock | undefined,
   idleMs: number,
   maxSeries: number,
@@ -82,6 +90,20 @@ function createTable<S extends Member>(
   /** When a series was last found to have counted anything. */
   const used = new Map<S, { requests: number; at: number }>();
   let sweptAt = Number.NEGATIVE_INFINITY;
+  const maxTagged = Math.floor(maxSeries * maxTaggedShare);
+  /** Series with tags: what strangers send takes no place from other callers and destinations. */
+  let tagged = 0;
+  const add = (key: string, series: S): S => {
+    if (series.labels.tags !== undefined) tagged++;
+    byKey.set(key, series);
+    return series;
+  };
+  const remove = (key: string, series: S): void => {
+    if (series.labels.tags !== undefined) tagged--;
+    series.evicted = true;
+    byKey.delete(key);
+    used.delete(series);
+  };
 
   /** Back into the list, unless another has its labels by now: then that one counts for both. */
   const revive = (series: S): S => {
@@ -89,8 +111,7 @@ function createTable<S extends Member>(
     const other = byKey.get(key);
     if (other !== undefined) return other;
     series.evicted = false;
-    byKey.set(key, series);
-    return series;
+    return add(key, series);
   };
   const note = (now: number): void => {
     for (const series of byKey.values()) {
@@ -108,25 +129,24 @@ function createTable<S extends Member>(
     note(now);
     for (const [key, series] of byKey) {
       const since = used.get(series)?.at ?? now;
-      if (now - since < idleMs) continue;
-      series.evicted = true;
-      byKey.delete(key);
-      used.delete(series);
+      if (now - since >= idleMs) remove(key, series);
     }
   };
   const shared = new Map<string, S>();
   return {
     keepsAll: false,
-    get(labels) {
-      const key = labelsKey(labels);
-      const known = byKey.get(key);
+    get(given) {
+      let labels = given;
+      let key = labelsKey(labels);
+      let known = byKey.get(key);
+      if (known === undefined && labels.tags !== undefined && tagged >= maxTagged) {
+        labels = othersTagged(labels);
+        key = labelsKey(labels);
+        known = byKey.get(key);
+      }
       if (known !== undefined) return known;
       if (byKey.size >= maxSeries && clock !== undefined && !this.keepsAll) makePlace();
-      if (byKey.size < maxSeries) {
-        const series = make(labels, revive);
-        byKey.set(key, series);
-        return series;
-      }
+      if (byKey.size < maxSeries) return add(key, make(labels, revive));
       const others = overflowLabels(labels);
       const otherKey = labelsKey(others);
       // What this process says of itself is of a few kinds only, but nothing here may grow without a bound.
@@ -134,6 +154,15 @@ function createTable<S extends Member>(
       let series = shared.get(place);
       if (series === undefined) shared.set(place, (series = make(others, revive)));
       return series;
+    },
+    keepTags(texts) {
+      for (const [key, series] of [...byKey]) {
+        const labels = onlyTagged(series.labels, texts);
+        if (labels === series.labels) continue;
+        remove(key, series);
+        const next = labelsKey(labels);
+        (byKey.get(next) ?? add(next, make(labels, revive))).absorb(series);
+      }
     },
     all() {
       if (clock !== undefined) note(clock.now());
@@ -144,6 +173,8 @@ function createTable<S extends Member>(
 
 const sweepMs = 10_000;
 const maxShared = 16;
+/** 2,000 of 5,000: as many as OpenTelemetry tells apart by default. */
+const maxTaggedShare = 0.4;
 
 /**
  * Estimates a quantile (0 to 1) in milliseconds from histogram counts, linear within a bucket, as

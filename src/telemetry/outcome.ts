@@ -76,6 +76,15 @@ export class Outcome {
     if (responseBytes >= 0) this.#responseBytes.add(responseBytes);
   }
 
+  /** Adds what another has counted. */
+  absorb(other: Outcome): void {
+    this.#requests += other.#requests;
+    this.#sumMs += other.#sumMs;
+    addInto(this.#buckets, other.#buckets);
+    this.#requestBytes.absorb(other.#requestBytes);
+    this.#responseBytes.absorb(other.#responseBytes);
+  }
+
   snapshot(): OutcomeSnapshot {
     return {
       status: this.#overflow ? 'other' : this.status,
@@ -102,9 +111,19 @@ class Sizes {
     this.#buckets[at] = (this.#buckets[at] as number) + 1;
   }
 
+  absorb(other: Sizes): void {
+    this.#count += other.#count;
+    this.#sum += other.#sum;
+    addInto(this.#buckets, other.#buckets);
+  }
+
   snapshot(): SizeSnapshot {
     return { count: this.#count, sum: this.#sum, buckets: [...this.#buckets] };
   }
+}
+
+function addInto(sums: Float64Array, more: Float64Array): void {
+  for (let at = 0; at < sums.length; at++) sums[at] = (sums[at] as number) + (more[at] as number);
 }
 
 function bucketOf(bounds: readonly number[], value: number): number {

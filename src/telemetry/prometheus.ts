@@ -45,7 +45,7 @@ function write(lines: string[], { help, name, samples, type }: MetricFamily, for
     if (labels === previous) continue;
     previous = labels;
     if (sample.histogram === undefined) lines.push(line(named.sample, labels, sample.value));
-    else writeHistogram(lines, name, labels, sample);
+    else writeHistogram(lines, name, labels, sample, samples.length <= maxBucketed);
   }
 }
 
@@ -59,17 +59,29 @@ function shown(name: string, type: MetricFamily['type'], format: MetricsFormat) 
   return { family: name.slice(0, -'_total'.length), type, sample: name };
 }
 
-function writeHistogram(lines: string[], name: string, labels: string, sample: MetricSample): void {
+function writeHistogram(
+  lines: string[],
+  name: string,
+  labels: string,
+  sample: MetricSample,
+  withBuckets: boolean,
+): void {
   const { bounds, buckets, count } = sample.histogram as NonNullable<MetricSample['histogram']>;
   const before = labels === '' ? '' : `${labels},`;
   let below = 0;
-  bounds.forEach((bound, at) => {
+  for (const [at, bound] of withBuckets ? bounds.entries() : []) {
     below += buckets[at] ?? 0;
     lines.push(line(`${name}_bucket`, `${before}le="${numberText(bound)}"`, below));
-  });
+  }
   lines.push(line(`${name}_bucket`, `${before}le="+Inf"`, count));
   lines.push(line(`${name}_sum`, labels, sample.value), line(`${name}_count`, labels, count));
 }
+
+/**
+ * A histogram with more samples than this is written without its buckets, which are twenty lines of each: no text of
+ * JavaScript holds a page of 10,000, and sums and counts are worth more than no page.
+ */
+const maxBucketed = 4_000;
 
 const line = (name: string, labels: string, value: number): string =>
   `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}`;
@@ -89,21 +101,21 @@ function labelText(labels: Readonly<Record<string, string>>): string {
 
 /** Backslash, quote and line feed are all that the format knows; carriage returns end lines for some readers. */
 function escapeValue(value: string): string {
-  return value
-    .toWellFormed()
-    .replace(/\\/g, '\\\\')
-    .replace(/"/g, '\\"')
-    .replace(/\n/g, '\\n')
-    .replace(controls, '\ufffd');
+  return legible(value.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n'));
 }
 
 function escapeHelp(help: string, format: MetricsFormat): string {
-  const text = help.toWellFormed().replace(/\\/g, '\\\\').replace(/\n/g, '\\n').replace(controls, '\ufffd');
+  const text = legible(help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n'));
   return format === 'openmetrics' ? text.replace(/"/g, '\\"') : text;
 }
 
 /** What ends a line somewhere, or moves a terminal. */
 const controls = /[\p{Cc}\u2028\u2029]/gu;
+
+/** A text without what no reader of metrics shows: each such character becomes the same sign. */
+export function legible(text: string): string {
+  return text.toWellFormed().replace(controls, '\ufffd');
+}
 
 function numberText(value: number): string {
   if (Number.isNaN(value)) return 'NaN';

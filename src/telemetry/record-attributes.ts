@@ -7,22 +7,25 @@ import { type AccessRecord, loggedHeader, loggedPath } from './access-record.ts'
 type Read = (record: AccessRecord) => CelValue;
 type Entry = (record: AccessRecord, name: string) => string | undefined;
 
-/** For expressions that decide: they see what was asked for. */
+/** For expressions that decide: they see what was asked for, and what was answered. */
 export const recordNames: CelNames<AccessRecord> = names(
   ({ target }) => target,
   (record, name) => record.requestHeader(name),
+  (record, name) => record.responseHeader(name),
 );
 
 /** For expressions that are shown: without values of queries, and without secrets. */
 export const shownNames: CelNames<AccessRecord> = names(
   ({ target }) => loggedPath(target, 'redact'),
-  (record, name) => {
-    const value = loggedHeader(name, record.requestHeader(name), 'redact');
-    return value !== undefined && isSecretName(name) ? redacted : value;
-  },
+  (record, name) => shown(name, record.requestHeader(name)),
+  (record, name) => shown(name, record.responseHeader(name)),
 );
 
-function names(path: (record: AccessRecord) => string, header: Entry): CelNames<AccessRecord> {
+function shown(name: string, value: string | undefined): string | undefined {
+  return value !== undefined && isSecretName(name) ? redacted : loggedHeader(name, value, 'redact');
+}
+
+function names(path: (record: AccessRecord) => string, header: Entry, answered: Entry): CelNames<AccessRecord> {
   const requestHeader: Entry = (record, name) => {
     const lower = name.toLowerCase();
     if (lower === ':path') return some(path(record));
@@ -35,7 +38,7 @@ function names(path: (record: AccessRecord) => string, header: Entry): CelNames<
     'response.headers': (record, name) => {
       const lower = name.toLowerCase();
       if (lower === ':status') return record.status === 0 ? undefined : String(record.status);
-      return isSecretName(lower) ? undefined : record.responseHeader(lower);
+      return answered(record, lower);
     },
   };
   const readers: Readonly<Record<string, Read>> = {

@@ -53,7 +53,7 @@ export class BoundSeries implements Series {
   readonly #revive: (series: BoundSeries) => BoundSeries;
   /** Once evicted: the one that counts in its place, or itself. */
   #instead: BoundSeries | undefined;
-  readonly #outcomes: Outcome[];
+  #outcomes: Outcome[];
   /** Mostly the next call ends like the one before. */
   #last: Outcome;
   #overflow: Outcome | undefined;
@@ -108,6 +108,24 @@ export class BoundSeries implements Series {
     this.#responseMessages += responses;
   }
 
+  /** Takes over what another has counted, and what it would count from now on: nothing is left of it. */
+  absorb(other: BoundSeries): void {
+    this.requests += other.requests;
+    for (const outcome of other.#outcomes) {
+      this.#find(outcome.status, outcome.flag, outcome.grpcStatus).absorb(outcome);
+    }
+    if (other.#overflow !== undefined) this.#beyond().absorb(other.#overflow);
+    this.countMessages(other.#requestMessages, other.#responseMessages);
+    other.requests = 0;
+    other.#outcomes = [];
+    other.#last = nothing;
+    other.#overflow = undefined;
+    other.#requestMessages = 0;
+    other.#responseMessages = 0;
+    other.evicted = true;
+    other.#instead = this;
+  }
+
   snapshot(): SeriesSnapshot {
     const outcomes = [...this.#outcomes, ...(this.#overflow === undefined ? [] : [this.#overflow])].map((each) =>
       each.snapshot(),
@@ -148,10 +166,15 @@ export class BoundSeries implements Series {
     for (const outcome of this.#outcomes) {
       if (outcome.status === status && outcome.flag === flag && outcome.grpcStatus === grpcStatus) return outcome;
     }
-    if (this.#outcomes.length >= maxOutcomes) return (this.#overflow ??= new Outcome(0, '', notGrpc, true));
+    if (this.#outcomes.length >= maxOutcomes) return this.#beyond();
     const outcome = new Outcome(status, flag, grpcStatus);
     this.#outcomes.push(outcome);
     return outcome;
+  }
+
+  #beyond(): Outcome {
+    this.#overflow ??= new Outcome(0, '', notGrpc, true);
+    return this.#overflow;
   }
 }
 

@@ -117,9 +117,10 @@ function countsBytes({ request }: ServerCall): boolean {
 
 /** What was read of a body; its first part came with the head, before anybody could look. */
 function requestBytes({ request }: ServerCall, read: number): number {
-  const length = request.headers['content-length'];
-  const known = length === undefined ? 0 : Number(length);
-  return known > 0 ? known : Math.max(0, read);
+  const announced = Number(request.headers['content-length'] ?? 0);
+  if (!(announced > 0)) return Math.max(0, read);
+  // Who announces much and sends nothing has sent nothing.
+  return request.complete ? announced : Math.min(announced, Math.max(0, read));
 }
 
 /** Nothing but gRPC has one. Who serves it says which; else it is what HTTP's status means to gRPC. */

@@ -29,6 +29,8 @@ export class BoundTcpSeries implements TcpSeries {
   readonly labels: SeriesLabels;
   evicted: boolean;
   readonly #revive: (series: BoundTcpSeries) => BoundTcpSeries;
+  /** Once another has taken over: that one. */
+  #instead: BoundTcpSeries | undefined;
   readonly #open: Set<CountingStream>;
   #opened: number;
   #closed: number;
@@ -39,6 +41,7 @@ export class BoundTcpSeries implements TcpSeries {
     this.labels = labels;
     this.evicted = false;
     this.#revive = revive;
+    this.#instead = undefined;
     this.#open = new Set();
     this.#opened = 0;
     this.#closed = 0;
@@ -52,20 +55,36 @@ export class BoundTcpSeries implements TcpSeries {
   }
 
   watch(stream: CountingStream): void {
-    const place = this.evicted ? this.#revive(this) : this;
+    const place = this.#place();
     place.#opened++;
     place.#open.add(stream);
     stream.once('close', () => {
+      const now = place.#place();
       place.#open.delete(stream);
-      place.#ended(stream);
+      now.#open.delete(stream);
+      now.#closed++;
+      now.#sent += sentOn(this.labels, stream);
+      now.#received += receivedOn(this.labels, stream);
     });
   }
 
-  #ended(stream: CountingStream): void {
-    const place = this.evicted ? this.#revive(this) : this;
-    place.#closed++;
-    place.#sent += sentOn(this.labels, stream);
-    place.#received += receivedOn(this.labels, stream);
+  /** Takes over what another has counted, with its connections: nothing is left of it. */
+  absorb(other: BoundTcpSeries): void {
+    this.#opened += other.#opened;
+    this.#closed += other.#closed;
+    this.#sent += other.#sent;
+    this.#received += other.#received;
+    for (const stream of other.#open) this.#open.add(stream);
+    other.#open.clear();
+    other.#opened = other.#closed = other.#sent = other.#received = 0;
+    other.evicted = true;
+    other.#instead = this;
+  }
+
+  #place(): BoundTcpSeries {
+    if (!this.evicted) return this;
+    if (this.#instead === undefined || this.#instead.evicted) this.#instead = this.#revive(this);
+    return this.#instead;
   }
 
   snapshot(): TcpSeriesSnapshot {

@@ -124,6 +124,7 @@ export class Try implements Handler, Reply, RunningTry, Passenger {
       return;
     }
     this.#call.sent = true;
+    this.#call.requestBytes = 0;
     this.#call.messages?.restart();
     this.#call.startWatcher?.tryStarted(this.#call);
   }

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { request } from 'undici';
 import { loggedRouter } from '../../src/agent-access-log.ts';
 import { compile } from '../../src/config/compile.ts';
 import { parseYaml } from '../../src/config/yaml.ts';
@@ -17,7 +18,9 @@ import { type AccessRecord, loggedPath } from '../../src/telemetry/access-record
 import { createLineWriter } from '../../src/telemetry/line-writer.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { rawExchange } from '../support/inbound.ts';
-import { until } from '../support/upstream.ts';
+import { modelMesh, ways } from '../support/model-mesh.ts';
+import { cluster, endpoint, route, snapshot } from '../support/snapshot.ts';
+import { rawUpstream, until, upstream } from '../support/upstream.ts';
 
 const record = (changes: Partial<AccessRecord> = {}, headers: Record<string, string> = {}): AccessRecord => ({
   direction: 'inbound',
@@ -63,7 +66,13 @@ t.test("Istio's default format", async (t) => {
 });
 
 t.test('operators of a format', async (t) => {
-  const headers = { 'x-a': '12345', authorization: 'Bearer abcdefgh', cookie: 'sid=1', 'x-api-key': 'k' };
+  const headers = {
+    'x-a': '12345',
+    authorization: 'Bearer abcdefgh',
+    cookie: 'sid=1',
+    'x-api-key': 'k',
+    location: 'https://me:pw@a/cb?code=hunter2#id_token=x',
+  };
   for (const [format, line] of [
     ['%REQ(X-A)%', '12345'],
     ['%REQ(X-B?X-A)%', '12345'],
@@ -75,6 +84,8 @@ t.test('operators of a format', async (t) => {
     ['%DOWNSTREAM_PEER_URI_SAN%', 'spiffe://td/ns/shop/sa/web'],
     ['%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', '10.0.0.8'],
     ['%UPSTREAM_REQUEST_ATTEMPT_COUNT%', '1'],
+    // where a redirect leads, without what it carries
+    ['%RESP(LOCATION)%', 'https://a/cb?code=*'],
     // no secret, whoever asks for it
     ['%REQ(AUTHORIZATION)% %REQ(COOKIE)% %REQ(X-API-KEY)%', '[redacted] [redacted] [redacted]'],
     ['plain', 'plain'],
@@ -105,6 +116,32 @@ t.test('OBS-001 OBS-002 nothing that a caller sends makes a line, or ends its fi
   }
 });
 
+t.test('a server name that is none of a host makes no fields of its own', async (t) => {
+  for (const [serverName, shown] of [
+    ['outbound_.9080_._.reviews.shop.svc.cluster.local', 'outbound_.9080_._.reviews.shop.svc.cluster.local'],
+    ['a b 200 -', 'invalid:a_b_200_-'],
+    ['a\nb"', 'invalid:a_b_'],
+  ] as const) {
+    t.equal(textFormat('%REQUESTED_SERVER_NAME%').write(record({ serverName })), `${shown}\n`);
+  }
+});
+
+t.test('filters decide with all headers of a response, and show none', async (t) => {
+  const lines: string[] = [];
+  const writer = {
+    write: (line: string) => void lines.push(line),
+    dropped: 0,
+    flush: async () => {},
+    close: async () => {},
+  };
+  const log = createAccessLog(fakeClock(), () => writer);
+  const sink = { name: 'a', to: 'stdout', encoding: 'text', format: '%RESP(SET-COOKIE)%' } as const;
+  log.follow({ client: [{ ...sink, filter: 'response.headers["set-cookie"].startsWith("sid=")' }], server: [] });
+  log.client.write(record({}, { 'set-cookie': 'sid=1' }));
+  log.client.write(record({}, { 'set-cookie': 'other=1' }));
+  t.same(lines, ['[redacted]\n']);
+});
+
 t.test('OBS-005 values of queries, and tokens anywhere, are not logged', async (t) => {
   const jwt = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
   for (const [target, query, path] of [
@@ -116,6 +153,10 @@ t.test('OBS-005 values of queries, and tokens anywhere, are not logged', async (
     ['/a?b=1', 'keep', '/a?b=1'],
     ['/a#b?c=1', 'redact', '/a'],
     ['/a', 'redact', '/a'],
+    ['http://me:pw@a/b?c=1', 'redact', 'http://a/b?c=*'],
+    ['http://me:p@w@a', 'keep', 'http://a'],
+    ['http://a/b@c?d=@', 'keep', 'http://a/b@c?d=@'],
+    ['*', 'redact', '*'],
   ] as const) {
     t.equal(loggedPath(target, query), path, `${target} ${query}`);
   }
@@ -155,6 +196,28 @@ t.test('lines are written together, after a second or when there are many; a slo
   );
   throwing.write('x');
   t.equal(throwing.dropped, 1);
+  const rejecting = createLineWriter(() => Promise.reject(new Error('no')) as never, clock, silentLogger);
+  rejecting.write('x');
+  await new Promise(setImmediate);
+  t.equal(rejecting.dropped, 1, 'and the process lives');
+});
+
+t.test('what comes after the log was closed is dropped, and opens no file again', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'inmesh-access-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const clock = fakeClock();
+  const file = join(folder, 'access.log');
+  const writer = createLineWriter(file, clock, silentLogger);
+  writer.write('one\n');
+  await writer.close();
+  rmSync(file);
+  clock.advance(10_000);
+  writer.write('two\n');
+  clock.advance(60_000);
+  await writer.flush();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.equal(writer.dropped, 1);
+  t.notOk(existsSync(file));
 });
 
 for (const [what, shell] of [
@@ -302,6 +365,21 @@ t.test('settings may change while it runs', async (t) => {
   t.same([log.client.on, closed, log.dropped], [false, ['stdout'], 1]);
 });
 
+t.test('operators of a configuration that are not known are told of, once for each change', async (t) => {
+  const told: unknown[] = [];
+  const writer = { write: () => {}, dropped: 0, flush: async () => {}, close: async () => {} };
+  const log = createAccessLog(
+    fakeClock(),
+    () => writer,
+    (to, operators) => void told.push([to, operators]),
+  );
+  const sink = { name: 'a', to: 'stdout', encoding: 'json', format: { a: '%PROTOCOL% %WHAT%' } } as const;
+  const policy = { client: [sink], server: [sink] };
+  log.follow(policy);
+  log.follow(policy);
+  t.same(told, [['stdout', ['%WHAT%']]]);
+});
+
 const shop = `
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -352,13 +430,14 @@ t.test('both directions are logged, what is refused too', async (t) => {
     received: '%BYTES_RECEIVED%',
     details: '%RESPONSE_CODE_DETAILS%',
     answer: '%RESP(X-ANSWER)%',
+    authority: '%REQ(:AUTHORITY)%',
   };
   const accessLog = { to: (line: string) => void lines.push(JSON.parse(line)), format };
   const inbound = await meshOf(t, '', { accessLog });
   const server = await inbound.listen(
     (request, response) => {
       request.url = '/changed';
-      response.setHeader('x-answer', 'yes').end('hello');
+      response.writeHead(200, { 'X-Answer': 'yes' }).end('hello');
     },
     { port: 0, host: '127.0.0.1' },
   );
@@ -366,6 +445,10 @@ t.test('both directions are logged, what is refused too', async (t) => {
   const answer = await outbound.fetch('http://a.shop/path?secret=1', { method: 'POST', body: 'body' });
   await answer.text();
   await rawExchange(server.port, 'GET /%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await rawExchange(
+    server.port,
+    'GET http://me:hunter2@a/x HTTP/1.1\r\nHost: me:hunter2@a\r\nConnection: close\r\n\r\n',
+  );
   await server.close(0);
   t.equal((await outbound.fetch('http://a.shop/')).status, 503);
   await new Promise(setImmediate);
@@ -388,6 +471,50 @@ t.test('both directions are logged, what is refused too', async (t) => {
     { path: '/' },
     'one that reached nobody',
   );
+  t.match(
+    lines.find((line) => line['path'] === 'http://a/x'),
+    { code: 400, authority: 'a' },
+  );
+  t.notMatch(JSON.stringify(lines), 'hunter2');
+});
+
+t.test('a rate limit service that fails to close does not keep the last lines from the log', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'inmesh-access-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'access.log');
+  const mesh = createMesh({
+    workload: { name: 'web', namespace: 'shop' },
+    identity: false,
+    config: { name: 'test', run: async (sink) => sink.update(snapshot({}, []), { entries: [] }) },
+    drainDelayMs: 0,
+    accessLog: { to: file, format: '%REQ(:PATH)%' },
+    rateLimitService: {
+      shouldRateLimit: () => Promise.reject(new Error('unused')),
+      close: () => Promise.reject(new Error('stuck')),
+    } as never,
+  });
+  const server = await mesh.listen((_, response) => void response.end('hello'), { port: 0, host: '127.0.0.1' });
+  await rawExchange(server.port, 'GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await t.rejects(mesh.close(), { message: 'stuck' });
+  t.equal(readFileSync(file, 'utf8'), '/last\n');
+});
+
+t.test('bytes that a caller announces and does not send are not counted', async (t) => {
+  const lines: Record<string, unknown>[] = [];
+  const accessLog = {
+    to: (line: string) => void lines.push(JSON.parse(line)),
+    format: { path: '%REQ(:PATH)%', received: '%BYTES_RECEIVED%' },
+  };
+  const mesh = await meshOf(t, '', { accessLog });
+  const server = await mesh.listen((_, response) => void response.end('hello'), { port: 0, host: '127.0.0.1' });
+  const post = (path: string, length: number, body: string): string =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n${body}`;
+  await rawExchange(server.port, post('/much', 9_000_000_000_000, 'little'));
+  await rawExchange(server.port, post('/all', 6, 'little'));
+  await new Promise(setImmediate);
+  const received = (path: string) => lines.find((line) => line['path'] === path)?.['received'];
+  t.ok(Number(received('/much')) <= 6, `${received('/much')} of six`);
+  t.equal(received('/all'), 6);
 });
 
 t.test(
@@ -531,4 +658,47 @@ t.test('a request of node:http that is given up before it is known where it goes
     t.match(logged, [{ status: 0, flags: 'DC' }]);
     t.equal(logged.length, 1);
   }
+});
+
+t.test('a body that a broken connection took is not counted beside the one that arrived', async (t) => {
+  let broken = 0;
+  const { port } = await rawUpstream(t, (socket) => {
+    let requests = 0;
+    let arrived = '';
+    socket.on('data', (chunk) => {
+      arrived += chunk;
+      if (!arrived.endsWith('\r\n\r\nbody')) return;
+      arrived = '';
+      if (++requests > 1 && broken++ === 0) socket.destroy();
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+    });
+  });
+  const lines: string[] = [];
+  const accessLog = { to: (line: string) => void lines.push(line), format: '%REQ(:METHOD)% %BYTES_RECEIVED%' };
+  const mesh = await meshOf(t, shop.replace('PORT', String(port)), { accessLog });
+  for (let i = 0; i < 1_000 && broken === 0; i++) {
+    const { body } = await request('http://a.shop/', { dispatcher: mesh.dispatcher, method: 'PUT', body: 'body' });
+    await body.text();
+    // A connection is free again a little later.
+    await new Promise(setImmediate);
+  }
+  t.ok(broken > 0, 'one request was sent twice');
+  t.same(new Set(lines), new Set(['PUT 4\n']));
+});
+
+t.test('headers of responses are those that the application got, whoever gave them', async (t) => {
+  const { port } = await upstream(t, (_, response) => void response.writeHead(200, { Location: '/here' }).end());
+  const to = cluster('a', [endpoint(port)]);
+  const hedged = route(to.name, { hedge: { when: { kind: 'after', ms: 60_000 }, hedges: 1 } });
+  const moved = route(to.name, {
+    matches: [{ path: { kind: 'exact', value: '/moved' } }],
+    destinations: [],
+    redirect: { status: 301, path: { value: '/there', prefix: false } },
+  });
+  const lines: string[] = [];
+  const mesh = await modelMesh(t, snapshot({ a: [moved, hedged] }, [to]), {
+    accessLog: { to: (line) => void lines.push(line), format: '%REQ(:PATH)% %RESPONSE_CODE% %RESP(LOCATION)%' },
+  });
+  for (const path of ['/moved', '/']) await ways['mesh.dispatcher']?.(mesh, `http://a${path}`);
+  t.match(lines, [/^\/moved 301 .*\/there/, '/ 200 /here\n']);
 });

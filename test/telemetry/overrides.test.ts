@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,8 @@ import type { MetricOverrides } from '../../src/model/metric-overrides.ts';
 import { istioFamilies } from '../../src/telemetry/istio-families.ts';
 import { createLineWriter } from '../../src/telemetry/line-writer.ts';
 import { createMetricTags } from '../../src/telemetry/metric-tags.ts';
-import { createMetrics, type SeriesLabels } from '../../src/telemetry/metrics.ts';
+import { createMetrics, type Metrics, type SeriesLabels } from '../../src/telemetry/metrics.ts';
+import { prometheusText } from '../../src/telemetry/prometheus.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 
 const labels: SeriesLabels = {
@@ -57,27 +59,126 @@ t.test('samples whose labels an override makes the same are added up', async (t)
   );
 });
 
-t.test('no series leaves while sums are shown, and values of tags do not make series without a bound', async (t) => {
+const byHost = overrides('requests_total', { host: 'request.host' });
+/** Host, version and value of all samples, in order. */
+const hostsOf = (metrics: Metrics, given: MetricOverrides | undefined) =>
+  (istioFamilies(metrics.snapshot(), [], given)[0]?.samples ?? [])
+    .map(({ labels, value }) => [labels['host'], labels['destination_version'], value] as const)
+    .sort((a, b) => (a.join() < b.join() ? -1 : 1));
+
+t.test('no series leaves while sums are shown, and values of tags take no place from other destinations', async (t) => {
   const clock = fakeClock();
-  const metrics = createMetrics({ clock, maxSeries: 4 });
+  const metrics = createMetrics({ clock, maxSeries: 10 });
   const tags = createMetricTags(metrics);
-  tags.use(overrides('requests_total', { host: 'request.host' }));
-  const record = (host: string) =>
-    tags.client?.seriesOf(metrics.series(labels), { authority: host } as never).record(200, '', 1);
+  tags.use(byHost);
+  const record = (host: string, version = 'v1') =>
+    tags.client
+      ?.seriesOf(metrics.series({ ...labels, destinationVersion: version }), { authority: host } as never)
+      .record(200, '', 1);
   for (let i = 0; i < 50; i++) record(`h${i}`);
   clock.advance(7_200_000);
   for (let i = 50; i < 100; i++) record(`h${i}`);
-  const samples =
-    istioFamilies(metrics.snapshot(), [], overrides('requests_total', { host: 'request.host' }))[0]?.samples ?? [];
-  const counts = samples.map(({ labels, value }) => [labels['host'], value] as const);
-  t.same(counts, [
-    ['h0', 1],
-    ['h1', 1],
-    ['h2', 1],
-    ['other', 97],
+  record('h1', 'v2');
+  t.same(hostsOf(metrics, byHost), [
+    ['h0', 'v1', 1],
+    ['h1', 'v1', 1],
+    ['h2', 'v1', 1],
+    ['h3', 'v1', 1],
+    ['other', 'v1', 96],
+    ['other', 'v2', 1],
   ]);
   tags.use(undefined);
   t.equal(tags.client, undefined);
+});
+
+t.test('one caller or destination has at most 500 combinations of tags', async (t) => {
+  const metrics = createMetrics();
+  const tags = createMetricTags(metrics);
+  tags.use(byHost);
+  for (const version of ['v1', 'v2']) {
+    const series = metrics.series({ ...labels, destinationVersion: version });
+    for (let i = 0; i < 600; i++) tags.client?.seriesOf(series, { authority: `h${i}` } as never).record(200, '', 1);
+  }
+  const rows = hostsOf(metrics, byHost);
+  t.same(
+    rows.filter(([host]) => host === 'other'),
+    [
+      ['other', 'v1', 100],
+      ['other', 'v2', 100],
+    ],
+  );
+  t.equal(rows.length, 1_002);
+});
+
+t.test('other overrides free the places of tags that there were, and no count is lost', async (t) => {
+  const metrics = createMetrics({ maxSeries: 10 });
+  const tags = createMetricTags(metrics);
+  const stream = Object.assign(new EventEmitter(), { bytesRead: 7, bytesWritten: 5 });
+  const record = (host: string): void => {
+    const facts = { authority: host, method: 'GET', upstreamHost: host } as never;
+    const series = tags.client?.seriesOf(metrics.series(labels), facts) ?? metrics.series(labels);
+    series.countMessages(1, 2);
+    series.record(200, '', 1, 10, 20);
+  };
+  tags.use(byHost);
+  const before = tags.client;
+  for (let i = 0; i < 6; i++) record(`h${i}`);
+  before?.connectionsOf(metrics.tcp(labels), { authority: 'h0' } as never).watch(stream);
+  const byMethod = overrides('requests_total', { host: 'request.method' });
+  for (let i = 0; i < 4; i++) {
+    tags.use(byMethod);
+    // A call that began before the configuration changed.
+    before?.seriesOf(metrics.series(labels), { authority: 'h1' } as never).record(503, 'UF', 1);
+    record('h9');
+    t.same(
+      hostsOf(metrics, byMethod),
+      [
+        ['GET', 'v1', 1],
+        ['unknown', 'v1', 6 + i],
+        ['unknown', 'v1', i + 1],
+      ].sort((a, b) => (a.join() < b.join() ? -1 : 1)),
+      'what was counted by hosts is known no more',
+    );
+    tags.use(undefined);
+  }
+  const families = istioFamilies(metrics.snapshot(), metrics.connections());
+  const value = (name: string): number =>
+    families.find((family) => family.name === name)?.samples.reduce((sum, sample) => sum + sample.value, 0) ?? 0;
+  t.equal(value('istio_requests_total'), 14);
+  t.equal(value('istio_request_bytes'), 100);
+  t.equal(value('istio_request_messages_total'), 10);
+  t.equal(value('istio_response_messages_total'), 20);
+  t.equal(value('istio_tcp_connections_opened_total'), 1);
+  t.equal(value('istio_tcp_received_bytes_total'), 5, 'of one that is open');
+  stream.emit('close');
+  const closed = metrics.connections();
+  t.match(closed, [{ opened: 1, closed: 1, receivedBytes: 5, sentBytes: 7 }]);
+  t.equal(metrics.snapshot().length, 1);
+});
+
+t.test('values that look the same on the page are the same, and a record that cannot be told is unknown', async (t) => {
+  const metrics = createMetrics();
+  const tags = createMetricTags(metrics);
+  const header = overrides('requests_total', { who: 'request.headers["x"]' });
+  tags.use(header);
+  for (const value of ['a\x80', 'a\x81', 'a\ud800']) {
+    const record = { requestHeader: () => value } as never;
+    tags.client?.seriesOf(metrics.series(labels), record).record(200, '', 1);
+  }
+  const broken = {
+    requestHeader() {
+      throw new Error('gone');
+    },
+  };
+  tags.client?.seriesOf(metrics.series(labels), broken as never).record(200, '', 1);
+  const text = prometheusText(istioFamilies(metrics.snapshot(), [], header));
+  t.same(
+    [...text.matchAll(/^istio_requests_total.*who="([^"]*)"\} (\d+)$/gm)].map(([, who, count]) => [who, count]),
+    [
+      ['a\ufffd', '3'],
+      ['unknown', '1'],
+    ],
+  );
 });
 
 const shop = (port: number): string => `
@@ -135,6 +236,7 @@ spec:
         where: {value: 'request.method + " " + request.path'}
         secret: {value: 'request.headers["authorization"]'}
         port: {value: 'string(destination.port)'}
+        a: {value: 'response.headers["x-a"]'}
         destination_version: {operation: REMOVE}
   accessLogging:
   - providers: [{name: calls}, {name: elsewhere}]
@@ -149,7 +251,7 @@ t.test('tags and filters of Telemetries see calls of every kind, and requests; s
   const server = await inbound.listen(
     (request, response) => {
       response.statusCode = request.url?.startsWith('/bad') === true ? 404 : 200;
-      response.setHeader('x-a', 'b').end('hello');
+      response.writeHead(response.statusCode, { 'X-A': 'b' }).end('hello');
     },
     { port: 0, host: '127.0.0.1' },
   );
@@ -168,12 +270,12 @@ t.test('tags and filters of Telemetries see calls of every kind, and requests; s
   const counted = (of: Mesh) =>
     metricFamilies(of, { process: false })
       .find(({ name }) => name === 'istio_requests_total')
-      ?.samples.map(({ labels, value }) => [labels['where'], labels['secret'], labels['port'], value])
+      ?.samples.map(({ labels, value }) => [labels['where'], labels['secret'], labels['port'], labels['a'], value])
       .sort();
   const rows = (port: string, secret = '[redacted]') => [
-    ['GET /bad?key=*', secret, port, 2],
-    ['GET /good', secret, port, 2],
-    ['GET /x?log=*', secret, port, 2],
+    ['GET /bad?key=*', secret, port, 'b', 2],
+    ['GET /good', secret, port, 'b', 2],
+    ['GET /x?log=*', secret, port, 'b', 2],
   ];
   t.same(counted(mesh), rows('80'));
   t.same(counted(inbound), rows(String(server.port)));

@@ -48,6 +48,21 @@ const gauge = (name: string, samples: MetricFamily['samples'], help = 'Helps.'):
   samples,
 });
 
+t.test(
+  'a histogram of very many samples is written without its buckets, for no text could hold all of them',
+  async (t) => {
+    const histogram = { bounds: [1, 2], buckets: [3, 4, 5], count: 12 };
+    const lines = (count: number): number => {
+      const samples = Array.from({ length: count }, (_, i) => ({ labels: { a: String(i) }, value: 9, histogram }));
+      const text = prometheusText([{ name: 'h', help: 'Helps.', type: 'histogram', samples }]);
+      t.match(text, /^h_bucket\{a="7",le="\+Inf"\} 12\nh_sum\{a="7"\} 9\nh_count\{a="7"\} 12$/m);
+      return text.trimEnd().split('\n').length - 2;
+    };
+    t.equal(lines(4_000), 4_000 * 5);
+    t.equal(lines(4_001), 4_001 * 3);
+  },
+);
+
 t.test('OBS-018 a name from configuration stays inside its label, whatever is in it', async (t) => {
   const hostile = [
     'a"} evil 1\n',
