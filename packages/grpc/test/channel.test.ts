@@ -202,6 +202,13 @@ t.test('a reader that stops stops the server, and a server that does not read st
   t.equal(read, all);
 });
 
+t.test('a deadline that is no time is none, as in grpc-js', async (t) => {
+  const { client } = await meshed(t, [await echoServer(t, upper)]);
+  for (const deadline of [new Date(Number.NaN), Number.NaN]) {
+    t.equal(await client.unary('x', undefined, { deadline }), 'X');
+  }
+});
+
 t.test('who cancels, or whose deadline passes, tells the server', async (t) => {
   let cancelled = 0;
   let arrived = 0;

@@ -90,11 +90,11 @@ export class MeshCall implements CallLike, IncomingReader {
     const { credentials, settings } = channel;
     const policy = settings.service?.policyOf(method);
     const spread = flags ?? propagate.DEFAULTS;
-    const ofParent = parent !== null && (spread & propagate.DEADLINE) !== 0 ? Number(parent.getDeadline()) : Infinity;
+    const ofParent = parent !== null && (spread & propagate.DEADLINE) !== 0 ? timeOf(parent.getDeadline()) : Infinity;
     this.#channel = channel;
     this.#options = options;
     this.#startedAt = systemClock.wallNow();
-    this.#deadline = Math.min(options.deadline, ofParent, this.#startedAt + (policy?.timeoutMs ?? Infinity));
+    this.#deadline = Math.min(timeOf(options.deadline), ofParent, this.#startedAt + (policy?.timeoutMs ?? Infinity));
     this.#incoming = new Incoming(Math.min(settings.maxReceiveBytes, policy?.maxResponseBytes ?? Infinity), this);
     this.#encoding = channel.encoding;
     this.#outgoing = new Outgoing(channel.encoding, (details) => this.cancelWithStatus(status.INTERNAL, details));
@@ -368,4 +368,10 @@ export class MeshCall implements CallLike, IncomingReader {
     const listener = this.#listener;
     if (listener !== undefined) process.nextTick(action, listener);
   }
+}
+
+/** Milliseconds since 1970; what is no time is none, as in grpc-js. */
+function timeOf(deadline: Date | number): number {
+  const ms = Number(deadline);
+  return Number.isNaN(ms) ? Infinity : ms;
 }
