@@ -65,11 +65,10 @@ export async function taskMesh(
   }
   const clock = fakeClock();
   const log = recordingLogger();
-  const { outboundPolicy = 'ALLOW_ANY' } = options.mesh ?? {};
   const mesh = createMesh({
     workload: caller,
     identity: false,
-    config: staticSource([...documents, yaml].join('---\n'), { workload: caller, outboundPolicy }),
+    config: staticSource([...documents, yaml].join('---\n')),
     logger: log,
     random: seededRandom(1),
     clock,
