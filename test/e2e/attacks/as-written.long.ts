@@ -6,7 +6,7 @@ import { furtherWays } from './further-ways.ts';
 import { layers } from './layers.ts';
 import { frameworkWays, meshWays } from './ways.ts';
 
-const patience = { timeout: 240_000 };
+const patience = { timeout: 900_000 };
 
 t.test('cases of the catalogue as they are written: real time, full size', patience, async (t) => {
   await check(t, [fullLayer], [], 5, { full: true });

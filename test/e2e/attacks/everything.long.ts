@@ -3,7 +3,7 @@ import { check } from './check.ts';
 import { layers } from './layers.ts';
 import { frameworkWays, grpcWays, meshWays, ownHttp2Ways } from './ways.ts';
 
-const patience = { timeout: 300_000 };
+const patience = { timeout: 900_000 };
 
 t.test('the whole catalogue of attacks on mesh.listen', patience, async (t) => {
   await check(t, layers, meshWays, 800);

@@ -147,9 +147,9 @@ export function runSource(
   };
 }
 
-/** Waits for what input and output bring, ten seconds at most. */
+/** Waits for what input and output bring, a minute at most. */
 export async function until(what: string, reached: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 60_000;
   while (!reached()) {
     if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
     await turn();
