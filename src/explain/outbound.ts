@@ -49,7 +49,7 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
   if (denial !== undefined) return { decision: 'refused', reason: denial };
   if (question.protocol === 'tcp') {
     const said = explainConnection(context, question);
-    return typeof said === 'string' ? unknownHost(said, question) : said;
+    return typeof said === 'string' ? unknownHost(said, question, snapshot) : said;
   }
   const origin = `${question.ownTls ? 'https' : 'http'}://${question.host}:${question.port}`;
   let target: HostTarget;
@@ -59,7 +59,7 @@ function decide(context: OutboundContext, request: ExplainRequest): Parts {
     if (error instanceof MeshError) return { decision: 'refused', reason: error.message };
     throw error;
   }
-  if (target.kind !== 'host') return unknownHost(target.kind, question);
+  if (target.kind !== 'host') return unknownHost(target.kind, question, snapshot);
   const canonical =
     question.method === 'CONNECT' ? question.path : canonicalTarget(question.path, target.normalization);
   if (canonical === undefined) return { decision: 'refused', reason: 'the path has an encoded NUL: 400' };
@@ -98,13 +98,35 @@ function egressDenial({ egress }: OutboundContext, question: OutboundQuestion): 
   }
 }
 
-function unknownHost(kind: 'passthrough' | 'refused', { authority, host, path, port }: OutboundQuestion): Parts {
+function unknownHost(
+  kind: 'passthrough' | 'refused',
+  { authority, host, path, port }: OutboundQuestion,
+  snapshot: Snapshot,
+): Parts {
+  const like = namesLike(snapshot, host);
+  const notes = like.length === 0 ? [] : [`names like it that are known here: ${like.join(', ')}`];
   const nobody = `no configuration names ${host}:${port}, and hosts outside of the mesh are`;
   if (kind === 'refused') {
-    return { decision: 'refused', cluster: 'BlackHoleCluster', reason: `${nobody} refused (REGISTRY_ONLY)` };
+    return { decision: 'refused', cluster: 'BlackHoleCluster', reason: `${nobody} refused (REGISTRY_ONLY)`, notes };
   }
   const reason = `${nobody} called directly (ALLOW_ANY)`;
-  return { decision: 'passthrough', cluster: 'PassthroughCluster', authority, path, reason };
+  return { decision: 'passthrough', cluster: 'PassthroughCluster', authority, path, reason, notes };
+}
+
+/** At most so many are named. */
+const maxNames = 5;
+
+/** The same host on other ports; else, of a short name, the services of other namespaces. */
+function namesLike({ hosts }: Snapshot, host: string): readonly string[] {
+  const ports: string[] = [];
+  const namespaces: string[] = [];
+  for (const key of hosts.keys()) {
+    const name = key.slice(0, key.lastIndexOf(':'));
+    const [first, , more] = name.split('.', 3);
+    if (name === host) ports.push(key);
+    else if (first === host && more === undefined) namespaces.push(key);
+  }
+  return (ports.length > 0 ? ports : namespaces).slice(0, maxNames);
 }
 
 const throughProxy = 'no configuration names this host: it is called through the proxy of the Sidecar (egressProxy)';

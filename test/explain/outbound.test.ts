@@ -129,6 +129,11 @@ t.test('hosts that no configuration names', async (t) => {
     'passthrough',
     'another port is another host',
   );
+  const like = (url: string): readonly string[] => explain(serviceYaml(), { url }).notes;
+  t.same(like('http://reviews:81/'), ['names like it that are known here: reviews:80']);
+  const other = explain(serviceYaml().replaceAll('shop', 'store'), { url: 'http://reviews/' });
+  t.same(other.notes, ['names like it that are known here: reviews.store:80'], 'of another namespace');
+  t.same(like('http://elsewhere.example/'), []);
 });
 
 t.test('the port of the request goes before that of the authority', async (t) => {
