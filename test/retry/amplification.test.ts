@@ -38,7 +38,8 @@ async function tier(t: Test, mesh: Mesh, answer: () => Promise<number>): Promise
 /** A → B → C with three retries each, and C down. */
 async function threeTiers(t: Test, options: Partial<MeshOptions> = {}) {
   const c = await upstream(t, (_incoming, outgoing) => {
-    setTimeout(() => outgoing.writeHead(503).end(), 5);
+    // Long enough for all callers to wait at the same time: of these a fifth may be repeated.
+    setTimeout(() => outgoing.writeHead(503).end(), 50);
   });
   const b = await callerOf(t, c.port, options);
   const a = await callerOf(t, await tier(t, b, async () => (await ask(b)).status), options);
