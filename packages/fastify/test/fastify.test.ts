@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import type { Mesh } from 'inmesh';
 import t, { type Test } from 'tap';
 import { type RawAnswer, type RawOptions, rawConnection, rawExchange } from '../../../test/support/inbound.ts';
-import { makeAuthority, shopMesh } from '../../../test/support/shop-mesh.ts';
+import { denyAdmin, makeAuthority, shopMesh } from '../../../test/support/shop-mesh.ts';
 import { authenticationYaml, jwksOf, makeToken, makeTokenKey } from '../../../test/support/tokens.ts';
 import { inmesh, meshServerFactory } from '../src/index.ts';
 
@@ -85,6 +85,19 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ["/nested/secret"]}}]}]}
   const answer = await get(portOf(app), '/nested/public', 'x-request-id: r-2\r\n');
   t.same(JSON.parse(answer.body), { requestId: 'r-2' });
   t.equal((await get(portOf(app), '/nowhere')).status, 404);
+});
+
+t.test('requests of `inject` are judged and limited like those of the network', async (t) => {
+  const pool = `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: { name: default, namespace: shop }
+spec: { inboundConnectionPool: { http: { http2MaxRequests: 1, http1MaxPendingRequests: 1 }, tcp: { maxConnections: 1 } } }
+`;
+  const app = await shopApp(await meshOf(t, { yaml: `${denyAdmin}---${pool}` }));
+  t.teardown(() => app.close());
+  t.equal((await app.inject('/admin')).statusCode, 403);
+  for (let i = 0; i < 3; i++) t.equal((await app.inject('/public')).statusCode, 200, 'the place is given back');
 });
 
 t.test('on a server of its own a target that is not canonical is refused: it was routed before', async (t) => {
