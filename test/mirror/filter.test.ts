@@ -306,7 +306,7 @@ t.test('a mirror that hangs holds a bounded number of copies, for a bounded time
   await get(client);
   await turns();
   t.equal(shadow.seen.length, maxCopiesInFlight, 'it is left alone for a while');
-  clock.advance(1_000);
+  clock.advance(5_000);
   await get(client);
   await until(() => shadow.seen.length === maxCopiesInFlight + 1, 'there is room again');
   t.same(countedOf(client, 'a'), [`200 x${calls + 2}`]);
@@ -333,7 +333,7 @@ t.test('a mirror that fails every copy gets one now and then, and all again once
   };
   for (let i = 0; i < maxFailuresInRow; i++) await call();
   t.equal(asked, maxFailuresInRow);
-  for (const pauseMs of [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]) {
+  for (const pauseMs of [10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 5_000, 5_000]) {
     const before = asked;
     await call();
     clock.advance(pauseMs - 1);
@@ -344,7 +344,7 @@ t.test('a mirror that fails every copy gets one now and then, and all again once
     t.equal(asked, before + 1);
   }
   broken = false;
-  clock.advance(1_000);
+  clock.advance(5_000);
   const before = asked;
   for (let i = 0; i < 5; i++) await call();
   t.equal(asked, before + 5);

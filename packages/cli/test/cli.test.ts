@@ -123,7 +123,7 @@ t.test('analyze: what happens with each field', async (t) => {
     'c.yaml': `apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: reviews, namespace: shop}
-spec: {host: reviews, trafficPolicy: {proxyProtocol: {version: V2}}}
+spec: {host: reviews, trafficPolicy: {outlierDetection: {consecutiveErrors: 5}}}
 `,
   });
   const { code, out } = await inmesh(['analyze', path]);
@@ -131,17 +131,17 @@ spec: {host: reviews, trafficPolicy: {proxyProtocol: {version: V2}}}
   t.match(out, /^ServiceEntry shop\/reviews \(.*a\.yaml\): \d fields enforced$/m);
   t.match(
     out,
-    /^DestinationRule shop\/reviews \(.*c\.yaml\): 1 field enforced\n {2}ignored {6}spec\.trafficPolicy\.proxyProtocol: no PROXY header .* {2}line 4:\d+$/m,
+    /^DestinationRule shop\/reviews \(.*c\.yaml\): 1 field enforced\n {2}ignored {6}spec\.trafficPolicy\.outlierDetection\.consecutiveErrors: deprecated.* {2}line 4:\d+$/m,
   );
   t.match(out, /^ {2}ignored {6}the whole resource: Deployment has no meaning for a mesh {2}line \d+:\d+$/m);
-  t.match(out, /^\d+ fields enforced, 0 approximated, 2 ignored; 0 warnings$/m);
+  t.match(out, /^\d+ fields enforced, 0 approximated, 2 ignored; 1 warning$/m);
   t.notMatch(out, /spec\.http\[0\]\.timeout/);
   t.match((await inmesh(['analyze', '--all', path])).out, /^ {2}enforced {5}spec\.http\[0\]\.timeout {2}line 7:\d+$/m);
   const json = JSON.parse((await inmesh(['analyze', '--json', path])).out);
   t.ok(
     json.entries.some(
       (entry: { field: string; status: string }) =>
-        entry.field === 'spec.trafficPolicy.proxyProtocol' && entry.status === 'ignored',
+        entry.field === 'spec.trafficPolicy.outlierDetection.consecutiveErrors' && entry.status === 'ignored',
     ),
   );
 });
