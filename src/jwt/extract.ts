@@ -127,24 +127,35 @@ function fromQuery(
     if (!url.includes('+', start)) return found;
   }
   let all = found;
-  const begins = firstsOf(locations);
+  const { lengths, haveSigns } = namesOf(locations);
   for (let from = start; from < limit; ) {
-    if (begins[firstOf(url, from)] === 0 || !mayBeFor(url, from, locations)) {
-      // Most of thousands of parameters: no more than a look at each character.
-      while (from < url.length && url.charCodeAt(from) !== ampersand) from++;
-      from++;
+    const least = lengths[firstOf(url, from)] as number;
+    // Most of thousands of parameters: no more than a look at each character.
+    const end = least === 0 ? from : endWithin(url, from, least);
+    if (least === 0 || end < from + least || !mayBeFor(url, from, locations, haveSigns)) {
+      let at = end;
+      while (at < url.length && url.charCodeAt(at) !== ampersand) at++;
+      from = at + 1;
       continue;
     }
-    const end = endOfPair(url, from);
-    const nameEnd = endOfName(url, from, end);
+    const pairEnd = endOfPair(url, end);
+    const nameEnd = endOfName(url, from, pairEnd);
     for (const location of locations) {
       if (!isFor(url, from, nameEnd, location.name)) continue;
-      (all ??= []).push([{ location, text: decodedQuery(url.slice(nameEnd + 1, end)) }]);
+      (all ??= []).push([{ location, text: decodedQuery(url.slice(nameEnd + 1, pairEnd)) }]);
       if (all.length > maxTokensPerRequest) return all;
     }
-    from = end + 1;
+    from = pairEnd + 1;
   }
   return all;
+}
+
+/** Where a parameter ends, or so many characters further, whichever is first. */
+function endWithin(url: string, from: number, count: number): number {
+  const limit = Math.min(from + count, url.length);
+  let at = from;
+  while (at < limit && url.charCodeAt(at) !== ampersand) at++;
+  return at;
 }
 
 function endOfPair(url: string, from: number): number {
@@ -163,23 +174,24 @@ const [openBracket, closeBracket] = [0x5b, 0x5d];
 
 /** Whether the name of a parameter, as it is written from `start` to `end`, is one that is wanted. */
 function isFor(url: string, start: number, end: number, wanted: string): boolean {
-  if (!beginsLike(url, start, wanted)) return false;
+  if (!beginsLike(url, start, wanted, wanted.includes('%'))) return false;
   const name = decodedQuery(url.slice(start, end));
   return name === wanted || rootOfName(name) === wanted;
 }
 
 /** Whether {@link isFor} has to be asked: a query has room for thousands of names, and to decode one costs as much as many looks. */
-function mayBeFor(url: string, start: number, locations: readonly TokenLocation[]): boolean {
+function mayBeFor(url: string, start: number, locations: readonly TokenLocation[], haveSigns: boolean): boolean {
   for (let i = 0; i < locations.length; i++) {
-    if (beginsLike(url, start, (locations[i] as TokenLocation).name)) return true;
+    if (beginsLike(url, start, (locations[i] as TokenLocation).name, haveSigns)) return true;
   }
   return false;
 }
 
-function beginsLike(url: string, start: number, wanted: string): boolean {
+/** @param hasSign there may be a `%` in the name: nothing else is meant by what counts as it is written, for it has an escape that is none */
+function beginsLike(url: string, start: number, wanted: string, hasSign: boolean): boolean {
   const first = firstOf(url, start);
   if (first !== openBracket && !mayBegin(first, wanted.charCodeAt(0))) return false;
-  return readsLike(url, start, wanted, true) || readsLike(url, start, wanted, false);
+  return readsLike(url, start, wanted, true) || (hasSign && readsLike(url, start, wanted, false));
 }
 
 /** The first character of a name, decoded; 0x80 for all that are no ASCII. */
@@ -192,22 +204,31 @@ function firstOf(url: string, start: number): number {
   return high === -1 || low === -1 ? percent : high >= 8 ? 0x80 : high * 16 + low;
 }
 
-/** For each first character of a name, whether one of the places may be meant. */
-function firstsOf(locations: readonly TokenLocation[]): Uint8Array {
-  let firsts = knownFirsts.get(locations);
-  if (firsts === undefined) {
-    firsts = new Uint8Array(0x81);
+/** What names have in common that are looked for. */
+interface Names {
+  /** By the first character of a name: how many the shortest has that may be meant, 0 where none is. */
+  readonly lengths: Uint16Array;
+  /** In one of them is a `%`. */
+  readonly haveSigns: boolean;
+}
+
+function namesOf(locations: readonly TokenLocation[]): Names {
+  let names = knownNames.get(locations);
+  if (names === undefined) {
+    const lengths = new Uint16Array(0x81);
     for (let first = 0; first <= 0x80; first++) {
-      const may = ({ name }: TokenLocation): boolean => mayBegin(first, name.charCodeAt(0));
-      if (first === openBracket || locations.some(may)) firsts[first] = 1;
+      const meant = locations.filter(({ name }) => first === openBracket || mayBegin(first, name.charCodeAt(0)));
+      // However it is written, a name has no fewer characters than decoded.
+      if (meant.length > 0) lengths[first] = Math.min(...meant.map(({ name }) => name.length));
     }
-    knownFirsts.set(locations, firsts);
+    names = { lengths, haveSigns: locations.some(({ name }) => name.includes('%')) };
+    knownNames.set(locations, names);
   }
-  return firsts;
+  return names;
 }
 
 /** Places are those of the rules in force: made once, asked by every request. */
-const knownFirsts = new WeakMap<readonly TokenLocation[], Uint8Array>();
+const knownNames = new WeakMap<readonly TokenLocation[], Names>();
 
 function mayBegin(first: number, wanted: number): boolean {
   // What begins with an escape may turn out to be none: then it begins with the sign itself.

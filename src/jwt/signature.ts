@@ -1,6 +1,7 @@
 import { constants, verify } from 'node:crypto';
 import { compactVerify } from 'jose';
 import type { VerificationKey } from '../lib/jwks.ts';
+import { derSignature } from './der-signature.ts';
 import { type JwtFailure, jwtFailure } from './failure.ts';
 import { type KeyScan, type KeyScans, maxFreeCost } from './key-scans.ts';
 import type { KeySet, KeySource } from './keys.ts';
@@ -79,6 +80,9 @@ async function isSigned(token: ParsedToken, verificationKey: VerificationKey): P
   }
 }
 
+/** Of the curves of ES256, ES384 and ES512 (RFC 7518 section 3.4). */
+const bytesOfNumber: Readonly<Record<string, number>> = { 256: 32, 384: 48, 512: 66 };
+
 /** The same by OpenSSL alone, at once (RFC 7518 sections 3.3 to 3.5, RFC 8037 section 3.1). */
 function isSignedNow({ algorithm, text }: ParsedToken, { key }: VerificationKey): boolean {
   const dot = text.lastIndexOf('.');
@@ -93,8 +97,10 @@ function isSignedNow({ algorithm, text }: ParsedToken, { key }: VerificationKey)
         const padding = constants.RSA_PKCS1_PSS_PADDING;
         return verify(`sha${bits}`, signed, { key, padding, saltLength: Number(bits) / 8 }, signature);
       }
-      case 'ES':
-        return verify(`sha${bits}`, signed, { key, dsaEncoding: 'ieee-p1363' }, signature);
+      case 'ES': {
+        const der = derSignature(signature, bytesOfNumber[bits] ?? 0);
+        return der !== undefined && verify(`sha${bits}`, signed, key, der);
+      }
       default:
         return verify(null, signed, key, signature);
     }
