@@ -71,7 +71,7 @@ export function serverMetricsFilter(
     const logged = log?.on === true;
     const tagged = tags?.server;
     const arrival = logged || tagged !== undefined ? arrivalOf(call) : undefined;
-    call.response.on('close', () => {
+    const record = (): void => {
       const { response } = call;
       const status = response.headersSent ? response.statusCode : 0;
       const flag = response.writableFinished ? call.flag : 'DC';
@@ -86,11 +86,16 @@ export function serverMetricsFilter(
         series.record(status, flag, durationMs, received, sent, grpc);
         return;
       }
-      const record = serverRecord(clock, call, arrival, { status, flags: flag, received, sent, grpcStatus: grpc });
-      const counting = tagged?.seriesOf(series, record) ?? series;
+      const facts = serverRecord(clock, call, arrival, { status, flags: flag, received, sent, grpcStatus: grpc });
+      const counting = tagged?.seriesOf(series, facts) ?? series;
       tellMessages(call, counting);
       counting.record(status, flag, durationMs, received, sent, grpc);
-      if (logged) log.write(record);
+      if (logged) log.write(facts);
+    };
+    call.response.on('close', () => {
+      // Who answers at once, and does not look at the body, is done before Node.js reads what came with the head.
+      if (call.request.complete || !(announcedOf(call) > 0)) record();
+      else setImmediate(record);
     });
     return next(call);
   };
@@ -116,11 +121,15 @@ function countsBytes({ request }: ServerCall): boolean {
 }
 
 /** What was read of a body; its first part came with the head, before anybody could look. */
-function requestBytes({ request }: ServerCall, read: number): number {
-  const announced = Number(request.headers['content-length'] ?? 0);
+function requestBytes(call: ServerCall, read: number): number {
+  const announced = announcedOf(call);
   if (!(announced > 0)) return Math.max(0, read);
   // Who announces much and sends nothing has sent nothing.
-  return request.complete ? announced : Math.min(announced, Math.max(0, read));
+  return call.request.complete ? announced : Math.min(announced, Math.max(0, read));
+}
+
+function announcedOf({ request }: ServerCall): number {
+  return Number(request.headers['content-length'] ?? 0);
 }
 
 /** Nothing but gRPC has one. Who serves it says which; else it is what HTTP's status means to gRPC. */
